@@ -1,0 +1,181 @@
+//! Label sets in one canonical form: sorted, unique, without empty values.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::METRIC_NAME;
+
+/// Stands after every name and every value. No UTF-8 text holds this byte, so the encoding is unambiguous.
+const SEPARATOR: u8 = 0xff;
+
+/// The sorted, unique name-value pairs that identify a series, metric name included as `__name__`.
+///
+/// One shared allocation: `name 0xff value 0xff name 0xff …`. These bytes are what series ids are hashed from,
+/// so the form must never change.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LabelSet(Arc<[u8]>);
+
+/// Why pairs do not make a label set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LabelError {
+    /// The same name twice, with two values.
+    #[error("label {0:?} is given more than once")]
+    Duplicate(String),
+    /// A label without a name.
+    #[error("a label name is empty")]
+    EmptyName,
+    /// NUL cannot be kept by SQL text columns.
+    #[error("label {0:?} holds a NUL character")]
+    Nul(String),
+}
+
+impl LabelSet {
+    /// Builds the canonical form. An empty value means that the label is absent, as in Prometheus.
+    pub fn new<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self, LabelError>
+    where
+        N: AsRef<str>,
+        V: AsRef<str>,
+    {
+        let mut pairs: Vec<(N, V)> = pairs.into_iter().collect();
+        pairs.sort_by(|a, b| a.0.as_ref().cmp(b.0.as_ref()));
+        let mut bytes = Vec::with_capacity(pairs.iter().map(|(n, v)| n.as_ref().len() + v.as_ref().len() + 2).sum());
+        let mut last: Option<&str> = None;
+        for (name, value) in &pairs {
+            let (name, value) = (name.as_ref(), value.as_ref());
+            if name.is_empty() {
+                return Err(LabelError::EmptyName);
+            }
+            if last == Some(name) {
+                return Err(LabelError::Duplicate(name.to_owned()));
+            }
+            if name.contains('\0') || value.contains('\0') {
+                return Err(LabelError::Nul(name.to_owned()));
+            }
+            last = Some(name);
+            if value.is_empty() {
+                continue;
+            }
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.push(SEPARATOR);
+            bytes.extend_from_slice(value.as_bytes());
+            bytes.push(SEPARATOR);
+        }
+        Ok(Self(bytes.into()))
+    }
+
+    /// The pairs in order of name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut parts = self.0.split(|byte| *byte == SEPARATOR).map(text);
+        std::iter::from_fn(move || {
+            let name = parts.next()?;
+            let value = parts.next()?;
+            Some((name, value))
+        })
+    }
+
+    /// The value of one label; `None` where it is absent.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(n, _)| *n == name).map(|(_, value)| value)
+    }
+
+    /// The metric's name; empty where the set has none.
+    pub fn metric_name(&self) -> &str {
+        self.get(METRIC_NAME).unwrap_or("")
+    }
+
+    /// All pairs but the metric name.
+    pub fn without_name(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.iter().filter(|(name, _)| *name != METRIC_NAME)
+    }
+
+    /// The canonical bytes, from which ids are hashed.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether there is no label at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many labels there are, the metric name included.
+    pub fn len(&self) -> usize {
+        self.0.iter().filter(|byte| **byte == SEPARATOR).count() / 2
+    }
+}
+
+/// Every part was a `str` when it was written, and the separator cannot occur inside one.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or("")
+}
+
+impl fmt::Display for LabelSet {
+    /// `name{a="b"}`, as a selector that finds it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.metric_name())?;
+        let mut separator = "{";
+        for (name, value) in self.without_name() {
+            write!(f, "{separator}{name}={value:?}")?;
+            separator = ",";
+        }
+        if separator == "," { f.write_str("}") } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for LabelSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LabelSet({self})")
+    }
+}
+
+impl serde::Serialize for LabelSet {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for LabelSet {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let pairs = std::collections::BTreeMap::<String, String>::deserialize(deserializer)?;
+        Self::new(pairs).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Whether `name` is a label name that every Prometheus version accepts: `[a-zA-Z_][a-zA-Z0-9_]*`.
+pub fn is_classic_label_name(name: &str) -> bool {
+    is_classic(name, false)
+}
+
+/// Whether `name` is a classic metric name: `[a-zA-Z_:][a-zA-Z0-9_:]*`.
+pub fn is_classic_metric_name(name: &str) -> bool {
+    is_classic(name, true)
+}
+
+fn is_classic(name: &str, colons: bool) -> bool {
+    let ok = |c: u8| c.is_ascii_alphabetic() || c == b'_' || (colons && c == b':');
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(ok) && bytes.all(|c| ok(c) || c.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_set_is_sorted_and_drops_empty_values() {
+        let labels = LabelSet::new([("z", "1"), ("__name__", "up"), ("empty", ""), ("a", "2")]).unwrap();
+        assert_eq!(labels.iter().collect::<Vec<_>>(), [("__name__", "up"), ("a", "2"), ("z", "1")]);
+        assert_eq!(labels.to_string(), r#"up{a="2",z="1"}"#);
+        assert_eq!(labels.len(), 3);
+        assert_eq!(LabelSet::new([("", "x")]), Err(LabelError::EmptyName));
+        assert_eq!(LabelSet::new([("a", "x"), ("a", "y")]), Err(LabelError::Duplicate("a".into())));
+        assert!(LabelSet::new([("a", "x\0")]).is_err());
+    }
+
+    #[test]
+    fn a_label_set_survives_json() {
+        let labels = LabelSet::new([("__name__", "up"), ("path", "/a\"b\n")]).unwrap();
+        let json = serde_json::to_string(&labels).unwrap();
+        assert_eq!(serde_json::from_str::<LabelSet>(&json).unwrap(), labels);
+    }
+}

@@ -1,0 +1,39 @@
+//! The plain values that every part of metricsd shares; no I/O, no clock, no globals.
+//!
+//! In reading order: what identifies a series, what a sample is, how samples travel (a [`Batch`]),
+//! what is collected from (a [`Target`]), and what is told about a collection (a [`Job`], an event).
+
+pub mod duration;
+pub mod labels;
+pub mod series;
+
+pub mod histogram;
+pub mod sample;
+
+pub mod batch;
+pub mod matcher;
+
+pub mod event;
+pub mod filter;
+pub mod job;
+pub mod target;
+
+pub use batch::{Batch, BatchId, Collection, Frame, Layout, LayoutId, Ledger, Refusal, TypeCounts};
+pub use duration::{PromDuration, format_duration, parse_duration};
+pub use event::{MetricsCollected, MetricsCollectedData, MetricsSummary};
+pub use filter::{FilterAction, MetricFilter};
+pub use histogram::{NativeHistogram, Span};
+pub use job::{Job, JobStatus};
+pub use labels::{LabelError, LabelSet};
+pub use matcher::{MatchOp, Matcher};
+pub use sample::{HISTOGRAM_MARKER_BITS, STALE_NAN_BITS, Sample, SampleValue, is_stale, stale_marker};
+pub use series::{MetricSource, MetricType, Series, SeriesId};
+pub use target::{
+    AuthConfig, CollectionMethod, FailureReason, Health, HealthStatus, RetentionPolicy, ScrapeConfig, Target, TargetSpec,
+};
+
+/// Milliseconds since the Unix epoch, UTC.
+pub type Millis = i64;
+
+/// Name of the label that carries the metric's name.
+pub const METRIC_NAME: &str = "__name__";
