@@ -1,1 +1,19 @@
-//! placeholder
+//! The ports of metricsd: small traits with their promises in prose, in-memory twins, and the conformance suites
+//! that every adapter passes (feature `conformance`).
+
+pub mod error;
+
+pub mod cache;
+pub mod catalog;
+pub mod events;
+pub mod samples;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+pub mod memory;
+
+pub use cache::{Cache, CacheEntry, CacheKey};
+pub use catalog::{Catalog, CollectionStats, Created, JobFilter, Outbox, OutboxEvent, Process, TargetChange, TargetFilter};
+pub use error::{ErrorKind, PortError};
+pub use events::EventBus;
+pub use samples::{LatestMetric, Receipt, SampleSink, SampleSource, SelectLimits, SelectedSeries, Selection};

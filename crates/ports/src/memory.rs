@@ -1,0 +1,9 @@
+//! In-memory twins of the ports: real implementations without durability, for one process and for tests.
+
+pub mod bus;
+pub mod cache;
+pub mod store;
+
+
+
+

@@ -1,0 +1,1 @@
+//! The caches of one process, bounded in entries, with a lifetime for each.

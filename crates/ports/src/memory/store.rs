@@ -1,0 +1,1 @@
+//! Samples, catalogue and outbox of one process.

@@ -1,0 +1,97 @@
+//! Where samples go, and where they are read from.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use metricsd_model::{Batch, LabelSet, Matcher, MetricType, Millis, NativeHistogram, Sample, Series};
+
+use crate::PortError;
+
+/// What became of one appended batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receipt {
+    /// Committed by this call.
+    Stored,
+    /// A batch of the same id was committed before; this one changed nothing.
+    Duplicate,
+}
+
+/// Takes batches and keeps them.
+#[async_trait]
+pub trait SampleSink: Send + Sync + 'static {
+    /// Appends batches in one transaction, and answers one receipt each, in order.
+    ///
+    /// On `Ok` everything is durable and visible to readers: samples, series, layouts, the job row and the outbox row
+    /// of each batch; a batch is visible as a whole or not at all. On `Err` nothing of this call is stored, except
+    /// that a connection lost during commit leaves it open; appending the same batches again is always safe, since a
+    /// batch id is stored once. The same id twice within one call is stored once, the first of them.
+    /// Series are written before or with the first batch that needs them; two label sets of one id both keep their
+    /// samples (see `SeriesId::rehashed`).
+    async fn append(&self, batches: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError>;
+
+    /// Whether the store answers; the error says why not.
+    async fn ping(&self) -> Result<(), PortError>;
+}
+
+/// Bounds on what one selection may return. Passing one is an error of kind [`crate::ErrorKind::Limit`]
+/// whose message names the limit and its value.
+#[derive(Debug, Clone, Copy)]
+pub struct SelectLimits {
+    /// Series.
+    pub max_series: usize,
+    /// Samples over all series.
+    pub max_samples: usize,
+}
+
+/// Which samples to read.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    /// All must match; at least one must not match the empty value (the caller sees to that).
+    pub matchers: Vec<Matcher>,
+    /// First timestamp, inclusive.
+    pub start: Millis,
+    /// Last timestamp, inclusive.
+    pub end: Millis,
+    /// Bounds.
+    pub limits: SelectLimits,
+}
+
+/// The samples of one series, in columns.
+#[derive(Debug, Clone)]
+pub struct SelectedSeries {
+    /// Identity.
+    pub labels: LabelSet,
+    /// Declared type.
+    pub metric_type: MetricType,
+    /// Strictly ascending.
+    pub timestamps: Vec<Millis>,
+    /// One a timestamp. Staleness markers and histogram markers are told by their bits.
+    pub values: Vec<f64>,
+    /// Native histograms, each with the index of its timestamp, ascending.
+    pub histograms: Vec<(usize, NativeHistogram)>,
+}
+
+/// One entry of a target's latest metrics.
+#[derive(Debug, Clone)]
+pub struct LatestMetric {
+    /// What it is.
+    pub series: Arc<Series>,
+    /// Its newest sample; never a staleness marker.
+    pub sample: Sample,
+}
+
+/// Reads samples back.
+#[async_trait]
+pub trait SampleSource: Send + Sync + 'static {
+    /// Series that match and have samples in the range, ordered by labels; each (series, timestamp) once, where
+    /// several batches brought the same, the one committed first. Every batch that was committed before the call is
+    /// seen.
+    async fn select(&self, selection: &Selection) -> Result<Vec<SelectedSeries>, PortError>;
+
+    /// Series that match, ordered by labels, whether or not they have samples in any range; at most `limit`.
+    async fn series(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<Arc<Series>>, PortError>;
+
+    /// What the newest collection of a target brought, without staleness markers, ordered by labels.
+    /// Looks back at most to `since`. Empty where there is none.
+    async fn latest(&self, target_id: &str, since: Millis) -> Result<Vec<LatestMetric>, PortError>;
+}
