@@ -1,0 +1,66 @@
+# Everything a developer does, one word each. `make` alone lists the words.
+
+DATA_DIR ?= ./data
+LISTEN ?=
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+SCRIPTS := scripts/*.sh scripts/services/*.sh .ci/run
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test services services-stop services-status check check-format check-files check-lint \
+	check-docs bench fmt clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## Build and start metricsd standalone (DATA_DIR=./data, LISTEN=127.0.0.1:9099)
+	$(TARGET_DIR)/release/metricsd run --data-dir "$(DATA_DIR)" $(if $(LISTEN),--listen "$(LISTEN)")
+
+build: ## Build the release binary, installing a C compiler first when there is none
+	@scripts/build_tools.sh
+	cargo build --release -p metricsd
+
+test: ## Start the real servers, run every test, print how many passed
+	@scripts/build_tools.sh
+	@scripts/services.sh start
+	@scripts/test.sh
+
+services: ## Start the real servers for tests and write .services.env
+	@scripts/services.sh start
+
+services-stop: ## Stop them
+	@scripts/services.sh stop
+
+services-status: ## Say which of them answer
+	@scripts/services.sh status
+
+check: check-format check-files check-lint check-docs ## Format, lints, docs, licences, bans, scripts, compose file
+	@echo "check: all good"
+
+check-format:
+	cargo fmt --all -- --check
+
+check-files:
+	scripts/check_lengths.sh
+	python3 scripts/licences.py
+	scripts/with_yaml.sh scripts/check_compose.py docker-compose.yml deploy/compose.test.yml
+	@if command -v shellcheck >/dev/null; then echo "shellcheck $(SCRIPTS)"; shellcheck -x $(SCRIPTS); \
+	else echo "check: shellcheck is not installed, scripts are only parsed"; \
+	for script in $(SCRIPTS); do bash -n "$$script" || exit 1; done; fi
+
+check-lint:
+	@scripts/build_tools.sh
+	cargo clippy --workspace --all-targets -- -D warnings
+
+check-docs:
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+bench: ## Run the benchmarks on the real servers
+	@scripts/build_tools.sh
+	@scripts/services.sh start
+	@. ./.services.env; cargo run --release -p metricsd-benches
+
+fmt: ## Format the code
+	cargo fmt --all
+
+clean: ## Remove what was built (data and servers stay)
+	cargo clean
