@@ -32,7 +32,7 @@ as_root() {
   elif sudo -n true 2>/dev/null; then
     sudo -n "$@"
   else
-    die "this step needs root: run it as root, or with a sudo that asks for no password, or start a container engine (docker). Wanted: $*"
+    die "this step needs root: run it as root, or with a sudo that asks for no password, or start a container engine (docker)"
   fi
 }
 

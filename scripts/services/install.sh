@@ -18,6 +18,7 @@ apt_install() {
 root_install() {
   local packages=postgresql-17-timescaledb,redis-server,prometheus-node-exporter
   if [[ -f "$ROOT_DIR/.metricsd-packages" && "$(<"$ROOT_DIR/.metricsd-packages")" == "$packages" ]]; then return; fi
+  as_root true
   if ! command -v debootstrap >/dev/null && [[ ! -x /usr/sbin/debootstrap ]]; then
     apt_install debootstrap debian-archive-keyring
   fi

@@ -65,9 +65,10 @@ max_wal_size = 2GB
 dynamic_shared_memory_type = sysv
 shared_preload_libraries = 'timescaledb'
 timescaledb.telemetry_level = off
-# Each test makes a database of its own and TimescaleDB runs a scheduler in each.
-timescaledb.max_background_workers = 32
-max_worker_processes = 64
+# Each test makes a database of its own, and TimescaleDB would run a scheduler of its policies in each. The Apache
+# edition has no policies, so a few are plenty; past the limit it only writes a line to the log.
+timescaledb.max_background_workers = 8
+max_worker_processes = 32
 default_toast_compression = lz4
 log_line_prefix = '%m [%p] %d '
 CONF
