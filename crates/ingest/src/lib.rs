@@ -1,1 +1,29 @@
-//! placeholder
+//! The one door: everything that is stored passes here, whether it was scraped or pushed.
+//!
+//! A sample's way through this crate, a file a stage: [`push`] checks what a client sent, [`builder`] puts samples into
+//! frames, [`commit`] groups batches and hands them to the store, [`after`] tells others once they are committed,
+//! [`relay`] publishes the events that the store kept for it.
+
+pub mod limits;
+
+pub mod filter;
+pub mod validate;
+
+pub mod builder;
+pub mod commit;
+pub mod push;
+
+pub mod after;
+pub mod relay;
+
+pub mod error;
+pub mod metrics;
+
+pub use after::{AfterCommit, Committed};
+pub use builder::BatchBuilder;
+pub use commit::{CommitOptions, GroupCommit};
+pub use error::IngestError;
+pub use filter::FilterSet;
+pub use limits::Limits;
+pub use metrics::IngestMetrics;
+pub use push::{Ingest, Push, PushSample, Pushed, Rejected};

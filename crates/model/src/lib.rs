@@ -29,7 +29,8 @@ pub use matcher::{MatchOp, Matcher};
 pub use sample::{HISTOGRAM_MARKER_BITS, STALE_NAN_BITS, Sample, SampleValue, is_stale, stale_marker};
 pub use series::{MetricSource, MetricType, Series, SeriesId};
 pub use target::{
-    AuthConfig, CollectionMethod, FailureReason, Health, HealthStatus, RetentionPolicy, ScrapeConfig, Target, TargetSpec,
+    AuthConfig, CollectionMethod, FailureReason, Health, HealthStatus, RetentionPolicy, ScrapeConfig, Target,
+    TargetSpec,
 };
 
 /// Milliseconds since the Unix epoch, UTC.

@@ -1,0 +1,313 @@
+//! After the commit, off the hot path: targets' health, the caches, and a nudge for the event relay.
+//!
+//! Notices are coalesced per target, so that a store or a cache that is slow costs freshness and never throughput.
+//! Nothing here is needed for truth: what is lost comes again with the next collection.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metricsd_model::event::rfc3339;
+use metricsd_model::{Batch, CollectionMethod, Health, Millis, SampleValue, Series};
+use metricsd_ports::{Cache, CacheEntry, CacheKey, Catalog};
+use serde_json::json;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::IngestMetrics;
+
+/// How often what has gathered is written.
+const FLUSH_EVERY: Duration = Duration::from_millis(200);
+
+/// How often the statistics are computed anew while there are collections.
+const STATS_EVERY: Duration = Duration::from_secs(5);
+
+/// The window that statistics speak of.
+pub const STATS_WINDOW: Duration = Duration::from_secs(300);
+
+/// Notices that may wait.
+const MAX_NOTICES: usize = 20_000;
+
+/// JSON of latest metrics that one flush may write: the rest waits for the next, newest first served.
+const MAX_LATEST_BYTES: usize = 4 << 20;
+
+/// What there is to tell of one collection.
+pub enum Committed {
+    /// A batch was stored.
+    Batch(Arc<Batch>),
+    /// A target's health changed without anything being stored.
+    Health(String, Health),
+    /// A target's next scrape is due at a time.
+    Schedule(String, Millis),
+}
+
+/// A cheap handle; never blocks.
+#[derive(Clone)]
+pub struct AfterCommit {
+    notices: mpsc::Sender<Committed>,
+    relay: Arc<Notify>,
+    metrics: IngestMetrics,
+}
+
+impl AfterCommit {
+    /// Starts the task that writes health and caches. It ends, with a last flush, when `stop` is cancelled.
+    pub fn start(
+        catalog: Arc<dyn Catalog>,
+        cache: Arc<dyn Cache>,
+        metrics: IngestMetrics,
+        stop: CancellationToken,
+    ) -> (Self, JoinHandle<()>) {
+        let (notices, receiver) = mpsc::channel(MAX_NOTICES);
+        let handle = Self {
+            notices,
+            relay: Arc::new(Notify::new()),
+            metrics: metrics.clone(),
+        };
+        let teller = Teller {
+            catalog,
+            cache,
+            metrics,
+            pending: Pending::default(),
+            cache_down: false,
+            stats_due: None,
+        };
+        (handle, tokio::spawn(teller.run(receiver, stop)))
+    }
+
+    /// Wakes the event relay when a batch was committed.
+    pub fn relay_signal(&self) -> Arc<Notify> {
+        self.relay.clone()
+    }
+
+    pub(crate) fn committed(&self, batch: &Arc<Batch>) {
+        self.relay.notify_one();
+        self.tell(Committed::Batch(batch.clone()));
+    }
+
+    /// Tells something that no batch carries.
+    pub fn tell(&self, notice: Committed) {
+        if self.notices.try_send(notice).is_err() {
+            self.metrics.notices_dropped.inc();
+        }
+    }
+}
+
+#[derive(Default)]
+struct Pending {
+    health: HashMap<String, Health>,
+    latest: HashMap<String, Arc<Batch>>,
+    schedule: HashMap<String, Millis>,
+}
+
+struct Teller {
+    catalog: Arc<dyn Catalog>,
+    cache: Arc<dyn Cache>,
+    metrics: IngestMetrics,
+    pending: Pending,
+    cache_down: bool,
+    stats_due: Option<tokio::time::Instant>,
+}
+
+impl Teller {
+    async fn run(mut self, mut notices: mpsc::Receiver<Committed>, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(FLUSH_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                notice = notices.recv() => match notice {
+                    Some(notice) => self.note(notice),
+                    None => break,
+                },
+                _ = tick.tick() => self.flush().await,
+                () = stop.cancelled() => break,
+            }
+        }
+        while let Ok(notice) = notices.try_recv() {
+            self.note(notice);
+        }
+        self.flush().await;
+    }
+
+    fn note(&mut self, notice: Committed) {
+        match notice {
+            Committed::Batch(batch) => {
+                self.stats_due.get_or_insert_with(tokio::time::Instant::now);
+                let target = batch.collection.target_id.clone();
+                if target.is_empty() {
+                    return;
+                }
+                if batch.collection.method == CollectionMethod::PullScraping {
+                    self.pending.health.insert(target.clone(), health_of(&batch));
+                }
+                self.pending.latest.insert(target, batch);
+            }
+            Committed::Health(target, health) => {
+                self.pending.health.insert(target, health);
+            }
+            Committed::Schedule(target, at) => {
+                self.pending.schedule.insert(target, at);
+            }
+        }
+    }
+
+    async fn flush(&mut self) {
+        let health: Vec<(String, Health)> = self.pending.health.drain().collect();
+        if !health.is_empty() {
+            if let Err(error) = self.catalog.record_health(&health).await {
+                warn!(
+                    error = error.chain(),
+                    targets = health.len(),
+                    "targets' health was not recorded"
+                );
+            }
+        }
+        let mut entries: Vec<CacheEntry> = health
+            .iter()
+            .map(|(target, health)| health_entry(target, health))
+            .collect();
+        entries.extend(self.pending.schedule.drain().map(|(target, at)| CacheEntry {
+            key: CacheKey::ScrapeSchedule(target),
+            value: json!(rfc3339(at)).to_string(),
+        }));
+        entries.extend(self.latest_entries());
+        entries.extend(self.stats_entry().await);
+        self.put(&entries).await;
+    }
+
+    fn latest_entries(&mut self) -> Vec<CacheEntry> {
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        let targets: Vec<String> = self.pending.latest.keys().cloned().collect();
+        for target in targets {
+            if bytes > MAX_LATEST_BYTES {
+                break;
+            }
+            if let Some(batch) = self.pending.latest.remove(&target) {
+                let value = latest_json(&batch);
+                bytes += value.len();
+                entries.push(CacheEntry {
+                    key: CacheKey::LatestMetrics(target),
+                    value,
+                });
+            }
+        }
+        entries
+    }
+
+    async fn stats_entry(&mut self) -> Option<CacheEntry> {
+        let now = tokio::time::Instant::now();
+        if self.stats_due? > now {
+            return None;
+        }
+        self.stats_due = Some(now + STATS_EVERY);
+        match self
+            .catalog
+            .stats(chrono::Utc::now().timestamp_millis(), STATS_WINDOW)
+            .await
+        {
+            Ok(stats) => Some(CacheEntry {
+                key: CacheKey::CollectionStats,
+                value: json!(stats).to_string(),
+            }),
+            Err(error) => {
+                warn!(error = error.chain(), "statistics were not computed");
+                None
+            }
+        }
+    }
+
+    async fn put(&mut self, entries: &[CacheEntry]) {
+        if entries.is_empty() {
+            return;
+        }
+        match self.cache.put(entries).await {
+            Ok(()) if self.cache_down => {
+                info!("the cache answers again");
+                self.cache_down = false;
+            }
+            Ok(()) => {}
+            Err(error) => {
+                self.metrics.cache_errors.inc();
+                if !self.cache_down {
+                    warn!(
+                        error = error.chain(),
+                        "the cache is away; collecting goes on without it"
+                    );
+                }
+                self.cache_down = true;
+            }
+        }
+    }
+}
+
+/// The target's health after a scrape.
+fn health_of(batch: &Batch) -> Health {
+    let collection = &batch.collection;
+    Health {
+        status: collection.health,
+        reason: collection.reason,
+        error: collection.error.clone(),
+        last_scrape: Some(collection.started),
+        scrape_duration_ms: collection.duration_ms,
+        samples_scraped: collection.ledger.received,
+    }
+}
+
+fn health_entry(target: &str, health: &Health) -> CacheEntry {
+    CacheEntry {
+        key: CacheKey::TargetHealth(target.to_owned()),
+        value: json!(health).to_string(),
+    }
+}
+
+fn latest_json(batch: &Batch) -> String {
+    let metrics: Vec<serde_json::Value> = batch
+        .frames
+        .iter()
+        .flat_map(|frame| {
+            frame
+                .layout
+                .series
+                .iter()
+                .zip(&frame.values)
+                .enumerate()
+                .filter_map(|(column, (series, value))| {
+                    let value = SampleValue::from_float(*value).as_float()?;
+                    (value.to_bits() != metricsd_model::HISTOGRAM_MARKER_BITS)
+                        .then(|| metric_json(series, value, frame.timestamp(column)))
+                })
+        })
+        .collect();
+    serde_json::Value::Array(metrics).to_string()
+}
+
+/// One `Metric` of the source document.
+pub fn metric_json(series: &Series, value: f64, timestamp: Millis) -> serde_json::Value {
+    let labels: serde_json::Map<String, serde_json::Value> = series
+        .labels
+        .without_name()
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .collect();
+    json!({
+        "name": series.labels.metric_name(),
+        "metric_type": series.metric_type,
+        "value": float_json(value),
+        "labels": labels,
+        "timestamp": rfc3339(timestamp),
+        "source": series.source_type,
+        "help_text": series.help,
+    })
+}
+
+/// A number where JSON has one, else `"NaN"`, `"+Inf"` or `"-Inf"`.
+fn float_json(value: f64) -> serde_json::Value {
+    if value.is_finite() {
+        json!(value)
+    } else if value.is_nan() {
+        json!("NaN")
+    } else {
+        json!(if value > 0.0 { "+Inf" } else { "-Inf" })
+    }
+}

@@ -1,0 +1,286 @@
+//! Group commit: batches of many targets share a transaction.
+//!
+//! One writer task takes what has arrived, waits a little for more, and appends it all at once. Nothing is answered
+//! before it is committed. While the store is away batches wait in memory, bounded in bytes; when that is full, new
+//! ones are turned away.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use metricsd_model::{Batch, Millis};
+use metricsd_ports::{PortError, Receipt, SampleSink};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{AfterCommit, IngestError, IngestMetrics};
+
+/// How batches are grouped.
+#[derive(Debug, Clone)]
+pub struct CommitOptions {
+    /// The longest that the first batch of a group waits for others.
+    pub max_delay: Duration,
+    /// A group that has reached this many bytes is committed at once.
+    pub max_bytes: usize,
+    /// Bytes of batches that may wait for the store.
+    pub max_queue_bytes: usize,
+    /// How long a caller waits for its commit before it is told to come back.
+    pub patience: Duration,
+}
+
+impl Default for CommitOptions {
+    fn default() -> Self {
+        Self {
+            max_delay: Duration::from_millis(50),
+            max_bytes: 4 << 20,
+            max_queue_bytes: 256 << 20,
+            patience: Duration::from_secs(10),
+        }
+    }
+}
+
+/// More batches than this never wait at once, however small they are.
+const MAX_QUEUE_BATCHES: usize = 200_000;
+
+/// A group of more batches than this is committed at once.
+const MAX_GROUP_BATCHES: usize = 2_000;
+
+/// Pauses between attempts while the store is away.
+const RETRY_PAUSE: [Duration; 4] = [
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+];
+
+type Answer = Result<Receipt, IngestError>;
+
+struct Waiting {
+    batch: Arc<Batch>,
+    size: usize,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// A cheap handle on the writer.
+#[derive(Clone)]
+pub struct GroupCommit {
+    queue: mpsc::Sender<Waiting>,
+    queued: Arc<AtomicUsize>,
+    options: Arc<CommitOptions>,
+    metrics: IngestMetrics,
+}
+
+impl GroupCommit {
+    /// Starts the writer. It ends when every handle is gone and all that was queued is committed,
+    /// or when `stop` is cancelled: then whatever the store does not take at once is answered as not stored.
+    pub fn start(
+        sink: Arc<dyn SampleSink>,
+        options: CommitOptions,
+        metrics: IngestMetrics,
+        after: AfterCommit,
+        stop: CancellationToken,
+    ) -> (Self, JoinHandle<()>) {
+        let (queue, receiver) = mpsc::channel(MAX_QUEUE_BATCHES);
+        let handle = Self {
+            queue,
+            queued: Arc::default(),
+            options: Arc::new(options),
+            metrics: metrics.clone(),
+        };
+        let writer = Writer {
+            sink,
+            receiver,
+            queued: handle.queued.clone(),
+            options: handle.options.clone(),
+            metrics,
+            after,
+            stop,
+        };
+        let task = tokio::spawn(writer.run());
+        (handle, task)
+    }
+
+    /// Appends one batch; on `Ok` it is committed. A caller that is told to come back may send the same batch again:
+    /// it is stored once, even if the first attempt succeeds in the meantime.
+    pub async fn append(&self, batch: Batch) -> Answer {
+        let committed = self.submit(batch)?;
+        match tokio::time::timeout(self.options.patience, committed).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(IngestError::Closed),
+            Err(_) => Err(IngestError::Overloaded {
+                retry_after: Duration::from_secs(5),
+            }),
+        }
+    }
+
+    /// Queues one batch; the answer comes when it is committed, however long the store is away.
+    pub fn submit(&self, batch: Batch) -> Result<oneshot::Receiver<Answer>, IngestError> {
+        let size = batch.size();
+        let before = self.queued.fetch_add(size, Ordering::AcqRel);
+        // A batch larger than the whole queue may pass when nothing else waits.
+        if before > 0 && before + size > self.options.max_queue_bytes {
+            self.queued.fetch_sub(size, Ordering::AcqRel);
+            return Err(self.turned_away());
+        }
+        let (answer, committed) = oneshot::channel();
+        match self.queue.try_send(Waiting {
+            batch: Arc::new(batch),
+            size,
+            answer,
+        }) {
+            Ok(()) => {
+                self.metrics.queue_bytes.set((before + size) as i64);
+                Ok(committed)
+            }
+            Err(error) => {
+                self.queued.fetch_sub(size, Ordering::AcqRel);
+                Err(match error {
+                    mpsc::error::TrySendError::Full(_) => self.turned_away(),
+                    mpsc::error::TrySendError::Closed(_) => IngestError::Closed,
+                })
+            }
+        }
+    }
+
+    /// Whether the queue has no room worth speaking of: scrapes are skipped then.
+    pub fn is_full(&self) -> bool {
+        self.queued.load(Ordering::Acquire) >= self.options.max_queue_bytes / 10 * 9
+            || self.queue.capacity() < MAX_QUEUE_BATCHES / 100
+    }
+
+    fn turned_away(&self) -> IngestError {
+        self.metrics.overloaded.inc();
+        IngestError::Overloaded {
+            retry_after: Duration::from_secs(5),
+        }
+    }
+}
+
+struct Writer {
+    sink: Arc<dyn SampleSink>,
+    receiver: mpsc::Receiver<Waiting>,
+    queued: Arc<AtomicUsize>,
+    options: Arc<CommitOptions>,
+    metrics: IngestMetrics,
+    after: AfterCommit,
+    stop: CancellationToken,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        while let Some(group) = self.next_group().await {
+            let bytes: usize = group.iter().map(|waiting| waiting.size).sum();
+            self.commit(group).await;
+            let left = self.queued.fetch_sub(bytes, Ordering::AcqRel) - bytes;
+            self.metrics.queue_bytes.set(left as i64);
+        }
+    }
+
+    /// What has arrived by the time that the first of it has waited long enough; `None` when all handles are gone.
+    async fn next_group(&mut self) -> Option<Vec<Waiting>> {
+        let first = self.receiver.recv().await?;
+        let deadline = tokio::time::Instant::now() + self.options.max_delay;
+        let mut bytes = first.size;
+        let mut group = vec![first];
+        while bytes < self.options.max_bytes && group.len() < MAX_GROUP_BATCHES {
+            match tokio::time::timeout_at(deadline, self.receiver.recv()).await {
+                Ok(Some(waiting)) => {
+                    bytes += waiting.size;
+                    group.push(waiting);
+                }
+                Ok(None) | Err(_) => break,
+            }
+        }
+        Some(group)
+    }
+
+    async fn commit(&self, group: Vec<Waiting>) {
+        let batches: Vec<Arc<Batch>> = group.iter().map(|waiting| waiting.batch.clone()).collect();
+        match self.append_until_taken(&batches).await {
+            Ok(receipts) => {
+                for (waiting, receipt) in group.into_iter().zip(receipts) {
+                    self.committed(waiting, receipt);
+                }
+            }
+            Err(error) if group.len() > 1 && !error.is_retryable() => {
+                // One of them cannot be stored; its neighbours must not suffer for it.
+                for waiting in group {
+                    let batch = [waiting.batch.clone()];
+                    match self.append_until_taken(&batch).await {
+                        Ok(receipts) => {
+                            self.committed(waiting, receipts.first().copied().unwrap_or(Receipt::Stored))
+                        }
+                        Err(error) => self.failed(waiting, &error),
+                    }
+                }
+            }
+            Err(error) => {
+                for waiting in group {
+                    self.failed(waiting, &error);
+                }
+            }
+        }
+    }
+
+    /// Appends, again and again while the store is away and nobody has asked to stop.
+    async fn append_until_taken(&self, batches: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError> {
+        let mut attempt = 0;
+        loop {
+            let started = Instant::now();
+            match self.sink.append(batches).await {
+                Ok(receipts) => {
+                    self.metrics
+                        .commit_seconds
+                        .observe(started.elapsed().as_secs_f64());
+                    if attempt > 0 {
+                        info!(attempts = attempt + 1, "the store takes batches again");
+                    }
+                    return Ok(receipts);
+                }
+                Err(error) if error.is_retryable() && !self.stop.is_cancelled() => {
+                    if attempt == 0 {
+                        warn!(error = error.chain(), "the store is away; batches wait in memory");
+                    }
+                    self.metrics.retries.inc();
+                    let pause = RETRY_PAUSE[attempt.min(RETRY_PAUSE.len() - 1)];
+                    attempt += 1;
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = self.stop.cancelled() => {}
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn committed(&self, waiting: Waiting, receipt: Receipt) {
+        match receipt {
+            Receipt::Stored => {
+                self.metrics.committed(&waiting.batch, now());
+                self.after.committed(&waiting.batch);
+            }
+            Receipt::Duplicate => {
+                self.metrics.duplicates.inc();
+            }
+        }
+        // The caller may have gone; what it sent is committed all the same.
+        let _ = waiting.answer.send(Ok(receipt));
+    }
+
+    fn failed(&self, waiting: Waiting, error: &PortError) {
+        warn!(
+            error = error.chain(),
+            source_id = waiting.batch.collection.source_id,
+            "a batch was not stored"
+        );
+        self.metrics.failed.inc();
+        let _ = waiting.answer.send(Err(IngestError::from(error)));
+    }
+}
+
+fn now() -> Millis {
+    chrono::Utc::now().timestamp_millis()
+}

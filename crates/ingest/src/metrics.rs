@@ -1,0 +1,185 @@
+//! What ingest counts about itself.
+
+use metricsd_model::{Batch, Refusal};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Label of refused samples.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReasonLabel {
+    /// [`Refusal::as_str`].
+    pub reason: &'static str,
+}
+
+/// Labels of collections.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct MethodLabel {
+    /// `CollectionMethod`.
+    pub method: &'static str,
+}
+
+/// Metrics of the door, the group commit, the caches and the event relay. Clones share their values.
+#[derive(Debug, Clone)]
+pub struct IngestMetrics {
+    /// Samples committed.
+    pub samples: Counter,
+    /// Batches committed.
+    pub batches: Counter,
+    /// Batches that had been stored before.
+    pub duplicates: Counter,
+    /// Samples refused, by reason.
+    pub rejected: Family<ReasonLabel, Counter>,
+    /// Batches that could not be stored.
+    pub failed: Counter,
+    /// Groups that had to be tried again because the store was away.
+    pub retries: Counter,
+    /// Batches turned away because the queue was full.
+    pub overloaded: Counter,
+    /// Bytes that wait for the store.
+    pub queue_bytes: Gauge,
+    /// One group, from begin to commit.
+    pub commit_seconds: Histogram,
+    /// A batch, from its collection's start until it can be queried.
+    pub queryable_seconds: Family<MethodLabel, Histogram>,
+    /// Notices for caches and health that were dropped because too many waited.
+    pub notices_dropped: Counter,
+    /// Failed attempts to write the caches.
+    pub cache_errors: Counter,
+    /// Events published.
+    pub events: Counter,
+    /// Failed attempts to publish.
+    pub event_errors: Counter,
+    /// Events that wait to be published.
+    pub event_backlog: Gauge,
+}
+
+/// From a millisecond to 16 s, each bound twice the one before, with 100 ms among them: the latency that we promise.
+pub const LATENCY_BUCKETS: [f64; 14] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+fn latency() -> Histogram {
+    Histogram::new(LATENCY_BUCKETS)
+}
+
+impl IngestMetrics {
+    /// Creates and registers all of them.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            samples: Counter::default(),
+            batches: Counter::default(),
+            duplicates: Counter::default(),
+            rejected: Family::default(),
+            failed: Counter::default(),
+            retries: Counter::default(),
+            overloaded: Counter::default(),
+            queue_bytes: Gauge::default(),
+            commit_seconds: latency(),
+            queryable_seconds: Family::new_with_constructor(latency),
+            notices_dropped: Counter::default(),
+            cache_errors: Counter::default(),
+            events: Counter::default(),
+            event_errors: Counter::default(),
+            event_backlog: Gauge::default(),
+        };
+        metrics.register_ingest(registry.sub_registry_with_prefix("ingest"));
+        registry.register_with_unit(
+            "collection_to_queryable",
+            "From the start of a collection until its samples can be queried",
+            Unit::Seconds,
+            metrics.queryable_seconds.clone(),
+        );
+        let cache = registry.sub_registry_with_prefix("cache");
+        cache.register(
+            "errors",
+            "Failed attempts to write the caches",
+            metrics.cache_errors.clone(),
+        );
+        let events = registry.sub_registry_with_prefix("events");
+        events.register("published", "Events published", metrics.events.clone());
+        events.register(
+            "errors",
+            "Failed attempts to publish events",
+            metrics.event_errors.clone(),
+        );
+        events.register(
+            "backlog",
+            "Events that wait to be published",
+            metrics.event_backlog.clone(),
+        );
+        metrics
+    }
+
+    fn register_ingest(&self, registry: &mut Registry) {
+        registry.register("samples", "Samples committed", self.samples.clone());
+        registry.register("batches", "Batches committed", self.batches.clone());
+        registry.register(
+            "duplicate_batches",
+            "Batches that had been stored before",
+            self.duplicates.clone(),
+        );
+        registry.register(
+            "rejected_samples",
+            "Samples refused, by reason",
+            self.rejected.clone(),
+        );
+        registry.register(
+            "failed_batches",
+            "Batches that could not be stored",
+            self.failed.clone(),
+        );
+        registry.register(
+            "commit_retries",
+            "Groups tried again because the store was away",
+            self.retries.clone(),
+        );
+        registry.register(
+            "overloaded_batches",
+            "Batches turned away by a full queue",
+            self.overloaded.clone(),
+        );
+        registry.register_with_unit(
+            "queue",
+            "What waits for the store",
+            Unit::Bytes,
+            self.queue_bytes.clone(),
+        );
+        registry.register_with_unit(
+            "commit_duration",
+            "One group of batches, from begin to commit",
+            Unit::Seconds,
+            self.commit_seconds.clone(),
+        );
+        registry.register(
+            "dropped_notices",
+            "Notices for caches and health dropped",
+            self.notices_dropped.clone(),
+        );
+    }
+
+    /// Counts a committed batch.
+    pub(crate) fn committed(&self, batch: &Batch, now: metricsd_model::Millis) {
+        self.batches.inc();
+        self.samples.inc_by(batch.samples() as u64);
+        for (reason, count) in &batch.collection.ledger.refused {
+            self.refused(*reason, *count);
+        }
+        let method = MethodLabel {
+            method: batch.collection.method.as_str(),
+        };
+        let seconds = (now - batch.collection.started).max(0) as f64 / 1e3;
+        self.queryable_seconds.get_or_create(&method).observe(seconds);
+    }
+
+    fn refused(&self, reason: Refusal, count: u64) {
+        self.rejected
+            .get_or_create(&ReasonLabel {
+                reason: reason.as_str(),
+            })
+            .inc_by(count);
+    }
+}

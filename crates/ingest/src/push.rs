@@ -1,0 +1,209 @@
+//! What a client pushes: checked item by item, so that a bad one harms none of its neighbours.
+
+use std::sync::Arc;
+
+use metricsd_model::batch::content_key;
+use metricsd_model::{
+    BatchId, Collection, CollectionMethod, HealthStatus, JobStatus, LabelSet, Ledger, METRIC_NAME,
+    MetricSource, MetricType, Millis, Refusal, SampleValue, Series, SeriesId, TypeCounts,
+};
+use metricsd_ports::Receipt;
+
+use crate::validate::{Fault, check_labels, check_metric_name, check_timestamp};
+use crate::{BatchBuilder, GroupCommit, IngestError, Limits};
+
+/// One pushed sample, as decoded.
+#[derive(Debug, Clone)]
+pub struct PushSample {
+    /// Place in the request, for the answer.
+    pub index: usize,
+    /// Metric name.
+    pub name: String,
+    /// Labels, the name left out; in any order.
+    pub labels: Vec<(String, String)>,
+    /// Value.
+    pub value: SampleValue,
+    /// Absent: the time of arrival.
+    pub timestamp: Option<Millis>,
+    /// Declared type.
+    pub metric_type: MetricType,
+    /// Declared kind of source.
+    pub source_type: MetricSource,
+    /// Help text.
+    pub help: Option<String>,
+    /// Unit.
+    pub unit: Option<String>,
+}
+
+/// One push request.
+#[derive(Debug, Clone)]
+pub struct Push {
+    /// Who pushes; at most 100 characters.
+    pub source_id: String,
+    /// Target that the push speaks for; usually empty.
+    pub target_id: String,
+    /// How it came.
+    pub method: CollectionMethod,
+    /// The client's `Idempotency-Key`; absent: the body's content decides.
+    pub idempotency_key: Option<String>,
+    /// Hash of the body (see [`content_key`]).
+    pub content: [u8; 16],
+    /// Arrival.
+    pub received_at: Millis,
+    /// What the body held and could be read.
+    pub samples: Vec<PushSample>,
+    /// What the body held and could not be read.
+    pub unreadable: Vec<Rejected>,
+}
+
+/// One item that was not stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Place in the request.
+    pub index: usize,
+    /// Closed-set reason.
+    pub reason: Refusal,
+    /// Which field was wrong.
+    pub field: String,
+    /// What was wrong with it, and what is expected.
+    pub message: String,
+}
+
+/// What became of a push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    /// `collection_batch_id`.
+    pub batch_id: String,
+    /// The batch was stored before; this request changed nothing.
+    pub duplicate: bool,
+    /// Items stored.
+    pub accepted: u64,
+    /// Items not stored, in order of index.
+    pub rejected: Vec<Rejected>,
+}
+
+/// The door for pushes.
+#[derive(Clone)]
+pub struct Ingest {
+    commit: GroupCommit,
+    limits: Arc<Limits>,
+}
+
+impl Ingest {
+    /// Builds the door before a store.
+    pub fn new(commit: GroupCommit, limits: Arc<Limits>) -> Self {
+        Self { commit, limits }
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Checks and stores one push. On `Ok` everything that was accepted is committed.
+    pub async fn push(&self, push: Push) -> Result<Pushed, IngestError> {
+        let started = std::time::Instant::now();
+        let key = match &push.idempotency_key {
+            Some(key) => key.as_bytes().to_vec(),
+            None => push.content.to_vec(),
+        };
+        let id = BatchId::for_push(&push.source_id, &key);
+        let mut rejected = push.unreadable.clone();
+        let mut ledger = Ledger {
+            received: (push.samples.len() + rejected.len()) as u64,
+            ..Ledger::default()
+        };
+        let mut types = TypeCounts::default();
+        let mut builder = BatchBuilder::default();
+        for sample in &push.samples {
+            match self.admit(&push, sample, &mut builder) {
+                Ok(()) => types.add(sample.metric_type),
+                Err(fault) => rejected.push(Rejected {
+                    index: sample.index,
+                    reason: fault.reason,
+                    field: fault.field,
+                    message: fault.message,
+                }),
+            }
+        }
+        rejected.sort_by_key(|item| item.index);
+        for item in &rejected {
+            ledger.refuse(item.reason);
+        }
+        ledger.stored = builder.len() as u64;
+        let accepted = ledger.stored;
+        let collection = Collection {
+            source_id: push.source_id,
+            target_id: push.target_id,
+            method: push.method,
+            started: push.received_at,
+            duration_ms: started.elapsed().as_secs_f64() * 1e3,
+            status: status(accepted, rejected.len()),
+            health: if accepted > 0 || rejected.is_empty() {
+                HealthStatus::Healthy
+            } else {
+                HealthStatus::Unhealthy
+            },
+            reason: None,
+            error: rejected
+                .first()
+                .map(|item| format!("item {}: {}", item.index, item.message)),
+            ledger,
+            types,
+        };
+        let batch_id = id.collection_batch_id(push.received_at);
+        let receipt = self.commit.append(builder.finish(id, collection)).await?;
+        Ok(Pushed {
+            batch_id,
+            duplicate: receipt == Receipt::Duplicate,
+            accepted,
+            rejected,
+        })
+    }
+
+    fn admit(&self, push: &Push, sample: &PushSample, builder: &mut BatchBuilder) -> Result<(), Fault> {
+        check_metric_name(&sample.name, &self.limits)?;
+        check_labels(&sample.labels, &self.limits)?;
+        let timestamp = sample.timestamp.unwrap_or(push.received_at);
+        check_timestamp(timestamp, push.received_at, &self.limits)?;
+        let name = [(METRIC_NAME, sample.name.as_str())];
+        let pairs = sample
+            .labels
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let labels =
+            LabelSet::new(name.into_iter().chain(pairs)).map_err(|error| Fault::label(error.to_string()))?;
+        let series = Series {
+            id: SeriesId::of(&labels),
+            labels,
+            metric_type: sample.metric_type,
+            source_type: sample.source_type,
+            source: push.source_id.clone(),
+            target_id: push.target_id.clone(),
+            help: sample.help.clone(),
+            unit: sample.unit.clone(),
+        };
+        if builder.push_unique(Arc::new(series), timestamp, sample.value.clone()) {
+            Ok(())
+        } else {
+            Err(Fault::new(
+                Refusal::Duplicate,
+                "timestamp",
+                "the same series has two values at this time in one request",
+            ))
+        }
+    }
+}
+
+fn status(accepted: u64, rejected: usize) -> JobStatus {
+    match (accepted, rejected) {
+        (_, 0) => JobStatus::Completed,
+        (0, _) => JobStatus::Failed,
+        _ => JobStatus::Partial,
+    }
+}
+
+/// The key of a body without an `Idempotency-Key`, over the bytes as they were decoded.
+pub fn content_of(body: &[u8]) -> [u8; 16] {
+    content_key(body)
+}

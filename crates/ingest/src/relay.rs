@@ -1,0 +1,110 @@
+//! Publishes the events that the store keeps in its outbox: at least once, in order per source, never before the data.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metricsd_model::MetricsCollected;
+use metricsd_ports::{EventBus, Outbox, OutboxEvent, PortError};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::IngestMetrics;
+
+/// Events of one round.
+const ROUND: usize = 1_000;
+
+/// How long the outbox is this relay's after each time that it asked.
+const LEASE: Duration = Duration::from_secs(10);
+
+/// Longest pause without a nudge: other processes' batches wait in the same outbox.
+const POLL: Duration = Duration::from_millis(500);
+
+/// Longest pause after a failure.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// Moves events from the outbox to the bus until told to stop.
+pub struct Relay {
+    /// Where events wait.
+    pub outbox: Arc<dyn Outbox>,
+    /// Where they go.
+    pub bus: Arc<dyn EventBus>,
+    /// Wakes the relay when there is something new.
+    pub signal: Arc<Notify>,
+    /// Counters.
+    pub metrics: IngestMetrics,
+}
+
+impl Relay {
+    /// Runs until `stop` is cancelled, then makes one last round.
+    pub async fn run(self, stop: CancellationToken) {
+        let id = Uuid::new_v4();
+        let mut pause = Duration::from_millis(100);
+        let mut failing = false;
+        loop {
+            let last = stop.is_cancelled();
+            match self.round(id).await {
+                Ok(published) => {
+                    if failing {
+                        info!("events are published again");
+                    }
+                    (failing, pause) = (false, Duration::from_millis(100));
+                    if published == ROUND && !last {
+                        continue;
+                    }
+                }
+                Err(error) => {
+                    self.metrics.event_errors.inc();
+                    if !failing {
+                        warn!(
+                            error = error.chain(),
+                            "events are not published; they wait in the outbox"
+                        );
+                    }
+                    failing = true;
+                }
+            }
+            if last {
+                return;
+            }
+            self.rest(failing, &mut pause, &stop).await;
+        }
+    }
+
+    /// Publishes what waits, up to a round's worth; answers how much.
+    async fn round(&self, id: Uuid) -> Result<usize, PortError> {
+        let waiting = self.outbox.pending(id, LEASE, ROUND).await?;
+        if waiting.is_empty() {
+            self.metrics.event_backlog.set(0);
+            return Ok(0);
+        }
+        self.metrics
+            .event_backlog
+            .set(self.outbox.backlog().await? as i64);
+        let (seqs, events): (Vec<i64>, Vec<MetricsCollected>) = waiting
+            .into_iter()
+            .map(|OutboxEvent { seq, event }| (seq, event))
+            .unzip();
+        self.bus.publish(&events).await?;
+        self.outbox.published(&seqs).await?;
+        self.metrics.events.inc_by(events.len() as u64);
+        Ok(events.len())
+    }
+
+    async fn rest(&self, failing: bool, pause: &mut Duration, stop: &CancellationToken) {
+        if failing {
+            tokio::select! {
+                () = tokio::time::sleep(*pause) => {}
+                () = stop.cancelled() => {}
+            }
+            *pause = (*pause * 2).min(MAX_PAUSE);
+        } else {
+            tokio::select! {
+                () = self.signal.notified() => {}
+                () = tokio::time::sleep(POLL) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+}

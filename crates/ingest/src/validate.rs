@@ -1,0 +1,122 @@
+//! What a metric name, a label and a timestamp must be.
+
+use metricsd_model::{METRIC_NAME, Millis, Refusal};
+
+use crate::Limits;
+
+/// What is wrong with one item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Closed-set reason.
+    pub reason: Refusal,
+    /// Which field.
+    pub field: String,
+    /// What was wrong, and what is expected.
+    pub message: String,
+}
+
+impl Fault {
+    /// A fault of one field.
+    pub fn new(reason: Refusal, field: &str, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            field: field.to_owned(),
+            message: message.into(),
+        }
+    }
+
+    /// A fault of the labels as a whole.
+    pub fn label(message: impl Into<String>) -> Self {
+        Self::new(Refusal::InvalidLabel, "labels", message)
+    }
+}
+
+/// Checks a metric's name: any UTF-8 text within its length and without control characters.
+pub fn check_metric_name(name: &str, limits: &Limits) -> Result<(), Fault> {
+    let fault = |message: String| Err(Fault::new(Refusal::InvalidName, "name", message));
+    if name.is_empty() {
+        return fault("the name is empty".to_owned());
+    }
+    if name.len() > limits.max_metric_name_bytes {
+        return fault(format!(
+            "the name is longer than {} bytes",
+            limits.max_metric_name_bytes
+        ));
+    }
+    if name.chars().any(char::is_control) {
+        return fault("the name holds a control character".to_owned());
+    }
+    Ok(())
+}
+
+/// Checks a label's name: not empty, within its length, not reserved.
+pub fn check_label_name(name: &str, limits: &Limits) -> Result<(), String> {
+    if name.is_empty() {
+        return Err("a label name is empty".to_owned());
+    }
+    if name.len() > limits.max_label_name_bytes {
+        let start: String = name.chars().take(30).collect();
+        return Err(format!(
+            "label name {start:?}… is longer than {} bytes",
+            limits.max_label_name_bytes
+        ));
+    }
+    if name == METRIC_NAME || name.starts_with("__") {
+        return Err(format!(
+            "label {name:?} is reserved: names that begin with two underscores are metricsd's own"
+        ));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(format!("label name {name:?} holds a control character"));
+    }
+    Ok(())
+}
+
+/// Checks labels that come without the metric's name.
+pub fn check_labels(labels: &[(String, String)], limits: &Limits) -> Result<(), Fault> {
+    if labels.len() + 1 > limits.max_labels {
+        let message = format!(
+            "{} labels and the name are more than the limit of {}",
+            labels.len(),
+            limits.max_labels
+        );
+        return Err(Fault::new(Refusal::LabelLimit, "labels", message));
+    }
+    for (name, value) in labels {
+        check_label_name(name, limits).map_err(Fault::label)?;
+        if value.len() > limits.max_label_value_bytes {
+            let message = format!(
+                "the value of label {name:?} is longer than {} bytes",
+                limits.max_label_value_bytes
+            );
+            return Err(Fault::label(message));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a sample is neither too old nor too far ahead.
+pub fn check_timestamp(timestamp: Millis, now: Millis, limits: &Limits) -> Result<(), Fault> {
+    let (age, future) = (limits.max_sample_age, limits.max_sample_future);
+    if age.millis() > 0 && timestamp < now.saturating_sub(age.millis()) {
+        let message = format!("the sample is older than {age}, the bound set by limits.max_sample_age");
+        return Err(Fault::new(Refusal::TooOld, "timestamp", message));
+    }
+    if future.millis() > 0 && timestamp > now.saturating_add(future.millis()) {
+        let message =
+            format!("the sample is more than {future} ahead, the bound set by limits.max_sample_future");
+        return Err(Fault::new(Refusal::TooNew, "timestamp", message));
+    }
+    if !EARLIEST.le(&timestamp) || !LATEST.ge(&timestamp) {
+        return Err(Fault::new(
+            Refusal::InvalidValue,
+            "timestamp",
+            "the timestamp is outside the years 1 to 9999",
+        ));
+    }
+    Ok(())
+}
+
+/// The first millisecond of the year 1 and the last of the year 9999: what both databases and RFC 3339 can hold.
+const EARLIEST: Millis = -62_135_596_800_000;
+const LATEST: Millis = 253_402_300_799_999;
