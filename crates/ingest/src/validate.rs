@@ -49,8 +49,18 @@ pub fn check_metric_name(name: &str, limits: &Limits) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Checks a label's name: not empty, within its length, not reserved.
+/// Checks a label's name: well-formed and not reserved.
 pub fn check_label_name(name: &str, limits: &Limits) -> Result<(), String> {
+    if name == METRIC_NAME || name.starts_with("__") {
+        return Err(format!(
+            "label {name:?} is reserved: names that begin with two underscores are metricsd's own"
+        ));
+    }
+    check_label_form(name, limits)
+}
+
+/// Checks that a label's name is not empty, within its length and without control characters.
+fn check_label_form(name: &str, limits: &Limits) -> Result<(), String> {
     if name.is_empty() {
         return Err("a label name is empty".to_owned());
     }
@@ -61,19 +71,22 @@ pub fn check_label_name(name: &str, limits: &Limits) -> Result<(), String> {
             limits.max_label_name_bytes
         ));
     }
-    if name == METRIC_NAME || name.starts_with("__") {
-        return Err(format!(
-            "label {name:?} is reserved: names that begin with two underscores are metricsd's own"
-        ));
-    }
     if name.chars().any(char::is_control) {
         return Err(format!("label name {name:?} holds a control character"));
     }
     Ok(())
 }
 
-/// Checks labels that come without the metric's name.
+/// Checks labels that a client sends, the metric's name left out.
 pub fn check_labels(labels: &[(String, String)], limits: &Limits) -> Result<(), Fault> {
+    for (name, _) in labels {
+        check_label_name(name, limits).map_err(Fault::label)?;
+    }
+    check_page_labels(labels, limits)
+}
+
+/// Checks labels of a scraped page, the metric's name left out: targets may use names that are reserved for clients.
+pub fn check_page_labels(labels: &[(String, String)], limits: &Limits) -> Result<(), Fault> {
     if labels.len() + 1 > limits.max_labels {
         let message = format!(
             "{} labels and the name are more than the limit of {}",
@@ -83,7 +96,7 @@ pub fn check_labels(labels: &[(String, String)], limits: &Limits) -> Result<(), 
         return Err(Fault::new(Refusal::LabelLimit, "labels", message));
     }
     for (name, value) in labels {
-        check_label_name(name, limits).map_err(Fault::label)?;
+        check_label_form(name, limits).map_err(Fault::label)?;
         if value.len() > limits.max_label_value_bytes {
             let message = format!(
                 "the value of label {name:?} is longer than {} bytes",

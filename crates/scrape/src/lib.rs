@@ -1,5 +1,27 @@
 //! Scraping: which targets there are, when each is due, and what became of its page.
+//!
+//! In the order of the flow: [`pool`] follows the catalogue and starts what `schedule` says is due; `client` fetches a
+//! page from an address that [`guard`] allows, `decode` decompresses it, `page` reads it into columns with the help of
+//! `naming`, `report` adds what a scrape says about itself, and `scrape` makes a batch of it all.
 
+mod clock;
+pub mod pool;
+mod schedule;
+
+pub mod client;
+mod decode;
 pub mod guard;
 
+mod naming;
+mod page;
+#[cfg(test)]
+mod page_tests;
+mod report;
+mod scrape;
+
+pub mod metrics;
+
+pub use client::PageClient;
 pub use guard::AddressPolicy;
+pub use metrics::ScrapeMetrics;
+pub use pool::{PoolOptions, ScrapePool};

@@ -1,0 +1,96 @@
+//! Decompresses pages without ever holding more than the limit allows.
+
+use std::io::Read;
+
+use metricsd_model::FailureReason;
+
+use crate::client::ScrapeError;
+
+/// `Content-Encoding` of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Identity,
+    Gzip,
+    Zstd,
+}
+
+impl Encoding {
+    pub(crate) fn from_header(header: &str) -> Result<Self, ScrapeError> {
+        match header.trim().to_ascii_lowercase().as_str() {
+            "" | "identity" => Ok(Self::Identity),
+            "gzip" | "x-gzip" => Ok(Self::Gzip),
+            "zstd" => Ok(Self::Zstd),
+            other => {
+                let message = format!("the page is encoded as {other:?}; metricsd reads gzip and zstd");
+                Err(ScrapeError::new(FailureReason::Parse, message))
+            }
+        }
+    }
+}
+
+/// The bytes that the target meant; at most `limit` of them.
+pub(crate) fn decompress(encoding: Encoding, body: Vec<u8>, limit: usize) -> Result<Vec<u8>, ScrapeError> {
+    match encoding {
+        Encoding::Identity => Ok(body),
+        Encoding::Gzip => read_bounded(flate2::read::MultiGzDecoder::new(body.as_slice()), limit),
+        Encoding::Zstd => match zstd::stream::read::Decoder::new(body.as_slice()) {
+            Ok(decoder) => read_bounded(decoder, limit),
+            Err(error) => Err(damaged(&error)),
+        },
+    }
+}
+
+fn read_bounded(reader: impl Read, limit: usize) -> Result<Vec<u8>, ScrapeError> {
+    let mut out = Vec::new();
+    reader
+        .take(limit as u64 + 1)
+        .read_to_end(&mut out)
+        .map_err(|error| damaged(&error))?;
+    if out.len() > limit {
+        let message =
+            format!("the page is larger than {limit} bytes once decompressed (limits.max_page_bytes)");
+        return Err(ScrapeError::new(FailureReason::TooLarge, message));
+    }
+    Ok(out)
+}
+
+fn damaged(error: &std::io::Error) -> ScrapeError {
+    ScrapeError::new(
+        FailureReason::Parse,
+        format!("the page's compression is damaged: {error}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn pages_are_decompressed_within_the_limit() {
+        let page = vec![b'a'; 100_000];
+        let zstd = zstd::encode_all(page.as_slice(), 3).unwrap();
+        for (encoding, body) in [(Encoding::Gzip, gzip(&page)), (Encoding::Zstd, zstd)] {
+            assert_eq!(decompress(encoding, body.clone(), page.len()).unwrap(), page);
+            assert_eq!(
+                decompress(encoding, body.clone(), 99_999).unwrap_err().reason,
+                FailureReason::TooLarge
+            );
+            let cut = body[..body.len() / 2].to_vec();
+            assert_eq!(
+                decompress(encoding, cut, page.len()).unwrap_err().reason,
+                FailureReason::Parse
+            );
+        }
+        assert_eq!(
+            Encoding::from_header("br").unwrap_err().reason,
+            FailureReason::Parse
+        );
+    }
+}

@@ -1,0 +1,236 @@
+//! Pages one after the other, and what is stored of each.
+
+use std::sync::Arc;
+
+use metricsd_codec::exposition::Format;
+use metricsd_ingest::Limits;
+use metricsd_model::{
+    CollectionMethod, FailureReason, FilterAction, MetricFilter, MetricSource, MetricType, PromDuration,
+    Refusal, ScrapeConfig, Series, TargetSpec,
+};
+
+use crate::naming::Namer;
+use crate::page::{PageReader, Scraped};
+
+fn spec() -> TargetSpec {
+    TargetSpec {
+        target_id: "t".into(),
+        source_id: "shop".into(),
+        source_type: MetricSource::Application,
+        collection_method: CollectionMethod::PullScraping,
+        scrape_config: ScrapeConfig {
+            target_url: "http://host:9100".into(),
+            scrape_interval: PromDuration::from_secs(15),
+            scrape_timeout: PromDuration::from_secs(10),
+            metrics_path: "/metrics".into(),
+            scheme: "http".into(),
+            authentication: None,
+            honor_labels: false,
+            honor_timestamps: true,
+        },
+        labels: [("zone".to_owned(), "z1".to_owned())].into(),
+        filters: Vec::new(),
+        retention_policy: None,
+        enabled: true,
+    }
+}
+
+struct Bench {
+    namer: Namer,
+    reader: PageReader,
+}
+
+const NOW: i64 = 1_750_000_000_000;
+
+impl Bench {
+    fn new(spec: TargetSpec, limits: Limits) -> Self {
+        let namer = Namer::new(spec, Arc::new(limits));
+        let reader = PageReader::new(&namer);
+        Self { namer, reader }
+    }
+
+    fn read(&mut self, page: &str) -> Scraped {
+        self.reader
+            .read(page.as_bytes(), Format::Text, &self.namer, NOW)
+            .unwrap()
+    }
+}
+
+fn names(series: &[Arc<Series>]) -> Vec<String> {
+    series.iter().map(|series| series.labels.to_string()).collect()
+}
+
+fn page_names(scraped: &Scraped) -> Vec<String> {
+    names(&scraped.layout.series[..scraped.values.len()])
+}
+
+#[test]
+fn a_page_becomes_columns_and_the_same_page_the_same_layout() {
+    let mut bench = Bench::new(spec(), Limits::default());
+    let page = "# TYPE a_total counter\na_total{x=\"1\"} 1\na_total{x=\"2\"} 2\n";
+    let first = bench.read(page);
+    let expected = [
+        r#"a_total{instance="host:9100",job="shop",x="1",zone="z1"}"#,
+        r#"a_total{instance="host:9100",job="shop",x="2",zone="z1"}"#,
+    ];
+    assert_eq!(page_names(&first), expected);
+    assert_eq!(first.values, [1.0, 2.0]);
+    assert_eq!(
+        (
+            first.added,
+            first.ledger.received,
+            first.ledger.stored,
+            first.types.counters
+        ),
+        (2, 2, 2, 2)
+    );
+    assert_eq!(first.layout.series.len(), 2 + 5, "the reports' columns follow");
+    let second = bench.read(&page.replace("} 2", "} 5"));
+    assert!(
+        Arc::ptr_eq(&first.layout, &second.layout),
+        "an unchanged page costs no new layout"
+    );
+    assert_eq!(
+        (second.values.as_slice(), second.added),
+        ([1.0, 5.0].as_slice(), 0)
+    );
+}
+
+#[test]
+fn series_that_vanish_are_told_and_those_that_come_are_counted() {
+    let mut bench = Bench::new(spec(), Limits::default());
+    bench.read("a 1\nb 2\n");
+    let scraped = bench.read("b 2\nc 3\nd 4\n");
+    assert_eq!(
+        names(&scraped.vanished),
+        [r#"a{instance="host:9100",job="shop",zone="z1"}"#]
+    );
+    assert_eq!(scraped.added, 2);
+    let (layout, vanished) = bench.reader.fail(&bench.namer);
+    assert_eq!((layout.series.len(), vanished.len()), (5, 3));
+    let back = bench.read("b 2\n");
+    assert_eq!((back.added, back.vanished.len()), (1, 0));
+}
+
+#[test]
+fn a_new_type_or_help_is_taken_over() {
+    let mut bench = Bench::new(spec(), Limits::default());
+    assert_eq!(
+        bench.read("a 1\n").layout.series[0].metric_type,
+        MetricType::Custom
+    );
+    let typed = bench.read("# HELP a Things \\\\ done\n# TYPE a gauge\na 1\n");
+    assert_eq!(typed.layout.series[0].metric_type, MetricType::Gauge);
+    assert_eq!(typed.layout.series[0].help.as_deref(), Some("Things \\ done"));
+    assert_eq!(
+        (typed.vanished.len(), typed.added),
+        (0, 0),
+        "it is the same series"
+    );
+}
+
+#[test]
+fn the_targets_labels_win_unless_the_page_is_honoured() {
+    let page = "a{job=\"own\",instance=\"\",exported_job=\"x\"} 1\n";
+    let mut bench = Bench::new(spec(), Limits::default());
+    let expected =
+        r#"a{exported_exported_job="own",exported_job="x",instance="host:9100",job="shop",zone="z1"}"#;
+    assert_eq!(page_names(&bench.read(page)), [expected]);
+    let mut honoured = spec();
+    honoured.scrape_config.honor_labels = true;
+    let mut bench = Bench::new(honoured, Limits::default());
+    assert_eq!(
+        page_names(&bench.read(page)),
+        [r#"a{exported_job="x",job="own",zone="z1"}"#]
+    );
+}
+
+#[test]
+fn a_series_that_comes_twice_is_stored_once() {
+    let mut filtered = spec();
+    filtered.filters = vec![MetricFilter {
+        action: FilterAction::DropLabels,
+        name: None,
+        labels: Default::default(),
+        drop_labels: vec!["pod".into()],
+    }];
+    let mut bench = Bench::new(filtered, Limits::default());
+    let page = "a{pod=\"1\"} 1\na{pod=\"2\"} 2\nb 3\nb 4\nup 7\n";
+    for _ in 0..2 {
+        let scraped = bench.read(page);
+        assert_eq!(scraped.values, [1.0, 3.0]);
+        assert_eq!(scraped.ledger.refused, [(Refusal::Duplicate, 3)].into());
+        assert_eq!((scraped.ledger.received, scraped.ledger.stored), (5, 2));
+    }
+}
+
+#[test]
+fn filters_and_limits_count_what_they_take() {
+    let mut filtered = spec();
+    filtered.filters = vec![MetricFilter {
+        action: FilterAction::Exclude,
+        name: Some("drop_.*".into()),
+        labels: Default::default(),
+        drop_labels: Vec::new(),
+    }];
+    let limits = Limits {
+        max_labels: 6,
+        max_label_value_bytes: 10,
+        max_metric_name_bytes: 8,
+        ..Limits::default()
+    };
+    let mut bench = Bench::new(filtered, limits);
+    let page = "ok 1\ndrop_me 2\nname_too_long 3\nmany{a=\"1\",b=\"2\",c=\"3\"} 4\nlong{a=\"12345678901\"} 5\n\
+                old 6 1000\nnew 7 1750000000001\ntwice{a=\"1\",a=\"2\"} 8\n";
+    let scraped = bench.read(page);
+    let refused = [
+        (Refusal::InvalidName, 1),
+        (Refusal::LabelLimit, 1),
+        (Refusal::InvalidLabel, 2),
+        (Refusal::TooOld, 1),
+    ];
+    assert_eq!(scraped.ledger.refused, refused.into());
+    assert_eq!(
+        (
+            scraped.ledger.received,
+            scraped.ledger.dropped,
+            scraped.ledger.stored
+        ),
+        (8, 1, 2)
+    );
+    assert_eq!(
+        (scraped.values.as_slice(), scraped.timed.len()),
+        ([1.0].as_slice(), 1)
+    );
+    let limits = Limits {
+        max_scrape_samples: 2,
+        ..Limits::default()
+    };
+    let mut bench = Bench::new(spec(), limits);
+    let error = bench
+        .reader
+        .read(b"a 1\nb 2\nc 3\n", Format::Text, &bench.namer, NOW)
+        .err()
+        .unwrap();
+    assert_eq!(error.reason, FailureReason::Limit);
+}
+
+#[test]
+fn lines_of_old_pages_do_not_add_up() {
+    let mut bench = Bench::new(spec(), Limits::default());
+    for round in 0..50 {
+        let page: String = (0..500)
+            .map(|line| format!("a{{x=\"{}\"}} {line}\n", round * 500 + line))
+            .collect();
+        let scraped = bench.read(&page);
+        assert_eq!((scraped.values.len(), scraped.added), (500, 500));
+        let again = bench.read(&page);
+        assert!(Arc::ptr_eq(&scraped.layout, &again.layout));
+        assert_eq!(again.values, scraped.values);
+    }
+    assert!(
+        bench.reader.lines_kept() <= 2_500,
+        "{}",
+        bench.reader.lines_kept()
+    );
+}

@@ -1,0 +1,407 @@
+//! The scrape pool: follows the catalogue, keeps one loop a target, and starts each scrape when it is due.
+//!
+//! One task and one heap for all targets: a target that waits costs no task and no timer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metricsd_ingest::{AfterCommit, Committed, GroupCommit, IngestError, Limits};
+use metricsd_model::{Batch, FailureReason, Health, HealthStatus, Millis, Series, Target, TargetSpec};
+use metricsd_ports::{Catalog, SampleSource};
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+use crate::ScrapeMetrics;
+use crate::client::PageClient;
+use crate::clock::Clock;
+use crate::schedule::{Due, Timer, next_slot};
+use crate::scrape::LoopState;
+
+/// How long one question for changes waits at the catalogue.
+const CHANGES_WAIT: Duration = Duration::from_secs(10);
+
+/// Changes that may wait to be applied.
+const MAX_CHANGES: usize = 1_000;
+
+/// How far back a restarted process looks for series of a target that is to be deleted.
+const GOODBYE_WINDOW_MS: i64 = 3_600_000;
+
+/// What the pool works with.
+pub struct PoolOptions {
+    /// Targets.
+    pub catalog: Arc<dyn Catalog>,
+    /// Tells which series a target had before this process started.
+    pub source: Arc<dyn SampleSource>,
+    /// Fetches pages.
+    pub client: PageClient,
+    /// Where batches go.
+    pub commit: GroupCommit,
+    /// Hears of health and schedules.
+    pub after: AfterCommit,
+    /// Limits on pages.
+    pub limits: Arc<Limits>,
+    /// Scrapes that may be under way at once.
+    pub concurrency: usize,
+    /// Counters.
+    pub metrics: ScrapeMetrics,
+}
+
+/// Scrapes every target of the catalogue.
+pub struct ScrapePool {
+    shared: Arc<Shared>,
+    targets: HashMap<u64, Entry>,
+    keys: HashMap<String, u64>,
+    timer: Timer,
+    next_key: u64,
+}
+
+struct Shared {
+    options: PoolOptions,
+    clock: Clock,
+    permits: Arc<Semaphore>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+struct Entry {
+    spec: TargetSpec,
+    state: Arc<Mutex<LoopState>>,
+    requested: Option<Millis>,
+}
+
+impl ScrapePool {
+    /// A pool that has not begun.
+    pub fn new(options: PoolOptions, stop: CancellationToken) -> Self {
+        let permits = Arc::new(Semaphore::new(options.concurrency.max(1)));
+        let shared = Shared {
+            options,
+            clock: Clock::new(),
+            permits,
+            tasks: TaskTracker::new(),
+            stop,
+        };
+        Self {
+            shared: Arc::new(shared),
+            targets: HashMap::new(),
+            keys: HashMap::new(),
+            timer: Timer::default(),
+            next_key: 0,
+        }
+    }
+
+    /// Runs until told to stop, then waits for the scrapes under way.
+    pub async fn run(mut self) {
+        let (sender, mut changes) = mpsc::channel(MAX_CHANGES);
+        let follower = tokio::spawn(follow(self.shared.clone(), sender));
+        loop {
+            let next = self
+                .timer
+                .next()
+                .unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600));
+            tokio::select! {
+                biased;
+                () = self.shared.stop.cancelled() => break,
+                () = tokio::time::sleep_until(next) => self.start_due(),
+                Some(target) = changes.recv() => self.apply(target),
+            }
+        }
+        follower.abort();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+
+    fn start_due(&mut self) {
+        let now = Instant::now();
+        while let Some(due) = self.timer.pop_due(now) {
+            let Some(entry) = self.targets.get(&due.key) else {
+                continue;
+            };
+            let interval = entry.spec.scrape_config.scrape_interval.millis();
+            let time = self.shared.clock.now();
+            // Slots that went by while the process slept are not made up for.
+            let late = due.slot + interval <= time;
+            let slot = next_slot(
+                &entry.spec.target_id,
+                interval,
+                if late { time } else { due.slot },
+            );
+            self.timer.push(Due {
+                when: self.shared.clock.instant_of(slot),
+                slot,
+                key: due.key,
+            });
+            self.shared
+                .options
+                .after
+                .tell(Committed::Schedule(entry.spec.target_id.clone(), slot));
+            if late {
+                self.shared.options.metrics.skip("late");
+            } else {
+                self.shared.begin(entry, due.slot);
+            }
+        }
+    }
+
+    /// Takes over one change of the catalogue. What is already so changes nothing.
+    fn apply(&mut self, target: Target) {
+        let id = target.spec.target_id.clone();
+        let known = self.keys.get(&id).copied();
+        if target.deleting || !target.spec.enabled {
+            let entry = known.and_then(|key| self.targets.remove(&key));
+            self.keys.remove(&id);
+            self.shared.retire(target, entry);
+        } else if let Some(key) = known {
+            self.update(key, target);
+        } else {
+            self.add(target);
+        }
+        self.shared.options.metrics.targets.set(self.targets.len() as i64);
+    }
+
+    fn add(&mut self, target: Target) {
+        let spec = target.spec;
+        debug!(
+            target_id = spec.target_id,
+            url = spec.scrape_url(),
+            "target added"
+        );
+        let state = LoopState::new(spec.clone(), self.shared.options.limits.clone());
+        let entry = Entry {
+            spec,
+            state: Arc::new(Mutex::new(state)),
+            requested: target.scrape_requested,
+        };
+        let unanswered = target
+            .scrape_requested
+            .filter(|at| target.health.last_scrape.is_none_or(|last| last < *at));
+        if unanswered.is_some() {
+            self.shared.begin_now(&entry);
+        }
+        self.schedule(entry);
+    }
+
+    fn update(&mut self, key: u64, target: Target) {
+        let Some(entry) = self.targets.get_mut(&key) else {
+            return;
+        };
+        if entry.requested < target.scrape_requested {
+            entry.requested = target.scrape_requested;
+            self.shared.begin_now(entry);
+        }
+        if entry.spec == target.spec {
+            return;
+        }
+        let (state, spec) = (entry.state.clone(), target.spec.clone());
+        let limits = self.shared.options.limits.clone();
+        // A scrape under way ends with the old settings.
+        self.shared
+            .tasks
+            .spawn(async move { state.lock().await.replace(spec, limits) });
+        // A new key, so that what the timer still holds for the old interval is passed over.
+        if let Some(mut entry) = self.targets.remove(&key) {
+            entry.spec = target.spec;
+            self.schedule(entry);
+        }
+    }
+
+    fn schedule(&mut self, entry: Entry) {
+        let key = self.next_key;
+        self.next_key += 1;
+        let interval = entry.spec.scrape_config.scrape_interval.millis();
+        let slot = next_slot(&entry.spec.target_id, interval, self.shared.clock.now());
+        self.timer.push(Due {
+            when: self.shared.clock.instant_of(slot),
+            slot,
+            key,
+        });
+        self.keys.insert(entry.spec.target_id.clone(), key);
+        self.targets.insert(key, entry);
+    }
+}
+
+/// Hands on the catalogue's changes for as long as the pool lives.
+async fn follow(shared: Arc<Shared>, sender: mpsc::Sender<Target>) {
+    let mut revision = 0;
+    let mut failing = false;
+    loop {
+        match shared.options.catalog.changes(revision, CHANGES_WAIT).await {
+            Ok(targets) => {
+                if std::mem::take(&mut failing) {
+                    info!("the catalogue answers again");
+                }
+                for target in targets {
+                    revision = revision.max(target.revision);
+                    if sender.send(target).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    warn!(
+                        error = error.chain(),
+                        "the catalogue is away; scraping goes on with what is known"
+                    );
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Starts a scheduled scrape unless something speaks against it; what is skipped is counted, not queued.
+    fn begin(self: &Arc<Self>, entry: &Entry, slot: Millis) {
+        let metrics = &self.options.metrics;
+        let Ok(state) = entry.state.clone().try_lock_owned() else {
+            return metrics.skip("busy");
+        };
+        if self.options.commit.is_full() {
+            return metrics.skip("queue_full");
+        }
+        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
+            return metrics.skip("concurrency");
+        };
+        let delay = (self.clock.now() - slot).max(0) as f64 / 1e3;
+        metrics.start_delay.observe(delay);
+        let shared = self.clone();
+        self.tasks.spawn(async move {
+            let (target, batch, started) = shared.scrape(state, slot).await;
+            drop(permit);
+            shared.store(target, batch, started).await;
+        });
+    }
+
+    /// Starts a scrape out of turn, after the one that may be under way.
+    fn begin_now(self: &Arc<Self>, entry: &Entry) {
+        let (shared, state) = (self.clone(), entry.state.clone());
+        self.tasks.spawn(async move {
+            let state = state.lock_owned().await;
+            let now = shared.clock.now();
+            let (target, batch, started) = shared.scrape(state, now).await;
+            shared.store(target, batch, started).await;
+        });
+    }
+
+    async fn scrape(&self, mut state: OwnedMutexGuard<LoopState>, at: Millis) -> (String, Batch, Instant) {
+        let metrics = &self.options.metrics;
+        metrics.in_flight.inc();
+        let started = Instant::now();
+        let batch = state.scrape(&self.options.client, at).await;
+        metrics.in_flight.dec();
+        metrics.ended(batch.collection.reason);
+        (batch.collection.target_id.clone(), batch, started)
+    }
+
+    /// Hands a batch to the store. The target's next scrape does not wait for this.
+    async fn store(&self, target: String, batch: Batch, started: Instant) {
+        let health = Health {
+            status: HealthStatus::Unhealthy,
+            reason: Some(FailureReason::Store),
+            error: None,
+            last_scrape: Some(batch.collection.started),
+            scrape_duration_ms: batch.collection.duration_ms,
+            samples_scraped: batch.collection.ledger.received,
+        };
+        let answer = match self.options.commit.submit(batch) {
+            Ok(committed) => committed.await.unwrap_or(Err(IngestError::Closed)),
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(_) => self
+                .options
+                .metrics
+                .collection
+                .observe(started.elapsed().as_secs_f64()),
+            Err(error) => {
+                warn!(target_id = target, %error, "a scrape was not stored");
+                let health = Health {
+                    error: Some(error.to_string()),
+                    ..health
+                };
+                self.options.after.tell(Committed::Health(target, health));
+            }
+        }
+    }
+
+    /// A target is scraped no more: its series end, and where it was to be deleted, it is.
+    fn retire(self: &Arc<Self>, target: Target, entry: Option<Entry>) {
+        if entry.is_none() && !target.deleting {
+            return;
+        }
+        let shared = self.clone();
+        self.tasks.spawn(async move {
+            let id = target.spec.target_id.clone();
+            let state = match entry {
+                Some(entry) => entry.state,
+                None => Arc::new(Mutex::new(LoopState::new(
+                    target.spec.clone(),
+                    shared.options.limits.clone(),
+                ))),
+            };
+            shared.say_goodbye(&id, state).await;
+            if target.deleting {
+                shared.finish_deletion(&id).await;
+            }
+        });
+    }
+
+    async fn say_goodbye(&self, id: &str, state: Arc<Mutex<LoopState>>) {
+        let mut state = state.lock().await;
+        let known = if state.has_scraped() {
+            Vec::new()
+        } else {
+            self.known_series(id).await
+        };
+        let batch = state.goodbye(self.clock.now(), known);
+        if batch.frames.is_empty() {
+            return;
+        }
+        let answer = match self.options.commit.submit(batch) {
+            Ok(committed) => committed.await.unwrap_or(Err(IngestError::Closed)),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = answer {
+            warn!(target_id = id, %error, "the end of a target's series was not stored");
+        }
+    }
+
+    async fn known_series(&self, id: &str) -> Vec<Arc<Series>> {
+        match self
+            .options
+            .source
+            .latest(id, self.clock.now() - GOODBYE_WINDOW_MS)
+            .await
+        {
+            Ok(latest) => latest.into_iter().map(|metric| metric.series).collect(),
+            Err(error) => {
+                warn!(
+                    target_id = id,
+                    error = error.chain(),
+                    "a target's last series could not be read"
+                );
+                Vec::new()
+            }
+        }
+    }
+
+    async fn finish_deletion(&self, id: &str) {
+        while let Err(error) = self.options.catalog.finish_deletion(id).await {
+            warn!(
+                target_id = id,
+                error = error.chain(),
+                "a target is not deleted yet"
+            );
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                // The row stays marked; the next process to start goes on from here.
+                () = self.stop.cancelled() => return,
+            }
+        }
+        info!(target_id = id, "target deleted");
+    }
+}

@@ -1,0 +1,213 @@
+//! One scrape of one target, from request to batch.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use metricsd_codec::exposition::Format;
+use metricsd_ingest::{BatchBuilder, Limits};
+use metricsd_model::{
+    Batch, BatchId, Collection, CollectionMethod, FailureReason, Frame, HealthStatus, JobStatus, Ledger,
+    Millis, Refusal, SampleValue, Series, TargetSpec, TypeCounts,
+};
+use url::Url;
+
+use crate::client::{Page, PageClient, PageRequest, ScrapeError};
+use crate::naming::Namer;
+use crate::page::{PageReader, Scraped};
+use crate::report::Report;
+
+/// Pages beyond this many bytes are read where they hold up no other task of the thread.
+const LARGE_PAGE: usize = 256 << 10;
+
+/// What a target's scrapes remember from one to the next.
+pub(crate) struct LoopState {
+    namer: Namer,
+    url: Result<Url, String>,
+    reader: PageReader,
+    /// Time of the last scrape; the next one's is later.
+    last: Millis,
+}
+
+impl LoopState {
+    pub(crate) fn new(spec: TargetSpec, limits: Arc<Limits>) -> Self {
+        let url = Url::parse(&spec.scrape_url()).map_err(|error| format!("{}: {error}", spec.scrape_url()));
+        let namer = Namer::new(spec, limits);
+        let reader = PageReader::new(&namer);
+        Self {
+            namer,
+            url,
+            reader,
+            last: 0,
+        }
+    }
+
+    /// The same target with other settings: what it no longer has will be marked as ended.
+    pub(crate) fn replace(&mut self, spec: TargetSpec, limits: Arc<Limits>) {
+        let mut next = Self::new(spec, limits);
+        next.reader.inherit(&self.reader);
+        next.last = self.last;
+        *self = next;
+    }
+
+    /// Scrapes the target; the samples get the timestamp `at`, or a later one where that was used before.
+    pub(crate) async fn scrape(&mut self, client: &PageClient, at: Millis) -> Batch {
+        let at = at.max(self.last + 1);
+        self.last = at;
+        let started = Instant::now();
+        let page = self.fetch(client).await;
+        let read = |state: &mut Self| page.and_then(|page| state.read(&page, at));
+        let scraped = read(self);
+        let elapsed = started.elapsed().as_secs_f64();
+        self.batch(scraped, at, elapsed)
+    }
+
+    async fn fetch(&self, client: &PageClient) -> Result<Page, ScrapeError> {
+        let url = self
+            .url
+            .as_ref()
+            .map_err(|error| ScrapeError::new(FailureReason::Internal, error.as_str()))?;
+        let config = &self.namer.spec().scrape_config;
+        let authentication = config.authentication.as_ref();
+        client
+            .fetch(&PageRequest {
+                url,
+                authentication,
+                timeout: config.scrape_timeout.0,
+            })
+            .await
+    }
+
+    fn read(&mut self, page: &Page, at: Millis) -> Result<Scraped, ScrapeError> {
+        let format = Format::from_content_type(&page.content_type).ok_or_else(|| {
+            let message = format!(
+                "the page is {:?}; metricsd reads text and OpenMetrics",
+                page.content_type
+            );
+            ScrapeError::new(FailureReason::Parse, message)
+        })?;
+        let Self { reader, namer, .. } = self;
+        let threads = tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor());
+        match threads {
+            Ok(tokio::runtime::RuntimeFlavor::MultiThread) if page.body.len() > LARGE_PAGE => {
+                tokio::task::block_in_place(|| reader.read(&page.body, format, namer, at))
+            }
+            _ => reader.read(&page.body, format, namer, at),
+        }
+    }
+
+    fn batch(&mut self, scraped: Result<Scraped, ScrapeError>, at: Millis, seconds: f64) -> Batch {
+        let mut builder = BatchBuilder::default();
+        let (scraped, error) = match scraped {
+            Ok(scraped) => (scraped, None),
+            Err(error) => (self.nothing(), Some(error)),
+        };
+        let Scraped {
+            layout,
+            mut values,
+            timed,
+            vanished,
+            mut ledger,
+            types,
+            added,
+        } = scraped;
+        for (series, timestamp, value) in timed {
+            if !builder.push_unique(series, timestamp, SampleValue::Float(value)) {
+                ledger.refuse(Refusal::Duplicate);
+                ledger.stored -= 1;
+            }
+        }
+        let (scraped, kept) = (ledger.received, ledger.received - ledger.dropped);
+        let report = Report {
+            up: error.is_none(),
+            seconds,
+            scraped,
+            kept,
+            added,
+        };
+        // A report whose name clashes with the target's labels has no column.
+        let reports = layout.ids.len() - values.len();
+        values.extend(&report.values()[..reports]);
+        builder.push_frame(Frame {
+            layout,
+            time: at,
+            offsets: None,
+            values,
+            histograms: Vec::new(),
+        });
+        end(vanished, at, &mut builder);
+        let id = BatchId::for_scrape(&self.namer.spec().target_id, at);
+        let mut collection = self.collection(at, seconds * 1e3, ledger, types);
+        if let Some(error) = error {
+            collection.status = JobStatus::Failed;
+            collection.health = HealthStatus::Unhealthy;
+            collection.reason = Some(error.reason);
+            collection.error = Some(error.message);
+        }
+        builder.finish(id, collection)
+    }
+
+    fn nothing(&mut self) -> Scraped {
+        let (layout, vanished) = self.reader.fail(&self.namer);
+        let (ledger, types) = (Ledger::default(), TypeCounts::default());
+        Scraped {
+            layout,
+            values: Vec::new(),
+            timed: Vec::new(),
+            vanished,
+            ledger,
+            types,
+            added: 0,
+        }
+    }
+
+    /// The last batch of a target that will not be scraped again: all its series end, its reports too.
+    /// `known` stands in for what this process never scraped itself.
+    pub(crate) fn goodbye(&mut self, at: Millis, known: Vec<Arc<Series>>) -> Batch {
+        let at = at.max(self.last + 1);
+        self.last = at;
+        let mut ending: Vec<Arc<Series>> = self.reader.current().to_vec();
+        let (layout, _) = self.reader.fail(&self.namer);
+        ending.extend(layout.series.iter().cloned());
+        ending.extend(known);
+        let mut builder = BatchBuilder::default();
+        end(ending, at, &mut builder);
+        let id = BatchId::for_scrape(&self.namer.spec().target_id, at);
+        let mut collection = self.collection(at, 0.0, Ledger::default(), TypeCounts::default());
+        collection.health = HealthStatus::Disabled;
+        builder.finish(id, collection)
+    }
+
+    /// Whether this process has scraped the target.
+    pub(crate) fn has_scraped(&self) -> bool {
+        self.last > 0
+    }
+
+    fn collection(&self, at: Millis, duration_ms: f64, ledger: Ledger, types: TypeCounts) -> Collection {
+        let spec = self.namer.spec();
+        let refused = ledger.refused_total();
+        let first = ledger.refused.keys().next();
+        Collection {
+            source_id: spec.source_id.clone(),
+            target_id: spec.target_id.clone(),
+            method: CollectionMethod::PullScraping,
+            started: at,
+            duration_ms,
+            status: if refused > 0 {
+                JobStatus::Partial
+            } else {
+                JobStatus::Completed
+            },
+            health: HealthStatus::Healthy,
+            reason: None,
+            error: first.map(|reason| format!("{refused} samples refused, first reason: {reason}")),
+            ledger,
+            types,
+        }
+    }
+}
+
+fn end(series: Vec<Arc<Series>>, at: Millis, builder: &mut BatchBuilder) {
+    for series in series {
+        builder.push_unique(series, at, SampleValue::Stale);
+    }
+}
