@@ -297,9 +297,11 @@ fn classify(error: &reqwest::Error) -> ScrapeError {
     ScrapeError::new(reason, message)
 }
 
+/// An I/O error hides what it wraps from the chain of sources, and wraps other I/O errors.
 fn is_tls(cause: &(dyn StdError + 'static)) -> bool {
-    let inner = cause
-        .downcast_ref::<std::io::Error>()
-        .and_then(std::io::Error::get_ref);
-    cause.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>())
+    if cause.is::<rustls::Error>() {
+        return true;
+    }
+    let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    inner.is_some_and(|inner| is_tls(inner))
 }
