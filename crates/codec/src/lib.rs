@@ -1,1 +1,12 @@
-//! placeholder
+//! Bytes to the model and back; no I/O, no clock, and no input on which it panics.
+//!
+//! In reading order: what a target's page says ([`exposition`]), what a push of custom metrics says ([`custom`]),
+//! how columns are kept as blobs ([`pack`]), how an event travels as protobuf ([`event`]).
+
+pub mod exposition;
+
+pub mod custom;
+
+pub mod pack;
+
+pub mod event;
