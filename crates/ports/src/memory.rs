@@ -4,6 +4,5 @@ pub mod bus;
 pub mod cache;
 pub mod store;
 
-
-
-
+pub use bus::MemoryBus;
+pub use cache::MemoryCache;
