@@ -1,0 +1,109 @@
+//! Why a query has no answer.
+
+use metricsd_ports::{ErrorKind, PortError};
+
+/// What a caller may do about a failed query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum QueryErrorKind {
+    /// The query or its parameters are wrong; the message says where.
+    BadData,
+    /// It could not be carried out: a fault of ours or of the store.
+    Execution,
+    /// It took longer than allowed.
+    Timeout,
+    /// It touches more than allowed.
+    Limit,
+    /// The store is away; trying again can help.
+    Unavailable,
+}
+
+/// Why a query has no answer. The message is fit for the one who asked; the source is for the log.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct QueryError {
+    kind: QueryErrorKind,
+    message: String,
+    #[source]
+    source: Option<PortError>,
+}
+
+impl QueryError {
+    /// An error that stands alone.
+    pub fn new(kind: QueryErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// What a caller may do.
+    pub fn kind(&self) -> QueryErrorKind {
+        self.kind
+    }
+
+    /// The whole chain in one line, for the one place where it is logged.
+    pub fn chain(&self) -> String {
+        match &self.source {
+            Some(source) => format!("{}: {}", self.message, source.chain()),
+            None => self.message.clone(),
+        }
+    }
+}
+
+impl From<PortError> for QueryError {
+    /// Limits and invalid requests are explained to the one who asked; of other errors only the kind is told.
+    fn from(error: PortError) -> Self {
+        let (kind, message) = match error.kind() {
+            ErrorKind::Unavailable => (
+                QueryErrorKind::Unavailable,
+                "the store cannot be reached".to_owned(),
+            ),
+            ErrorKind::Timeout => (
+                QueryErrorKind::Timeout,
+                "the store did not answer in time".to_owned(),
+            ),
+            ErrorKind::Limit => (QueryErrorKind::Limit, error.to_string()),
+            ErrorKind::Invalid => (QueryErrorKind::BadData, error.to_string()),
+            ErrorKind::Conflict | ErrorKind::Internal => {
+                (QueryErrorKind::Execution, "the store could not answer".to_owned())
+            }
+        };
+        Self {
+            kind,
+            message,
+            source: Some(error),
+        }
+    }
+}
+
+/// Where a query stops making sense, and what was expected there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{line}:{column}: {message}")]
+pub struct ParseError {
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+    /// What is wrong, and what is expected.
+    pub message: String,
+}
+
+impl ParseError {
+    /// An error at a byte of the text; an offset past its end stands for the end.
+    pub(crate) fn at(text: &str, offset: usize, message: impl Into<String>) -> Self {
+        let before = text.get(..offset).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Self {
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            message: message.into(),
+        }
+    }
+}
+
+impl From<ParseError> for QueryError {
+    fn from(error: ParseError) -> Self {
+        Self::new(QueryErrorKind::BadData, error.to_string())
+    }
+}
