@@ -54,10 +54,13 @@ check-lint:
 check-docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-bench: ## Run the benchmarks on the real servers
+bench: ## Measure a release build on SQLite and on TimescaleDB
 	@scripts/build_tools.sh
 	@scripts/services.sh start
-	@. ./.services.env; cargo run --release -p metricsd-benches
+	cargo build --release -p metricsd -p metricsd-benches
+	$(TARGET_DIR)/release/metricsd-benches --binary $(TARGET_DIR)/release/metricsd
+	@. ./.services.env; $(TARGET_DIR)/release/metricsd-benches --binary $(TARGET_DIR)/release/metricsd \
+		--storage "$$METRICSD_TEST_POSTGRES_URL"
 
 fmt: ## Format the code
 	cargo fmt --all

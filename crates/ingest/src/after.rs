@@ -154,14 +154,14 @@ impl Teller {
 
     async fn flush(&mut self) {
         let health: Vec<(String, Health)> = self.pending.health.drain().collect();
-        if !health.is_empty() {
-            if let Err(error) = self.catalog.record_health(&health).await {
-                warn!(
-                    error = error.chain(),
-                    targets = health.len(),
-                    "targets' health was not recorded"
-                );
-            }
+        if !health.is_empty()
+            && let Err(error) = self.catalog.record_health(&health).await
+        {
+            warn!(
+                error = error.chain(),
+                targets = health.len(),
+                "targets' health was not recorded"
+            );
         }
         let mut entries: Vec<CacheEntry> = health
             .iter()

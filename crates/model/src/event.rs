@@ -44,7 +44,7 @@ pub struct MetricsCollectedData {
 pub type MetricsSummary = TypeCounts;
 
 /// Name space of event ids (a version 4 UUID made for this purpose).
-const EVENTS: Uuid = Uuid::from_u128(0x3a1e_7c54_9b0d_4f6e_8d21_5c7fa0b3_e942);
+const EVENTS: Uuid = Uuid::from_u128(0x3a1e_7c54_9b0d_4f6e_8d21_5c7f_a0b3_e942);
 
 impl MetricsCollected {
     /// The event of a batch, the same however often it is asked for.
