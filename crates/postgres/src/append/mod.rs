@@ -1,0 +1,244 @@
+//! Appending: one transaction a group of batches.
+//!
+//! In every transaction locks are taken in one order: jobs by id, series by id, layouts by id, one counter. Writers
+//! that meet therefore wait for each other; they do not deadlock.
+
+mod group;
+mod intern;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use metricsd_codec::pack::pack_histograms;
+use metricsd_model::{Batch, Layout, MetricsCollected, SeriesId};
+use metricsd_ports::{ErrorKind, PortError, Receipt, SampleSink};
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+
+use crate::PostgresStore;
+use crate::copy::{COPY_FRAMES, FrameEncoder, FrameRow, micros};
+use crate::error::{Fault, MAX_ATTEMPTS, back_off, damaged};
+use group::Group;
+use intern::{Interned, intern};
+
+pub(crate) use intern::Known;
+
+/// Bytes of encoded frames that are sent at a time.
+const SEND_BYTES: usize = 1 << 20;
+
+#[async_trait]
+impl SampleSink for PostgresStore {
+    async fn append(&self, batches: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError> {
+        let group = Group::new(batches)?;
+        if group.distinct().is_empty() {
+            return Ok(Vec::new());
+        }
+        let stored = self.bounded("append batches", append(self, &group)).await;
+        if stored.as_ref().is_err_and(PortError::is_retryable) {
+            // The server may come back as another that lacks the last commits: look everything up again.
+            self.known.lock().clear();
+        }
+        Ok(group.receipts(&stored?))
+    }
+
+    async fn ping(&self) -> Result<(), PortError> {
+        let ask = async {
+            sqlx::query("SELECT 1").execute(&self.pool).await?;
+            Ok(())
+        };
+        self.bounded("reach the database", ask).await
+    }
+}
+
+/// Appends a group, again where others were in the way; answers which batches were stored.
+async fn append(store: &PostgresStore, group: &Group<'_>) -> Result<HashSet<Uuid>, Fault> {
+    let mut replayed = HashSet::new();
+    let mut attempt = 1;
+    loop {
+        let fault = match attempt_append(store, group, &replayed).await {
+            Ok(stored) => return Ok(stored),
+            Err(fault) => fault,
+        };
+        if attempt >= MAX_ATTEMPTS {
+            return Err(fault);
+        }
+        if fault.is_frame_replay() {
+            // A batch came again after its job was purged: its frames are what tells that it was stored.
+            let found = stored_frames(store, group).await?;
+            if found.is_subset(&replayed) {
+                return Err(fault);
+            }
+            replayed.extend(found);
+        } else if fault.is_contention() {
+            back_off(attempt).await;
+        } else {
+            return Err(fault);
+        }
+        attempt += 1;
+    }
+}
+
+async fn attempt_append(
+    store: &PostgresStore,
+    group: &Group<'_>,
+    replayed: &HashSet<Uuid>,
+) -> Result<HashSet<Uuid>, Fault> {
+    let mut tx = store.pool.begin().await?;
+    let fresh = insert_jobs(&mut tx, group, replayed).await?;
+    if fresh.is_empty() {
+        tx.rollback().await?;
+        return Ok(HashSet::new());
+    }
+    let layouts = distinct_layouts(&fresh);
+    let interned = intern(&mut tx, &store.known, &layouts).await?;
+    copy_frames(&mut tx, &fresh, &interned).await?;
+    account(&mut tx, &fresh).await?;
+    tx.commit().await?;
+    interned.remember(&store.known);
+    Ok(fresh.iter().map(|fresh| fresh.batch.id.to_uuid()).collect())
+}
+
+/// A batch whose job row this transaction has made, so that no other will store it.
+struct Fresh<'a> {
+    batch: &'a Arc<Batch>,
+    seq: i64,
+}
+
+async fn insert_jobs<'a>(
+    tx: &mut PgConnection,
+    group: &Group<'a>,
+    replayed: &HashSet<Uuid>,
+) -> Result<Vec<Fresh<'a>>, Fault> {
+    let jobs = group.jobs(replayed);
+    let rows = sqlx::query(include_str!("../sql/insert_jobs.sql"))
+        .bind(jobs.id)
+        .bind(jobs.job_id)
+        .bind(jobs.target_id)
+        .bind(jobs.method)
+        .bind(jobs.status)
+        .bind(jobs.duration_ms)
+        .bind(jobs.error_details)
+        .bind(jobs.created_at)
+        .bind(jobs.source_id)
+        .bind(jobs.received)
+        .bind(jobs.dropped)
+        .bind(jobs.refused)
+        .bind(jobs.stored)
+        .fetch_all(tx)
+        .await?;
+    let mut ids = HashSet::with_capacity(rows.len());
+    let mut numbers = Vec::with_capacity(rows.len());
+    for row in rows {
+        ids.insert(row.try_get::<Uuid, _>(0)?);
+        numbers.push(row.try_get::<i64, _>(1)?);
+    }
+    // The rows were inserted in order of id; the numbers are handed out in the order that the caller gave.
+    numbers.sort_unstable();
+    let fresh = group
+        .distinct()
+        .iter()
+        .filter(|batch| ids.contains(&batch.id.to_uuid()));
+    Ok(fresh
+        .zip(numbers)
+        .map(|(batch, seq)| Fresh { batch, seq })
+        .collect())
+}
+
+fn distinct_layouts<'a>(fresh: &[Fresh<'a>]) -> Vec<&'a Arc<Layout>> {
+    let mut seen = HashSet::new();
+    let frames = fresh
+        .iter()
+        .flat_map(|fresh| &fresh.batch.frames)
+        .filter(|frame| !frame.values.is_empty());
+    frames
+        .map(|frame| &frame.layout)
+        .filter(|layout| seen.insert(Arc::as_ptr(layout).addr()))
+        .collect()
+}
+
+async fn copy_frames(
+    tx: &mut PgConnection,
+    fresh: &[Fresh<'_>],
+    interned: &Interned<'_>,
+) -> Result<(), Fault> {
+    if fresh.iter().all(|fresh| fresh.batch.samples() == 0) {
+        return Ok(());
+    }
+    let mut encoder = FrameEncoder::new(SEND_BYTES + SEND_BYTES / 4);
+    let mut copy = tx.copy_in_raw(COPY_FRAMES).await?;
+    for Fresh { batch, seq } in fresh {
+        let collection = &batch.collection;
+        let frames = batch.frames.iter().filter(|frame| !frame.values.is_empty());
+        for (part, frame) in (0i16..).zip(frames) {
+            encoder.row(&FrameRow {
+                micros: micros(frame.time).ok_or_else(|| damaged("a time left its bounds"))?,
+                target_id: &collection.target_id,
+                source: &collection.source_id,
+                batch_id: batch.id.to_uuid(),
+                part,
+                columns: interned.columns(&frame.layout)?,
+                values: &frame.values,
+                offsets: frame.offsets.as_deref(),
+                histograms: (!frame.histograms.is_empty()).then(|| pack_histograms(&frame.histograms)),
+                seq: *seq,
+            });
+            if encoder.bytes().len() >= SEND_BYTES {
+                copy.send(encoder.bytes()).await?;
+                encoder.clear();
+            }
+        }
+    }
+    encoder.end();
+    copy.send(encoder.bytes()).await?;
+    copy.finish().await?;
+    Ok(())
+}
+
+/// Outbox rows and totals, last, because the counter's row stays locked until the commit.
+async fn account(tx: &mut PgConnection, fresh: &[Fresh<'_>]) -> Result<(), Fault> {
+    let mut sources = Vec::with_capacity(fresh.len());
+    let mut events = Vec::with_capacity(fresh.len());
+    for Fresh { batch, .. } in fresh {
+        let event = serde_json::to_string(&MetricsCollected::of(batch));
+        sources.push(batch.collection.source_id.as_str());
+        events.push(event.map_err(|error| damaged("cannot write an event").caused_by(error))?);
+    }
+    let samples: u64 = fresh
+        .iter()
+        .map(|fresh| fresh.batch.collection.ledger.stored)
+        .sum();
+    let slot = Uuid::new_v4().as_bytes()[0] & 63;
+    sqlx::query(include_str!("../sql/account.sql"))
+        .bind(sources)
+        .bind(events)
+        .bind(i16::from(slot))
+        .bind(i64::try_from(samples).unwrap_or(i64::MAX))
+        .bind(fresh.len() as i64)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Batches of the group that have frames already.
+async fn stored_frames(store: &PostgresStore, group: &Group<'_>) -> Result<HashSet<Uuid>, Fault> {
+    let frames = || group.distinct().iter().flat_map(|batch| &batch.frames);
+    let ids: Vec<Uuid> = group.distinct().iter().map(|batch| batch.id.to_uuid()).collect();
+    let rows = sqlx::query(include_str!("../sql/stored_frames.sql"))
+        .bind(ids)
+        .bind(frames().map(|frame| frame.time).min().unwrap_or(0))
+        .bind(frames().map(|frame| frame.time).max().unwrap_or(0))
+        .fetch_all(&store.pool)
+        .await?;
+    rows.iter().map(|row| Ok(row.try_get::<Uuid, _>(0)?)).collect()
+}
+
+/// What is refused before anything is sent.
+fn invalid(message: impl Into<String>) -> PortError {
+    PortError::new(ErrorKind::Invalid, message)
+}
+
+/// Databases keep ids as signed numbers.
+fn signed(ids: &[SeriesId]) -> Arc<[i64]> {
+    ids.iter().map(|id| id.to_i64()).collect()
+}

@@ -1,0 +1,86 @@
+//! Rows of `collection_jobs`, and what is counted over them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use metricsd_model::{CollectionMethod, Job, JobStatus, Ledger, Millis, Refusal};
+use metricsd_ports::{CollectionStats, JobFilter};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+use super::targets::{millis, named, stored};
+use crate::PostgresStore;
+use crate::copy::bound;
+use crate::error::Fault;
+
+/// Rows that one call removes; more would hold their locks for long.
+const PURGED_A_CALL: i64 = 5_000;
+
+pub(super) async fn list(store: &PostgresStore, filter: &JobFilter, limit: usize) -> Result<Vec<Job>, Fault> {
+    let rows = sqlx::query(include_str!("../sql/list_jobs.sql"))
+        .bind(filter.target_id.as_deref())
+        .bind(filter.status.map(JobStatus::as_str))
+        .bind(filter.before.map(bound))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&store.pool)
+        .await?;
+    rows.iter().map(job_of_row).collect()
+}
+
+pub(super) async fn purge(store: &PostgresStore, before: Millis) -> Result<u64, Fault> {
+    let sql = include_str!("../sql/purge_jobs.sql");
+    let purged = sqlx::query(sql)
+        .bind(bound(before))
+        .bind(PURGED_A_CALL)
+        .execute(&store.pool)
+        .await?;
+    Ok(purged.rows_affected())
+}
+
+pub(super) async fn stats(
+    store: &PostgresStore,
+    now: Millis,
+    window: Duration,
+) -> Result<CollectionStats, Fault> {
+    let since = now.saturating_sub(i64::try_from(window.as_millis()).unwrap_or(i64::MAX));
+    let row = sqlx::query(include_str!("../sql/stats.sql"))
+        .bind(bound(since))
+        .bind(bound(now))
+        .fetch_one(&store.pool)
+        .await?;
+    let count = |column: &str| Ok::<u64, Fault>(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or(0));
+    let (jobs, failed, stored) = (count("jobs")?, count("failed")?, count("stored")?);
+    let share = |part: u64, whole: f64| if whole > 0.0 { part as f64 / whole } else { 0.0 };
+    Ok(CollectionStats {
+        total_targets: count("targets")?,
+        healthy_targets: count("healthy")?,
+        total_metrics_collected: count("samples")?,
+        collection_rate_per_second: share(stored, window.as_secs_f64()),
+        average_scrape_duration_ms: row.try_get("scrape_ms")?,
+        error_rate: share(failed, jobs as f64),
+    })
+}
+
+fn job_of_row(row: &PgRow) -> Result<Job, Fault> {
+    let count = |column: &str| Ok::<u64, Fault>(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or(0));
+    let refused: BTreeMap<Refusal, u64> = stored(row, "refused")?;
+    Ok(Job {
+        job_id: row.try_get("job_id")?,
+        target_id: row.try_get("target_id")?,
+        source_id: row.try_get("source_id")?,
+        collection_method: named(row, "collection_method", CollectionMethod::from_name)?,
+        status: named(row, "status", JobStatus::from_name)?,
+        metrics_collected: count("metrics_collected")?,
+        collection_duration_ms: row
+            .try_get::<Option<f64>, _>("collection_duration_ms")?
+            .unwrap_or(0.0),
+        error_details: row.try_get("error_details")?,
+        ledger: Ledger {
+            received: count("received")?,
+            dropped: count("dropped")?,
+            refused,
+            stored: count("stored")?,
+        },
+        created_at: millis(row, "created_at")?.unwrap_or_default(),
+    })
+}

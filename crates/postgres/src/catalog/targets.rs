@@ -1,0 +1,256 @@
+//! Rows of `metric_targets`.
+
+use chrono::{DateTime, Utc};
+use metricsd_model::{
+    AuthConfig, CollectionMethod, FailureReason, Health, HealthStatus, MetricSource, Millis, Target,
+    TargetSpec,
+};
+use metricsd_ports::{Created, ErrorKind, PortError, TargetChange, TargetFilter};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::postgres::PgRow;
+use sqlx::{Column, Row};
+
+use crate::PostgresStore;
+use crate::binary::bytes;
+use crate::error::{Fault, damaged};
+
+pub(super) async fn create(store: &PostgresStore, spec: &TargetSpec) -> Result<Created, Fault> {
+    let columns = SpecColumns::of(spec)?;
+    // A target that was in the way may be gone when it is looked at: then its id is free again.
+    loop {
+        if let Some(target) = columns
+            .write(store, spec, include_str!("../sql/create_target.sql"))
+            .await?
+        {
+            return Ok(Created::New(target));
+        }
+        if let Some(target) = one(store, &spec.target_id).await? {
+            return Ok(Created::Existing(target));
+        }
+    }
+}
+
+pub(super) async fn replace(store: &PostgresStore, spec: &TargetSpec) -> Result<Option<Target>, Fault> {
+    SpecColumns::of(spec)?
+        .write(store, spec, include_str!("../sql/replace_target.sql"))
+        .await
+}
+
+pub(super) async fn one(store: &PostgresStore, target_id: &str) -> Result<Option<Target>, Fault> {
+    let sql = include_str!("../sql/target.sql");
+    optional(
+        sqlx::query(sql)
+            .bind(target_id)
+            .fetch_optional(&store.pool)
+            .await?,
+    )
+}
+
+pub(super) async fn list(
+    store: &PostgresStore,
+    filter: &TargetFilter,
+    limit: usize,
+) -> Result<Vec<Target>, Fault> {
+    // An absent label has the empty value, so only the others narrow by containment.
+    let (absent, present): (Vec<_>, Vec<_>) = filter.labels.iter().partition(|(_, value)| value.is_empty());
+    let one_each: Vec<String> = present
+        .iter()
+        .map(|(name, value)| json(&std::collections::BTreeMap::from([(name, value)])))
+        .collect::<Result<_, _>>()?;
+    let rows = sqlx::query(include_str!("../sql/list_targets.sql"))
+        .bind(filter.source_id.as_deref())
+        .bind(filter.health.map(HealthStatus::as_str))
+        .bind(filter.enabled)
+        .bind(filter.after.as_deref())
+        .bind(one_each)
+        .bind(
+            absent
+                .into_iter()
+                .map(|(name, _)| name.as_str())
+                .collect::<Vec<_>>(),
+        )
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&store.pool)
+        .await?;
+    rows.iter().map(target_of_row).collect()
+}
+
+pub(super) async fn change(
+    store: &PostgresStore,
+    target_id: &str,
+    change: &TargetChange,
+) -> Result<Option<Target>, Fault> {
+    let row = sqlx::query(include_str!("../sql/change_target.sql"))
+        .bind(target_id)
+        .bind(change.enabled)
+        .bind(change.labels.as_ref().map(json).transpose()?)
+        .fetch_optional(&store.pool)
+        .await?;
+    optional(row)
+}
+
+pub(super) async fn request_deletion(
+    store: &PostgresStore,
+    target_id: &str,
+) -> Result<Option<Target>, Fault> {
+    let sql = include_str!("../sql/request_deletion.sql");
+    match sqlx::query(sql)
+        .bind(target_id)
+        .fetch_optional(&store.pool)
+        .await?
+    {
+        Some(row) => target_of_row(&row).map(Some),
+        // It was asked for before, or there is no such target.
+        None => one(store, target_id).await,
+    }
+}
+
+pub(super) async fn finish_deletion(store: &PostgresStore, target_id: &str) -> Result<bool, Fault> {
+    let sql = "DELETE FROM metric_targets WHERE target_id = $1 AND deleting";
+    Ok(sqlx::query(sql)
+        .bind(target_id)
+        .execute(&store.pool)
+        .await?
+        .rows_affected()
+        > 0)
+}
+
+pub(super) async fn request_scrape(
+    store: &PostgresStore,
+    target_id: &str,
+    at: Millis,
+) -> Result<Option<Target>, Fault> {
+    let row = sqlx::query(include_str!("../sql/request_scrape.sql"))
+        .bind(target_id)
+        .bind(time(at)?)
+        .fetch_optional(&store.pool)
+        .await?;
+    optional(row)
+}
+
+pub(super) async fn changes(store: &PostgresStore, revision: i64) -> Result<Vec<Target>, Fault> {
+    let sql = include_str!("../sql/changed_targets.sql");
+    let rows = sqlx::query(sql).bind(revision).fetch_all(&store.pool).await?;
+    rows.iter().map(target_of_row).collect()
+}
+
+/// A time as the database takes it.
+pub(super) fn time(millis: Millis) -> Result<DateTime<Utc>, Fault> {
+    DateTime::from_timestamp_millis(millis).ok_or_else(|| invalid("a time is outside of the calendar").into())
+}
+
+fn invalid(message: &str) -> PortError {
+    PortError::new(ErrorKind::Invalid, message)
+}
+
+fn json(value: &impl Serialize) -> Result<String, Fault> {
+    serde_json::to_string(value).map_err(|error| damaged("cannot write JSON").caused_by(error))
+}
+
+/// The parts of a specification that are kept as JSON.
+struct SpecColumns {
+    scrape_config: String,
+    labels: String,
+    filters: String,
+    retention_policy: Option<String>,
+}
+
+impl SpecColumns {
+    fn of(spec: &TargetSpec) -> Result<Self, Fault> {
+        // Secrets are written as a mask; what is stored unsealed would be lost, and would not be secret otherwise.
+        if spec
+            .scrape_config
+            .authentication
+            .as_ref()
+            .is_some_and(|auth| !matches!(auth, AuthConfig::Sealed { .. }))
+        {
+            return Err(invalid("credentials must be sealed before they are stored").into());
+        }
+        Ok(Self {
+            scrape_config: json(&spec.scrape_config)?,
+            labels: json(&spec.labels)?,
+            filters: json(&spec.filters)?,
+            retention_policy: spec.retention_policy.as_ref().map(json).transpose()?,
+        })
+    }
+
+    async fn write(
+        &self,
+        store: &PostgresStore,
+        spec: &TargetSpec,
+        sql: &'static str,
+    ) -> Result<Option<Target>, Fault> {
+        let row = sqlx::query(sql)
+            .bind(&spec.target_id)
+            .bind(&spec.scrape_config.target_url)
+            .bind(spec.source_type.as_str())
+            .bind(&self.scrape_config)
+            .bind(&self.labels)
+            .bind(spec.enabled)
+            .bind(&spec.source_id)
+            .bind(spec.collection_method.as_str())
+            .bind(&self.filters)
+            .bind(&self.retention_policy)
+            .fetch_optional(&store.pool)
+            .await?;
+        optional(row)
+    }
+}
+
+fn optional(row: Option<PgRow>) -> Result<Option<Target>, Fault> {
+    row.as_ref().map(target_of_row).transpose()
+}
+
+fn target_of_row(row: &PgRow) -> Result<Target, Fault> {
+    let spec = TargetSpec {
+        target_id: row.try_get("target_id")?,
+        source_id: row.try_get("source_id")?,
+        source_type: named(row, "source_type", MetricSource::from_name)?,
+        collection_method: named(row, "collection_method", CollectionMethod::from_name)?,
+        scrape_config: stored(row, "scrape_config")?,
+        labels: stored(row, "labels")?,
+        filters: stored(row, "filters")?,
+        retention_policy: stored(row, "retention_policy")?,
+        enabled: row.try_get("enabled")?,
+    };
+    let reason: Option<&str> = row.try_get("health_reason")?;
+    let health = Health {
+        status: named(row, "health_status", HealthStatus::from_name)?,
+        reason: reason.and_then(FailureReason::from_name),
+        error: row.try_get("health_error")?,
+        last_scrape: millis(row, "last_scrape")?,
+        scrape_duration_ms: row.try_get("scrape_duration_ms")?,
+        samples_scraped: u64::try_from(row.try_get::<i64, _>("samples_scraped")?).unwrap_or(0),
+    };
+    Ok(Target {
+        id: row.try_get("id")?,
+        spec,
+        health,
+        created_at: millis(row, "created_at")?.unwrap_or_default(),
+        revision: row.try_get("revision")?,
+        deleting: row.try_get("deleting")?,
+        scrape_requested: millis(row, "scrape_requested")?,
+    })
+}
+
+/// A name out of a closed set.
+pub(super) fn named<T>(row: &PgRow, column: &str, read: fn(&str) -> Option<T>) -> Result<T, Fault> {
+    let name: &str = row.try_get(column)?;
+    read(name).ok_or_else(|| damaged(format!("unknown {column} {name:?} in the database")))
+}
+
+pub(super) fn millis(row: &PgRow, column: &str) -> Result<Option<Millis>, Fault> {
+    let time: Option<DateTime<Utc>> = row.try_get(column)?;
+    Ok(time.map(|time| time.timestamp_millis()))
+}
+
+/// A value that is kept as jsonb: one byte of version, then the text.
+pub(super) fn stored<T: DeserializeOwned>(row: &PgRow, column: &str) -> Result<T, Fault> {
+    let at = row.try_column(column)?.ordinal();
+    let text = bytes(row, at)?
+        .and_then(|bytes| bytes.get(1..))
+        .unwrap_or(b"null");
+    serde_json::from_slice(text)
+        .map_err(|error| damaged(format!("damaged {column} in the database")).caused_by(error))
+}

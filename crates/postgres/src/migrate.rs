@@ -1,0 +1,257 @@
+//! Brings a database to the schema of this binary: in order, once, under a lock, all or nothing.
+
+use std::str::FromStr;
+
+use metricsd_ports::{ErrorKind, PortError};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Row};
+
+use crate::PostgresOptions;
+use crate::error::Fault;
+
+struct Migration {
+    version: i64,
+    name: &'static str,
+    sql: &'static str,
+}
+
+/// Never changed once released; a new version is a new file.
+const MIGRATIONS: [Migration; 2] = [
+    Migration {
+        version: 1,
+        name: "catalogue",
+        sql: include_str!("../../../migrations/postgres/0001_catalogue.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "samples",
+        sql: include_str!("../../../migrations/postgres/0002_samples.sql"),
+    },
+];
+
+/// Key of the advisory lock ("metricsd" in ASCII): one process migrates a database at a time.
+const LOCK: i64 = 0x6d65_7472_6963_7364;
+
+/// Waiting for another process that migrates, and migrating, may take longer than any call of the service.
+const MIGRATION_TIMEOUT: &str = "15min";
+
+/// What [`migrate`] found and did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Migrated {
+    /// Schema version before; 0 for an empty database.
+    pub from: i64,
+    /// Schema version now.
+    pub to: i64,
+}
+
+/// Brings the database at `url` to the schema of this binary. Any number of processes may call it at once.
+pub async fn migrate(url: &str, options: &PostgresOptions) -> Result<Migrated, PortError> {
+    options.check()?;
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(options.acquire_timeout)
+        .connect_with(connect_options(url, options)?)
+        .await
+        .map_err(|error| Fault::Sql(error).into_port("connect to the database"))?;
+    let migrated = migrate_pool(&pool, options).await;
+    pool.close().await;
+    migrated
+}
+
+/// How every connection of this crate is made. The message of a refused URL does not repeat it: it may hold a password.
+pub(crate) fn connect_options(url: &str, options: &PostgresOptions) -> Result<PgConnectOptions, PortError> {
+    let refuse = || {
+        PortError::new(
+            ErrorKind::Invalid,
+            "the storage URL is not a PostgreSQL URL (postgres://user@host/db)",
+        )
+    };
+    if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+        return Err(refuse());
+    }
+    let parsed = PgConnectOptions::from_str(url).map_err(|_| refuse())?;
+    let named = match parsed.get_application_name() {
+        Some(_) => parsed,
+        None => parsed.application_name("metricsd"),
+    };
+    let timeout = options.statement_timeout.as_millis().to_string();
+    let settings = [
+        ("statement_timeout", timeout.as_str()),
+        ("idle_in_transaction_session_timeout", timeout.as_str()),
+        // Plans made for the times that are asked for read their chunks only; a generic plan opens all of them.
+        ("plan_cache_mode", "force_custom_plan"),
+        ("jit", "off"),
+        ("timezone", "UTC"),
+    ];
+    Ok(named.options(settings).disable_statement_logging())
+}
+
+pub(crate) async fn migrate_pool(pool: &PgPool, options: &PostgresOptions) -> Result<Migrated, PortError> {
+    let mut connection = pool
+        .acquire()
+        .await
+        .map_err(|error| Fault::Sql(error).into_port("connect to the database"))?;
+    let before = version(&mut connection)
+        .await
+        .map_err(|fault| fault.into_port("read the schema version"))?;
+    let migrated = if before == newest() {
+        Migrated {
+            from: before,
+            to: before,
+        }
+    } else {
+        refuse_newer(before)?;
+        upgrade(&mut connection, options)
+            .await
+            .map_err(|fault| fault.into_port("migrate the database"))?
+    };
+    set_chunk_interval(&mut connection, options)
+        .await
+        .map_err(|fault| fault.into_port("set the chunk interval"))?;
+    Ok(migrated)
+}
+
+fn newest() -> i64 {
+    MIGRATIONS.last().map_or(0, |migration| migration.version)
+}
+
+fn refuse_newer(found: i64) -> Result<(), PortError> {
+    let newest = newest();
+    if found <= newest {
+        return Ok(());
+    }
+    let message = format!(
+        "the database has schema version {found}, but this metricsd knows versions up to {newest}: start a newer metricsd"
+    );
+    Err(PortError::new(ErrorKind::Invalid, message))
+}
+
+/// 0 where nothing was migrated yet.
+async fn version(connection: &mut PgConnection) -> Result<i64, Fault> {
+    let table = sqlx::query("SELECT to_regclass('metricsd_migrations') IS NOT NULL")
+        .fetch_one(&mut *connection)
+        .await?;
+    if !table.try_get::<bool, _>(0)? {
+        return Ok(0);
+    }
+    let newest = sqlx::query("SELECT coalesce(max(version), 0) FROM metricsd_migrations")
+        .fetch_one(connection)
+        .await?;
+    Ok(newest.try_get(0)?)
+}
+
+async fn upgrade(connection: &mut PgConnection, options: &PostgresOptions) -> Result<Migrated, Fault> {
+    let mut tx = connection.begin().await?;
+    settings(&mut tx, options).await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(LOCK)
+        .execute(&mut *tx)
+        .await?;
+    // Another process may have done it while this one waited.
+    let from = version(&mut tx).await?;
+    refuse_newer(from)?;
+    extension(&mut tx).await?;
+    sqlx::raw_sql(include_str!("sql/migrations_table.sql"))
+        .execute(&mut *tx)
+        .await?;
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version > from) {
+        sqlx::raw_sql(migration.sql).execute(&mut *tx).await?;
+        sqlx::query("INSERT INTO metricsd_migrations (version, name) VALUES ($1, $2)")
+            .bind(migration.version)
+            .bind(migration.name)
+            .execute(&mut *tx)
+            .await?;
+        tracing::info!(
+            version = migration.version,
+            name = migration.name,
+            "migrated the database"
+        );
+    }
+    tx.commit().await?;
+    Ok(Migrated { from, to: newest() })
+}
+
+async fn settings(tx: &mut PgConnection, options: &PostgresOptions) -> Result<(), Fault> {
+    let pairs = [
+        ("statement_timeout", MIGRATION_TIMEOUT.to_owned()),
+        ("client_min_messages", "error".to_owned()),
+        ("metricsd.chunk_interval", interval(options)),
+        ("metricsd.space_partitions", options.space_partitions.to_string()),
+    ];
+    for (name, value) in pairs {
+        sqlx::query("SELECT set_config($1, $2, true)")
+            .bind(name)
+            .bind(value)
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(())
+}
+
+fn interval(options: &PostgresOptions) -> String {
+    format!("{} milliseconds", options.chunk_interval.as_millis())
+}
+
+/// Makes sure that TimescaleDB is there, or says in a sentence what is missing.
+async fn extension(tx: &mut PgConnection) -> Result<(), Fault> {
+    let row = sqlx::query(include_str!("sql/extension.sql"))
+        .fetch_one(&mut *tx)
+        .await?;
+    if row.try_get::<bool, _>("installed")? {
+        return Ok(());
+    }
+    if !row.try_get::<bool, _>("available")? {
+        let message = "the database server has no TimescaleDB: install the extension timescaledb on it \
+             (package postgresql-17-timescaledb, or the image timescale/timescaledb)";
+        return Err(PortError::new(ErrorKind::Invalid, message).into());
+    }
+    let create = sqlx::query("CREATE EXTENSION IF NOT EXISTS timescaledb")
+        .execute(tx)
+        .await;
+    create.map(drop).map_err(|error| {
+        let message = "cannot create the extension timescaledb: it must be in shared_preload_libraries, and the role \
+             must be allowed to create it, or an administrator creates it once in this database";
+        PortError::new(ErrorKind::Invalid, message).caused_by(error).into()
+    })
+}
+
+/// New chunks are as wide as configured, also where the tables were made under another setting.
+async fn set_chunk_interval(connection: &mut PgConnection, options: &PostgresOptions) -> Result<(), Fault> {
+    sqlx::query(include_str!("sql/chunk_interval.sql"))
+        .bind(interval(options))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_ascend_one_by_one() {
+        for (expected, migration) in (1..).zip(&MIGRATIONS) {
+            assert_eq!(migration.version, expected, "{}", migration.name);
+        }
+        assert!(refuse_newer(newest()).is_ok());
+        let refused = refuse_newer(newest() + 1).unwrap_err();
+        assert!(
+            refused.to_string().contains("start a newer metricsd"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn a_bad_url_is_refused_without_being_repeated() {
+        for url in [
+            "mysql://a:hunter2@b/c",
+            "postgres://a:hunter2@b:port/c",
+            "hunter2",
+            "postgres://a@b/c?sslmode=hunter2",
+        ] {
+            let error = connect_options(url, &PostgresOptions::default()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            assert!(!error.chain().contains("hunter2"), "{}", error.chain());
+        }
+    }
+}

@@ -1,0 +1,1 @@
+SELECT * FROM metric_targets WHERE revision > $1 ORDER BY revision

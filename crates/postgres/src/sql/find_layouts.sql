@@ -1,0 +1,1 @@
+SELECT id FROM layouts WHERE series && $1::int8[]

@@ -1,0 +1,1 @@
+SELECT id, series FROM layouts WHERE id = ANY($1)

@@ -1,0 +1,1 @@
+SELECT * FROM metric_targets WHERE target_id = $1

@@ -1,0 +1,108 @@
+//! The store itself: its connections, its caches, and the bounds on every call.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metricsd_ports::{ErrorKind, PortError};
+use parking_lot::Mutex;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+
+use crate::append::Known;
+use crate::error::{Fault, MAX_ATTEMPTS, back_off};
+use crate::feed::Feed;
+use crate::generations::Generations;
+use crate::migrate::{connect_options, migrate_pool};
+use crate::{Migrated, PostgresOptions};
+
+/// Samples and catalogue in PostgreSQL with TimescaleDB.
+pub struct PostgresStore {
+    pub(crate) pool: PgPool,
+    pub(crate) options: PostgresOptions,
+    /// What is known to be committed.
+    pub(crate) known: Mutex<Known>,
+    /// Columns of layouts, for readers.
+    pub(crate) layouts: Mutex<Generations<i64, Arc<[i64]>>>,
+    pub(crate) feed: Feed,
+}
+
+impl PostgresStore {
+    /// Connects, and migrates the database where it is older than this binary.
+    ///
+    /// Refuses a database whose schema is newer and a server without TimescaleDB. A connection that is lost later is
+    /// made again by the call that needs it.
+    pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self, PortError> {
+        options.check()?;
+        let connect = connect_options(url, &options)?;
+        let pool = PgPoolOptions::new()
+            .max_connections(options.max_connections)
+            .acquire_timeout(options.acquire_timeout)
+            .connect_with(connect.clone())
+            .await
+            .map_err(|error| Fault::Sql(error).into_port("connect to the database"))?;
+        migrate_pool(&pool, &options).await?;
+        Ok(Self {
+            known: Mutex::new(Known::new(options.cached_series, options.cached_columns)),
+            layouts: Mutex::new(Generations::new(options.cached_columns)),
+            feed: Feed::new(connect),
+            pool,
+            options,
+        })
+    }
+
+    /// Brings the database to the schema of this binary; [`Self::connect`] has done so already, see also
+    /// [`crate::migrate`].
+    pub async fn migrate(&self) -> Result<Migrated, PortError> {
+        migrate_pool(&self.pool, &self.options).await
+    }
+
+    /// Waits for calls that are under way and closes all connections. Later calls fail as unavailable.
+    pub async fn close(&self) {
+        self.feed.close();
+        self.pool.close().await;
+    }
+
+    /// Runs `call` within the bounds of every call; `what` it does stands in the error.
+    pub(crate) async fn bounded<T>(
+        &self,
+        what: &'static str,
+        call: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, PortError> {
+        bounded(what, self.options.call_timeout(), call).await
+    }
+
+    /// The same, again where the server gave up the transaction for the sake of another.
+    pub(crate) async fn retried<T, C, F>(&self, what: &'static str, mut call: C) -> Result<T, PortError>
+    where
+        C: FnMut() -> F,
+        F: Future<Output = Result<T, Fault>>,
+    {
+        let attempts = async {
+            let mut attempt = 1;
+            loop {
+                match call().await {
+                    Err(fault) if fault.is_contention() && attempt < MAX_ATTEMPTS => back_off(attempt).await,
+                    result => return result,
+                }
+                attempt += 1;
+            }
+        };
+        self.bounded(what, attempts).await
+    }
+}
+
+/// The server's own timeouts do not help where it no longer answers at all.
+async fn bounded<T>(
+    what: &'static str,
+    within: Duration,
+    call: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, PortError> {
+    match tokio::time::timeout(within, call).await {
+        Ok(result) => result.map_err(|fault| fault.into_port(what)),
+        Err(_) => Err(PortError::new(
+            ErrorKind::Timeout,
+            format!("cannot {what}: no answer within {within:?}"),
+        )),
+    }
+}
