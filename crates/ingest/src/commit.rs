@@ -73,8 +73,8 @@ pub struct GroupCommit {
 }
 
 impl GroupCommit {
-    /// Starts the writer. It ends when every handle is gone and all that was queued is committed,
-    /// or when `stop` is cancelled: then whatever the store does not take at once is answered as not stored.
+    /// Starts the writer. It ends when all that was queued is committed and either every handle is gone or `stop` is
+    /// cancelled; from then on whatever the store does not take at once is answered as not stored.
     pub fn start(
         sink: Arc<dyn SampleSink>,
         options: CommitOptions,
@@ -178,9 +178,13 @@ impl Writer {
         }
     }
 
-    /// What has arrived by the time that the first of it has waited long enough; `None` when all handles are gone.
+    /// What has arrived by the time that the first of it has waited long enough; `None` at the end.
     async fn next_group(&mut self) -> Option<Vec<Waiting>> {
-        let first = self.receiver.recv().await?;
+        let first = tokio::select! {
+            biased;
+            waiting = self.receiver.recv() => waiting?,
+            () = self.stop.cancelled() => self.receiver.try_recv().ok()?,
+        };
         let deadline = tokio::time::Instant::now() + self.options.max_delay;
         let mut bytes = first.size;
         let mut group = vec![first];

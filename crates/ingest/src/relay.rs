@@ -44,7 +44,9 @@ impl Relay {
         let mut failing = false;
         loop {
             let last = stop.is_cancelled();
-            match self.round(id).await {
+            // The last round gives the outbox up, so that another relay need not wait for the lease to run out.
+            let lease = if last { Duration::ZERO } else { LEASE };
+            match self.round(id, lease).await {
                 Ok(published) => {
                     if failing {
                         info!("events are published again");
@@ -73,8 +75,8 @@ impl Relay {
     }
 
     /// Publishes what waits, up to a round's worth; answers how much.
-    async fn round(&self, id: Uuid) -> Result<usize, PortError> {
-        let waiting = self.outbox.pending(id, LEASE, ROUND).await?;
+    async fn round(&self, id: Uuid, lease: Duration) -> Result<usize, PortError> {
+        let waiting = self.outbox.pending(id, lease, ROUND).await?;
         if waiting.is_empty() {
             self.metrics.event_backlog.set(0);
             return Ok(0);

@@ -7,6 +7,8 @@ use async_trait::async_trait;
 use metricsd_model::{Millis, format_duration};
 use metricsd_ports::{SampleSource, SelectLimits, SelectedSeries, Selection};
 
+use tokio::sync::Semaphore;
+
 use crate::look_back::{Cursor, Found};
 use crate::{
     InstantSeries, QueryData, QueryError, QueryErrorKind, QueryStats, QueryValue, RangeSeries, Selector,
@@ -42,6 +44,8 @@ pub struct EngineOptions {
     pub timeout: Duration,
     /// Steps of one range.
     pub max_points: usize,
+    /// Queries at work at once; more wait, and waiting counts towards their timeout.
+    pub max_concurrent: usize,
 }
 
 impl Default for EngineOptions {
@@ -52,6 +56,7 @@ impl Default for EngineOptions {
             max_samples: 50_000_000,
             timeout: Duration::from_secs(30),
             max_points: 11_000,
+            max_concurrent: 20,
         }
     }
 }
@@ -66,12 +71,18 @@ const HISTOGRAMS_SKIPPED: &str = "native histogram samples were left out: querie
 pub struct Engine {
     source: Arc<dyn SampleSource>,
     options: EngineOptions,
+    permits: Semaphore,
 }
 
 impl Engine {
     /// Builds an engine.
     pub fn new(source: Arc<dyn SampleSource>, options: EngineOptions) -> Self {
-        Self { source, options }
+        let permits = Semaphore::new(options.max_concurrent.max(1));
+        Self {
+            source,
+            options,
+            permits,
+        }
     }
 
     fn look_back(&self) -> Millis {
@@ -101,7 +112,12 @@ impl Engine {
         &self,
         work: impl Future<Output = Result<QueryValue, QueryError>> + Send,
     ) -> Result<QueryValue, QueryError> {
-        match tokio::time::timeout(self.options.timeout, work).await {
+        let at_work = async {
+            // Never closed, so this only waits.
+            let _permit = self.permits.acquire().await;
+            work.await
+        };
+        match tokio::time::timeout(self.options.timeout, at_work).await {
             Ok(result) => result,
             Err(_) => {
                 let limit = format_duration(self.options.timeout);
