@@ -6,3 +6,4 @@ pub mod store;
 
 pub use bus::MemoryBus;
 pub use cache::MemoryCache;
+pub use store::MemoryStore;

@@ -1,1 +1,107 @@
-//! Samples, catalogue and outbox of one process.
+//! Samples, catalogue and outbox of one process, behind one lock.
+
+mod catalog;
+mod samples;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use metricsd_model::{BatchId, Frame, Job, LabelSet, Millis, Series, SeriesId, Target};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::{Outbox, OutboxEvent, PortError, Process};
+
+/// A store without durability. Keeps all promises of the ports but that of surviving its process.
+pub struct MemoryStore {
+    state: Mutex<State>,
+    revision: watch::Sender<i64>,
+}
+
+#[derive(Default)]
+struct State {
+    batches: HashSet<BatchId>,
+    series: BTreeMap<LabelSet, Arc<Series>>,
+    ids: HashMap<SeriesId, LabelSet>,
+    /// In order of commit, each with the target that it belongs to.
+    frames: Vec<StoredFrame>,
+    jobs: Vec<Job>,
+    total_samples: u64,
+    targets: BTreeMap<String, Target>,
+    revision: i64,
+    outbox: BTreeMap<i64, OutboxEvent>,
+    last_seq: i64,
+    relay: Option<(Uuid, Instant)>,
+    processes: BTreeMap<Uuid, (Process, Instant)>,
+}
+
+struct StoredFrame {
+    batch: BatchId,
+    target_id: String,
+    /// Label sets of the columns, which stay apart even where their ids collide.
+    columns: Vec<LabelSet>,
+    frame: Frame,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self {
+            state: Mutex::default(),
+            revision: watch::Sender::new(0),
+        }
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl State {
+    /// The newest sample's time of a frame.
+    fn end_of(frame: &Frame) -> Millis {
+        (0..frame.values.len())
+            .map(|column| frame.timestamp(column))
+            .max()
+            .unwrap_or(frame.time)
+    }
+}
+
+#[async_trait]
+impl Outbox for MemoryStore {
+    async fn pending(
+        &self,
+        relay: Uuid,
+        lease: Duration,
+        limit: usize,
+    ) -> Result<Vec<OutboxEvent>, PortError> {
+        let mut state = self.state.lock();
+        let now = Instant::now();
+        if state
+            .relay
+            .is_some_and(|(holder, until)| holder != relay && until > now)
+        {
+            return Ok(Vec::new());
+        }
+        state.relay = Some((relay, now + lease));
+        Ok(state.outbox.values().take(limit).cloned().collect())
+    }
+
+    async fn published(&self, seqs: &[i64]) -> Result<(), PortError> {
+        let mut state = self.state.lock();
+        for seq in seqs {
+            state.outbox.remove(seq);
+        }
+        Ok(())
+    }
+
+    async fn backlog(&self) -> Result<u64, PortError> {
+        Ok(self.state.lock().outbox.len() as u64)
+    }
+}

@@ -1,0 +1,257 @@
+//! Samples in memory: frames in order of commit, searched from end to end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use metricsd_model::{
+    Batch, Frame, HISTOGRAM_MARKER_BITS, Job, LabelSet, Matcher, Millis, NativeHistogram, Sample,
+    SampleValue, Series, SeriesId,
+};
+
+use super::{MemoryStore, State, StoredFrame};
+use crate::{
+    ErrorKind, LatestMetric, OutboxEvent, PortError, Receipt, SampleSink, SampleSource, SelectedSeries,
+    Selection,
+};
+
+#[async_trait]
+impl SampleSink for MemoryStore {
+    async fn append(&self, batches: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError> {
+        let mut state = self.state.lock();
+        Ok(batches.iter().map(|batch| state.append(batch)).collect())
+    }
+
+    async fn ping(&self) -> Result<(), PortError> {
+        Ok(())
+    }
+}
+
+impl State {
+    fn append(&mut self, batch: &Batch) -> Receipt {
+        if !self.batches.insert(batch.id) {
+            return Receipt::Duplicate;
+        }
+        for frame in &batch.frames {
+            for series in &frame.layout.series {
+                self.register(series);
+            }
+            self.frames.push(StoredFrame {
+                batch: batch.id,
+                target_id: batch.collection.target_id.clone(),
+                columns: frame
+                    .layout
+                    .series
+                    .iter()
+                    .map(|series| series.labels.clone())
+                    .collect(),
+                frame: frame.clone(),
+            });
+        }
+        self.total_samples += batch.collection.ledger.stored;
+        self.jobs.push(job_of(batch));
+        self.last_seq += 1;
+        let event = metricsd_model::MetricsCollected::of(batch);
+        self.outbox.insert(
+            self.last_seq,
+            OutboxEvent {
+                seq: self.last_seq,
+                event,
+            },
+        );
+        Receipt::Stored
+    }
+
+    /// Notes a series, under another id where its own is taken, and with its newest description.
+    fn register(&mut self, series: &Arc<Series>) {
+        if let Some(known) = self.series.get_mut(&series.labels) {
+            if known.description_hash() != series.description_hash() {
+                let Series {
+                    metric_type,
+                    help,
+                    unit,
+                    ..
+                } = (**series).clone();
+                *known = Arc::new(Series {
+                    metric_type,
+                    help,
+                    unit,
+                    ..(**known).clone()
+                });
+            }
+            return;
+        }
+        let mut id = series.id;
+        for attempt in 1.. {
+            if !self.ids.contains_key(&id) {
+                break;
+            }
+            id = SeriesId::rehashed(&series.labels, attempt);
+        }
+        self.ids.insert(id, series.labels.clone());
+        self.series.insert(
+            series.labels.clone(),
+            Arc::new(Series {
+                id,
+                ..(**series).clone()
+            }),
+        );
+    }
+}
+
+fn job_of(batch: &Batch) -> Job {
+    let collection = &batch.collection;
+    let reason = collection.reason.map(|reason| format!("{reason}: "));
+    let error = collection
+        .error
+        .as_ref()
+        .map(|error| format!("{}{error}", reason.unwrap_or_default()));
+    Job {
+        job_id: batch.id.collection_batch_id(collection.started),
+        target_id: collection.target_id.clone(),
+        source_id: collection.source_id.clone(),
+        collection_method: collection.method,
+        status: collection.status,
+        metrics_collected: collection.ledger.stored,
+        collection_duration_ms: collection.duration_ms,
+        error_details: error,
+        ledger: collection.ledger.clone(),
+        created_at: collection.started,
+    }
+}
+
+#[async_trait]
+impl SampleSource for MemoryStore {
+    async fn select(&self, selection: &Selection) -> Result<Vec<SelectedSeries>, PortError> {
+        let state = self.state.lock();
+        let mut found: BTreeMap<&LabelSet, BTreeMap<Millis, SampleValue>> = BTreeMap::new();
+        let mut samples = 0;
+        for stored in &state.frames {
+            for (column, labels) in stored.columns.iter().enumerate() {
+                let timestamp = stored.frame.timestamp(column);
+                let inside = (selection.start..=selection.end).contains(&timestamp);
+                if !inside
+                    || !selection
+                        .matchers
+                        .iter()
+                        .all(|matcher| matcher.matches_labels(labels))
+                {
+                    continue;
+                }
+                let of_series = found.entry(labels).or_default();
+                if !of_series.contains_key(&timestamp) {
+                    samples += 1;
+                    of_series.insert(timestamp, value_at(&stored.frame, column));
+                }
+            }
+            limit("max_series", found.len(), selection.limits.max_series)?;
+            limit("max_samples", samples, selection.limits.max_samples)?;
+        }
+        Ok(found
+            .into_iter()
+            .map(|(labels, values)| columns(&state.series[labels], values))
+            .collect())
+    }
+
+    async fn series(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<Arc<Series>>, PortError> {
+        let state = self.state.lock();
+        let matching = state
+            .series
+            .values()
+            .filter(|series| matchers.iter().all(|m| m.matches_labels(&series.labels)));
+        Ok(matching.take(limit).cloned().collect())
+    }
+
+    async fn latest(&self, target_id: &str, since: Millis) -> Result<Vec<LatestMetric>, PortError> {
+        let state = self.state.lock();
+        let of_target =
+            |stored: &&StoredFrame| stored.target_id == target_id && Self::is_since(stored, since);
+        let newest = state
+            .frames
+            .iter()
+            .filter(of_target)
+            .max_by_key(|stored| State::end_of(&stored.frame));
+        let Some(newest) = newest.map(|stored| stored.batch) else {
+            return Ok(Vec::new());
+        };
+        let mut latest: BTreeMap<&LabelSet, Sample> = BTreeMap::new();
+        for stored in state.frames.iter().filter(|stored| stored.batch == newest) {
+            for (column, labels) in stored.columns.iter().enumerate() {
+                let timestamp = stored.frame.timestamp(column);
+                let value = value_at(&stored.frame, column);
+                let newer = latest
+                    .get(labels)
+                    .is_none_or(|sample| sample.timestamp < timestamp);
+                if value != SampleValue::Stale && newer {
+                    latest.insert(labels, Sample { timestamp, value });
+                }
+            }
+        }
+        let metric = |(labels, sample)| LatestMetric {
+            series: state.series[labels].clone(),
+            sample,
+        };
+        Ok(latest.into_iter().map(metric).collect())
+    }
+}
+
+impl MemoryStore {
+    fn is_since(stored: &StoredFrame, since: Millis) -> bool {
+        State::end_of(&stored.frame) >= since
+    }
+}
+
+fn limit(name: &str, found: usize, limit: usize) -> Result<(), PortError> {
+    if found <= limit {
+        return Ok(());
+    }
+    let what = if name == "max_series" { "series" } else { "samples" };
+    Err(PortError::new(
+        ErrorKind::Limit,
+        format!("the selection has more than {limit} {what} ({name})"),
+    ))
+}
+
+fn value_at(frame: &Frame, column: usize) -> SampleValue {
+    let value = frame.values[column];
+    if value.to_bits() != HISTOGRAM_MARKER_BITS {
+        return SampleValue::from_float(value);
+    }
+    let histogram = frame
+        .histograms
+        .iter()
+        .find(|(place, _)| *place as usize == column);
+    histogram.map_or(SampleValue::Float(value), |(_, histogram)| {
+        SampleValue::Histogram(Box::new(histogram.clone()))
+    })
+}
+
+fn columns(series: &Series, values: BTreeMap<Millis, SampleValue>) -> SelectedSeries {
+    let mut selected = SelectedSeries {
+        labels: series.labels.clone(),
+        metric_type: series.metric_type,
+        timestamps: Vec::with_capacity(values.len()),
+        values: Vec::with_capacity(values.len()),
+        histograms: Vec::new(),
+    };
+    for (timestamp, value) in values {
+        selected.values.push(float_of(
+            value,
+            selected.timestamps.len(),
+            &mut selected.histograms,
+        ));
+        selected.timestamps.push(timestamp);
+    }
+    selected
+}
+
+fn float_of(value: SampleValue, place: usize, histograms: &mut Vec<(usize, NativeHistogram)>) -> f64 {
+    match value {
+        SampleValue::Float(value) => value,
+        SampleValue::Stale => metricsd_model::stale_marker(),
+        SampleValue::Histogram(histogram) => {
+            histograms.push((place, *histogram));
+            f64::from_bits(HISTOGRAM_MARKER_BITS)
+        }
+    }
+}
