@@ -1,1 +1,31 @@
-//! placeholder
+//! metricsd over HTTP: routes in, JSON out; no adapter is named here.
+//!
+//! In reading order: what the routes stand on ([`api`]) and the table of them ([`router`]); how requests are read
+//! (`params`, `body`, `fields`) and refused ([`problem`]); then a file a resource. [`router()`] answers a plain axum
+//! router, so tests call it without a socket.
+
+pub mod api;
+pub mod router;
+
+mod body;
+mod fields;
+mod guard;
+mod params;
+pub mod problem;
+
+mod custom;
+mod events;
+mod home;
+mod jobs;
+mod query;
+mod stats;
+pub(crate) mod targets;
+
+pub mod health;
+pub mod metrics;
+
+pub use api::{Api, ApiSettings, Resolve, Roles, SystemResolver};
+pub use health::{Check, Dependency};
+pub use metrics::HttpMetrics;
+pub use problem::{Problem, ProblemKind};
+pub use router::router;

@@ -146,10 +146,7 @@ impl<'q> Lexer<'q> {
         let start = self.at;
         let mut bytes = Vec::new();
         self.at += 1;
-        loop {
-            let Some(c) = self.rest().chars().next() else {
-                break;
-            };
+        while let Some(c) = self.rest().chars().next() {
             match c {
                 c if c == quote => {
                     self.at += 1;

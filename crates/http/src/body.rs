@@ -1,0 +1,140 @@
+//! Reads bodies: bounded as they arrive and again as they unfold, whatever a header claims.
+
+use std::io::{self, Read};
+
+use axum::body::Body;
+use axum::http::{HeaderMap, header};
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+
+use crate::Problem;
+
+/// Bounds on a body in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodyLimits {
+    /// As it arrives.
+    pub(crate) received: usize,
+    /// After decompression.
+    pub(crate) unpacked: usize,
+}
+
+/// How a body is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Identity,
+    Gzip,
+    Zstd,
+}
+
+/// Bodies above this are unpacked and read on a thread of their own, so that they do not hold up other requests.
+pub(crate) const LARGE: usize = 128 << 10;
+
+/// A zstd frame may ask for a window of at most 2^26 bytes: the largest body that is accepted by default.
+const MAX_ZSTD_WINDOW_LOG: u32 = 26;
+
+/// Refuses a body that is not one of `types`; the first of them is the one to name.
+pub(crate) fn require_type(headers: &HeaderMap, types: &[&str]) -> Result<(), Problem> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let text = value.to_str().unwrap_or("");
+    let essence = text.split(';').next().unwrap_or("").trim();
+    if types.iter().any(|known| known.eq_ignore_ascii_case(essence)) {
+        return Ok(());
+    }
+    let shown: String = essence.chars().take(60).collect();
+    Err(Problem::unsupported_media_type(format!(
+        "Content-Type is {shown:?}; send Content-Type: {}",
+        types.first().copied().unwrap_or_default()
+    )))
+}
+
+/// Reads a whole body, unpacked.
+pub(crate) async fn read(headers: &HeaderMap, body: Body, limits: BodyLimits) -> Result<Bytes, Problem> {
+    let encoding = encoding_of(headers)?;
+    let received = receive(headers, body, limits.received).await?;
+    match encoding {
+        Encoding::Identity if received.len() > limits.unpacked => Err(too_large_unpacked(limits.unpacked)),
+        Encoding::Identity => Ok(received),
+        _ => {
+            let unpack = move || unpack(encoding, &received, limits.unpacked);
+            tokio::task::spawn_blocking(unpack)
+                .await
+                .unwrap_or_else(|_| Err(Problem::internal()))
+        }
+    }
+}
+
+fn encoding_of(headers: &HeaderMap) -> Result<Encoding, Problem> {
+    let refused = |name: &str| {
+        let shown: String = name.chars().take(60).collect();
+        Problem::unsupported_media_type(format!(
+            "Content-Encoding is {shown:?}; supported are gzip and zstd"
+        ))
+    };
+    let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
+    let Some(value) = values.next() else {
+        return Ok(Encoding::Identity);
+    };
+    let name = value.to_str().unwrap_or("").trim().to_ascii_lowercase();
+    match name.as_str() {
+        _ if values.next().is_some() => Err(refused("more than one")),
+        "" | "identity" => Ok(Encoding::Identity),
+        "gzip" | "x-gzip" => Ok(Encoding::Gzip),
+        "zstd" => Ok(Encoding::Zstd),
+        other => Err(refused(other)),
+    }
+}
+
+async fn receive(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let too_large = || Problem::too_large(format!("the body is larger than {limit} bytes"));
+    let declared = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    let mut received = BytesMut::new();
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Problem::malformed("the body broke off"))?;
+        if received.len() + chunk.len() > limit {
+            return Err(too_large());
+        }
+        received.extend_from_slice(&chunk);
+    }
+    Ok(received.freeze())
+}
+
+fn too_large_unpacked(limit: usize) -> Problem {
+    Problem::too_large(format!(
+        "the body is larger than {limit} bytes once it is unpacked"
+    ))
+}
+
+fn unpack(encoding: Encoding, packed: &[u8], limit: usize) -> Result<Bytes, Problem> {
+    let damaged = |name: &str| Problem::malformed(format!("the body is not whole {name}"));
+    let unpacked = match encoding {
+        Encoding::Identity => Some(packed.to_vec()),
+        Encoding::Gzip => {
+            read_bounded(flate2::read::MultiGzDecoder::new(packed), limit).map_err(|_| damaged("gzip"))?
+        }
+        Encoding::Zstd => {
+            let mut decoder =
+                zstd::stream::read::Decoder::with_buffer(packed).map_err(|_| Problem::internal())?;
+            decoder
+                .window_log_max(MAX_ZSTD_WINDOW_LOG)
+                .map_err(|_| Problem::internal())?;
+            read_bounded(decoder, limit).map_err(|_| damaged("zstd"))?
+        }
+    };
+    unpacked.map(Bytes::from).ok_or_else(|| too_large_unpacked(limit))
+}
+
+/// Reads to the end; `None` once there is more than `limit`, without reading on.
+fn read_bounded(mut reader: impl Read, limit: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    reader.by_ref().take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() <= limit).then_some(bytes))
+}

@@ -1,0 +1,239 @@
+//! `POST /api/v1/metrics/custom`: a list of metrics, each judged by itself.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use metricsd_codec::custom::{BodyError, CustomLimits, CustomMetric, ItemError, decode};
+use metricsd_ingest::push::content_of;
+use metricsd_ingest::{Limits, Push, PushSample, Pushed, Rejected};
+use metricsd_model::{CollectionMethod, Millis, Refusal, SampleValue};
+use serde::Serialize;
+
+use crate::Problem;
+use crate::api::{AppState, now};
+use crate::body::{self, BodyLimits};
+use crate::params::Params;
+use crate::problem::FieldError;
+use crate::targets::check_source_id;
+
+/// Who pushes, where the address does not say.
+const SOURCE_HEADER: &str = "x-source-id";
+
+/// Who pushes, where nobody says.
+const DEFAULT_SOURCE: &str = "custom";
+
+/// Names a request, so that sending it again changes nothing.
+const KEY_HEADER: &str = "idempotency-key";
+
+/// Bytes of such a name.
+const MAX_KEY: usize = 200;
+
+/// Rejected items that an answer describes; all are counted.
+const MAX_ERRORS: usize = 100;
+
+/// What became of a push: the source document's `IngestionResult`.
+#[derive(Serialize)]
+struct IngestionResult {
+    batch_id: String,
+    accepted: u64,
+    rejected: usize,
+    duplicate: bool,
+    errors: Vec<ItemFault>,
+}
+
+#[derive(Serialize)]
+struct ItemFault {
+    index: usize,
+    reason: Refusal,
+    field: String,
+    message: String,
+}
+
+/// The handler.
+pub(crate) async fn push(
+    State(shared): AppState,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let api = &shared.api;
+    let Some(ingest) = &api.ingest else {
+        return Err(Problem::unavailable("this process does not take pushes"));
+    };
+    body::require_type(&headers, &["application/json"])?;
+    let source_id = source_of(query.as_deref(), &headers)?;
+    let idempotency_key = key_of(&headers)?;
+    // Bodies wait in the socket rather than in memory.
+    let slot = shared.pushes.acquire().await;
+    let limits = BodyLimits {
+        received: api.limits.max_body_bytes,
+        unpacked: api.limits.max_decompressed_bytes,
+    };
+    let bytes = body::read(&headers, body, limits).await?;
+    let read = read_push(bytes, source_id, idempotency_key, api.limits.clone()).await?;
+    drop(slot);
+    Ok(answer(ingest.push(read).await?))
+}
+
+fn source_of(query: Option<&str>, headers: &HeaderMap) -> Result<String, Problem> {
+    let mut params = Params::new(query);
+    let asked = params.parsed("source_id", |text| {
+        check_source_id(text).map(|()| text.to_owned())
+    });
+    params.finish()?;
+    if let Some(source_id) = asked {
+        return Ok(source_id);
+    }
+    let Some(value) = headers.get(SOURCE_HEADER) else {
+        return Ok(DEFAULT_SOURCE.to_owned());
+    };
+    let text = value.to_str().unwrap_or("");
+    check_source_id(text)
+        .map(|()| text.to_owned())
+        .map_err(|message| header_problem("X-Source-Id", message))
+}
+
+fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get(KEY_HEADER) else {
+        return Ok(None);
+    };
+    match value.to_str() {
+        Ok(text) if (1..=MAX_KEY).contains(&text.len()) => Ok(Some(text.to_owned())),
+        _ => Err(header_problem(
+            "Idempotency-Key",
+            format!("must be 1 to {MAX_KEY} visible ASCII characters"),
+        )),
+    }
+}
+
+fn header_problem(name: &str, message: String) -> Problem {
+    Problem::parameters(vec![FieldError {
+        field: name.to_owned(),
+        message,
+    }])
+}
+
+/// Decodes a body, away from the other requests where it is large.
+async fn read_push(
+    bytes: Bytes,
+    source_id: String,
+    idempotency_key: Option<String>,
+    limits: Arc<Limits>,
+) -> Result<Push, Problem> {
+    let large = bytes.len() > body::LARGE;
+    let read = move || to_push(&bytes, source_id, idempotency_key, &limits);
+    if large {
+        tokio::task::spawn_blocking(read)
+            .await
+            .unwrap_or_else(|_| Err(Problem::internal()))
+    } else {
+        read()
+    }
+}
+
+fn to_push(
+    bytes: &[u8],
+    source_id: String,
+    idempotency_key: Option<String>,
+    limits: &Limits,
+) -> Result<Push, Problem> {
+    let received_at = now();
+    let items = decode(
+        bytes,
+        &CustomLimits {
+            max_items: limits.max_push_items,
+        },
+    )
+    .map_err(|error| match error {
+        BodyError::Syntax { .. } => Problem::malformed(error.to_string()),
+        BodyError::TooManyItems { .. } => {
+            Problem::too_large(format!("{error}: send them in several requests"))
+        }
+    })?;
+    let (mut samples, mut unreadable) = (Vec::with_capacity(items.len()), Vec::new());
+    for (index, item) in items.into_iter().enumerate() {
+        match item {
+            Ok(metric) => samples.push(to_sample(index, metric)),
+            Err(error) => unreadable.push(to_rejected(error)),
+        }
+    }
+    let timeless = samples.iter().any(|sample| sample.timestamp.is_none());
+    Ok(Push {
+        source_id,
+        target_id: String::new(),
+        method: CollectionMethod::PushGateway,
+        idempotency_key,
+        content: content(bytes, timeless, received_at),
+        received_at,
+        samples,
+        unreadable,
+    })
+}
+
+/// What makes a body without a key the same as another. Where items have no time of their own, the time of arrival
+/// is part of what they say: a gauge that is pushed twice with one value is two samples, not a repetition.
+fn content(bytes: &[u8], timeless: bool, received_at: Millis) -> [u8; 16] {
+    let content = content_of(bytes);
+    if timeless {
+        content_of(&[content.as_slice(), &received_at.to_le_bytes()].concat())
+    } else {
+        content
+    }
+}
+
+fn to_sample(index: usize, metric: CustomMetric) -> PushSample {
+    PushSample {
+        index,
+        name: metric.name,
+        labels: metric.labels,
+        value: SampleValue::from_float(metric.value),
+        timestamp: metric.timestamp,
+        metric_type: metric.metric_type,
+        source_type: metric.source,
+        help: metric.help_text,
+        unit: None,
+    }
+}
+
+fn to_rejected(error: ItemError) -> Rejected {
+    Rejected {
+        index: error.index,
+        reason: error.refusal,
+        field: error.field,
+        message: error.message,
+    }
+}
+
+/// 200 when something was stored or nothing was sent; 422 when everything was refused.
+fn answer(pushed: Pushed) -> Response {
+    let rejected = pushed.rejected.len();
+    let status = if pushed.accepted == 0 && rejected > 0 {
+        StatusCode::UNPROCESSABLE_ENTITY
+    } else {
+        StatusCode::OK
+    };
+    let errors = pushed
+        .rejected
+        .into_iter()
+        .take(MAX_ERRORS)
+        .map(|item| ItemFault {
+            index: item.index,
+            reason: item.reason,
+            field: item.field,
+            message: item.message,
+        })
+        .collect();
+    let result = IngestionResult {
+        batch_id: pushed.batch_id,
+        accepted: pushed.accepted,
+        rejected,
+        duplicate: pushed.duplicate,
+        errors,
+    };
+    (status, Json(result)).into_response()
+}

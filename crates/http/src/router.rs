@@ -1,0 +1,107 @@
+//! The table of routes.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::Method;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, get, post};
+
+use crate::api::{Api, Roles, Shared};
+use crate::{custom, events, guard, health, home, jobs, metrics, query, stats, targets};
+
+/// One route: the methods are written down beside the handlers so that the OpenAPI document can be checked against
+/// them; a test sees to it that they agree.
+pub(crate) struct Route {
+    pub(crate) path: &'static str,
+    pub(crate) methods: &'static [&'static str],
+    handlers: MethodRouter<Arc<Shared>>,
+}
+
+fn route(path: &'static str, methods: &'static [&'static str], handlers: MethodRouter<Arc<Shared>>) -> Route {
+    Route {
+        path,
+        methods,
+        handlers,
+    }
+}
+
+const TARGETS: &str = "/api/v1/metrics/targets";
+const TARGET: &str = "/api/v1/metrics/targets/{target_id}";
+const SCRAPE: &str = "/api/v1/metrics/targets/{target_id}/scrape";
+const LATEST: &str = "/api/v1/metrics/targets/{target_id}/latest";
+const CUSTOM: &str = "/api/v1/metrics/custom";
+const EVENTS: &str = "/api/v1/metrics/events";
+
+/// The routes of a process with these roles.
+pub(crate) fn routes(roles: Roles) -> Vec<Route> {
+    let mut routes = vec![
+        route("/", &["GET"], get(home::home)),
+        route("/healthz", &["GET"], get(health::healthz)),
+        route("/readyz", &["GET"], get(health::readyz)),
+        route("/metrics", &["GET"], get(metrics::metrics)),
+    ];
+    if roles.api || roles.ingest {
+        routes.push(route(CUSTOM, &["POST"], post(custom::push)));
+    }
+    if roles.api {
+        let target = get(targets::show)
+            .put(targets::replace)
+            .patch(targets::change)
+            .delete(targets::delete);
+        routes.extend([
+            route(
+                TARGETS,
+                &["GET", "POST"],
+                get(targets::list).post(targets::create),
+            ),
+            route(TARGET, &["GET", "PUT", "PATCH", "DELETE"], target),
+            route(SCRAPE, &["POST"], post(targets::scrape)),
+            route(LATEST, &["GET"], get(targets::latest)),
+            route("/api/v1/metrics/query", &["GET"], get(query::query)),
+            route("/api/v1/metrics/stats", &["GET"], get(stats::stats)),
+            route("/api/v1/metrics/jobs", &["GET"], get(jobs::list)),
+            route(EVENTS, &["GET"], get(events::stream)),
+            route("/api/v1/openapi.json", &["GET"], get(home::openapi)),
+        ]);
+    }
+    routes
+}
+
+/// How long requests of a route may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Answered even when everything else is turned away.
+    Always,
+    /// The general timeout.
+    Bounded,
+    /// A bound of its own: it waits for a worker, or streams.
+    Own,
+}
+
+impl Patience {
+    pub(crate) fn of(path: &str, method: &Method) -> Self {
+        match path {
+            "/healthz" | "/readyz" | "/metrics" => Self::Always,
+            EVENTS | SCRAPE => Self::Own,
+            TARGET if *method == Method::DELETE => Self::Own,
+            _ => Self::Bounded,
+        }
+    }
+}
+
+/// The routes that the roles of `api` ask for.
+pub fn router(api: Api) -> Router {
+    let roles = api.roles;
+    let shared = Shared::new(api);
+    routes(roles)
+        .into_iter()
+        .fold(Router::new(), |router, route| {
+            router.route(route.path, route.handlers)
+        })
+        .fallback(guard::not_found)
+        .method_not_allowed_fallback(guard::method_not_allowed)
+        .layer(from_fn_with_state(shared.clone(), guard::bound))
+        .layer(from_fn_with_state(shared.clone(), guard::track))
+        .with_state(shared)
+}

@@ -1,0 +1,81 @@
+//! `/api/v1/metrics/targets`: the target manager.
+//!
+//! In reading order: what a request says ([`request`], [`address`]), what an answer shows ([`answer`]), and then a
+//! file an operation.
+
+mod address;
+mod parts;
+mod request;
+
+mod answer;
+mod difference;
+
+mod latest;
+mod list;
+mod remove;
+mod scrape;
+mod write;
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+
+use crate::Problem;
+use crate::api::Shared;
+
+pub(crate) use latest::latest;
+pub(crate) use list::{list, show};
+pub(crate) use remove::delete;
+pub(crate) use scrape::scrape;
+pub(crate) use write::{change, create, replace};
+
+/// The longest target or source id: what the documented columns hold.
+pub(crate) const MAX_ID: usize = 100;
+
+/// The target that an address names.
+pub(crate) struct TargetId(pub(crate) String);
+
+impl FromRequestParts<Arc<Shared>> for TargetId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<Shared>) -> Result<Self, Problem> {
+        let path = axum::extract::Path::<String>::from_request_parts(parts, state).await;
+        match path {
+            // What no target can be called need not be looked up.
+            Ok(axum::extract::Path(id)) if check_target_id(&id).is_ok() => Ok(Self(id)),
+            _ => Err(unknown_target()),
+        }
+    }
+}
+
+/// 404.
+pub(crate) fn unknown_target() -> Problem {
+    Problem::not_found("there is no target of this id")
+}
+
+/// What a target may be called: it stands in addresses, keys of caches and rows of databases.
+pub(crate) fn check_target_id(id: &str) -> Result<(), String> {
+    check_id(id, "._:@-")
+}
+
+/// What a source may be called: as a target, and with slashes, as it becomes the `job` label.
+pub(crate) fn check_source_id(id: &str) -> Result<(), String> {
+    check_id(id, "._:@/-")
+}
+
+fn check_id(id: &str, marks: &str) -> Result<(), String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || marks.contains(c);
+    if id.is_empty() {
+        return Err("is empty".to_owned());
+    }
+    if id.len() > MAX_ID {
+        return Err(format!("is longer than {MAX_ID} characters"));
+    }
+    if !id.starts_with(|c: char| c.is_ascii_alphanumeric()) || !id.chars().all(allowed) {
+        return Err(format!(
+            "must begin with a letter or digit and hold only letters, digits and {marks}"
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! `MetricTarget`: what answers say of a target.
+
+use std::collections::BTreeMap;
+
+use metricsd_model::event::rfc3339;
+use metricsd_model::{
+    CollectionMethod, FailureReason, Health, HealthStatus, MetricFilter, MetricSource, RetentionPolicy,
+    ScrapeConfig, Target,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::parts::masked;
+
+/// The source document's fields, and ours after them.
+#[derive(Serialize)]
+pub(super) struct MetricTarget<'t> {
+    target_id: &'t str,
+    target_url: &'t str,
+    labels: &'t BTreeMap<String, String>,
+    health_status: HealthStatus,
+    last_scrape: Option<String>,
+    scrape_duration_ms: f64,
+    samples_scraped: u64,
+    source_id: &'t str,
+    source_type: MetricSource,
+    collection_method: CollectionMethod,
+    scrape_config: Value,
+    filters: &'t [MetricFilter],
+    retention_policy: &'t Option<RetentionPolicy>,
+    enabled: bool,
+    deleting: bool,
+    created_at: String,
+    last_error: Option<LastError<'t>>,
+}
+
+/// Why the last scrape failed.
+#[derive(Serialize)]
+pub(super) struct LastError<'t> {
+    reason: FailureReason,
+    message: &'t str,
+}
+
+impl<'t> LastError<'t> {
+    pub(super) fn of(health: &'t Health) -> Option<Self> {
+        let message = health.error.as_deref().unwrap_or("");
+        health.reason.map(|reason| Self { reason, message })
+    }
+}
+
+impl<'t> From<&'t Target> for MetricTarget<'t> {
+    fn from(target: &'t Target) -> Self {
+        let (spec, health) = (&target.spec, &target.health);
+        Self {
+            target_id: &spec.target_id,
+            target_url: &spec.scrape_config.target_url,
+            labels: &spec.labels,
+            health_status: if spec.enabled {
+                health.status
+            } else {
+                HealthStatus::Disabled
+            },
+            last_scrape: health.last_scrape.map(rfc3339),
+            scrape_duration_ms: health.scrape_duration_ms,
+            samples_scraped: health.samples_scraped,
+            source_id: &spec.source_id,
+            source_type: spec.source_type,
+            collection_method: spec.collection_method,
+            scrape_config: scrape_config_json(&spec.scrape_config),
+            filters: &spec.filters,
+            retention_policy: &spec.retention_policy,
+            enabled: spec.enabled,
+            deleting: target.deleting,
+            created_at: rfc3339(target.created_at),
+            last_error: LastError::of(health),
+        }
+    }
+}
+
+/// With secrets masked, whatever form they are stored in.
+pub(super) fn scrape_config_json(config: &ScrapeConfig) -> Value {
+    json!({
+        "target_url": config.target_url,
+        "scrape_interval": config.scrape_interval,
+        "scrape_timeout": config.scrape_timeout,
+        "metrics_path": config.metrics_path,
+        "scheme": config.scheme,
+        "authentication": config.authentication.as_ref().map(masked),
+        "honor_labels": config.honor_labels,
+        "honor_timestamps": config.honor_timestamps,
+    })
+}
