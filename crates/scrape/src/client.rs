@@ -302,6 +302,8 @@ fn is_tls(cause: &(dyn StdError + 'static)) -> bool {
     if cause.is::<rustls::Error>() {
         return true;
     }
-    let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    let inner = cause
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref);
     inner.is_some_and(|inner| is_tls(inner))
 }

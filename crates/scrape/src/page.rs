@@ -154,9 +154,9 @@ impl PageReader {
         (self.shape.layout.clone(), vanished)
     }
 
-    /// Series of the last page.
+    /// Series of the last scrape, reports included.
     pub(crate) fn current(&self) -> &[Arc<Series>] {
-        page_columns(&self.shape.layout)
+        &self.shape.layout.series
     }
 
     /// Takes over what another reader stored last, so that what this one does not find again is marked as ended.
@@ -330,20 +330,24 @@ fn page_columns(layout: &Layout) -> &[Arc<Series>] {
     &layout.series[..layout.series.len().saturating_sub(REPORTS.len())]
 }
 
-/// Page series that only the first has, and how many only the second has.
+/// Series that only the first has, reports included; and how many page series only the second has.
 fn difference(before: &Arc<Layout>, after: &Arc<Layout>) -> (Vec<Arc<Series>>, u64) {
     if Arc::ptr_eq(before, after) {
         return (Vec::new(), 0);
     }
-    let (old, new) = (page_columns(before), page_columns(after));
-    let ids: HashSet<SeriesId> = new.iter().map(|series| series.id).collect();
-    let vanished: Vec<_> = old
+    let ids = |layout: &Layout| layout.ids.iter().copied().collect::<HashSet<SeriesId>>();
+    let (old, new) = (ids(before), ids(after));
+    let vanished = before
+        .series
         .iter()
-        .filter(|series| !ids.contains(&series.id))
+        .filter(|series| !new.contains(&series.id))
         .cloned()
         .collect();
-    let stayed = old.len() - vanished.len();
-    (vanished, (new.len() - stayed) as u64)
+    let added = page_columns(after)
+        .iter()
+        .filter(|series| !old.contains(&series.id))
+        .count();
+    (vanished, added as u64)
 }
 
 fn hash_metadata(hasher: &mut Xxh3, entry: &Entry<'_>) {

@@ -166,8 +166,7 @@ impl LoopState {
         let at = at.max(self.last + 1);
         self.last = at;
         let mut ending: Vec<Arc<Series>> = self.reader.current().to_vec();
-        let (layout, _) = self.reader.fail(&self.namer);
-        ending.extend(layout.series.iter().cloned());
+        self.reader.fail(&self.namer);
         ending.extend(known);
         let mut builder = BatchBuilder::default();
         end(ending, at, &mut builder);

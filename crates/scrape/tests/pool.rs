@@ -1,0 +1,307 @@
+//! The pool over a store in memory and targets on real sockets.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::routing::get;
+use metricsd_ingest::{AfterCommit, CommitOptions, GroupCommit, IngestMetrics, Limits};
+use metricsd_model::{
+    CollectionMethod, FailureReason, HealthStatus, Matcher, MetricSource, PromDuration, ScrapeConfig,
+    TargetSpec, is_stale,
+};
+use metricsd_ports::memory::{MemoryCache, MemoryStore};
+use metricsd_ports::{
+    Catalog, JobFilter, SampleSource, SelectLimits, SelectedSeries, Selection, TargetChange,
+};
+use metricsd_scrape::{AddressPolicy, PageClient, PoolOptions, ScrapeMetrics, ScrapePool};
+use prometheus_client::registry::Registry;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+struct Bench {
+    store: Arc<MemoryStore>,
+    registry: Registry,
+    stop: CancellationToken,
+    pool: JoinHandle<()>,
+}
+
+fn start(store: Arc<MemoryStore>, concurrency: usize) -> Bench {
+    let mut registry = Registry::with_prefix("metricsd");
+    let metrics = IngestMetrics::register(&mut registry);
+    let stop = CancellationToken::new();
+    let cache = Arc::new(MemoryCache::new(1 << 20));
+    let (after, _) = AfterCommit::start(store.clone(), cache, metrics.clone(), CancellationToken::new());
+    let options = CommitOptions {
+        max_delay: Duration::from_millis(5),
+        ..CommitOptions::default()
+    };
+    let (commit, _) = GroupCommit::start(
+        store.clone(),
+        options,
+        metrics,
+        after.clone(),
+        CancellationToken::new(),
+    );
+    let options = PoolOptions {
+        catalog: store.clone(),
+        source: store.clone(),
+        client: PageClient::new(Arc::new(AddressPolicy::default()), 1 << 20).unwrap(),
+        commit,
+        after,
+        limits: Arc::new(Limits::default()),
+        concurrency,
+        metrics: ScrapeMetrics::register(&mut registry),
+    };
+    let pool = tokio::spawn(ScrapePool::new(options, stop.clone()).run());
+    Bench {
+        store,
+        registry,
+        stop,
+        pool,
+    }
+}
+
+impl Bench {
+    fn counter(&self, series: &str) -> u64 {
+        let mut page = String::new();
+        prometheus_client::encoding::text::encode(&mut page, &self.registry).unwrap();
+        let value = page
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.trim().parse().ok());
+        value.unwrap_or(0)
+    }
+
+    async fn select(&self, name: &str) -> Vec<SelectedSeries> {
+        let limits = SelectLimits {
+            max_series: 100,
+            max_samples: 100_000,
+        };
+        let matchers = vec![Matcher::equal("__name__", name)];
+        let selection = Selection {
+            matchers,
+            start: 0,
+            end: i64::MAX / 2,
+            limits,
+        };
+        self.store.select(&selection).await.unwrap()
+    }
+
+    async fn jobs(&self, target: &str) -> usize {
+        let filter = JobFilter {
+            target_id: Some(target.into()),
+            ..JobFilter::default()
+        };
+        self.store.jobs(&filter, 10_000).await.unwrap().len()
+    }
+}
+
+async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !done().await {
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "{what} did not happen"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A target that takes `delay` a page, and the most requests that it ever had at once.
+async fn slow_target(delay: Duration) -> (String, Arc<AtomicUsize>) {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let seen = most.clone();
+    let answer = move || {
+        let (now, most) = (now.clone(), most.clone());
+        async move {
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::time::sleep(delay).await;
+            now.fetch_sub(1, Ordering::SeqCst);
+            "value 1\n"
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/metrics", get(answer))).await });
+    (url, seen)
+}
+
+fn spec(id: &str, url: &str, interval_ms: u64) -> TargetSpec {
+    TargetSpec {
+        target_id: id.into(),
+        source_id: "shop".into(),
+        source_type: MetricSource::Application,
+        collection_method: CollectionMethod::PullScraping,
+        scrape_config: ScrapeConfig {
+            target_url: url.into(),
+            scrape_interval: PromDuration(Duration::from_millis(interval_ms)),
+            scrape_timeout: PromDuration::from_secs(2),
+            metrics_path: "/metrics".into(),
+            scheme: "http".into(),
+            authentication: None,
+            honor_labels: false,
+            honor_timestamps: true,
+        },
+        labels: BTreeMap::new(),
+        filters: Vec::new(),
+        retention_policy: None,
+        enabled: true,
+    }
+}
+
+#[tokio::test]
+async fn a_slow_target_is_never_scraped_twice_at_once_and_what_is_skipped_is_counted() {
+    let bench = start(Arc::new(MemoryStore::new()), 100);
+    let (url, most) = slow_target(Duration::from_millis(250)).await;
+    bench.store.create_target(&spec("slow", &url, 100)).await.unwrap();
+    until("four scrapes", async || bench.jobs("slow").await >= 4).await;
+    assert_eq!(most.load(Ordering::SeqCst), 1);
+    let skipped = bench.counter("metricsd_scrape_skipped_total{reason=\"busy\"}");
+    assert!(skipped >= 3, "{skipped} skipped");
+    let values = bench.select("value").await;
+    assert!(values[0].timestamps.is_sorted_by(|a, b| a < b));
+}
+
+#[tokio::test]
+async fn more_targets_than_permits_are_skipped_not_queued() {
+    let bench = start(Arc::new(MemoryStore::new()), 2);
+    let (url, most) = slow_target(Duration::from_millis(300)).await;
+    for target in 0..10 {
+        bench
+            .store
+            .create_target(&spec(&format!("t{target}"), &url, 200))
+            .await
+            .unwrap();
+    }
+    until("skips", async || {
+        bench.counter("metricsd_scrape_skipped_total{reason=\"concurrency\"}") > 5
+    })
+    .await;
+    assert!(most.load(Ordering::SeqCst) <= 2);
+}
+
+#[tokio::test]
+async fn targets_come_change_pause_and_go() {
+    let bench = start(Arc::new(MemoryStore::new()), 100);
+    let (url, _) = slow_target(Duration::ZERO).await;
+    bench.store.create_target(&spec("t", &url, 100)).await.unwrap();
+    until("scrapes", async || bench.jobs("t").await >= 2).await;
+    let labels = Some([("zone".to_owned(), "z1".to_owned())].into());
+    bench
+        .store
+        .change_target(
+            "t",
+            &TargetChange {
+                labels,
+                ..TargetChange::default()
+            },
+        )
+        .await
+        .unwrap();
+    until("the new labels", async || bench.select("value").await.len() == 2).await;
+    let values = bench.select("value").await;
+    let old = values
+        .iter()
+        .find(|series| series.labels.get("zone").is_none())
+        .unwrap();
+    assert!(
+        is_stale(*old.values.last().unwrap()),
+        "the series under the old labels has ended"
+    );
+    let pause = TargetChange {
+        enabled: Some(false),
+        ..TargetChange::default()
+    };
+    bench.store.change_target("t", &pause).await.unwrap();
+    until("the pause", async || {
+        bench
+            .select("value")
+            .await
+            .iter()
+            .all(|s| is_stale(*s.values.last().unwrap()))
+    })
+    .await;
+    assert!(
+        bench
+            .select("up")
+            .await
+            .iter()
+            .all(|series| is_stale(*series.values.last().unwrap()))
+    );
+    let jobs = bench.jobs("t").await;
+    tokio::time::sleep(Duration::from_millis(350)).await;
+    assert_eq!(bench.jobs("t").await, jobs, "a disabled target is not scraped");
+    let resume = TargetChange {
+        enabled: Some(true),
+        ..TargetChange::default()
+    };
+    bench.store.change_target("t", &resume).await.unwrap();
+    until("scrapes again", async || bench.jobs("t").await > jobs).await;
+    bench.store.request_deletion("t").await.unwrap();
+    until("the deletion", async || {
+        bench.store.target("t").await.unwrap().is_none()
+    })
+    .await;
+    assert!(
+        bench
+            .select("value")
+            .await
+            .iter()
+            .all(|series| is_stale(*series.values.last().unwrap()))
+    );
+}
+
+#[tokio::test]
+async fn a_target_that_was_being_deleted_when_the_process_died_is_deleted_by_the_next() {
+    let store = Arc::new(MemoryStore::new());
+    let first = start(store.clone(), 100);
+    let (url, _) = slow_target(Duration::ZERO).await;
+    store.create_target(&spec("t", &url, 100)).await.unwrap();
+    until("a scrape", async || first.jobs("t").await >= 1).await;
+    first.pool.abort();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    store.request_deletion("t").await.unwrap();
+    let second = start(store.clone(), 100);
+    until("the deletion", async || {
+        store.target("t").await.unwrap().is_none()
+    })
+    .await;
+    assert!(is_stale(*second.select("value").await[0].values.last().unwrap()));
+}
+
+#[tokio::test]
+async fn a_scrape_out_of_turn_is_done_at_once_and_health_is_noted() {
+    let bench = start(Arc::new(MemoryStore::new()), 100);
+    let (url, _) = slow_target(Duration::ZERO).await;
+    bench
+        .store
+        .create_target(&spec("t", &url, 3_600_000))
+        .await
+        .unwrap();
+    let at = chrono::Utc::now().timestamp_millis();
+    bench.store.request_scrape("t", at).await.unwrap();
+    until("the scrape", async || {
+        let health = bench.store.target("t").await.unwrap().unwrap().health;
+        health.status == HealthStatus::Healthy
+            && health.last_scrape >= Some(at)
+            && health.samples_scraped == 1
+    })
+    .await;
+    bench
+        .store
+        .create_target(&spec("gone", "http://127.0.0.1:1", 100))
+        .await
+        .unwrap();
+    until("bad health", async || {
+        let health = bench.store.target("gone").await.unwrap().unwrap().health;
+        health.status == HealthStatus::Unhealthy && health.reason == Some(FailureReason::Connect)
+    })
+    .await;
+    bench.stop.cancel();
+    tokio::time::timeout(Duration::from_secs(5), bench.pool)
+        .await
+        .unwrap()
+        .unwrap();
+}
