@@ -1,7 +1,24 @@
 //! One suite a port: every adapter runs all of its checks. A check panics with what was expected.
 
+/// Runs checks one after another, each on a fresh store.
+macro_rules! each {
+    ($new:expr, $($check:path),+ $(,)?) => {
+        $(Box::pin($check(&$new().await)).await;)+
+    };
+}
+
+/// The same for checks that hand the store to several tasks.
+macro_rules! each_shared {
+    ($new:expr, $($check:path),+ $(,)?) => {
+        $(Box::pin($check(&std::sync::Arc::new($new().await))).await;)+
+    };
+}
+
+use {each, each_shared};
+
 pub mod cache;
 pub mod catalog;
 pub mod events;
+pub mod fixtures;
 pub mod outbox;
 pub mod samples;

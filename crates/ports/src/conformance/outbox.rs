@@ -1,1 +1,196 @@
-//! What every adapter must do.
+//! What every `Outbox` must do, together with the sink that fills it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join;
+use metricsd_model::{Batch, Layout, MetricsCollected};
+use uuid::Uuid;
+
+use super::fixtures::*;
+use crate::OutboxEvent;
+
+/// A lease that outlives every check.
+const LONG: Duration = Duration::from_secs(600);
+
+/// Runs every check of this suite, each with a store of its own.
+pub async fn check_all<S: Store>(new: impl AsyncFn() -> S) {
+    check_events(&new().await).await;
+    check_lease(&new().await).await;
+    check_under_load(&new().await).await;
+}
+
+fn batches(keys: std::ops::Range<usize>) -> Vec<Arc<Batch>> {
+    let layout = Layout::shared(many_series("outbox", 2));
+    let one = |n: usize| {
+        batch(
+            &format!("t{}", n % 3),
+            &n.to_string(),
+            vec![frame(&layout, NOON + n as i64, &[1.0; 2])],
+        )
+    };
+    keys.map(one).collect()
+}
+
+fn events(batches: &[Arc<Batch>]) -> Vec<MetricsCollected> {
+    batches.iter().map(|batch| MetricsCollected::of(batch)).collect()
+}
+
+fn seqs(events: &[OutboxEvent]) -> Vec<i64> {
+    events.iter().map(|event| event.seq).collect()
+}
+
+fn unpacked(events: Vec<OutboxEvent>) -> Vec<MetricsCollected> {
+    events.into_iter().map(|event| event.event).collect()
+}
+
+/// Events come whole and in order, stay until they were published, and are counted.
+pub async fn check_events(store: &impl Store) {
+    let relay = Uuid::from_u128(1);
+    assert_eq!(store.backlog().await.expect("a backlog"), 0);
+    assert_eq!(store.pending(relay, LONG, 10).await.expect("events"), []);
+    let batches = batches(0..25);
+    store.append(&batches[..20]).await.expect("an append");
+    store.append(&batches[20..]).await.expect("an append");
+    store
+        .append(&batches)
+        .await
+        .expect("a repeat, which tells nothing");
+    assert_eq!(store.backlog().await.expect("a backlog"), 25);
+    let first = store.pending(relay, LONG, 10).await.expect("events");
+    assert_eq!(first.len(), 10, "at most as many as asked for");
+    assert!(first.is_sorted_by(|a, b| a.seq < b.seq));
+    assert_eq!(
+        store.pending(relay, LONG, 10).await.expect("events"),
+        first,
+        "they stay until they were published"
+    );
+    assert_eq!(
+        unpacked(first.clone()),
+        events(&batches[..10]),
+        "whole, and in order"
+    );
+
+    // Not all that was given is published, and some of it twice.
+    let mut seqs = seqs(&first);
+    let kept = seqs.remove(4);
+    store.published(&seqs).await.expect("published");
+    store.published(&seqs[..2]).await.expect("published again");
+    store.published(&[]).await.expect("nothing published");
+    assert_eq!(store.backlog().await.expect("a backlog"), 16);
+    let rest = store.pending(relay, LONG, 1_000).await.expect("events");
+    assert_eq!(
+        rest.first().map(|event| event.seq),
+        Some(kept),
+        "the oldest comes first"
+    );
+    let expected: Vec<_> = batches[4..5].iter().chain(&batches[10..]).cloned().collect();
+    assert_eq!(unpacked(rest.clone()), events(&expected));
+    store
+        .published(&rest.iter().map(|event| event.seq).collect::<Vec<_>>())
+        .await
+        .expect("published");
+    assert_eq!(store.backlog().await.expect("a backlog"), 0);
+    assert_eq!(store.pending(relay, LONG, 10).await.expect("events"), []);
+    store.append(&batches).await.expect("a repeat");
+    assert_eq!(
+        store.backlog().await.expect("a backlog"),
+        0,
+        "a repeat after publishing tells nothing either"
+    );
+}
+
+/// One relay at a time; another takes over when the first has been silent for its lease, or has given it up.
+pub async fn check_lease(store: &impl Store) {
+    let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    let count = async |relay, lease: Duration| store.pending(relay, lease, 100).await.expect("events").len();
+    let short = Duration::from_millis(600);
+    assert_eq!(
+        count(a, short).await,
+        0,
+        "the first that asks holds the lease, even of an empty outbox"
+    );
+    store.append(&batches(0..3)).await.expect("an append");
+    assert_eq!(
+        (count(b, short).await, count(a, short).await),
+        (0, 3),
+        "to others the outbox looks empty"
+    );
+    assert_eq!(
+        store.backlog().await.expect("a backlog"),
+        3,
+        "whoever asks, all are counted"
+    );
+    for _ in 0..4 {
+        tokio::time::sleep(short / 3).await;
+        assert_eq!(
+            (count(a, short).await, count(b, short).await),
+            (3, 0),
+            "asking again keeps the lease"
+        );
+    }
+    tokio::time::sleep(short * 2).await;
+    assert_eq!(
+        (count(b, LONG).await, count(a, LONG).await),
+        (3, 0),
+        "after a silence another takes over"
+    );
+    let given = store.pending(b, LONG, 100).await.expect("events");
+    store.published(&seqs(&given[..1])).await.expect("published");
+    assert_eq!(
+        count(b, Duration::ZERO).await,
+        2,
+        "a lease of nothing gives the outbox up"
+    );
+    assert_eq!(count(a, LONG).await, 2);
+
+    // Two that ask at once: one is given events.
+    count(a, Duration::ZERO).await;
+    let (one, other) = join(count(a, LONG), count(b, LONG)).await;
+    assert_eq!(one.min(other), 0, "not both");
+    assert_eq!(one.max(other), 2, "but one");
+}
+
+/// A relay at work while batches are appended: every event once, in order of each source.
+pub async fn check_under_load(store: &impl Store) {
+    const BATCHES: usize = 60;
+    let all = batches(0..BATCHES);
+    let writer = async {
+        let lane = async |lane: usize| {
+            // One source a lane, so that its order is the order of its appends.
+            for batch in all.iter().skip(lane).step_by(3) {
+                store
+                    .append(std::slice::from_ref(batch))
+                    .await
+                    .expect("an append");
+            }
+        };
+        futures::join!(lane(0), lane(1), lane(2))
+    };
+    let relay = async {
+        let mut told = Vec::new();
+        while told.len() < BATCHES {
+            let given = store.pending(Uuid::from_u128(1), LONG, 7).await.expect("events");
+            store.published(&seqs(&given)).await.expect("published");
+            told.extend(unpacked(given));
+            tokio::task::yield_now().await;
+        }
+        told
+    };
+    let done = tokio::time::timeout(Duration::from_secs(60), join(writer, relay)).await;
+    let (_, told) = done.expect("every event arrives");
+    assert_eq!(told.len(), BATCHES, "each event once");
+    for source in 0..3 {
+        let id = format!("source-of-t{source}");
+        let of_source = told
+            .iter()
+            .filter(|event| event.metrics_collected.source_id == id)
+            .cloned();
+        let expected: Vec<_> = all.iter().skip(source).step_by(3).cloned().collect();
+        assert_eq!(
+            of_source.collect::<Vec<_>>(),
+            events(&expected),
+            "in order of {id}"
+        );
+    }
+}

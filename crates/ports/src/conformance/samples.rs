@@ -1,1 +1,52 @@
-//! What every adapter must do.
+//! What every [`crate::SampleSink`] with its [`crate::SampleSource`] must do.
+//!
+//! Run on a runtime of several threads: some checks call from several tasks at once.
+
+mod append;
+mod identity;
+mod read;
+mod round_trip;
+
+pub use append::*;
+pub use identity::*;
+pub use read::*;
+pub use round_trip::*;
+
+use super::fixtures::Store;
+
+/// Runs every check of this suite, each on a store of its own that `new` makes: fresh and empty.
+pub async fn check_all<S: Store>(new: impl AsyncFn() -> S) {
+    new().await.ping().await.expect("the store answers");
+    super::each!(
+        new,
+        check_round_trip,
+        check_all_time_series,
+        check_labels,
+        check_histograms,
+        check_frame_shapes,
+        check_wide_frames,
+        check_empty
+    );
+    super::each!(
+        new,
+        check_repeats,
+        check_jobs,
+        check_first_wins,
+        check_large_group
+    );
+    super::each_shared!(new, check_concurrent_repeats, check_atomic);
+    super::each!(new, check_collisions, check_descriptions);
+    super::each_shared!(new, check_concurrent_collision, check_new_series_at_once);
+    super::each!(
+        new,
+        check_names,
+        check_matchers,
+        check_range,
+        check_hours,
+        check_limits,
+        check_order,
+        check_series,
+        check_latest,
+        check_latest_of_offsets
+    );
+}

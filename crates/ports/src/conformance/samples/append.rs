@@ -1,0 +1,294 @@
+//! Idempotency, what a batch leaves beside its samples, and atomicity.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::future::{join, join_all};
+use metricsd_model::{
+    Batch, CollectionMethod, FailureReason, HealthStatus, JobStatus, Layout, Ledger, Refusal, TypeCounts,
+};
+
+use crate::conformance::fixtures::*;
+use crate::{JobFilter, Receipt};
+
+async fn job_count(store: &impl Store, target_id: &str) -> usize {
+    let filter = JobFilter {
+        target_id: Some(target_id.to_owned()),
+        ..JobFilter::default()
+    };
+    store.jobs(&filter, 10_000).await.expect("jobs").len()
+}
+
+/// One id twice, in a later call and within a call: the first is stored, the rest is a duplicate.
+pub async fn check_repeats(store: &impl Store) {
+    let series = series("repeats", &[]);
+    let layout = Layout::shared(vec![series.clone()]);
+    let before = store.backlog().await.expect("a backlog");
+    let first = batch("repeats", "a", vec![frame(&layout, NOON, &[1.0])]);
+    // The same id with other content: still a repeat.
+    let again = batch("repeats", "a", vec![frame(&layout, NOON + 1, &[2.0])]);
+    let second = batch("repeats", "b", vec![frame(&layout, NOON + 2, &[3.0])]);
+    let receipts = store
+        .append(&[first.clone(), again.clone()])
+        .await
+        .expect("an append");
+    assert_eq!(receipts, [Receipt::Stored, Receipt::Duplicate], "within a call");
+    let receipts = store
+        .append(&[again, second.clone(), first])
+        .await
+        .expect("an append");
+    assert_eq!(
+        receipts,
+        [Receipt::Duplicate, Receipt::Stored, Receipt::Duplicate],
+        "in a later call"
+    );
+    assert_eq!(
+        store.append(&[second]).await.expect("an append"),
+        [Receipt::Duplicate]
+    );
+    assert_eq!(
+        all_of(store, "repeats").await,
+        [row(&series, &[(NOON, 1.0), (NOON + 2, 3.0)])]
+    );
+    assert_eq!(job_count(store, "repeats").await, 2, "one job a batch");
+    let waiting = store.backlog().await.expect("a backlog") - before;
+    assert_eq!(waiting, 2, "one event a batch");
+}
+
+/// One id in many calls at once: one of them stores it.
+pub async fn check_concurrent_repeats(store: &Arc<impl Store>) {
+    let all = many_series("concurrent_repeats", 20);
+    let layout = Layout::shared(all.clone());
+    let before = store.backlog().await.expect("a backlog");
+    let batches: Vec<Arc<Batch>> = (0..5)
+        .map(|n| {
+            batch(
+                "concurrent-repeats",
+                &n.to_string(),
+                vec![frame(&layout, NOON + n, &[1.0; 20])],
+            )
+        })
+        .collect();
+    // Each call brings all of them, in an order of its own.
+    let calls = join_all((0..8).map(|n| {
+        let mut batches = batches.clone();
+        batches.rotate_left(n % 5);
+        let store = store.clone();
+        tokio::spawn(async move {
+            let receipts = store.append(&batches).await.expect("an append");
+            receipts
+                .iter()
+                .filter(|receipt| **receipt == Receipt::Stored)
+                .count()
+        })
+    }));
+    let stored: usize = calls.await.into_iter().map(|count| count.expect("a task")).sum();
+    assert_eq!(stored, 5, "each batch was stored by one call");
+    assert_eq!(
+        job_count(&**store, "concurrent-repeats").await,
+        5,
+        "one job a batch"
+    );
+    assert_eq!(
+        store.backlog().await.expect("a backlog") - before,
+        5,
+        "one event a batch"
+    );
+    let found = all_of(&**store, "concurrent_repeats").await;
+    let samples: Vec<_> = (0..5).map(|n| (NOON + n, 1.0)).collect();
+    assert_eq!(
+        found,
+        all.iter().map(|series| row(series, &samples)).collect::<Vec<_>>()
+    );
+}
+
+/// The job row holds what the batch told, whole.
+pub async fn check_jobs(store: &impl Store) {
+    let mut failed = Batch::clone(&batch("jobs", "failed", Vec::new()));
+    failed.collection.status = JobStatus::Failed;
+    failed.collection.method = CollectionMethod::PullScraping;
+    failed.collection.health = HealthStatus::Unhealthy;
+    failed.collection.reason = Some(FailureReason::Timeout);
+    failed.collection.error = Some("no answer within 10s".to_owned());
+    failed.collection.started = NOON + 123;
+    failed.collection.duration_ms = 10_000.25;
+    let mut partial = Batch::clone(&batch("jobs", "partial", Vec::new()));
+    partial.collection.status = JobStatus::Partial;
+    partial.collection.method = CollectionMethod::BatchUpload;
+    partial.collection.ledger = Ledger {
+        received: 10,
+        dropped: 1,
+        refused: BTreeMap::from([(Refusal::TooOld, 2), (Refusal::InvalidValue, 3)]),
+        stored: 4,
+    };
+    partial.collection.types = TypeCounts {
+        counters: 1,
+        gauges: 3,
+        ..TypeCounts::default()
+    };
+    store
+        .append(&[Arc::new(failed.clone()), Arc::new(partial.clone())])
+        .await
+        .expect("an append");
+    let filter = JobFilter {
+        target_id: Some("jobs".to_owned()),
+        ..JobFilter::default()
+    };
+    let jobs = store.jobs(&filter, 10).await.expect("jobs");
+    let [first, second] = jobs.as_slice() else {
+        panic!("two jobs, not {}", jobs.len())
+    };
+    assert_eq!(first.job_id, failed.id.collection_batch_id(NOON + 123));
+    assert_eq!(
+        (first.target_id.as_str(), first.source_id.as_str()),
+        ("jobs", "source-of-jobs")
+    );
+    assert_eq!(
+        (first.status, first.collection_method),
+        (JobStatus::Failed, CollectionMethod::PullScraping)
+    );
+    assert_eq!(
+        (
+            first.created_at,
+            first.collection_duration_ms,
+            first.metrics_collected
+        ),
+        (NOON + 123, 10_000.25, 0)
+    );
+    assert_eq!(
+        first.error_details.as_deref(),
+        Some("timeout: no answer within 10s")
+    );
+    assert_eq!(
+        (second.status, second.collection_method),
+        (JobStatus::Partial, CollectionMethod::BatchUpload)
+    );
+    assert_eq!(
+        (second.metrics_collected, &second.ledger),
+        (4, &partial.collection.ledger)
+    );
+    assert_eq!(second.error_details, None);
+}
+
+/// Several batches bring the same series at the same time: the first that was committed is read, once.
+pub async fn check_first_wins(store: &impl Store) {
+    let series = series("first_wins", &[]);
+    let shared = Layout::shared(vec![series.clone()]);
+    let inline = Layout::inline(vec![series.clone()]);
+    let first = batch("first-wins", "1", vec![frame(&shared, NOON, &[1.0])]);
+    store.append(&[first]).await.expect("an append");
+    let rest = [
+        batch("first-wins", "2", vec![frame(&shared, NOON, &[2.0])]),
+        batch("first-wins", "3", vec![frame(&shared, NOON + 1, &[3.0])]),
+        batch("first-wins", "4", vec![frame_at(&inline, &[(NOON + 1, 4.0)])]),
+        batch("other-target", "5", vec![frame(&inline, NOON, &[5.0])]),
+    ];
+    assert_eq!(
+        store.append(&rest).await.expect("an append"),
+        [Receipt::Stored; 4]
+    );
+    // Comes in a frame that begins earlier than the frame of the first.
+    let other = many_series("first_wins_other", 1);
+    let early = Layout::inline(vec![other[0].clone(), series.clone()]);
+    let late = batch(
+        "first-wins",
+        "6",
+        vec![frame_at(&early, &[(NOON, 9.0), (NOON + 1, 6.0)])],
+    );
+    store.append(&[late]).await.expect("an append");
+    assert_eq!(
+        all_of(store, "first_wins").await,
+        [row(&series, &[(NOON, 1.0), (NOON + 1, 3.0)])]
+    );
+}
+
+/// Five hundred batches in one call.
+pub async fn check_large_group(store: &impl Store) {
+    let all = many_series("large_group", 40);
+    let layouts: Vec<_> = all
+        .chunks(4)
+        .map(|chunk| Layout::shared(chunk.to_vec()))
+        .collect();
+    let batches: Vec<Arc<Batch>> = (0..500usize)
+        .map(|n| {
+            let layout = &layouts[n % 10];
+            let layout = if n % 7 == 0 {
+                &Layout::inline(layout.series.clone())
+            } else {
+                layout
+            };
+            let time = NOON + 1_000 * (n / 10) as i64;
+            batch(
+                &format!("large-group-{}", n % 10),
+                &n.to_string(),
+                vec![frame(layout, time, &[n as f64; 4])],
+            )
+        })
+        .collect();
+    let before = store.backlog().await.expect("a backlog");
+    assert_eq!(
+        store.append(&batches).await.expect("an append"),
+        vec![Receipt::Stored; 500]
+    );
+    assert_eq!(
+        store.append(&batches).await.expect("an append"),
+        vec![Receipt::Duplicate; 500]
+    );
+    assert_eq!(store.backlog().await.expect("a backlog") - before, 500);
+    assert_eq!(job_count(store, "large-group-3").await, 50);
+    let expected = all.iter().enumerate().map(|(column, series)| {
+        let samples: Vec<_> = (0..50)
+            .map(|round| (NOON + 1_000 * round, (round * 10) as f64 + (column / 4) as f64))
+            .collect();
+        row(series, &samples)
+    });
+    assert_eq!(all_of(store, "large_group").await, expected.collect::<Vec<_>>());
+}
+
+/// While batches of two frames are appended, a reader sees each of them whole or not at all.
+pub async fn check_atomic(store: &Arc<impl Store>) {
+    const BATCHES: usize = 25;
+    let layout = Layout::shared(many_series("atomic", 200));
+    let target = store.clone();
+    let writer = tokio::spawn(async move {
+        for n in 0..BATCHES as i64 {
+            let frames = vec![
+                frame(&layout, NOON + n, &[1.0; 200]),
+                frame(&layout, NOON + HOUR + n, &[2.0; 200]),
+            ];
+            let batch = batch("atomic", &n.to_string(), frames);
+            target.append(&[batch]).await.expect("an append");
+        }
+    });
+    let reader = async {
+        let mut seen = 0;
+        while seen < BATCHES {
+            let found = store
+                .select(&selection("atomic", NOON, NOON + 2 * HOUR))
+                .await
+                .expect("a selection");
+            let batches = found.first().map_or(0, |first| first.timestamps.len() / 2);
+            assert!(batches >= seen, "what was visible stays visible");
+            assert!(
+                found.is_empty() || found.len() == 200,
+                "all columns or none, not {}",
+                found.len()
+            );
+            for series in &found {
+                assert_eq!(series.timestamps.len(), 2 * batches, "a batch is seen whole");
+                for n in 0..batches {
+                    assert_eq!(
+                        series.timestamps[n] + HOUR,
+                        series.timestamps[batches + n],
+                        "both frames"
+                    );
+                }
+            }
+            seen = batches;
+            tokio::task::yield_now().await;
+        }
+    };
+    let both = join(writer, reader);
+    let done = tokio::time::timeout(std::time::Duration::from_secs(60), both).await;
+    done.expect("every batch becomes visible").0.expect("the writer");
+}
