@@ -1,0 +1,40 @@
+//! The suites that every adapter passes, each check on a database of its own.
+
+mod support;
+
+use std::sync::Mutex;
+
+use metricsd_ports::conformance;
+use metricsd_postgres::PostgresStore;
+use support::Database;
+
+/// Databases that live as long as the suite.
+#[derive(Default)]
+struct Databases(Mutex<Vec<Database>>);
+
+impl Databases {
+    async fn store(&self) -> PostgresStore {
+        let database = Database::create().await;
+        let store = database.store().await;
+        self.0.lock().expect("no check holds it").push(database);
+        store
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn samples() {
+    let databases = Databases::default();
+    Box::pin(conformance::samples::check_all(async || databases.store().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn catalog() {
+    let databases = Databases::default();
+    Box::pin(conformance::catalog::check_all(async || databases.store().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn outbox() {
+    let databases = Databases::default();
+    Box::pin(conformance::outbox::check_all(async || databases.store().await)).await;
+}
