@@ -1,0 +1,204 @@
+//! One process of metricsd: built from its configuration, run until told to stop, drained.
+
+mod adapters;
+mod chores;
+mod serving;
+mod welcome;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use metricsd_ingest::relay::Relay;
+use metricsd_ingest::{AfterCommit, CommitOptions, GroupCommit, Ingest, IngestMetrics};
+use metricsd_ports::Process;
+use metricsd_scrape::{AddressPolicy, PageClient, PoolOptions, ScrapeMetrics, ScrapePool};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::config::{Config, Role};
+use adapters::Adapters;
+
+pub(crate) use adapters::migrate;
+
+/// Runs one process until SIGTERM or SIGINT; `Ok` when it has ended in order.
+pub(crate) async fn run(config: Config) -> Result<()> {
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("the data folder {} cannot be made", config.data_dir.display()))?;
+    let listener = TcpListener::bind(&config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {} (listen, --listen)", config.listen))?;
+    let address = listener.local_addr()?;
+    let mut signals = Signals::new()?;
+    let adapters = tokio::select! {
+        adapters = Adapters::open(&config) => adapters?,
+        () = signals.recv() => return Ok(()),
+    };
+    let node = Node::start(&config, adapters, listener)?;
+    if config.is_standalone() {
+        welcome::first_targets(&config, address, &*node.adapters.catalog).await;
+    }
+    greet(&config, address);
+    signals.recv().await;
+    info!("stopping: what was accepted is stored first");
+    let drained = tokio::select! {
+        drained = tokio::time::timeout(config.shutdown_timeout, node.drain()) => drained.is_ok(),
+        () = signals.recv() => false,
+    };
+    if !drained {
+        warn!("stopped before everything was drained; nothing that was acknowledged is lost");
+    }
+    Ok(())
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn greet(config: &Config, address: SocketAddr) {
+    use std::io::Write;
+    // Nobody may be reading, which is no reason to stop.
+    let _ = std::io::stdout().write_all(welcome::greeting(config, address).as_bytes());
+    info!(%address, roles = config.roles.names().join(","), "ready");
+}
+
+/// The tasks of a process, in the order in which they are to stop.
+struct Node {
+    adapters: Adapters,
+    /// No new requests, no new scrapes.
+    accept: CancellationToken,
+    server: JoinHandle<()>,
+    pool: Option<JoinHandle<()>>,
+    /// No more waiting for a store that is away.
+    commit: CancellationToken,
+    committer: JoinHandle<()>,
+    /// Last health, last cache entries.
+    after: CancellationToken,
+    teller: JoinHandle<()>,
+    /// Last events, goodbye.
+    rest: CancellationToken,
+    chores: Vec<JoinHandle<()>>,
+}
+
+impl Node {
+    fn start(config: &Config, adapters: Adapters, listener: TcpListener) -> Result<Self> {
+        let mut registry = Registry::with_prefix("metricsd");
+        let metrics = IngestMetrics::register(&mut registry);
+        let limits = Arc::new(config.limits.clone());
+        let policy = Arc::new(AddressPolicy {
+            allow: config.scrape.allow_cidrs.clone(),
+            close_private: config.scrape.close_private,
+        });
+        let [accept, commit, after, rest] = std::array::from_fn(|_| CancellationToken::new());
+        let (notices, teller) =
+            AfterCommit::start(adapters.catalog.clone(), adapters.cache.clone(), metrics.clone(), after.clone());
+        let options = CommitOptions {
+            max_delay: config.commit.max_delay,
+            max_bytes: config.commit.max_bytes,
+            max_queue_bytes: config.limits.max_queue_bytes,
+            ..CommitOptions::default()
+        };
+        let (group, committer) =
+            GroupCommit::start(adapters.sink.clone(), options, metrics.clone(), notices.clone(), commit.clone());
+        let pool = config.roles.has(Role::Worker).then(|| {
+            let options = PoolOptions {
+                catalog: adapters.catalog.clone(),
+                source: adapters.source.clone(),
+                client: PageClient::new(policy.clone(), config.limits.max_page_bytes)?,
+                commit: group.clone(),
+                after: notices.clone(),
+                limits: limits.clone(),
+                concurrency: config.scrape.concurrency,
+                metrics: ScrapeMetrics::register(&mut registry),
+            };
+            anyhow::Ok(tokio::spawn(ScrapePool::new(options, accept.clone()).run()))
+        });
+        let pool = pool.transpose().context("the scrape client cannot be made")?;
+        let chores = start_chores(config, &adapters, metrics, &notices, listener.local_addr()?, &rest);
+        let ingest = config.roles.has(Role::Ingest).then(|| Ingest::new(group, limits));
+        let server = serving::start(config, &adapters, ingest, policy, registry, listener, accept.clone());
+        Ok(Self { adapters, accept, server, pool, commit, committer, after, teller, rest, chores })
+    }
+
+    /// Stops in the order of the flow: nothing comes in, what came in is stored, what was stored is told.
+    async fn drain(self) {
+        self.accept.cancel();
+        if let Some(pool) = self.pool {
+            finish("scraping", pool, DRAIN_SCRAPES).await;
+        }
+        finish("requests", self.server, DRAIN_REQUESTS).await;
+        self.commit.cancel();
+        finish("commits", self.committer, DRAIN_COMMITS).await;
+        self.after.cancel();
+        finish("caches", self.teller, DRAIN_REST).await;
+        self.rest.cancel();
+        for chore in self.chores {
+            finish("events", chore, DRAIN_REST).await;
+        }
+    }
+}
+
+/// Shares of the ten seconds in which a process must have ended.
+const DRAIN_SCRAPES: Duration = Duration::from_secs(3);
+const DRAIN_REQUESTS: Duration = Duration::from_secs(2);
+const DRAIN_COMMITS: Duration = Duration::from_secs(2);
+const DRAIN_REST: Duration = Duration::from_millis(1_000);
+
+async fn finish(what: &str, mut task: JoinHandle<()>, limit: Duration) {
+    if tokio::time::timeout(limit, &mut task).await.is_err() {
+        warn!(what, "did not end in time");
+        task.abort();
+    }
+}
+
+fn start_chores(
+    config: &Config,
+    adapters: &Adapters,
+    metrics: IngestMetrics,
+    notices: &AfterCommit,
+    address: SocketAddr,
+    stop: &CancellationToken,
+) -> Vec<JoinHandle<()>> {
+    let relay = Relay {
+        outbox: adapters.outbox.clone(),
+        bus: adapters.bus.clone(),
+        signal: notices.relay_signal(),
+        metrics,
+    };
+    let process = Process {
+        id: Uuid::new_v4(),
+        roles: config.roles.names(),
+        listen: address.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let mut chores = vec![
+        tokio::spawn(relay.run(stop.clone())),
+        tokio::spawn(chores::heartbeat(adapters.catalog.clone(), process, stop.clone())),
+    ];
+    if config.roles.has(Role::Writer) {
+        let retention = config.job_retention;
+        chores.push(tokio::spawn(chores::purge_jobs(adapters.catalog.clone(), retention, stop.clone())));
+    }
+    chores
+}
