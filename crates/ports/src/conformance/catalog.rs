@@ -1,29 +1,32 @@
-//! What every `Catalog` must do.
+//! What every [`crate::Catalog`] must do.
+//!
+//! Run on a runtime of several threads: some checks call from several tasks at once.
 
+mod follow;
 mod jobs;
+mod list;
 mod targets;
 
+pub use follow::*;
 pub use jobs::*;
+pub use list::*;
 pub use targets::*;
 
 use super::fixtures::Store;
 
-/// Runs every check of this suite. `new` gives a store of its own to the checks that count or list everything.
+/// Runs every check of this suite, each on a store of its own that `new` makes: fresh and empty.
 pub async fn check_all<S: Store>(new: impl AsyncFn() -> S) {
-    let shared = new().await;
-    check_create(&shared).await;
-    check_replace(&shared).await;
-    check_enabling(&shared).await;
-    check_deletion(&shared).await;
-    check_scrape_requests(&shared).await;
-    check_health(&shared).await;
-    check_revisions(&shared).await;
-    check_waiting(&shared).await;
-    check_job_list(&shared).await;
-    check_purge(&shared).await;
-    check_processes(&shared).await;
-    drop(shared);
-    check_list(&new().await).await;
-    check_changes(&new().await).await;
-    check_stats(&new().await).await;
+    super::each!(
+        new,
+        check_create,
+        check_replace,
+        check_change,
+        check_enabling,
+        check_deletion,
+        check_scrape_requests,
+        check_health
+    );
+    super::each!(new, check_pages, check_filters, check_changes, check_waiting);
+    super::each_shared!(new, check_concurrent_create, check_revisions);
+    super::each!(new, check_job_list, check_purge, check_stats, check_processes);
 }

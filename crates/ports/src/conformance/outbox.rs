@@ -1,9 +1,11 @@
-//! What every `Outbox` must do, together with the sink that fills it.
+//! What every [`crate::Outbox`] must do, together with the sink that fills it.
+//!
+//! Run on a runtime of several threads: some checks call from several tasks at once.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join;
+use futures::future::{join, join_all};
 use metricsd_model::{Batch, Layout, MetricsCollected};
 use uuid::Uuid;
 
@@ -13,11 +15,10 @@ use crate::OutboxEvent;
 /// A lease that outlives every check.
 const LONG: Duration = Duration::from_secs(600);
 
-/// Runs every check of this suite, each with a store of its own.
+/// Runs every check of this suite, each on a store of its own that `new` makes: fresh and empty.
 pub async fn check_all<S: Store>(new: impl AsyncFn() -> S) {
-    check_events(&new().await).await;
-    check_lease(&new().await).await;
-    check_under_load(&new().await).await;
+    super::each!(new, check_events, check_lease);
+    super::each_shared!(new, check_one_relay, check_under_load);
 }
 
 fn batches(keys: std::ops::Range<usize>) -> Vec<Arc<Batch>> {
@@ -34,6 +35,11 @@ fn batches(keys: std::ops::Range<usize>) -> Vec<Arc<Batch>> {
 
 fn events(batches: &[Arc<Batch>]) -> Vec<MetricsCollected> {
     batches.iter().map(|batch| MetricsCollected::of(batch)).collect()
+}
+
+/// [`batches`] have three sources in turn.
+fn of_source(batches: &[Arc<Batch>], source: usize) -> Vec<Arc<Batch>> {
+    batches.iter().skip(source).step_by(3).cloned().collect()
 }
 
 fn seqs(events: &[OutboxEvent]) -> Vec<i64> {
@@ -143,30 +149,46 @@ pub async fn check_lease(store: &impl Store) {
         "a lease of nothing gives the outbox up"
     );
     assert_eq!(count(a, LONG).await, 2);
+    assert_eq!(
+        count(b, Duration::ZERO).await,
+        0,
+        "who holds nothing gives nothing up"
+    );
+    assert_eq!((count(b, LONG).await, count(a, LONG).await), (0, 2));
+}
 
-    // Two that ask at once: one is given events.
-    count(a, Duration::ZERO).await;
-    let (one, other) = join(count(a, LONG), count(b, LONG)).await;
-    assert_eq!(one.min(other), 0, "not both");
-    assert_eq!(one.max(other), 2, "but one");
+/// Of several relays that ask at once, one is given events.
+pub async fn check_one_relay(store: &Arc<impl Store>) {
+    store.append(&batches(0..3)).await.expect("an append");
+    let asks = (0..6).map(|n| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let given = store.pending(Uuid::from_u128(n), LONG, 100).await;
+            given.expect("events").len()
+        })
+    });
+    let mut counts: Vec<_> = join_all(asks)
+        .await
+        .into_iter()
+        .map(|count| count.expect("a task"))
+        .collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [0, 0, 0, 0, 0, 3]);
 }
 
 /// A relay at work while batches are appended: every event once, in order of each source.
-pub async fn check_under_load(store: &impl Store) {
+pub async fn check_under_load(store: &Arc<impl Store>) {
     const BATCHES: usize = 60;
     let all = batches(0..BATCHES);
-    let writer = async {
-        let lane = async |lane: usize| {
-            // One source a lane, so that its order is the order of its appends.
-            for batch in all.iter().skip(lane).step_by(3) {
-                store
-                    .append(std::slice::from_ref(batch))
-                    .await
-                    .expect("an append");
+    // One source a task, so that its order is the order of its appends.
+    let writers = join_all((0..3).map(|source| {
+        let (store, batches) = (store.clone(), of_source(&all, source));
+        tokio::spawn(async move {
+            for batch in batches {
+                store.append(&[batch]).await.expect("an append");
             }
-        };
-        futures::join!(lane(0), lane(1), lane(2))
-    };
+        })
+    }));
     let relay = async {
         let mut told = Vec::new();
         while told.len() < BATCHES {
@@ -177,19 +199,19 @@ pub async fn check_under_load(store: &impl Store) {
         }
         told
     };
-    let done = tokio::time::timeout(Duration::from_secs(60), join(writer, relay)).await;
-    let (_, told) = done.expect("every event arrives");
+    let done = tokio::time::timeout(Duration::from_secs(60), join(writers, relay)).await;
+    let (wrote, told) = done.expect("every event arrives");
+    assert!(wrote.iter().all(Result::is_ok), "every writer is done");
     assert_eq!(told.len(), BATCHES, "each event once");
     for source in 0..3 {
         let id = format!("source-of-t{source}");
-        let of_source = told
+        let told = told
             .iter()
             .filter(|event| event.metrics_collected.source_id == id)
             .cloned();
-        let expected: Vec<_> = all.iter().skip(source).step_by(3).cloned().collect();
         assert_eq!(
-            of_source.collect::<Vec<_>>(),
-            events(&expected),
+            told.collect::<Vec<_>>(),
+            events(&of_source(&all, source)),
             "in order of {id}"
         );
     }

@@ -130,8 +130,54 @@ pub async fn check_purge(store: &impl Store) {
     assert_eq!(read().await, expected, "a repeat after the purge adds no samples");
 }
 
+/// Five targets, of which four count and one is healthy.
+async fn create_counted(store: &impl Store) {
+    let healths = [
+        ("s-healthy", Some(HealthStatus::Healthy)),
+        ("s-unhealthy", Some(HealthStatus::Unhealthy)),
+        ("s-unknown", None),
+        ("s-disabled", Some(HealthStatus::Healthy)),
+        ("s-deleted", Some(HealthStatus::Healthy)),
+    ];
+    for (id, status) in healths {
+        store.create_target(&target(id)).await.expect("a creation");
+        let health = |status| Health {
+            status,
+            last_scrape: Some(NOON),
+            ..Health::default()
+        };
+        let updates: Vec<_> = status
+            .map(|status| (id.to_owned(), health(status)))
+            .into_iter()
+            .collect();
+        store.record_health(&updates).await.expect("recorded");
+    }
+    let off = TargetChange {
+        enabled: Some(false),
+        ..TargetChange::default()
+    };
+    store.change_target("s-disabled", &off).await.expect("an answer");
+    store.request_deletion("s-deleted").await.expect("an answer");
+}
+
+fn counted(
+    at: Millis,
+    stored: u64,
+    duration_ms: f64,
+    status: JobStatus,
+    method: CollectionMethod,
+) -> Arc<Batch> {
+    let mut batch = Batch::clone(&job("stats", at, status));
+    batch.collection.ledger.stored = stored;
+    batch.collection.duration_ms = duration_ms;
+    batch.collection.method = method;
+    Arc::new(batch)
+}
+
 /// Exact figures: the window is open at its start and closed at its end; the total outlives jobs.
 pub async fn check_stats(store: &impl Store) {
+    use CollectionMethod::{PullScraping, PushGateway};
+    use JobStatus::{Completed, Failed, Partial};
     let window = Duration::from_secs(10);
     let empty = store.stats(NOON, window).await.expect("statistics");
     assert_eq!(
@@ -140,60 +186,14 @@ pub async fn check_stats(store: &impl Store) {
         "nothing, and no division by it"
     );
 
-    for (id, status) in [
-        ("s-healthy", HealthStatus::Healthy),
-        ("s-unhealthy", HealthStatus::Unhealthy),
-    ] {
-        store.create_target(&target(id)).await.expect("a creation");
-        let health = Health {
-            status,
-            last_scrape: Some(NOON),
-            ..Health::default()
-        };
-        store
-            .record_health(&[(id.to_owned(), health)])
-            .await
-            .expect("recorded");
-    }
-    for id in ["s-unknown", "s-disabled", "s-deleted"] {
-        store.create_target(&target(id)).await.expect("a creation");
-        let health = Health {
-            status: HealthStatus::Healthy,
-            last_scrape: Some(NOON),
-            ..Health::default()
-        };
-        if id != "s-unknown" {
-            store
-                .record_health(&[(id.to_owned(), health)])
-                .await
-                .expect("recorded");
-        }
-    }
-    let off = TargetChange {
-        enabled: Some(false),
-        ..TargetChange::default()
-    };
-    store.change_target("s-disabled", &off).await.expect("an answer");
-    store.request_deletion("s-deleted").await.expect("an answer");
-
-    let job = |at: Millis, stored: u64, duration_ms: f64, status, method| {
-        let mut batch = Batch::clone(&batch("stats", &at.to_string(), Vec::new()));
-        batch.collection.started = at;
-        batch.collection.ledger.stored = stored;
-        batch.collection.duration_ms = duration_ms;
-        batch.collection.status = status;
-        batch.collection.method = method;
-        Arc::new(batch)
-    };
-    use CollectionMethod::{PullScraping, PushGateway};
-    use JobStatus::{Completed, Failed, Partial};
+    create_counted(store).await;
     let batches = [
-        job(NOON - 10_000, 1_000, 9_000.0, Failed, PullScraping), // just before the window
-        job(NOON - 9_999, 70, 10.0, Completed, PullScraping),
-        job(NOON - 5_000, 5, 20.0, Partial, PullScraping),
-        job(NOON - 4_000, 0, 60.0, Failed, PullScraping),
-        job(NOON, 25, 7_000.0, Completed, PushGateway),
-        job(NOON + 1, 2_000, 9_000.0, Failed, PullScraping), // just after
+        counted(NOON - 10_000, 1_000, 9_000.0, Failed, PullScraping), // just before the window
+        counted(NOON - 9_999, 70, 10.0, Completed, PullScraping),
+        counted(NOON - 5_000, 5, 20.0, Partial, PullScraping),
+        counted(NOON - 4_000, 0, 60.0, Failed, PullScraping),
+        counted(NOON, 25, 7_000.0, Completed, PushGateway),
+        counted(NOON + 1, 2_000, 9_000.0, Failed, PullScraping), // just after
     ];
     let receipts = store.append(&batches).await.expect("an append");
     assert_eq!(receipts, [Receipt::Stored; 6]);

@@ -1,0 +1,24 @@
+//! The in-memory store keeps the promises of its ports.
+#![cfg(feature = "conformance")]
+
+use metricsd_ports::conformance::{catalog, outbox, samples};
+use metricsd_ports::memory::MemoryStore;
+
+async fn store() -> MemoryStore {
+    MemoryStore::new()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn samples() {
+    samples::check_all(store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn catalog() {
+    catalog::check_all(store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn outbox() {
+    outbox::check_all(store).await;
+}
