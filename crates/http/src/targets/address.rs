@@ -96,7 +96,7 @@ mod tests {
         check("HTTPS://a.example/", Some("https"), None);
         check("https://a.example/probe?x=1", Some("https"), Some("/probe"));
         check("http://[::1]:9/m", Some("http"), Some("/m"));
-        check("a:1/m?u=http://b@c", None, Some("/m"));
+        check("http://a:1/m?u=http://b@c", Some("http"), Some("/m"));
     }
 
     #[test]
@@ -109,6 +109,8 @@ mod tests {
         check("ftp://a", "must begin with http:// or https://");
         check("file:///etc/passwd", "must begin with http:// or https://");
         check("http://", "is not an address");
+        // Where the scheme is left out, what stands before :// must not be taken for one.
+        check("a:1/m?u=http://b", "must begin with http:// or https://");
         check("http://a:99999", "is not an address");
         check("http://a:0", "port 0");
         check("http://[::1", "is not an address");
