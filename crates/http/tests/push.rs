@@ -242,8 +242,8 @@ async fn bodies_may_be_compressed() {
     check("identity", body.into_bytes()).await;
 }
 
-#[tokio::test]
-async fn bodies_that_do_not_read_are_refused() {
+/// Sends a body to a service with narrow limits, and checks that it is refused.
+async fn refused(builder: Builder, body: Vec<u8>, status: u16, detail: &str) {
     let limits = Limits {
         max_body_bytes: 2_000,
         max_decompressed_bytes: 4_000,
@@ -251,73 +251,53 @@ async fn bodies_that_do_not_read_are_refused() {
         ..Limits::default()
     };
     let service = Service::with_limits(limits);
-    let check = async |builder: Builder, body: Vec<u8>, status: u16, detail: &str| {
-        let problem = push(&service, builder, body).await.problem(status);
-        assert!(
-            problem["detail"].as_str().unwrap().contains(detail),
-            "{detail}: {problem}"
-        );
-    };
+    let problem = push(&service, builder, body).await.problem(status);
+    assert!(
+        problem["detail"].as_str().unwrap().contains(detail),
+        "{detail}: {problem}"
+    );
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_list_are_refused() {
+    let no_list = "expected a JSON list of metrics";
+    for body in [&b"[{]"[..], b"{}", b"", b"[] []", b"[\"\xff\"]"] {
+        refused(post(), body.to_vec(), 400, no_list).await;
+    }
+    refused(post(), b"[{]".to_vec(), 400, "line 1 column 3").await;
+    let text = Request::post(CUSTOM).header("content-type", "text/plain");
+    refused(text, b"[]".to_vec(), 415, "send Content-Type: application/json").await;
+}
+
+#[tokio::test]
+async fn bodies_that_are_too_large_are_refused() {
+    let encoded = |encoding: &str| post().header("content-encoding", encoding);
+    refused(post(), vec![b' '; 2_001], 413, "larger than 2000 bytes").await;
+    let declared = post().header("content-length", "2001");
+    refused(declared, Vec::new(), 413, "larger than 2000 bytes").await;
+    refused(post(), b"[1,2,3,4]".to_vec(), 413, "more than 3 items").await;
+    let unpacked = "larger than 4000 bytes once it is unpacked";
+    refused(encoded("gzip"), gzip(&[b' '; 8_000]), 413, unpacked).await;
+    let bomb = zstd::encode_all(&vec![b' '; 1 << 20][..], 3).unwrap();
+    refused(encoded("zstd"), bomb, 413, unpacked).await;
+}
+
+#[tokio::test]
+async fn bodies_that_do_not_unpack_are_refused() {
     let encoded = |encoding: &str| post().header("content-encoding", encoding);
     let whole = gzip(b"[]");
-    check(post(), b"[{]".to_vec(), 400, "line 1 column 3").await;
-    check(post(), b"{}".to_vec(), 400, "expected a JSON list of metrics").await;
-    check(post(), Vec::new(), 400, "expected a JSON list of metrics").await;
-    check(post(), b"[] []".to_vec(), 400, "expected a JSON list of metrics").await;
-    check(
-        post(),
-        b"[\"\xff\"]".to_vec(),
-        400,
-        "expected a JSON list of metrics",
-    )
-    .await;
-    check(post(), vec![b' '; 2_001], 413, "larger than 2000 bytes").await;
-    check(
-        post().header("content-length", "2001"),
-        Vec::new(),
-        413,
-        "larger than 2000 bytes",
-    )
-    .await;
-    check(post(), b"[1,2,3,4]".to_vec(), 413, "more than 3 items").await;
-    check(
-        encoded("gzip"),
-        gzip(&[b' '; 8_000]),
-        413,
-        "larger than 4000 bytes once it is unpacked",
-    )
-    .await;
-    check(
-        encoded("zstd"),
-        zstd::encode_all(&[b' '; 1 << 20][..], 3).unwrap(),
-        413,
-        "larger than 4000 bytes once it is unpacked",
-    )
-    .await;
-    check(encoded("gzip"), b"[]".to_vec(), 400, "not whole gzip").await;
-    check(
+    refused(encoded("gzip"), b"[]".to_vec(), 400, "not whole gzip").await;
+    refused(
         encoded("gzip"),
         whole[..whole.len() - 4].to_vec(),
         400,
         "not whole gzip",
     )
     .await;
-    check(encoded("zstd"), b"[]".to_vec(), 400, "not whole zstd").await;
-    check(encoded("br"), b"[]".to_vec(), 415, "supported are gzip and zstd").await;
-    check(
-        encoded("gzip").header("content-encoding", "gzip"),
-        whole,
-        415,
-        "supported are gzip and zstd",
-    )
-    .await;
-    check(
-        Request::post(CUSTOM).header("content-type", "text/plain"),
-        b"[]".to_vec(),
-        415,
-        "send Content-Type: application/json",
-    )
-    .await;
+    refused(encoded("zstd"), b"[]".to_vec(), 400, "not whole zstd").await;
+    refused(encoded("br"), b"[]".to_vec(), 415, "supported are gzip and zstd").await;
+    let twice = encoded("gzip").header("content-encoding", "gzip");
+    refused(twice, whole, 415, "supported are gzip and zstd").await;
 }
 
 /// A store that is away.

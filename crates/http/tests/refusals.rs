@@ -13,9 +13,15 @@ const TARGETS: &str = "/api/v1/metrics/targets";
 /// value (nothing where it is that path), and a part of what is said.
 type Refusal = (Value, &'static str, &'static str);
 
-/// All refusals by the place of the value, a JSON pointer.
-fn refusals() -> Vec<(&'static str, Vec<Refusal>)> {
-    let long = |length: usize| json!("x".repeat(length));
+/// Refusals by the place of the value, a JSON pointer.
+type Refusals = Vec<(&'static str, Vec<Refusal>)>;
+
+fn long(length: usize) -> Value {
+    json!("x".repeat(length))
+}
+
+/// What the target is.
+fn identity() -> Refusals {
     vec![
         (
             "/source_id",
@@ -63,6 +69,12 @@ fn refusals() -> Vec<(&'static str, Vec<Refusal>)> {
                 (json!([]), "", "expected an object, found a list"),
             ],
         ),
+    ]
+}
+
+/// Where it is.
+fn addresses() -> Refusals {
+    vec![
         (
             "/scrape_config/target_url",
             vec![
@@ -94,6 +106,12 @@ fn refusals() -> Vec<(&'static str, Vec<Refusal>)> {
                 (json!("/ m"), "", "holds a blank"),
             ],
         ),
+    ]
+}
+
+/// How it is scraped.
+fn scraping() -> Refusals {
+    vec![
         (
             "/scrape_config/scrape_interval",
             vec![
@@ -118,20 +136,30 @@ fn refusals() -> Vec<(&'static str, Vec<Refusal>)> {
             "/scrape_config/timeout",
             vec![(json!("1s"), "", "is not known here")],
         ),
-        (
-            "/labels",
-            vec![
-                (json!([]), "", "expected an object of strings"),
-                (json!({"a": 1}), "", "expected a string, found a number"),
-                (json!({"__name__": "x"}), ".__name__", "is reserved"),
-                (json!({"__a": "x"}), ".__a", "is reserved"),
-                (json!({"a-b": "x"}), ".a-b", "is not a label name"),
-                (json!({"1a": "x"}), ".1a", "is not a label name"),
-                (json!({"": "x"}), ".", "is not a label name"),
-                (json!({"a": "\u{0}"}), ".a", "NUL"),
-                (json!({"a": "x".repeat(5_000)}), ".a", "longer than 4096"),
-            ],
-        ),
+    ]
+}
+
+/// What is added to it.
+fn labels() -> Refusals {
+    vec![(
+        "/labels",
+        vec![
+            (json!([]), "", "expected an object of strings"),
+            (json!({"a": 1}), "", "expected a string, found a number"),
+            (json!({"__name__": "x"}), ".__name__", "is reserved"),
+            (json!({"__a": "x"}), ".__a", "is reserved"),
+            (json!({"a-b": "x"}), ".a-b", "is not a label name"),
+            (json!({"1a": "x"}), ".1a", "is not a label name"),
+            (json!({"": "x"}), ".", "is not a label name"),
+            (json!({"a": "\u{0}"}), ".a", "NUL"),
+            (json!({"a": "x".repeat(5_000)}), ".a", "longer than 4096"),
+        ],
+    )]
+}
+
+/// What of it is kept.
+fn filters() -> Refusals {
+    vec![
         (
             "/filters",
             vec![
@@ -184,61 +212,74 @@ fn refusals() -> Vec<(&'static str, Vec<Refusal>)> {
                 (json!({"duration": "1d", "x": 1}), ".x", "is not known here"),
             ],
         ),
-        (
-            "/scrape_config/authentication",
-            vec![
-                (json!({}), ".type", "is required"),
-                (
-                    json!({"type": "sealed", "sealed": "x"}),
-                    ".type",
-                    "is not one of basic, bearer, header",
-                ),
-                (
-                    json!({"type": "basic", "username": "u"}),
-                    ".password",
-                    "is required",
-                ),
-                (
-                    json!({"type": "basic", "username": "a:b", "password": "p"}),
-                    ".username",
-                    "colon",
-                ),
-                (json!({"type": "bearer", "token": ""}), ".token", "is empty"),
-                (
-                    json!({"type": "bearer", "token": "a\nb"}),
-                    ".token",
-                    "control character",
-                ),
-                (
-                    json!({"type": "bearer", "token": "********"}),
-                    ".token",
-                    "the mask",
-                ),
-                (
-                    json!({"type": "header", "name": "a b", "value": "v"}),
-                    ".name",
-                    "is not a header's name",
-                ),
-                (
-                    json!({"type": "header", "name": "Host", "value": "v"}),
-                    ".name",
-                    "metricsd sets itself",
-                ),
-                (
-                    json!({"type": "bearer", "token": "t", "x": 1}),
-                    ".x",
-                    "is not known here",
-                ),
-            ],
-        ),
     ]
+}
+
+/// How metricsd proves itself.
+fn authentication() -> Refusals {
+    vec![(
+        "/scrape_config/authentication",
+        vec![
+            (json!({}), ".type", "is required"),
+            (
+                json!({"type": "sealed", "sealed": "x"}),
+                ".type",
+                "is not one of basic, bearer, header",
+            ),
+            (
+                json!({"type": "basic", "username": "u"}),
+                ".password",
+                "is required",
+            ),
+            (
+                json!({"type": "basic", "username": "a:b", "password": "p"}),
+                ".username",
+                "colon",
+            ),
+            (json!({"type": "bearer", "token": ""}), ".token", "is empty"),
+            (
+                json!({"type": "bearer", "token": "a\nb"}),
+                ".token",
+                "control character",
+            ),
+            (
+                json!({"type": "bearer", "token": "********"}),
+                ".token",
+                "the mask",
+            ),
+            (
+                json!({"type": "header", "name": "a b", "value": "v"}),
+                ".name",
+                "is not a header's name",
+            ),
+            (
+                json!({"type": "header", "name": "Host", "value": "v"}),
+                ".name",
+                "metricsd sets itself",
+            ),
+            (
+                json!({"type": "bearer", "token": "t", "x": 1}),
+                ".x",
+                "is not known here",
+            ),
+        ],
+    )]
 }
 
 #[tokio::test]
 async fn what_is_wrong_is_refused_by_field() {
     let service = Service::new();
-    let all = refusals()
+    let all = [
+        identity(),
+        addresses(),
+        scraping(),
+        labels(),
+        filters(),
+        authentication(),
+    ];
+    let all = all
         .into_iter()
+        .flatten()
         .flat_map(|(pointer, values)| values.into_iter().map(move |refusal| (pointer, refusal)));
     for (pointer, (value, suffix, message)) in all {
         let field = format!("{}{suffix}", pointer[1..].replace('/', "."));
