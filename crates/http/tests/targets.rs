@@ -373,7 +373,8 @@ async fn a_scrape_out_of_turn_answers_its_result() {
             status: HealthStatus::Unhealthy,
             reason: Some(metricsd_model::FailureReason::Connect),
             error: Some("refused".into()),
-            last_scrape: Some(chrono::Utc::now().timestamp_millis()),
+            // Workers' clocks may be a little behind.
+            last_scrape: Some(chrono::Utc::now().timestamp_millis() - 100),
             scrape_duration_ms: 1.5,
             samples_scraped: 7,
         };

@@ -66,16 +66,27 @@ pub(crate) async fn scrape(
     Ok(Json(result).into_response())
 }
 
-/// The health after a scrape that began at `at` or later; `None` where none came in time, or the target went.
-async fn wait_for_scrape(api: &Api, target: &Target, at: Millis) -> Result<Option<Health>, PortError> {
-    let timeout = target.spec.scrape_config.scrape_timeout.0;
+/// How far a worker's clock may be behind this process'.
+const CLOCK_SLACK_MILLIS: Millis = 1_000;
+
+/// The health after a scrape that `at` asked for; `None` where none came in time, or the target went. A scrape that
+/// ended before is told by its start; the slack is there because a worker's clock is not ours.
+async fn wait_for_scrape(api: &Api, before: &Target, at: Millis) -> Result<Option<Health>, PortError> {
+    let timeout = before.spec.scrape_config.scrape_timeout.0;
     let deadline = Instant::now() + timeout + api.settings.scrape_patience;
+    let earliest = Some(at.saturating_sub(CLOCK_SLACK_MILLIS));
     loop {
-        match api.catalog.target(&target.spec.target_id).await? {
-            Some(target) if target.health.last_scrape >= Some(at) => return Ok(Some(target.health)),
-            Some(_) if Instant::now() < deadline => tokio::time::sleep(api.settings.poll_every).await,
-            _ => return Ok(None),
+        let Some(target) = api.catalog.target(&before.spec.target_id).await? else {
+            return Ok(None);
+        };
+        let last = target.health.last_scrape;
+        if last > before.health.last_scrape && last >= earliest {
+            return Ok(Some(target.health));
         }
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
+        tokio::time::sleep(api.settings.poll_every).await;
     }
 }
 
