@@ -1,6 +1,6 @@
 //! metricsd over HTTP: routes in, JSON out; no adapter is named here.
 //!
-//! In reading order: what the routes stand on ([`api`]) and the table of them ([`router`]); how requests are read
+//! In reading order: what the routes stand on ([`api`]) and the table of them ([`mod@router`]); how requests are read
 //! (`params`, `body`, `fields`) and refused ([`problem`]); then a file a resource. [`router()`] answers a plain axum
 //! router, so tests call it without a socket.
 
