@@ -1,0 +1,86 @@
+//! How a command ends.
+
+use std::io;
+use std::io::Write;
+
+/// Exit codes; `metricsd --help` documents them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// Done.
+    Done = 0,
+    /// Refused or failed.
+    Failed = 1,
+    /// The command line or the configuration is wrong.
+    Usage = 2,
+    /// The server cannot be reached.
+    Unreachable = 3,
+    /// Some items were rejected.
+    Partial = 4,
+}
+
+/// Why a command could not be done.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    /// Empty where there is nobody left to read it.
+    message: String,
+}
+
+impl Failure {
+    /// Refused, or tried in vain.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Failed,
+            message: message.into(),
+        }
+    }
+
+    /// Asked for in a wrong way.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Usage,
+            message: message.into(),
+        }
+    }
+
+    /// Nobody answers.
+    pub(crate) fn unreachable(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Unreachable,
+            message: message.into(),
+        }
+    }
+
+    /// Whether the server said no, rather than nobody being there.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.exit == Exit::Failed
+    }
+
+    /// Says why on standard error, and answers the exit code.
+    pub(crate) fn report(&self) -> Exit {
+        if !self.message.is_empty() {
+            // Standard error may be closed as well; the exit code still tells.
+            let _ = writeln!(io::stderr().lock(), "metricsd: {}", self.message);
+        }
+        self.exit
+    }
+
+    #[cfg(test)]
+    pub(crate) fn parts(&self) -> (Exit, &str) {
+        (self.exit, &self.message)
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// Errors of our own output. A reader that has gone (`metricsd … | head`) has what it wanted.
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self {
+                exit: Exit::Done,
+                message: String::new(),
+            },
+            _ => Self::failed(format!("cannot write the answer: {error}")),
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The configuration: flags over environment over file over defaults, checked, in one type that the program sees.
+//!
+//! In reading order: [`settings`] is what can be written, [`keys`] lists it, [`file`] reads it with its lines,
+//! [`layers`] lays the sources over one another, [`validate`] makes a [`Config`] of it, [`print`] shows it masked.
+
+mod settings;
+
+mod keys;
+mod meanings;
+
+mod file;
+mod layers;
+mod size;
+
+mod secrets;
+mod validate;
+
+mod error;
+mod print;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use metricsd_ingest::Limits;
+use metricsd_model::PromDuration;
+use metricsd_model::target::Secret;
+
+pub(crate) use error::ConfigError;
+pub(crate) use keys::{Key, Keys};
+pub(crate) use print::Effective;
+
+use crate::sealing::SealingKey;
+
+/// The variable that names the configuration file where `--config` does not.
+pub(crate) const FILE_VARIABLE: &str = "METRICSD_CONFIG";
+
+/// Everything that metricsd runs with: complete and checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    /// `host:port` that the HTTP server listens on; port 0 lets the system choose.
+    pub(crate) listen: String,
+    /// What this process does.
+    pub(crate) roles: Roles,
+    /// Folder for what this process keeps on disk.
+    pub(crate) data_dir: PathBuf,
+    /// Where samples and targets are kept.
+    pub(crate) storage: StorageConfig,
+    /// Where the caches are.
+    pub(crate) cache: CacheConfig,
+    /// Where events go.
+    pub(crate) events: EventsConfig,
+    /// How targets are scraped.
+    pub(crate) scrape: ScrapeSettings,
+    /// Bounds on what comes from outside.
+    pub(crate) limits: Limits,
+    /// When waiting batches are committed.
+    pub(crate) commit: CommitConfig,
+    /// How long rows of `collection_jobs` are kept.
+    pub(crate) job_retention: Duration,
+    /// How questions are answered.
+    pub(crate) query: QueryConfig,
+    /// The key that seals credentials; where absent, one is kept in `data_dir` (see [`SealingKey::load_or_create`]).
+    pub(crate) sealing_key: Option<SealingKey>,
+    /// What is logged, and how.
+    pub(crate) log: LogConfig,
+    /// How long a stopping process may take to finish what it accepted.
+    pub(crate) shutdown_timeout: Duration,
+}
+
+impl Config {
+    /// Whether this one process is all there is: every role, and a database that nobody else opens.
+    pub(crate) fn is_standalone(&self) -> bool {
+        self.roles.all() && matches!(self.storage.backend, StorageBackend::Sqlite(_))
+    }
+}
+
+/// One of the things that a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Role {
+    /// Target manager, query, stats, streams.
+    Api,
+    /// Scrapes.
+    Worker,
+    /// Push endpoints.
+    Ingest,
+    /// Retention and, later, the sample log and compaction.
+    Writer,
+}
+
+impl Role {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::Api, Self::Worker, Self::Ingest, Self::Writer];
+
+    /// Its name in the configuration.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Worker => "worker",
+            Self::Ingest => "ingest",
+            Self::Writer => "writer",
+        }
+    }
+
+    /// Reads [`Self::as_str`] back.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == name)
+    }
+}
+
+/// What a process does: at least one role, each once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Roles(Vec<Role>);
+
+impl Roles {
+    /// Whether it does this.
+    pub(crate) fn has(&self, role: Role) -> bool {
+        self.0.contains(&role)
+    }
+
+    /// Whether it does everything.
+    pub(crate) fn all(&self) -> bool {
+        self.0.len() == Role::ALL.len()
+    }
+
+    /// Their names, for the process list and the log.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.0.iter().map(|role| role.as_str().to_owned()).collect()
+    }
+}
+
+/// Where samples and targets are kept, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct StorageConfig {
+    /// The database.
+    pub(crate) backend: StorageBackend,
+    /// Connections to it, at most.
+    pub(crate) max_connections: u32,
+    /// Time that one chunk of samples covers: whole hours.
+    pub(crate) chunk_interval: Duration,
+    /// Partitions of a chunk by source.
+    pub(crate) space_partitions: u32,
+}
+
+/// Which database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StorageBackend {
+    /// One file.
+    Sqlite(PathBuf),
+    /// A server; the URL may hold a password.
+    Postgres(Secret),
+}
+
+/// Where the caches are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CacheConfig {
+    /// In this process.
+    InProcess,
+    /// In Redis; the URL may hold a password.
+    Redis(Secret),
+}
+
+/// Where events go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum EventsConfig {
+    /// To the listeners of this process.
+    InProcess,
+    /// To a topic.
+    Kafka(KafkaConfig),
+}
+
+/// A topic and how to reach it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KafkaConfig {
+    /// `host:port`, at least one.
+    pub(crate) brokers: Vec<String>,
+    /// Where events are published.
+    pub(crate) topic: String,
+    /// How they are written.
+    pub(crate) format: EventFormat,
+    /// For librdkafka as they are, `sasl.password` out of its file included.
+    pub(crate) settings: BTreeMap<String, Secret>,
+}
+
+/// How events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EventFormat {
+    /// The documented JSON.
+    Json,
+    /// `proto/`.
+    Protobuf,
+}
+
+/// How targets are scraped.
+#[derive(Debug, Clone)]
+pub(crate) struct ScrapeSettings {
+    /// For a target that names none.
+    pub(crate) default_interval: PromDuration,
+    /// For a target that names none; at most the interval.
+    pub(crate) default_timeout: PromDuration,
+    /// Scrapes in flight, at most.
+    pub(crate) concurrency: usize,
+    /// Networks that may be scraped whatever else forbids it.
+    pub(crate) allow_cidrs: Vec<IpNet>,
+    /// Refuse loopback and private networks.
+    pub(crate) close_private: bool,
+    /// Scrape this process itself; only ever true when standalone.
+    pub(crate) self_scrape: bool,
+    /// Scrape this page when it answers at start; only ever there when standalone.
+    pub(crate) node_exporter: Option<String>,
+}
+
+/// When waiting batches are committed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CommitConfig {
+    /// After this long.
+    pub(crate) max_delay: Duration,
+    /// Or when so many bytes wait.
+    pub(crate) max_bytes: usize,
+}
+
+/// How questions are answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QueryConfig {
+    /// How old a sample an instant query still takes.
+    pub(crate) look_back: Duration,
+    /// Longer queries are stopped.
+    pub(crate) timeout: Duration,
+    /// At most so many at once.
+    pub(crate) max_concurrent: usize,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogConfig {
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub(crate) level: String,
+    /// For whom.
+    pub(crate) format: LogFormat,
+}
+
+/// For whom logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one object a line.
+    Json,
+}
+
+/// Where a configuration is read from.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sources {
+    /// `--config`.
+    pub(crate) file: Option<PathBuf>,
+    /// The environment, passed in so that nothing else reads it.
+    pub(crate) environment: BTreeMap<String, String>,
+    /// Flags that set a key: the flag, the key's path, the value.
+    pub(crate) flags: Vec<(&'static str, &'static str, String)>,
+}
+
+impl Sources {
+    /// The file to read: the flag's, or the variable's, or none.
+    fn file(&self) -> Option<&Path> {
+        let variable = self
+            .environment
+            .get(FILE_VARIABLE)
+            .filter(|path| !path.is_empty());
+        self.file.as_deref().or(variable.map(Path::new))
+    }
+
+    /// Reads and checks everything; all that is wrong comes back at once.
+    pub(crate) fn load(&self) -> Result<(Config, Effective), ConfigError> {
+        let keys = Keys::new();
+        let mut layers = layers::Layers::new(&keys);
+        if let Some(path) = self.file() {
+            match file::read(path) {
+                Ok(root) => layers.add_file(path, root),
+                Err(problem) => layers.problems.push(problem),
+            }
+        }
+        layers.add_environment(&self.environment);
+        for (flag, path, text) in &self.flags {
+            layers.add_flag(flag, path, text);
+        }
+        let mut settings = layers.settings();
+        let (mut problems, origins) = (layers.problems, layers.origins);
+        let config = validate::validate(&mut settings, &origins, &mut problems);
+        match config {
+            Some(config) if problems.is_empty() => Ok((config, Effective::of(settings))),
+            _ => Err(ConfigError { problems }),
+        }
+    }
+}

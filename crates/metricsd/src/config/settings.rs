@@ -1,0 +1,216 @@
+//! The configuration as it is written: every key with its default, before anything is checked.
+//!
+//! The serialised default of [`Settings`] is the list of all keys: what the file, the environment and `config keys`
+//! know comes from there, so that a new key is added in one place.
+
+use std::collections::BTreeMap;
+
+use metricsd_ingest::Limits;
+use metricsd_model::PromDuration;
+use serde::{Deserialize, Serialize};
+
+use super::size::ByteSize;
+
+/// The whole file. Private to the configuration: the program sees [`super::Config`].
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Settings {
+    pub(super) listen: String,
+    pub(super) roles: Vec<String>,
+    pub(super) data_dir: String,
+    pub(super) storage: Storage,
+    pub(super) cache: Cache,
+    pub(super) events: Events,
+    pub(super) scrape: Scrape,
+    pub(super) limits: Limits,
+    pub(super) commit: Commit,
+    pub(super) jobs: Jobs,
+    pub(super) query: Query,
+    pub(super) secrets: Secrets,
+    pub(super) log: Log,
+    pub(super) shutdown: Shutdown,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:9099".to_owned(),
+            roles: ["api", "worker", "ingest", "writer"].map(str::to_owned).to_vec(),
+            data_dir: "./data".to_owned(),
+            storage: Storage::default(),
+            cache: Cache::default(),
+            events: Events::default(),
+            scrape: Scrape::default(),
+            limits: Limits::default(),
+            commit: Commit::default(),
+            jobs: Jobs::default(),
+            query: Query::default(),
+            secrets: Secrets::default(),
+            log: Log::default(),
+            shutdown: Shutdown::default(),
+        }
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Storage {
+    pub(super) url: Option<String>,
+    pub(super) url_file: Option<String>,
+    pub(super) max_connections: u32,
+    pub(super) chunk_interval: PromDuration,
+    pub(super) space_partitions: u32,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            url: None,
+            url_file: None,
+            max_connections: 10,
+            chunk_interval: PromDuration::from_secs(3_600),
+            space_partitions: 1,
+        }
+    }
+}
+
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Cache {
+    pub(super) url: Option<String>,
+    pub(super) url_file: Option<String>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Events {
+    pub(super) brokers: Vec<String>,
+    pub(super) topic: String,
+    pub(super) format: String,
+    pub(super) settings: BTreeMap<String, String>,
+    pub(super) sasl_password_file: Option<String>,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self {
+            brokers: Vec::new(),
+            topic: "metrics_collected".to_owned(),
+            format: "json".to_owned(),
+            settings: BTreeMap::new(),
+            sasl_password_file: None,
+        }
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Scrape {
+    pub(super) default_interval: PromDuration,
+    pub(super) default_timeout: PromDuration,
+    pub(super) concurrency: usize,
+    pub(super) allow_cidrs: Vec<String>,
+    pub(super) close_private: bool,
+    pub(super) self_scrape: bool,
+    pub(super) node_exporter: String,
+}
+
+impl Default for Scrape {
+    fn default() -> Self {
+        Self {
+            default_interval: PromDuration::from_secs(15),
+            default_timeout: PromDuration::from_secs(10),
+            concurrency: 1_000,
+            allow_cidrs: Vec::new(),
+            close_private: false,
+            self_scrape: true,
+            node_exporter: "http://127.0.0.1:9100/metrics".to_owned(),
+        }
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Commit {
+    pub(super) max_delay: PromDuration,
+    pub(super) max_bytes: ByteSize,
+}
+
+impl Default for Commit {
+    fn default() -> Self {
+        let max_delay = PromDuration(std::time::Duration::from_millis(50));
+        Self {
+            max_delay,
+            max_bytes: ByteSize(4 << 20),
+        }
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Jobs {
+    pub(super) retention: PromDuration,
+}
+
+impl Default for Jobs {
+    fn default() -> Self {
+        Self {
+            retention: PromDuration::from_secs(24 * 3_600),
+        }
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Query {
+    pub(super) look_back: PromDuration,
+    pub(super) timeout: PromDuration,
+    pub(super) max_concurrent: usize,
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        Self {
+            look_back: PromDuration::from_secs(300),
+            timeout: PromDuration::from_secs(30),
+            max_concurrent: 20,
+        }
+    }
+}
+
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Secrets {
+    pub(super) key: Option<String>,
+    pub(super) key_file: Option<String>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Log {
+    pub(super) level: String,
+    pub(super) format: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: "text".to_owned(),
+        }
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Shutdown {
+    pub(super) timeout: PromDuration,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self {
+            timeout: PromDuration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,455 @@
+//! Checks settings and makes a [`Config`] of them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use metricsd_ingest::Limits;
+use metricsd_model::PromDuration;
+use metricsd_model::target::Secret;
+use url::Url;
+
+use super::error::{Origin, Problem, nearest};
+use super::secrets::{self, mask_url};
+use super::settings::{Events, Settings};
+use super::{
+    CacheConfig, CommitConfig, Config, EventFormat, EventsConfig, KafkaConfig, LogConfig, LogFormat,
+    QueryConfig, Role, Roles, ScrapeSettings, StorageBackend, StorageConfig,
+};
+use crate::sealing::SealingKey;
+
+/// The shortest interval between two scrapes.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
+/// A batch that waited longer than this would no longer be fresh.
+const MAX_COMMIT_DELAY: Duration = Duration::from_secs(10);
+/// Frames never cross an hour, so chunks that are dropped as a whole hold whole hours.
+const CHUNK_UNIT: Duration = Duration::from_secs(3_600);
+/// One to read while one writes.
+const MIN_CONNECTIONS: u32 = 2;
+/// TimescaleDB takes more, but every chunk is then as many tables.
+const MAX_SPACE_PARTITIONS: u32 = 128;
+/// Kafka's own bound on a topic's name.
+const MAX_TOPIC_CHARS: usize = 249;
+const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
+/// Makes the configuration, or notes what is wrong and answers `None` or a value that is not to be used.
+/// Fills in what the defaults leave to other keys (`storage.url`).
+pub(super) fn validate(
+    settings: &mut Settings,
+    origins: &BTreeMap<String, Origin>,
+    problems: &mut Vec<Problem>,
+) -> Option<Config> {
+    if settings.storage.url.is_none() && settings.storage.url_file.is_none() {
+        settings.storage.url = Some(format!(
+            "sqlite:{}/metricsd.db",
+            settings.data_dir.trim_end_matches('/')
+        ));
+    }
+    // Who shortens the interval alone does not mean a timeout above it.
+    if !origins.contains_key("scrape.default_timeout") {
+        let shorter = settings
+            .scrape
+            .default_timeout
+            .min(settings.scrape.default_interval);
+        settings.scrape.default_timeout = shorter;
+    }
+    let mut check = Check { origins, problems };
+    check.listen(&settings.listen);
+    if settings.data_dir.is_empty() {
+        check.refuse("data_dir", "expected the path of a folder");
+    }
+    let roles = check.roles(&settings.roles);
+    let storage = check.storage(settings);
+    let cache = check.cache(settings);
+    let events = check.events(&settings.events);
+    let mut scrape = check.scrape(settings);
+    check.limits(&settings.limits);
+    let commit = check.commit(settings);
+    let query = check.query(settings);
+    let sealing_key = check.sealing_key(settings);
+    let log = check.log(settings);
+    check.at_least("jobs.retention", settings.jobs.retention, Duration::from_secs(60));
+    check.at_least("shutdown.timeout", settings.shutdown.timeout, MIN_INTERVAL);
+    let standalone = roles.all()
+        && matches!(
+            storage,
+            Some(StorageConfig {
+                backend: StorageBackend::Sqlite(_),
+                ..
+            })
+        );
+    scrape.self_scrape &= standalone;
+    scrape.node_exporter = scrape.node_exporter.filter(|_| standalone);
+    Some(Config {
+        listen: settings.listen.clone(),
+        roles,
+        data_dir: settings.data_dir.clone().into(),
+        storage: storage?,
+        cache: cache?,
+        events: events?,
+        scrape,
+        limits: settings.limits.clone(),
+        commit,
+        job_retention: settings.jobs.retention.0,
+        query,
+        sealing_key,
+        log: log?,
+        shutdown_timeout: settings.shutdown.timeout.0,
+    })
+}
+
+struct Check<'a> {
+    origins: &'a BTreeMap<String, Origin>,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn refuse(&mut self, key: &str, message: impl Into<String>) {
+        let origin = self.origins.get(key).cloned().unwrap_or(Origin::Default);
+        self.problems.push(Problem {
+            origin,
+            key: Some(key.to_owned()),
+            message: message.into(),
+        });
+    }
+
+    fn at_least(&mut self, key: &str, value: PromDuration, least: Duration) {
+        if value.0 < least {
+            self.refuse(
+                key,
+                format!("expected at least {}, not {value}", PromDuration(least)),
+            );
+        }
+    }
+
+    fn above_zero(&mut self, key: &str, value: usize) {
+        if value == 0 {
+            self.refuse(key, "expected at least 1, not 0");
+        }
+    }
+
+    /// The secret of a key, or of the file that its `…_file` key names. Of two that are both set the one from the
+    /// higher layer wins; in one layer that is a mistake.
+    fn secret(&mut self, key: &str, value: Option<&String>, file: Option<&String>) -> Option<String> {
+        let file_key = format!("{key}_file");
+        let rank = |key: &str| self.origins.get(key).map_or(0, Origin::rank);
+        let file = match (value, file) {
+            (Some(_), Some(_)) if rank(key) == rank(&file_key) => {
+                self.refuse(&file_key, format!("expected either this or {key}, not both"));
+                return None;
+            }
+            (Some(value), Some(_)) if rank(key) > rank(&file_key) => return Some(value.clone()),
+            (Some(value), None) => return Some(value.clone()),
+            (_, file) => file?,
+        };
+        secrets::read(file)
+            .map_err(|message| self.refuse(&file_key, message))
+            .ok()
+    }
+
+    fn listen(&mut self, listen: &str) {
+        let valid = listen.rsplit_once(':').is_some_and(|(host, port)| {
+            let bare_v6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
+            !host.is_empty() && !bare_v6 && port.parse::<u16>().is_ok()
+        });
+        if !valid {
+            self.refuse(
+                "listen",
+                format!("expected host:port such as 127.0.0.1:9099 or [::1]:9099, not {listen:?}"),
+            );
+        }
+    }
+
+    fn roles(&mut self, names: &[String]) -> Roles {
+        let mut roles = Vec::new();
+        for name in names {
+            match Role::from_name(name) {
+                Some(role) => roles.push(role),
+                None => {
+                    let hint = nearest(name, Role::ALL.iter().map(|role| role.as_str()));
+                    let hint = hint.map_or_else(String::new, |role| format!("; did you mean {role}?"));
+                    let known = Role::ALL.map(Role::as_str).join(", ");
+                    self.refuse(
+                        "roles",
+                        format!("{name:?} is no role, expected some of {known}{hint}"),
+                    );
+                }
+            }
+        }
+        roles.sort_unstable();
+        roles.dedup();
+        if names.is_empty() {
+            self.refuse("roles", "expected at least one of api, worker, ingest, writer");
+        }
+        Roles(roles)
+    }
+
+    fn storage(&mut self, settings: &Settings) -> Option<StorageConfig> {
+        let storage = &settings.storage;
+        if storage.max_connections < MIN_CONNECTIONS {
+            let message = format!(
+                "expected at least {MIN_CONNECTIONS}, not {}",
+                storage.max_connections
+            );
+            self.refuse("storage.max_connections", message);
+        }
+        let interval = storage.chunk_interval;
+        if interval.0 < CHUNK_UNIT || !interval.0.as_millis().is_multiple_of(CHUNK_UNIT.as_millis()) {
+            self.refuse(
+                "storage.chunk_interval",
+                format!("expected whole hours such as 1h or 1d, not {interval}"),
+            );
+        }
+        if !(1..=MAX_SPACE_PARTITIONS).contains(&storage.space_partitions) {
+            let message = format!(
+                "expected 1 to {MAX_SPACE_PARTITIONS}, not {}",
+                storage.space_partitions
+            );
+            self.refuse("storage.space_partitions", message);
+        }
+        let url = self.secret("storage.url", storage.url.as_ref(), storage.url_file.as_ref())?;
+        let backend = storage_backend(&url)
+            .map_err(|message| self.refuse("storage.url", message))
+            .ok()?;
+        Some(StorageConfig {
+            backend,
+            max_connections: storage.max_connections,
+            chunk_interval: interval.0,
+            space_partitions: storage.space_partitions,
+        })
+    }
+
+    fn cache(&mut self, settings: &Settings) -> Option<CacheConfig> {
+        let cache = &settings.cache;
+        if cache.url.is_none() && cache.url_file.is_none() {
+            return Some(CacheConfig::InProcess);
+        }
+        let url = self.secret("cache.url", cache.url.as_ref(), cache.url_file.as_ref())?;
+        if url.starts_with("redis://") || url.starts_with("rediss://") {
+            return Some(CacheConfig::Redis(Secret::new(url)));
+        }
+        self.refuse(
+            "cache.url",
+            format!("expected redis://… or rediss://…, not {:?}", mask_url(&url)),
+        );
+        None
+    }
+
+    fn events(&mut self, events: &Events) -> Option<EventsConfig> {
+        let format = match events.format.as_str() {
+            "json" => EventFormat::Json,
+            "protobuf" => EventFormat::Protobuf,
+            other => {
+                self.refuse(
+                    "events.format",
+                    format!("expected json or protobuf, not {other:?}"),
+                );
+                return None;
+            }
+        };
+        if events.brokers.is_empty() {
+            let unused = [
+                ("events.settings", !events.settings.is_empty()),
+                ("events.sasl_password_file", events.sasl_password_file.is_some()),
+            ];
+            for (key, _) in unused.into_iter().filter(|(_, set)| *set) {
+                self.refuse(key, "has no effect without events.brokers");
+            }
+            return Some(EventsConfig::InProcess);
+        }
+        for broker in &events.brokers {
+            let port = broker
+                .rsplit_once(':')
+                .and_then(|(_, port)| port.parse::<u16>().ok());
+            if port.is_none() {
+                self.refuse(
+                    "events.brokers",
+                    format!("expected host:port such as kafka-1:9092, not {broker:?}"),
+                );
+            }
+        }
+        let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if events.topic.is_empty()
+            || events.topic.len() > MAX_TOPIC_CHARS
+            || !events.topic.chars().all(letter)
+        {
+            let message = format!("expected 1 to {MAX_TOPIC_CHARS} of a-z, A-Z, 0-9, dot, _ and -");
+            self.refuse("events.topic", message);
+        }
+        let settings = self.kafka_settings(events);
+        Some(EventsConfig::Kafka(KafkaConfig {
+            brokers: events.brokers.clone(),
+            topic: events.topic.clone(),
+            format,
+            settings,
+        }))
+    }
+
+    fn kafka_settings(&mut self, events: &Events) -> BTreeMap<String, Secret> {
+        let mut settings = events.settings.clone();
+        if settings.contains_key("bootstrap.servers") || settings.contains_key("metadata.broker.list") {
+            self.refuse("events.settings", "brokers are named in events.brokers, not here");
+        }
+        if let Some(path) = &events.sasl_password_file {
+            match secrets::read(path) {
+                Ok(password) if !settings.contains_key("sasl.password") => {
+                    settings.insert("sasl.password".to_owned(), password);
+                }
+                Ok(_) => {
+                    let message = "expected either this or sasl.password in events.settings, not both";
+                    self.refuse("events.sasl_password_file", message);
+                }
+                Err(message) => self.refuse("events.sasl_password_file", message),
+            }
+        }
+        settings
+            .into_iter()
+            .map(|(name, value)| (name, Secret::new(value)))
+            .collect()
+    }
+
+    fn scrape(&mut self, settings: &Settings) -> ScrapeSettings {
+        let scrape = &settings.scrape;
+        self.at_least("scrape.default_interval", scrape.default_interval, MIN_INTERVAL);
+        self.at_least(
+            "scrape.default_timeout",
+            scrape.default_timeout,
+            Duration::from_millis(1),
+        );
+        if scrape.default_timeout > scrape.default_interval {
+            let (timeout, interval) = (scrape.default_timeout, scrape.default_interval);
+            let message = format!("expected at most scrape.default_interval ({interval}), not {timeout}");
+            self.refuse("scrape.default_timeout", message);
+        }
+        self.above_zero("scrape.concurrency", scrape.concurrency);
+        let mut allow_cidrs = Vec::new();
+        for text in &scrape.allow_cidrs {
+            match text
+                .parse::<IpNet>()
+                .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+            {
+                Ok(network) => allow_cidrs.push(network),
+                Err(_) => {
+                    let message = format!("expected a network such as 169.254.10.0/24, not {text:?}");
+                    self.refuse("scrape.allow_cidrs", message);
+                }
+            }
+        }
+        let node_exporter = Some(scrape.node_exporter.clone()).filter(|url| !url.is_empty());
+        let is_http =
+            |url: &String| Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        if node_exporter.as_ref().is_some_and(|url| !is_http(url)) {
+            self.refuse(
+                "scrape.node_exporter",
+                "expected an http or https URL, or nothing at all",
+            );
+        }
+        ScrapeSettings {
+            default_interval: scrape.default_interval,
+            default_timeout: scrape.default_timeout,
+            concurrency: scrape.concurrency,
+            allow_cidrs,
+            close_private: scrape.close_private,
+            self_scrape: scrape.self_scrape,
+            node_exporter,
+        }
+    }
+
+    /// Every number of the section bounds something, and nothing works with a bound of zero.
+    fn limits(&mut self, limits: &Limits) {
+        let Ok(serde_json::Value::Object(limits)) = serde_json::to_value(limits) else {
+            return;
+        };
+        for (name, _) in limits.iter().filter(|(_, value)| value.as_u64() == Some(0)) {
+            self.refuse(&format!("limits.{name}"), "expected at least 1, not 0");
+        }
+    }
+
+    fn commit(&mut self, settings: &Settings) -> CommitConfig {
+        let commit = &settings.commit;
+        if commit.max_delay.0 > MAX_COMMIT_DELAY {
+            let message = format!(
+                "expected at most {}, not {}",
+                PromDuration(MAX_COMMIT_DELAY),
+                commit.max_delay
+            );
+            self.refuse("commit.max_delay", message);
+        }
+        self.above_zero("commit.max_bytes", commit.max_bytes.0);
+        CommitConfig {
+            max_delay: commit.max_delay.0,
+            max_bytes: commit.max_bytes.0,
+        }
+    }
+
+    fn query(&mut self, settings: &Settings) -> QueryConfig {
+        let query = &settings.query;
+        self.at_least("query.look_back", query.look_back, Duration::from_millis(1));
+        self.at_least("query.timeout", query.timeout, Duration::from_millis(1));
+        self.above_zero("query.max_concurrent", query.max_concurrent);
+        QueryConfig {
+            look_back: query.look_back.0,
+            timeout: query.timeout.0,
+            max_concurrent: query.max_concurrent,
+        }
+    }
+
+    fn sealing_key(&mut self, settings: &Settings) -> Option<SealingKey> {
+        let (key, file) = (settings.secrets.key.as_ref(), settings.secrets.key_file.as_ref());
+        let from_file = key.is_none();
+        let text = self.secret("secrets.key", key, file)?;
+        let parsed = SealingKey::parse(&text);
+        if parsed.is_none() {
+            let at = if from_file {
+                "secrets.key_file"
+            } else {
+                "secrets.key"
+            };
+            self.refuse(
+                at,
+                "expected 32 bytes as base64 or hex, such as `openssl rand -base64 32` makes",
+            );
+        }
+        parsed
+    }
+
+    fn log(&mut self, settings: &Settings) -> Option<LogConfig> {
+        let (level, format) = (settings.log.level.as_str(), settings.log.format.as_str());
+        if !LEVELS.contains(&level) {
+            self.refuse(
+                "log.level",
+                format!("expected one of {}, not {level:?}", LEVELS.join(", ")),
+            );
+        }
+        let format = match format {
+            "text" => LogFormat::Text,
+            "json" => LogFormat::Json,
+            other => {
+                self.refuse("log.format", format!("expected text or json, not {other:?}"));
+                return None;
+            }
+        };
+        Some(LogConfig {
+            level: level.to_owned(),
+            format,
+        })
+    }
+}
+
+fn storage_backend(url: &str) -> Result<StorageBackend, String> {
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return Ok(StorageBackend::Postgres(Secret::new(url)));
+    }
+    let expected = || format!("expected sqlite:PATH or postgres://…, not {:?}", mask_url(url));
+    let path = url.strip_prefix("sqlite:").ok_or_else(expected)?;
+    let path = path.strip_prefix("//").unwrap_or(path);
+    match path {
+        "" => Err("expected the path of a file behind sqlite:".to_owned()),
+        ":memory:" => Err("expected a file: metricsd acknowledges only what is durable".to_owned()),
+        path if path.contains('?') => {
+            Err("expected a plain path behind sqlite:, without parameters".to_owned())
+        }
+        path => Ok(StorageBackend::Sqlite(path.into())),
+    }
+}

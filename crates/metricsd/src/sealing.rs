@@ -1,0 +1,226 @@
+//! Seals targets' credentials: what reaches a database is cipher text, what the rest of the program sees is not.
+
+mod key;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use metricsd_model::{AuthConfig, Health, Job, Millis, Target, TargetSpec};
+use metricsd_ports::{
+    Catalog, CollectionStats, Created, ErrorKind, JobFilter, PortError, Process, TargetChange, TargetFilter,
+};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::rand::{SecureRandom, SystemRandom};
+use serde_json::json;
+use uuid::Uuid;
+
+pub(crate) use key::SealingKey;
+
+/// Names the cipher and the layout behind it, for the day either changes.
+const VERSION: &str = "v1:";
+
+/// Seals and unseals credentials with one key.
+///
+/// A sealed text is `v1:` and the base64 of a random nonce and the AES-256-GCM cipher text; the target's id is
+/// authenticated with it, so that credentials cannot be moved to another target inside the database.
+pub(crate) struct Sealer {
+    key: LessSafeKey,
+    random: SystemRandom,
+}
+
+impl Sealer {
+    /// A sealer for this key; an error where the key is of no use to the cipher.
+    pub(crate) fn new(key: &SealingKey) -> Result<Self, PortError> {
+        let key = UnboundKey::new(&AES_256_GCM, key.bytes());
+        let key = key.map_err(|_| PortError::new(ErrorKind::Internal, "the sealing key is not accepted"))?;
+        Ok(Self {
+            key: LessSafeKey::new(key),
+            random: SystemRandom::new(),
+        })
+    }
+
+    /// Seals credentials; what is sealed stays as it is.
+    pub(crate) fn seal(&self, target_id: &str, auth: &AuthConfig) -> Result<AuthConfig, PortError> {
+        let Some(plain) = exposed(auth) else {
+            return Ok(auth.clone());
+        };
+        let failed = || PortError::new(ErrorKind::Internal, "credentials cannot be sealed");
+        let mut nonce = [0; NONCE_LEN];
+        self.random.fill(&mut nonce).map_err(|_| failed())?;
+        let mut text = plain.to_string().into_bytes();
+        self.key
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(target_id),
+                &mut text,
+            )
+            .map_err(|_| failed())?;
+        let sealed = [nonce.as_slice(), &text].concat();
+        Ok(AuthConfig::Sealed {
+            sealed: format!("{VERSION}{}", STANDARD.encode(sealed)),
+        })
+    }
+
+    /// Unseals credentials; `None` where that needs another key, or the text is damaged.
+    pub(crate) fn unseal(&self, target_id: &str, sealed: &str) -> Option<AuthConfig> {
+        let mut bytes = STANDARD.decode(sealed.strip_prefix(VERSION)?).ok()?;
+        let (nonce, text) = bytes.split_at_mut_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let plain = self.key.open_in_place(nonce, Aad::from(target_id), text).ok()?;
+        let auth: AuthConfig = serde_json::from_slice(plain).ok()?;
+        (!matches!(auth, AuthConfig::Sealed { .. })).then_some(auth)
+    }
+}
+
+/// Credentials with their secrets, which their own serialisation masks; `None` for what is sealed already.
+fn exposed(auth: &AuthConfig) -> Option<serde_json::Value> {
+    match auth {
+        AuthConfig::Basic { username, password } => {
+            Some(json!({"type": "basic", "username": username, "password": password.expose()}))
+        }
+        AuthConfig::Bearer { token } => Some(json!({"type": "bearer", "token": token.expose()})),
+        AuthConfig::Header { name, value } => {
+            Some(json!({"type": "header", "name": name, "value": value.expose()}))
+        }
+        AuthConfig::Sealed { .. } => None,
+    }
+}
+
+/// A catalogue whose database never sees a secret. Credentials that cannot be unsealed stay sealed on their way out:
+/// scraping such a target fails with reason `credentials`, and everything else about it still works.
+pub(crate) struct SealedCatalog {
+    inner: Arc<dyn Catalog>,
+    sealer: Sealer,
+}
+
+impl SealedCatalog {
+    /// Puts itself before a catalogue.
+    pub(crate) fn new(inner: Arc<dyn Catalog>, sealer: Sealer) -> Self {
+        Self { inner, sealer }
+    }
+
+    fn sealed(&self, spec: &TargetSpec) -> Result<TargetSpec, PortError> {
+        let mut spec = spec.clone();
+        if let Some(auth) = &mut spec.scrape_config.authentication {
+            *auth = self.sealer.seal(&spec.target_id, auth)?;
+        }
+        Ok(spec)
+    }
+
+    fn unsealed(&self, mut target: Target) -> Target {
+        if let Some(AuthConfig::Sealed { sealed }) = &target.spec.scrape_config.authentication {
+            match self.sealer.unseal(&target.spec.target_id, sealed) {
+                Some(auth) => target.spec.scrape_config.authentication = Some(auth),
+                None => tracing::debug!(
+                    target_id = target.spec.target_id,
+                    "credentials cannot be unsealed"
+                ),
+            }
+        }
+        target
+    }
+
+    fn all_unsealed(&self, targets: Vec<Target>) -> Vec<Target> {
+        targets.into_iter().map(|target| self.unsealed(target)).collect()
+    }
+}
+
+#[async_trait]
+impl Catalog for SealedCatalog {
+    async fn create_target(&self, spec: &TargetSpec) -> Result<Created, PortError> {
+        Ok(match self.inner.create_target(&self.sealed(spec)?).await? {
+            Created::New(target) => Created::New(self.unsealed(target)),
+            Created::Existing(target) => Created::Existing(self.unsealed(target)),
+        })
+    }
+
+    async fn target(&self, target_id: &str) -> Result<Option<Target>, PortError> {
+        Ok(self
+            .inner
+            .target(target_id)
+            .await?
+            .map(|target| self.unsealed(target)))
+    }
+
+    async fn targets(&self, filter: &TargetFilter, limit: usize) -> Result<Vec<Target>, PortError> {
+        Ok(self.all_unsealed(self.inner.targets(filter, limit).await?))
+    }
+
+    async fn replace_target(&self, spec: &TargetSpec) -> Result<Option<Target>, PortError> {
+        Ok(self
+            .inner
+            .replace_target(&self.sealed(spec)?)
+            .await?
+            .map(|target| self.unsealed(target)))
+    }
+
+    async fn change_target(
+        &self,
+        target_id: &str,
+        change: &TargetChange,
+    ) -> Result<Option<Target>, PortError> {
+        Ok(self
+            .inner
+            .change_target(target_id, change)
+            .await?
+            .map(|target| self.unsealed(target)))
+    }
+
+    async fn request_deletion(&self, target_id: &str) -> Result<Option<Target>, PortError> {
+        Ok(self
+            .inner
+            .request_deletion(target_id)
+            .await?
+            .map(|target| self.unsealed(target)))
+    }
+
+    async fn finish_deletion(&self, target_id: &str) -> Result<bool, PortError> {
+        self.inner.finish_deletion(target_id).await
+    }
+
+    async fn request_scrape(&self, target_id: &str, at: Millis) -> Result<Option<Target>, PortError> {
+        Ok(self
+            .inner
+            .request_scrape(target_id, at)
+            .await?
+            .map(|target| self.unsealed(target)))
+    }
+
+    async fn changes(&self, revision: i64, wait: Duration) -> Result<Vec<Target>, PortError> {
+        Ok(self.all_unsealed(self.inner.changes(revision, wait).await?))
+    }
+
+    async fn record_health(&self, updates: &[(String, Health)]) -> Result<(), PortError> {
+        self.inner.record_health(updates).await
+    }
+
+    async fn jobs(&self, filter: &JobFilter, limit: usize) -> Result<Vec<Job>, PortError> {
+        self.inner.jobs(filter, limit).await
+    }
+
+    async fn purge_jobs(&self, before: Millis) -> Result<u64, PortError> {
+        self.inner.purge_jobs(before).await
+    }
+
+    async fn stats(&self, now: Millis, window: Duration) -> Result<CollectionStats, PortError> {
+        self.inner.stats(now, window).await
+    }
+
+    async fn heartbeat(&self, process: &Process, ttl: Duration) -> Result<(), PortError> {
+        self.inner.heartbeat(process, ttl).await
+    }
+
+    async fn goodbye(&self, process: Uuid) -> Result<(), PortError> {
+        self.inner.goodbye(process).await
+    }
+
+    async fn processes(&self) -> Result<Vec<Process>, PortError> {
+        self.inner.processes().await
+    }
+}

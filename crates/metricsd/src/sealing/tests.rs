@@ -1,0 +1,161 @@
+//! Sealing alone, and before a catalogue.
+
+use std::collections::BTreeMap;
+
+use metricsd_model::target::Secret;
+use metricsd_model::{CollectionMethod, MetricSource, PromDuration, ScrapeConfig};
+use metricsd_ports::memory::MemoryStore;
+
+use super::*;
+
+fn sealer(first: &str) -> Sealer {
+    Sealer::new(&SealingKey::parse(&format!("{first}{}", "0".repeat(63))).unwrap()).unwrap()
+}
+
+fn all_kinds() -> [AuthConfig; 3] {
+    [
+        AuthConfig::Basic {
+            username: "me".into(),
+            password: Secret::new("hunter2"),
+        },
+        AuthConfig::Bearer {
+            token: Secret::new("hunter2 \"ü\""),
+        },
+        AuthConfig::Header {
+            name: "X-Key".into(),
+            value: Secret::new(""),
+        },
+    ]
+}
+
+fn text(auth: &AuthConfig) -> &str {
+    match auth {
+        AuthConfig::Sealed { sealed } => sealed,
+        other => panic!("{other:?} is not sealed"),
+    }
+}
+
+#[test]
+fn what_is_sealed_comes_back_for_its_target_and_key_only() {
+    let sealer_a = sealer("a");
+    for auth in all_kinds() {
+        let sealed = sealer_a.seal("t", &auth).unwrap();
+        assert!(text(&sealed).starts_with("v1:"));
+        assert!(!text(&sealed).contains("hunter2"));
+        assert_eq!(sealer_a.unseal("t", text(&sealed)), Some(auth.clone()));
+        assert_eq!(sealer_a.unseal("other", text(&sealed)), None);
+        assert_eq!(sealer("b").unseal("t", text(&sealed)), None);
+        // Never the same cipher text twice, and sealing what is sealed changes nothing.
+        assert_ne!(sealer_a.seal("t", &auth).unwrap(), sealed);
+        assert_eq!(sealer_a.seal("t", &sealed).unwrap(), sealed);
+    }
+}
+
+#[test]
+fn damaged_texts_do_not_unseal() {
+    let sealer = sealer("a");
+    let sealed = sealer.seal("t", &all_kinds()[0]).unwrap();
+    let good = text(&sealed);
+    let mut flipped = STANDARD.decode(&good[3..]).unwrap();
+    *flipped.last_mut().unwrap() ^= 1;
+    let flipped = format!("v1:{}", STANDARD.encode(flipped));
+    for bad in [
+        "",
+        "v1:",
+        "v1:AAAA",
+        "v2:AAAA",
+        "hunter2",
+        &good[3..],
+        &good[..good.len() - 4],
+        &flipped,
+    ] {
+        assert_eq!(sealer.unseal("t", bad), None, "{bad}");
+    }
+}
+
+fn spec(target_id: &str, authentication: Option<AuthConfig>) -> TargetSpec {
+    TargetSpec {
+        target_id: target_id.into(),
+        source_id: "s".into(),
+        source_type: MetricSource::Application,
+        collection_method: CollectionMethod::PullScraping,
+        scrape_config: ScrapeConfig {
+            target_url: "localhost:1".into(),
+            scrape_interval: PromDuration::from_secs(15),
+            scrape_timeout: PromDuration::from_secs(10),
+            metrics_path: "/metrics".into(),
+            scheme: "http".into(),
+            authentication,
+            honor_labels: false,
+            honor_timestamps: true,
+        },
+        labels: BTreeMap::new(),
+        filters: Vec::new(),
+        retention_policy: None,
+        enabled: true,
+    }
+}
+
+fn auth_of(target: &Target) -> Option<&AuthConfig> {
+    target.spec.scrape_config.authentication.as_ref()
+}
+
+#[tokio::test]
+async fn a_database_sees_no_secret_and_callers_see_no_seal() {
+    let store = Arc::new(MemoryStore::new());
+    let catalog = SealedCatalog::new(store.clone(), sealer("a"));
+    let [basic, bearer, _] = all_kinds();
+    let Created::New(created) = catalog
+        .create_target(&spec("t", Some(basic.clone())))
+        .await
+        .unwrap()
+    else {
+        panic!("it was there before")
+    };
+    assert_eq!(auth_of(&created), Some(&basic));
+    let Created::Existing(existing) = catalog
+        .create_target(&spec("t", Some(bearer.clone())))
+        .await
+        .unwrap()
+    else {
+        panic!("it was created twice")
+    };
+    assert_eq!(auth_of(&existing), Some(&basic));
+    let stored = store.target("t").await.unwrap().unwrap();
+    assert!(text(auth_of(&stored).unwrap()).starts_with("v1:"));
+
+    let replaced = catalog
+        .replace_target(&spec("t", Some(bearer.clone())))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(auth_of(&replaced), Some(&bearer));
+    let change = TargetChange {
+        enabled: Some(false),
+        labels: None,
+    };
+    let changed = catalog.change_target("t", &change).await.unwrap().unwrap();
+    assert_eq!(auth_of(&changed), Some(&bearer));
+    let listed = catalog.targets(&TargetFilter::default(), 10).await.unwrap();
+    assert_eq!(auth_of(&listed[0]), Some(&bearer));
+    let changes = catalog.changes(0, Duration::ZERO).await.unwrap();
+    assert_eq!(auth_of(&changes[0]), Some(&bearer));
+    let deleting = catalog.request_deletion("t").await.unwrap().unwrap();
+    assert_eq!(auth_of(&deleting), Some(&bearer));
+    assert!(catalog.finish_deletion("t").await.unwrap());
+}
+
+#[tokio::test]
+async fn without_the_key_credentials_stay_sealed_and_the_rest_works() {
+    let store = Arc::new(MemoryStore::new());
+    let theirs = SealedCatalog::new(store.clone(), sealer("a"));
+    theirs
+        .create_target(&spec("t", Some(all_kinds()[0].clone())))
+        .await
+        .unwrap();
+    theirs.create_target(&spec("u", None)).await.unwrap();
+    let ours = SealedCatalog::new(store, sealer("b"));
+    let target = ours.target("t").await.unwrap().unwrap();
+    assert!(matches!(auth_of(&target), Some(AuthConfig::Sealed { .. })));
+    assert_eq!(auth_of(&ours.target("u").await.unwrap().unwrap()), None);
+}
