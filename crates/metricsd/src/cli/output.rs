@@ -59,8 +59,20 @@ pub(super) fn cell(value: &Value) -> String {
         Value::String(text) if text.is_empty() => "-".to_owned(),
         Value::String(text) => text.clone(),
         Value::Object(map) => labels(map.iter().map(|(name, value)| (name.as_str(), cell(value)))),
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if number.is_f64() && float.abs() >= 0.001 => rounded(float),
+            _ => number.to_string(),
+        },
         other => other.to_string(),
     }
+}
+
+/// Three decimals at most: people compare durations and rates, scripts take JSON.
+fn rounded(float: f64) -> String {
+    format!("{float:.3}")
+        .trim_end_matches('0')
+        .trim_end_matches('.')
+        .to_owned()
 }
 
 fn labels<'a>(pairs: impl Iterator<Item = (&'a str, String)>) -> String {
@@ -109,6 +121,9 @@ mod tests {
         check(json!(""), "-");
         check(json!("healthy"), "healthy");
         check(json!(1.5), "1.5");
+        check(json!(0.986_080_1), "0.986");
+        check(json!(100.0), "100");
+        check(json!(0.000_01), "1e-5");
         check(json!({"b": "2", "a": "1"}), "a=1,b=2");
         check(json!({}), "-");
         assert_eq!(series(&json!({"__name__": "up"})), "up");
