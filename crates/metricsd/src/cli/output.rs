@@ -123,7 +123,7 @@ mod tests {
         check(json!(1.5), "1.5");
         check(json!(0.986_080_1), "0.986");
         check(json!(100.0), "100");
-        check(json!(0.000_01), "1e-5");
+        check(json!(0.000_01), "0.00001");
         check(json!({"b": "2", "a": "1"}), "a=1,b=2");
         check(json!({}), "-");
         assert_eq!(series(&json!({"__name__": "up"})), "up");
