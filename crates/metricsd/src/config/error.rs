@@ -94,7 +94,10 @@ pub(crate) fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> 
     let near = (wrong.len() / 3).max(2);
     let is_alike = |far: usize, name: &str| far <= near || (wrong.len() > near && is_part(wrong, name));
     let names = names.map(|name| (distance(wrong, name), name));
-    names.filter(|(far, name)| is_alike(*far, name)).min().map(|(_, name)| name)
+    names
+        .filter(|(far, name)| is_alike(*far, name))
+        .min()
+        .map(|(_, name)| name)
 }
 
 /// Whether all characters of `part` stand in `whole`, in their order.
