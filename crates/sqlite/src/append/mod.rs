@@ -1,0 +1,265 @@
+//! Appending: one transaction a group of batches, under the file's write lock.
+
+mod group;
+mod intern;
+mod layouts;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use metricsd_codec::pack::{pack_floats, pack_histograms, pack_ids, pack_ints};
+use metricsd_model::{Batch, Layout, MetricsCollected, SeriesId};
+use metricsd_ports::{PortError, Receipt, SampleSink};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+use uuid::Uuid;
+
+use crate::SqliteStore;
+use crate::columns::{signed, signed_len, written};
+use crate::error::{Fault, damaged};
+use group::Group;
+use intern::{Interned, intern};
+
+pub(crate) use intern::Known;
+
+/// Rows of one statement. SQLite takes 32,766 parameters; the text of a statement should not be long either.
+const ROWS: usize = 100;
+
+#[async_trait]
+impl SampleSink for SqliteStore {
+    async fn append(&self, batches: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError> {
+        let group = Group::new(batches)?;
+        if group.distinct().is_empty() {
+            return Ok(Vec::new());
+        }
+        let stored = append(self, &group)
+            .await
+            .map_err(|fault| fault.into_port("append batches"));
+        if stored.as_ref().is_err_and(PortError::is_retryable) {
+            // Whatever became of the file, another look costs little.
+            self.known.lock().clear();
+        }
+        Ok(group.receipts(&stored?))
+    }
+
+    async fn ping(&self) -> Result<(), PortError> {
+        let asked = sqlx::query("SELECT 1 FROM catalogue")
+            .fetch_one(&self.readers)
+            .await;
+        asked
+            .map(drop)
+            .map_err(|error| Fault::Sql(error).into_port("read the database"))
+    }
+}
+
+/// Answers which batches were stored.
+async fn append(store: &SqliteStore, group: &Group) -> Result<HashSet<Uuid>, Fault> {
+    // Outside of the lock: meanwhile another call writes.
+    let packed = pack(group.distinct().to_vec()).await?;
+    let mut tx = store.write().await?;
+    let ids = insert_jobs(&mut tx, group).await?;
+    if ids.is_empty() {
+        tx.rollback().await?;
+        return Ok(ids);
+    }
+    let is_fresh = |packed: &PackedBatch| ids.contains(&packed.batch.id.to_uuid());
+    let fresh: Vec<PackedBatch> = packed.into_iter().filter(is_fresh).collect();
+    let layouts = distinct_layouts(&fresh);
+    let interned = intern(&mut tx, &store.known, &layouts).await?;
+    let totals = Totals::of(&fresh);
+    let events = events(&fresh)?;
+    insert_frames(&mut tx, fresh, &interned).await?;
+    account(&mut tx, &events, &totals).await?;
+    tx.commit().await?;
+    interned.remember(&store.known);
+    Ok(ids)
+}
+
+/// A batch whose columns are ready to be written.
+struct PackedBatch {
+    batch: Arc<Batch>,
+    frames: Vec<PackedFrame>,
+}
+
+struct PackedFrame {
+    layout: Arc<Layout>,
+    time: i64,
+    values: Vec<u8>,
+    offsets: Option<Vec<u8>>,
+    histograms: Option<Vec<u8>>,
+}
+
+/// Packs all frames that hold samples, on a thread where that is in nobody's way.
+async fn pack(batches: Vec<Arc<Batch>>) -> Result<Vec<PackedBatch>, Fault> {
+    let pack_all = move || {
+        let packed = batches.into_iter().map(|batch| {
+            let frames = batch.frames.iter().filter(|frame| !frame.values.is_empty());
+            let frames = frames.map(|frame| PackedFrame {
+                layout: Arc::clone(&frame.layout),
+                time: frame.time,
+                values: pack_floats(&frame.values),
+                offsets: frame.offsets.as_deref().map(pack_ints),
+                histograms: (!frame.histograms.is_empty()).then(|| pack_histograms(&frame.histograms)),
+            });
+            let frames = frames.collect();
+            PackedBatch { batch, frames }
+        });
+        packed.collect()
+    };
+    let packed = tokio::task::spawn_blocking(pack_all).await;
+    packed.map_err(|error| damaged("packing samples failed").caused_by(error).into())
+}
+
+/// Writes the job rows of batches that are new, which from then on are this transaction's to store.
+async fn insert_jobs(tx: &mut SqliteConnection, group: &Group) -> Result<HashSet<Uuid>, Fault> {
+    let replayed = stored_frames(tx, group).await?;
+    let batches: Vec<&Arc<Batch>> = group
+        .distinct()
+        .iter()
+        .filter(|batch| !replayed.contains(&batch.id.to_uuid()))
+        .collect();
+    let mut fresh = HashSet::with_capacity(batches.len());
+    for part in batches.chunks(ROWS) {
+        let mut insert = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO collection_jobs (id, job_id, target_id, collection_method, status, metrics_collected, \
+             collection_duration_ms, error_details, created_at, source_id, received, dropped, refused, stored) ",
+        );
+        insert.push_values(part, |row, batch| group::push_job(row, batch));
+        insert.push(" ON CONFLICT DO NOTHING RETURNING id");
+        for row in insert.build().fetch_all(&mut *tx).await? {
+            let id = Uuid::try_parse(row.try_get(0)?);
+            fresh.insert(id.map_err(|error| damaged("damaged job id").caused_by(error))?);
+        }
+    }
+    Ok(fresh)
+}
+
+/// Batches of the group that have frames already. A batch may come again after its job was purged: then its frames
+/// are what tells that it was stored.
+async fn stored_frames(tx: &mut SqliteConnection, group: &Group) -> Result<HashSet<Uuid>, Fault> {
+    let ids: Vec<String> = group
+        .distinct()
+        .iter()
+        .map(|batch| batch.id.to_uuid().simple().to_string())
+        .collect();
+    let rows = sqlx::query(
+        "SELECT DISTINCT f.batch_id FROM json_each(?1) AS wanted CROSS JOIN frames f ON f.batch_id = unhex(wanted.value)",
+    )
+    .bind(written(serde_json::to_string(&ids))?)
+    .fetch_all(tx)
+    .await?;
+    rows.iter().map(|row| Ok(row.try_get::<Uuid, _>(0)?)).collect()
+}
+
+fn distinct_layouts(fresh: &[PackedBatch]) -> Vec<Arc<Layout>> {
+    let mut seen = HashSet::new();
+    let frames = fresh.iter().flat_map(|fresh| &fresh.frames);
+    let distinct = frames.filter(|frame| seen.insert(Arc::as_ptr(&frame.layout).addr()));
+    distinct.map(|frame| Arc::clone(&frame.layout)).collect()
+}
+
+async fn insert_frames(
+    tx: &mut SqliteConnection,
+    fresh: Vec<PackedBatch>,
+    interned: &Interned,
+) -> Result<(), Fault> {
+    let rows = fresh.into_iter().flat_map(|fresh| {
+        let batch = fresh.batch;
+        (0i64..)
+            .zip(fresh.frames)
+            .map(move |(part, frame)| (Arc::clone(&batch), part, frame))
+    });
+    let mut rows = rows.peekable();
+    while rows.peek().is_some() {
+        let mut placed = Vec::with_capacity(ROWS);
+        for (batch, part, frame) in rows.by_ref().take(ROWS) {
+            let columns = interned.columns(&frame.layout)?;
+            placed.push((batch, part, frame, columns));
+        }
+        let mut insert = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO frames (time, target_id, source, batch_id, part, layout, series_ids, \"values\", offsets, \
+             histograms) ",
+        );
+        insert.push_values(placed, |mut row, (batch, part, frame, columns)| {
+            let (layout, ids) = match columns {
+                Columns::Shared(layout) => (Some(*layout), None),
+                Columns::Inline(ids) => (None, Some(ids.to_vec())),
+            };
+            row.push_bind(frame.time)
+                .push_bind(&batch.collection.target_id)
+                .push_bind(&batch.collection.source_id)
+                .push_bind(batch.id.to_uuid())
+                .push_bind(part)
+                .push_bind(layout)
+                .push_bind(ids)
+                .push_bind(frame.values)
+                .push_bind(frame.offsets)
+                .push_bind(frame.histograms);
+        });
+        insert.build().execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+/// How a frame names its series.
+enum Columns {
+    /// By a layout's id.
+    Shared(i64),
+    /// By their ids, packed.
+    Inline(Arc<[u8]>),
+}
+
+impl Columns {
+    fn inline(ids: &[SeriesId]) -> Self {
+        let ids: Vec<u64> = ids.iter().map(|id| id.0).collect();
+        Self::Inline(pack_ids(&ids).into())
+    }
+}
+
+/// What a call adds to the counters.
+struct Totals {
+    samples: u64,
+    batches: usize,
+}
+
+impl Totals {
+    fn of(fresh: &[PackedBatch]) -> Self {
+        Self {
+            samples: fresh
+                .iter()
+                .map(|fresh| fresh.batch.collection.ledger.stored)
+                .sum(),
+            batches: fresh.len(),
+        }
+    }
+}
+
+/// Source and event of each batch.
+fn events(fresh: &[PackedBatch]) -> Result<Vec<(String, String)>, Fault> {
+    let mut events = Vec::with_capacity(fresh.len());
+    for PackedBatch { batch, .. } in fresh {
+        let event = written(serde_json::to_string(&MetricsCollected::of(batch)))?;
+        events.push((batch.collection.source_id.clone(), event));
+    }
+    Ok(events)
+}
+
+async fn account(
+    tx: &mut SqliteConnection,
+    events: &[(String, String)],
+    totals: &Totals,
+) -> Result<(), Fault> {
+    for part in events.chunks(ROWS) {
+        let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO outbox (source_id, event) ");
+        insert.push_values(part, |mut row, (source, event)| {
+            row.push_bind(source).push_bind(event);
+        });
+        insert.build().execute(&mut *tx).await?;
+    }
+    sqlx::query("UPDATE counters SET samples = samples + ?1, batches = batches + ?2")
+        .bind(signed(totals.samples))
+        .bind(signed_len(totals.batches))
+        .execute(tx)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! Rows of `collection_jobs`, and what is counted over them.
+
+use std::time::Duration;
+
+use metricsd_model::{CollectionMethod, Job, JobStatus, Ledger, Millis};
+use metricsd_ports::{CollectionStats, JobFilter};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::SqliteStore;
+use crate::columns::{count, json, named, signed_len};
+use crate::error::Fault;
+
+/// Rows that one call removes; more would keep other writers waiting.
+const PURGED_A_CALL: i64 = 5_000;
+
+const STATS: &str = "SELECT t.targets, t.healthy, c.samples, j.jobs, j.failed, j.stored, j.scrape_ms
+    FROM (
+        SELECT count(*) AS targets, count(*) FILTER (WHERE health_status = 'healthy') AS healthy
+        FROM metric_targets WHERE NOT deleting
+    ) AS t, counters AS c, (
+        SELECT count(*) AS jobs, count(*) FILTER (WHERE status = 'failed') AS failed,
+               coalesce(sum(stored), 0) AS stored,
+               coalesce(avg(collection_duration_ms) FILTER (WHERE collection_method = 'PULL_SCRAPING'), 0.0)
+                   AS scrape_ms
+        FROM collection_jobs WHERE created_at > ?1 AND created_at <= ?2
+    ) AS j";
+
+pub(super) async fn list(store: &SqliteStore, filter: &JobFilter, limit: usize) -> Result<Vec<Job>, Fault> {
+    // One text for each use, so that each has an index to go by.
+    let sql = match filter.target_id {
+        Some(_) => {
+            "SELECT * FROM collection_jobs
+            WHERE target_id = ?1 AND created_at < ?3 AND (?2 IS NULL OR status = ?2)
+            ORDER BY created_at DESC, rowid DESC LIMIT ?4"
+        }
+        None => {
+            "SELECT * FROM collection_jobs
+            WHERE ?1 IS NULL AND created_at < ?3 AND (?2 IS NULL OR status = ?2)
+            ORDER BY created_at DESC, rowid DESC LIMIT ?4"
+        }
+    };
+    let rows = sqlx::query(sql)
+        .bind(filter.target_id.as_deref())
+        .bind(filter.status.map(JobStatus::as_str))
+        .bind(filter.before.unwrap_or(Millis::MAX))
+        .bind(signed_len(limit))
+        .fetch_all(&store.readers)
+        .await?;
+    rows.iter().map(job_of_row).collect()
+}
+
+pub(super) async fn purge(store: &SqliteStore, before: Millis) -> Result<u64, Fault> {
+    let mut tx = store.write().await?;
+    let purged = sqlx::query(
+        "DELETE FROM collection_jobs WHERE rowid IN (
+            SELECT rowid FROM collection_jobs WHERE created_at < ?1 ORDER BY created_at LIMIT ?2
+        )",
+    )
+    .bind(before)
+    .bind(PURGED_A_CALL)
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(purged.rows_affected())
+}
+
+pub(super) async fn stats(
+    store: &SqliteStore,
+    now: Millis,
+    window: Duration,
+) -> Result<CollectionStats, Fault> {
+    let since = now.saturating_sub(i64::try_from(window.as_millis()).unwrap_or(i64::MAX));
+    let row = sqlx::query(STATS)
+        .bind(since)
+        .bind(now)
+        .fetch_one(&store.readers)
+        .await?;
+    let (jobs, failed, stored) = (
+        count(&row, "jobs")?,
+        count(&row, "failed")?,
+        count(&row, "stored")?,
+    );
+    let share = |part: u64, whole: f64| if whole > 0.0 { part as f64 / whole } else { 0.0 };
+    Ok(CollectionStats {
+        total_targets: count(&row, "targets")?,
+        healthy_targets: count(&row, "healthy")?,
+        total_metrics_collected: count(&row, "samples")?,
+        collection_rate_per_second: share(stored, window.as_secs_f64()),
+        average_scrape_duration_ms: row.try_get("scrape_ms")?,
+        error_rate: share(failed, jobs as f64),
+    })
+}
+
+fn job_of_row(row: &SqliteRow) -> Result<Job, Fault> {
+    let duration: Option<f64> = row.try_get("collection_duration_ms")?;
+    Ok(Job {
+        job_id: row.try_get("job_id")?,
+        target_id: row.try_get("target_id")?,
+        source_id: row.try_get("source_id")?,
+        collection_method: named(row, "collection_method", CollectionMethod::from_name)?,
+        status: named(row, "status", JobStatus::from_name)?,
+        metrics_collected: count(row, "metrics_collected")?,
+        collection_duration_ms: duration.unwrap_or(0.0),
+        error_details: row.try_get("error_details")?,
+        ledger: Ledger {
+            received: count(row, "received")?,
+            dropped: count(row, "dropped")?,
+            refused: json(row, "refused", |text| serde_json::from_str(text))?,
+            stored: count(row, "stored")?,
+        },
+        created_at: row.try_get("created_at")?,
+    })
+}

@@ -1,0 +1,135 @@
+//! Brings a file to the schema of this binary: in order, once, under the file's write lock, all or nothing.
+
+use std::path::Path;
+
+use metricsd_ports::PortError;
+use sqlx::sqlite::SqlitePool;
+use sqlx::{Row, SqliteConnection};
+
+use crate::error::{Fault, invalid};
+use crate::store::{create_file, open_writer};
+
+struct Migration {
+    version: i64,
+    name: &'static str,
+    sql: &'static str,
+}
+
+/// Never changed once released; a new version is a new file.
+const MIGRATIONS: [Migration; 2] = [
+    Migration {
+        version: 1,
+        name: "catalogue",
+        sql: include_str!("../../../migrations/sqlite/0001_catalogue.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "samples",
+        sql: include_str!("../../../migrations/sqlite/0002_samples.sql"),
+    },
+];
+
+const MIGRATIONS_TABLE: &str = "CREATE TABLE IF NOT EXISTS metricsd_migrations (
+    version    INTEGER PRIMARY KEY,
+    name       TEXT NOT NULL,
+    applied_at INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000 AS INTEGER))
+)";
+
+/// What [`migrate`] found and did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Migrated {
+    /// Schema version before; 0 for a new file.
+    pub from: i64,
+    /// Schema version now.
+    pub to: i64,
+}
+
+/// Brings the file at `path` to the schema of this binary, creating it where there is none. Any number of processes
+/// may call it at once.
+pub async fn migrate(path: &Path) -> Result<Migrated, PortError> {
+    create_file(path).await?;
+    let pool = open_writer(path).await?;
+    let migrated = migrate_pool(&pool).await;
+    pool.close().await;
+    migrated
+}
+
+pub(crate) async fn migrate_pool(pool: &SqlitePool) -> Result<Migrated, PortError> {
+    upgrade(pool)
+        .await
+        .map_err(|fault| fault.into_port("migrate the database"))
+}
+
+async fn upgrade(pool: &SqlitePool) -> Result<Migrated, Fault> {
+    let mut connection = pool.acquire().await?;
+    let found = version(&mut connection).await?;
+    refuse_newer(found)?;
+    drop(connection);
+    if found == newest() {
+        return Ok(Migrated {
+            from: found,
+            to: found,
+        });
+    }
+    let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+    // Another process may have done it while this one waited for the lock.
+    let from = version(&mut tx).await?;
+    refuse_newer(from)?;
+    sqlx::raw_sql(MIGRATIONS_TABLE).execute(&mut *tx).await?;
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version > from) {
+        sqlx::raw_sql(migration.sql).execute(&mut *tx).await?;
+        sqlx::query("INSERT INTO metricsd_migrations (version, name) VALUES (?1, ?2)")
+            .bind(migration.version)
+            .bind(migration.name)
+            .execute(&mut *tx)
+            .await?;
+        tracing::info!(
+            version = migration.version,
+            name = migration.name,
+            "migrated the database"
+        );
+    }
+    tx.commit().await?;
+    Ok(Migrated { from, to: newest() })
+}
+
+fn newest() -> i64 {
+    MIGRATIONS.last().map_or(0, |migration| migration.version)
+}
+
+fn refuse_newer(found: i64) -> Result<(), PortError> {
+    let newest = newest();
+    if found <= newest {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "the database has schema version {found}, but this metricsd knows versions up to {newest}: start a newer metricsd"
+    )))
+}
+
+/// 0 where nothing was migrated yet.
+async fn version(connection: &mut SqliteConnection) -> Result<i64, Fault> {
+    let table =
+        sqlx::query("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'metricsd_migrations'")
+            .fetch_optional(&mut *connection)
+            .await?;
+    if table.is_none() {
+        return Ok(0);
+    }
+    let newest = sqlx::query("SELECT coalesce(max(version), 0) FROM metricsd_migrations")
+        .fetch_one(connection)
+        .await?;
+    Ok(newest.try_get(0)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_ascend_one_by_one() {
+        for (expected, migration) in (1..).zip(&MIGRATIONS) {
+            assert_eq!(migration.version, expected, "{}", migration.name);
+        }
+    }
+}

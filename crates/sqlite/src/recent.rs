@@ -1,0 +1,75 @@
+//! A bounded map that forgets what was not asked for lately.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+/// Two halves. When the new one is full it takes the place of the old one, whose entries go; an old entry that is
+/// asked for moves to the new half. So nothing is kept beside the entries themselves.
+pub(crate) struct Recent<K, V> {
+    new: HashMap<K, Entry<V>>,
+    old: HashMap<K, Entry<V>>,
+    weight: usize,
+    max_weight: usize,
+}
+
+struct Entry<V> {
+    value: V,
+    weight: usize,
+}
+
+impl<K: Eq + Hash + Copy, V: Clone> Recent<K, V> {
+    /// Keeps entries of about `max_weight` altogether.
+    pub(crate) fn new(max_weight: usize) -> Self {
+        Self {
+            new: HashMap::new(),
+            old: HashMap::new(),
+            weight: 0,
+            max_weight: max_weight / 2,
+        }
+    }
+
+    pub(crate) fn get(&mut self, key: K) -> Option<V> {
+        if let Some(entry) = self.new.get(&key) {
+            return Some(entry.value.clone());
+        }
+        let entry = self.old.remove(&key)?;
+        let value = entry.value.clone();
+        self.insert(key, entry.value, entry.weight);
+        Some(value)
+    }
+
+    pub(crate) fn insert(&mut self, key: K, value: V, weight: usize) {
+        let before = self.new.insert(key, Entry { value, weight });
+        self.weight += weight;
+        self.weight -= before.map_or(0, |entry| entry.weight);
+        if self.weight > self.max_weight {
+            self.old = std::mem::take(&mut self.new);
+            self.weight = 0;
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new(self.max_weight * 2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_used_stays_and_the_rest_goes() {
+        let mut map = Recent::new(10);
+        for key in 0..50 {
+            map.insert(key, -key, 1);
+            assert_eq!(map.get(0), Some(0));
+        }
+        assert!(map.new.len() + map.old.len() <= 12);
+        assert_eq!((map.get(49), map.get(20)), (Some(-49), None));
+        // Heavier than all there is room for: held until the next comes.
+        map.insert(7, 8, 100);
+        assert_eq!(map.get(7), Some(8));
+        map.clear();
+        assert_eq!(map.get(7), None);
+    }
+}

@@ -1,0 +1,24 @@
+//! The suites that every store passes.
+
+mod support;
+
+use metricsd_ports::conformance;
+use support::Folder;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn samples() {
+    let folder = Folder::new();
+    conformance::samples::check_all(async || folder.fresh_store().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn catalog() {
+    let folder = Folder::new();
+    conformance::catalog::check_all(async || folder.fresh_store().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn outbox() {
+    let folder = Folder::new();
+    conformance::outbox::check_all(async || folder.fresh_store().await).await;
+}
