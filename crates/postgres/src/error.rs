@@ -1,5 +1,6 @@
 //! What the server says, in the words of the ports; and which failures are tried again here.
 
+use std::error::Error;
 use std::time::Duration;
 
 use metricsd_ports::{ErrorKind, PortError};
@@ -31,7 +32,7 @@ pub(crate) fn damaged(what: impl Into<String>) -> Fault {
 
 impl Fault {
     /// The same with its cause, where it has none yet.
-    pub(crate) fn caused_by(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    pub(crate) fn caused_by(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         match self {
             Self::Port(error) => Self::Port(error.caused_by(source)),
             Self::Sql(error) => Self::Sql(error),
@@ -42,7 +43,9 @@ impl Fault {
     pub(crate) fn into_port(self, what: &'static str) -> PortError {
         match self {
             Self::Port(error) => error,
-            Self::Sql(error) => PortError::new(kind_of(&error), format!("cannot {what}")).caused_by(error),
+            Self::Sql(error) => {
+                PortError::new(kind_of(&error), format!("cannot {what}")).caused_by(said(error))
+            }
         }
     }
 
@@ -80,6 +83,17 @@ impl Fault {
     }
 }
 
+/// The server's own words and code. The error that carries them says everything twice in a chain.
+fn said(error: sqlx::Error) -> Box<dyn Error + Send + Sync> {
+    match error {
+        sqlx::Error::Database(error) => {
+            let code = error.code().unwrap_or_default();
+            format!("the database says: {} (SQLSTATE {code})", error.message()).into()
+        }
+        error => error.into(),
+    }
+}
+
 /// What a caller may do about an error of the server or of the way to it.
 pub(crate) fn kind_of(error: &sqlx::Error) -> ErrorKind {
     match error {
@@ -106,7 +120,7 @@ fn kind_of_code(code: &str) -> ErrorKind {
         "54000" | "54001" => ErrorKind::Limit,
         _ => match code.get(..2) {
             // 28 and 3D: credentials and databases change under a running service; its data must wait, not go.
-            Some("08" | "53" | "57" | "58" | "28" | "3D") => ErrorKind::Unavailable,
+            Some("08" | "53" | "55" | "57" | "58" | "28" | "3D") => ErrorKind::Unavailable,
             Some("22" | "23") => ErrorKind::Invalid,
             _ => ErrorKind::Internal,
         },
@@ -132,6 +146,7 @@ mod tests {
         check("57P01", ErrorKind::Unavailable);
         check("53300", ErrorKind::Unavailable);
         check("28P01", ErrorKind::Unavailable);
+        check("55000", ErrorKind::Unavailable);
         check("57014", ErrorKind::Timeout);
         check("22001", ErrorKind::Invalid);
         check("23505", ErrorKind::Conflict);

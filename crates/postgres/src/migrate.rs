@@ -134,10 +134,12 @@ async fn version(connection: &mut PgConnection) -> Result<i64, Fault> {
     if !table.try_get::<bool, _>(0)? {
         return Ok(0);
     }
-    let newest = sqlx::query("SELECT coalesce(max(version), 0) FROM metricsd_migrations")
-        .fetch_one(connection)
-        .await?;
-    Ok(newest.try_get(0)?)
+    newest_applied(connection).await
+}
+
+async fn newest_applied(connection: &mut PgConnection) -> Result<i64, Fault> {
+    let sql = "SELECT coalesce(max(version), 0) FROM metricsd_migrations";
+    Ok(sqlx::query(sql).fetch_one(connection).await?.try_get(0)?)
 }
 
 async fn upgrade(connection: &mut PgConnection, options: &PostgresOptions) -> Result<Migrated, Fault> {
@@ -147,13 +149,14 @@ async fn upgrade(connection: &mut PgConnection, options: &PostgresOptions) -> Re
         .bind(LOCK)
         .execute(&mut *tx)
         .await?;
-    // Another process may have done it while this one waited.
-    let from = version(&mut tx).await?;
-    refuse_newer(from)?;
-    extension(&mut tx).await?;
+    // Another process may have done it while this one waited. Its table is looked up by making it: to_regclass would
+    // answer from what this session remembers.
     sqlx::raw_sql(include_str!("sql/migrations_table.sql"))
         .execute(&mut *tx)
         .await?;
+    let from = newest_applied(&mut tx).await?;
+    refuse_newer(from)?;
+    extension(&mut tx).await?;
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > from) {
         sqlx::raw_sql(migration.sql).execute(&mut *tx).await?;
         sqlx::query("INSERT INTO metricsd_migrations (version, name) VALUES ($1, $2)")

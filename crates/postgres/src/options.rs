@@ -40,8 +40,8 @@ impl Default for PostgresOptions {
 impl PostgresOptions {
     pub(crate) fn check(&self) -> Result<(), PortError> {
         let refuse = |message: &str| Err(PortError::new(ErrorKind::Invalid, message));
-        if self.max_connections < 2 {
-            return refuse("max_connections must be at least 2");
+        if self.max_connections == 0 {
+            return refuse("max_connections must be at least 1");
         }
         if self.acquire_timeout.is_zero() || self.statement_timeout.as_millis() == 0 {
             return refuse("acquire_timeout and statement_timeout must be above zero");

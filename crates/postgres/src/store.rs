@@ -93,7 +93,7 @@ impl PostgresStore {
 }
 
 /// The server's own timeouts do not help where it no longer answers at all.
-async fn bounded<T>(
+pub(crate) async fn bounded<T>(
     what: &'static str,
     within: Duration,
     call: impl Future<Output = Result<T, Fault>>,

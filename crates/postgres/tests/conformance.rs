@@ -21,6 +21,18 @@ impl Databases {
     }
 }
 
+impl Drop for Databases {
+    /// All at once: the server takes its time for each.
+    fn drop(&mut self) {
+        let databases = self.0.get_mut().map(std::mem::take).unwrap_or_default();
+        std::thread::scope(|scope| {
+            databases
+                .into_iter()
+                .for_each(|database| drop(scope.spawn(|| drop(database))))
+        });
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn samples() {
     let databases = Databases::default();

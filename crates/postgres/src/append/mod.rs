@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::PostgresStore;
 use crate::copy::{COPY_FRAMES, FrameEncoder, FrameRow, micros};
 use crate::error::{Fault, MAX_ATTEMPTS, back_off, damaged};
+use crate::store::bounded;
 use group::Group;
 use intern::{Interned, intern};
 
@@ -47,7 +48,8 @@ impl SampleSink for PostgresStore {
             sqlx::query("SELECT 1").execute(&self.pool).await?;
             Ok(())
         };
-        self.bounded("reach the database", ask).await
+        // Whoever asks wants to know about now, not about after the longest call.
+        bounded("reach the database", self.options.acquire_timeout, ask).await
     }
 }
 

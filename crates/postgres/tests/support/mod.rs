@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use metricsd_model::{
     Batch, BatchId, Collection, CollectionMethod, Frame, HealthStatus, JobStatus, LabelSet, Layout, Ledger,
@@ -13,6 +14,9 @@ use metricsd_ports::{SampleSource, SelectLimits, SelectedSeries, Selection};
 use metricsd_postgres::{PostgresOptions, PostgresStore};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use uuid::Uuid;
+
+/// How long a test waits for its database to go.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A database that goes when this does.
 pub(crate) struct Database {
@@ -57,6 +61,13 @@ impl Database {
             .expect("connect to the test database")
     }
 
+    /// A connection to another database of the same server.
+    pub(crate) async fn server(&self) -> PgConnection {
+        PgConnection::connect(&self.server)
+            .await
+            .expect("connect to the server")
+    }
+
     pub(crate) async fn connection(&self) -> PgConnection {
         PgConnection::connect(&self.url)
             .await
@@ -74,12 +85,13 @@ impl Drop for Database {
                 .build()?;
             runtime.block_on(async {
                 let mut connection = PgConnection::connect(&server).await?;
-                connection
-                    .execute(AssertSqlSafe(format!(
-                        "DROP DATABASE IF EXISTS {name} WITH (FORCE)"
-                    )))
-                    .await?;
-                Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+                let sql = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+                // TimescaleDB's launcher sleeps up to a minute before it lets a database go. The server goes on
+                // dropping it when no one waits.
+                match tokio::time::timeout(PATIENCE, connection.execute(AssertSqlSafe(sql))).await {
+                    Ok(dropped) => dropped.map(drop).map_err(Into::into),
+                    Err(_) => Ok::<_, Box<dyn std::error::Error + Send + Sync>>(()),
+                }
             })
         });
         if !matches!(drop.join(), Ok(Ok(()))) {
