@@ -65,7 +65,10 @@ struct Signals {
 
 impl Signals {
     fn new() -> Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     async fn recv(&mut self) {
@@ -105,40 +108,71 @@ impl Node {
     fn start(config: &Config, adapters: Adapters, listener: TcpListener) -> Result<Self> {
         let mut registry = Registry::with_prefix("metricsd");
         let metrics = IngestMetrics::register(&mut registry);
-        let limits = Arc::new(config.limits.clone());
         let policy = Arc::new(AddressPolicy {
             allow: config.scrape.allow_cidrs.clone(),
             close_private: config.scrape.close_private,
         });
         let [accept, commit, after, rest] = std::array::from_fn(|_| CancellationToken::new());
-        let (notices, teller) =
-            AfterCommit::start(adapters.catalog.clone(), adapters.cache.clone(), metrics.clone(), after.clone());
+        let (notices, teller) = AfterCommit::start(
+            adapters.catalog.clone(),
+            adapters.cache.clone(),
+            metrics.clone(),
+            after.clone(),
+        );
         let options = CommitOptions {
             max_delay: config.commit.max_delay,
             max_bytes: config.commit.max_bytes,
             max_queue_bytes: config.limits.max_queue_bytes,
             ..CommitOptions::default()
         };
-        let (group, committer) =
-            GroupCommit::start(adapters.sink.clone(), options, metrics.clone(), notices.clone(), commit.clone());
-        let pool = config.roles.has(Role::Worker).then(|| {
-            let options = PoolOptions {
-                catalog: adapters.catalog.clone(),
-                source: adapters.source.clone(),
-                client: PageClient::new(policy.clone(), config.limits.max_page_bytes)?,
-                commit: group.clone(),
-                after: notices.clone(),
-                limits: limits.clone(),
-                concurrency: config.scrape.concurrency,
-                metrics: ScrapeMetrics::register(&mut registry),
-            };
-            anyhow::Ok(tokio::spawn(ScrapePool::new(options, accept.clone()).run()))
-        });
-        let pool = pool.transpose().context("the scrape client cannot be made")?;
-        let chores = start_chores(config, &adapters, metrics, &notices, listener.local_addr()?, &rest);
-        let ingest = config.roles.has(Role::Ingest).then(|| Ingest::new(group, limits));
-        let server = serving::start(config, &adapters, ingest, policy, registry, listener, accept.clone());
-        Ok(Self { adapters, accept, server, pool, commit, committer, after, teller, rest, chores })
+        let (group, committer) = GroupCommit::start(
+            adapters.sink.clone(),
+            options,
+            metrics.clone(),
+            notices.clone(),
+            commit.clone(),
+        );
+        let pool = match config.roles.has(Role::Worker) {
+            true => {
+                let metrics = ScrapeMetrics::register(&mut registry);
+                let pool = scrape_pool(config, &adapters, &policy, metrics, &group, &notices)?;
+                Some(tokio::spawn(ScrapePool::new(pool, accept.clone()).run()))
+            }
+            false => None,
+        };
+        let chores = start_chores(
+            config,
+            &adapters,
+            metrics,
+            &notices,
+            listener.local_addr()?,
+            &rest,
+        );
+        let ingest = config
+            .roles
+            .has(Role::Ingest)
+            .then(|| Ingest::new(group, Arc::new(config.limits.clone())));
+        let server = serving::start(
+            config,
+            &adapters,
+            ingest,
+            policy,
+            registry,
+            listener,
+            accept.clone(),
+        );
+        Ok(Self {
+            adapters,
+            accept,
+            server,
+            pool,
+            commit,
+            committer,
+            after,
+            teller,
+            rest,
+            chores,
+        })
     }
 
     /// Stops in the order of the flow: nothing comes in, what came in is stored, what was stored is told.
@@ -157,6 +191,27 @@ impl Node {
             finish("events", chore, DRAIN_REST).await;
         }
     }
+}
+
+fn scrape_pool(
+    config: &Config,
+    adapters: &Adapters,
+    policy: &Arc<AddressPolicy>,
+    metrics: ScrapeMetrics,
+    commit: &GroupCommit,
+    after: &AfterCommit,
+) -> Result<PoolOptions> {
+    let client = PageClient::new(policy.clone(), config.limits.max_page_bytes);
+    Ok(PoolOptions {
+        catalog: adapters.catalog.clone(),
+        source: adapters.source.clone(),
+        client: client.context("the scrape client cannot be made")?,
+        commit: commit.clone(),
+        after: after.clone(),
+        limits: Arc::new(config.limits.clone()),
+        concurrency: config.scrape.concurrency,
+        metrics,
+    })
 }
 
 /// Shares of the ten seconds in which a process must have ended.
@@ -198,7 +253,11 @@ fn start_chores(
     ];
     if config.roles.has(Role::Writer) {
         let retention = config.job_retention;
-        chores.push(tokio::spawn(chores::purge_jobs(adapters.catalog.clone(), retention, stop.clone())));
+        chores.push(tokio::spawn(chores::purge_jobs(
+            adapters.catalog.clone(),
+            retention,
+            stop.clone(),
+        )));
     }
     chores
 }

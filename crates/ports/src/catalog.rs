@@ -104,7 +104,11 @@ pub trait Catalog: Send + Sync + 'static {
     async fn replace_target(&self, spec: &TargetSpec) -> Result<Option<Target>, PortError>;
 
     /// Changes parts of a target. `None` as in [`Self::replace_target`].
-    async fn change_target(&self, target_id: &str, change: &TargetChange) -> Result<Option<Target>, PortError>;
+    async fn change_target(
+        &self,
+        target_id: &str,
+        change: &TargetChange,
+    ) -> Result<Option<Target>, PortError>;
 
     /// Marks a target as being deleted, so that its worker stops and says goodbye. `None` where there is none;
     /// asking again changes nothing.
@@ -157,7 +161,12 @@ pub struct OutboxEvent {
 pub trait Outbox: Send + Sync + 'static {
     /// The oldest events, in order, at most `limit`. Only one relay at a time is given any: the first that asks, for as
     /// long as it asks again within `lease`; to others the outbox looks empty.
-    async fn pending(&self, relay: Uuid, lease: Duration, limit: usize) -> Result<Vec<OutboxEvent>, PortError>;
+    async fn pending(
+        &self,
+        relay: Uuid,
+        lease: Duration,
+        limit: usize,
+    ) -> Result<Vec<OutboxEvent>, PortError>;
 
     /// Forgets events that were published.
     async fn published(&self, seqs: &[i64]) -> Result<(), PortError>;

@@ -13,7 +13,9 @@ pub mod conformance;
 pub mod memory;
 
 pub use cache::{Cache, CacheEntry, CacheKey};
-pub use catalog::{Catalog, CollectionStats, Created, JobFilter, Outbox, OutboxEvent, Process, TargetChange, TargetFilter};
+pub use catalog::{
+    Catalog, CollectionStats, Created, JobFilter, Outbox, OutboxEvent, Process, TargetChange, TargetFilter,
+};
 pub use error::{ErrorKind, PortError};
 pub use events::EventBus;
 pub use samples::{LatestMetric, Receipt, SampleSink, SampleSource, SelectLimits, SelectedSeries, Selection};

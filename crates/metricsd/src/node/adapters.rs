@@ -35,11 +35,17 @@ impl Adapters {
     pub(super) async fn open(config: &Config) -> Result<Self> {
         let key = match &config.sealing_key {
             Some(key) => key.clone(),
-            None => SealingKey::load_or_create(&config.data_dir).context("the sealing key cannot be read or made")?.0,
+            None => {
+                SealingKey::load_or_create(&config.data_dir)
+                    .context("the sealing key cannot be read or made")?
+                    .0
+            }
         };
         let sealer = Sealer::new(&key)?;
         let (cache, bus) = (open_cache(config)?, open_bus(config)?);
-        let patient = Patience { until: Instant::now() + STORE_PATIENCE };
+        let patient = Patience {
+            until: Instant::now() + STORE_PATIENCE,
+        };
         match &config.storage.backend {
             StorageBackend::Sqlite(path) => {
                 let store = Arc::new(patient.open(async || SqliteStore::open(path).await).await?);
@@ -59,7 +65,14 @@ impl Adapters {
         S: SampleSink + SampleSource + Catalog + Outbox,
     {
         let catalog = Arc::new(SealedCatalog::new(store.clone(), sealer));
-        Self { sink: store.clone(), source: store.clone(), catalog, outbox: store, cache, bus }
+        Self {
+            sink: store.clone(),
+            source: store.clone(),
+            catalog,
+            outbox: store,
+            cache,
+            bus,
+        }
     }
 }
 
@@ -72,7 +85,9 @@ pub(crate) async fn migrate(config: &Config) -> Result<Vec<String>> {
         }
         StorageBackend::Postgres(url) => {
             let options = postgres_options(config);
-            let done = metricsd_postgres::migrate(url.expose(), &options).await.map_err(reported)?;
+            let done = metricsd_postgres::migrate(url.expose(), &options)
+                .await
+                .map_err(reported)?;
             ("the database".to_owned(), done.from, done.to)
         }
     };
@@ -125,12 +140,24 @@ fn open_cache(config: &Config) -> Result<Arc<dyn Cache>> {
 }
 
 fn open_bus(config: &Config) -> Result<Arc<dyn EventBus>> {
-    let EventsConfig::Kafka(kafka) = &config.events else { return Ok(Arc::new(MemoryBus::default())) };
+    let EventsConfig::Kafka(kafka) = &config.events else {
+        return Ok(Arc::new(MemoryBus::default()));
+    };
     let format = match kafka.format {
         EventFormat::Json => metricsd_kafka::EventFormat::Json,
         EventFormat::Protobuf => metricsd_kafka::EventFormat::Protobuf,
     };
-    let extra = kafka.settings.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
-    let options = KafkaOptions { format, extra, ..KafkaOptions::new(kafka.brokers.join(","), &kafka.topic) };
-    Ok(Arc::new(KafkaBus::connect(options).context("the event bus cannot be used (events)")?))
+    let extra = kafka
+        .settings
+        .iter()
+        .map(|(name, value)| (name.clone(), value.expose().to_owned()))
+        .collect();
+    let options = KafkaOptions {
+        format,
+        extra,
+        ..KafkaOptions::new(kafka.brokers.join(","), &kafka.topic)
+    };
+    Ok(Arc::new(
+        KafkaBus::connect(options).context("the event bus cannot be used (events)")?,
+    ))
 }

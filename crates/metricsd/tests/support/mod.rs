@@ -1,6 +1,6 @@
 //! Starts real metricsd processes and real targets, and asks them what they know.
 
-#![allow(dead_code, reason = "every test program uses a part of this")]
+#![allow(dead_code, unreachable_pub, reason = "every test program uses a part of this")]
 
 pub mod page;
 pub mod services;

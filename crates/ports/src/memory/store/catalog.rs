@@ -14,6 +14,17 @@ use crate::{Catalog, CollectionStats, Created, JobFilter, PortError, Process, Ta
 const PURGE_LIMIT: usize = 5_000;
 
 impl State {
+    fn changed_since(&self, revision: i64) -> Vec<Target> {
+        let mut changed: Vec<Target> = self
+            .targets
+            .values()
+            .filter(|t| t.revision > revision)
+            .cloned()
+            .collect();
+        changed.sort_by_key(|target| target.revision);
+        changed
+    }
+
     /// Applies a change to a target that is not being deleted, under a new revision.
     fn change(&mut self, target_id: &str, change: impl FnOnce(&mut Target)) -> Option<Target> {
         let revision = self.revision + 1;
@@ -154,18 +165,19 @@ impl Catalog for MemoryStore {
     }
 
     async fn changes(&self, revision: i64, wait: Duration) -> Result<Vec<Target>, PortError> {
+        let deadline = Instant::now() + wait;
         let mut newest = self.revision.subscribe();
-        // What has changed and gone since then is nothing to tell; a time-out means that nothing changed.
-        let _ = tokio::time::timeout(wait, newest.wait_for(|newest| *newest > revision)).await;
-        let state = self.state.lock();
-        let mut changed: Vec<Target> = state
-            .targets
-            .values()
-            .filter(|t| t.revision > revision)
-            .cloned()
-            .collect();
-        changed.sort_by_key(|target| target.revision);
-        Ok(changed)
+        let mut after = revision;
+        loop {
+            // A time-out means that nothing changed.
+            let seen = tokio::time::timeout_at(deadline, newest.wait_for(|newest| *newest > after)).await;
+            let changed = self.state.lock().changed_since(revision);
+            match seen {
+                // What has changed and gone since then is nothing to tell.
+                Ok(Ok(seen)) if changed.is_empty() => after = *seen,
+                _ => return Ok(changed),
+            }
+        }
     }
 
     async fn record_health(&self, updates: &[(String, Health)]) -> Result<(), PortError> {

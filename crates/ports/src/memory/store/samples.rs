@@ -1,6 +1,7 @@
 //! Samples in memory: frames in order of commit, searched from end to end.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -139,9 +140,9 @@ impl SampleSource for MemoryStore {
                     continue;
                 }
                 let of_series = found.entry(labels).or_default();
-                if !of_series.contains_key(&timestamp) {
+                if let Entry::Vacant(vacant) = of_series.entry(timestamp) {
                     samples += 1;
-                    of_series.insert(timestamp, value_at(&stored.frame, column));
+                    vacant.insert(value_at(&stored.frame, column));
                 }
             }
             limit("max_series", found.len(), selection.limits.max_series)?;
