@@ -1,6 +1,6 @@
 //! How many samples a second reach the disk, and come back: groups of 1,000 scrapes of 500 series each.
 //!
-//! `source .services.env && cargo run --release -p metricsd-postgres --example append [GROUPS] [WRITERS]`
+//! `source .services.env && cargo run --release -p metricsd-postgres --example append_postgres [GROUPS] [WRITERS]`
 //! makes a database of its own on the test server and drops it at the end.
 
 use std::collections::BTreeMap;
