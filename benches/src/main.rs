@@ -46,10 +46,7 @@ struct Options {
 async fn main() -> Result<()> {
     let options = Options::parse();
     let _ = rustls::crypto::ring::default_provider().install_default();
-    println!(
-        "storage: {}",
-        options.storage.split('@').next_back().unwrap_or_default()
-    );
+    println!("storage: {}", options.storage.split('@').next_back().unwrap_or_default());
     let server = Metricsd::start(&options.binary, &options.storage).await?;
     let pushed = push(&server, &options).await;
     let scraped = match &pushed {
@@ -62,9 +59,7 @@ async fn main() -> Result<()> {
 
 /// Pushes prepared bodies from several clients and checks that everything was accepted.
 async fn push(server: &Metricsd, options: &Options) -> Result<()> {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)?
-        .as_millis() as i64;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis() as i64;
     let body = |push: usize| {
         let item = |item: usize| {
             json!({"name": "bench_pushed", "metric_type": "GAUGE", "value": item as f64 + 0.5, "source": "APPLICATION",
@@ -78,31 +73,16 @@ async fn push(server: &Metricsd, options: &Options) -> Result<()> {
     let started = Instant::now();
     let mut clients = Vec::new();
     for client in 0..options.clients.max(1) {
-        let mine: Vec<_> = bodies
-            .iter()
-            .skip(client)
-            .step_by(options.clients.max(1))
-            .cloned()
-            .collect();
-        clients.push(tokio::spawn(push_all(
-            server.client(),
-            server.url("/api/v1/metrics/custom"),
-            mine,
-        )));
+        let mine: Vec<_> = bodies.iter().skip(client).step_by(options.clients.max(1)).cloned().collect();
+        clients.push(tokio::spawn(push_all(server.client(), server.url("/api/v1/metrics/custom"), mine)));
     }
     let mut accepted = 0;
     for client in clients {
         accepted += client.await??;
     }
     let seconds = started.elapsed().as_secs_f64();
-    anyhow::ensure!(
-        accepted as usize == options.pushes * options.items,
-        "{accepted} items were accepted"
-    );
-    let (rate, cpu) = (
-        accepted as f64 / seconds,
-        (server.cpu_seconds() - before) / accepted as f64 * 1e6,
-    );
+    anyhow::ensure!(accepted as usize == options.pushes * options.items, "{accepted} items were accepted");
+    let (rate, cpu) = (accepted as f64 / seconds, (server.cpu_seconds() - before) / accepted as f64 * 1e6);
     println!(
         "custom:   {accepted} items in {seconds:.2} s = {rate:.0} samples/s, {:.1} MB/s of JSON, {cpu:.2} us CPU a sample (metricsd)",
         bytes as f64 / seconds / 1e6
@@ -113,14 +93,9 @@ async fn push(server: &Metricsd, options: &Options) -> Result<()> {
 async fn push_all(client: reqwest::Client, url: String, bodies: Vec<bytes::Bytes>) -> Result<u64> {
     let mut accepted = 0;
     for body in bodies {
-        let request = client
-            .post(&url)
-            .header("content-type", "application/json")
-            .body(body);
+        let request = client.post(&url).header("content-type", "application/json").body(body);
         let answer: Value = request.send().await?.error_for_status()?.json().await?;
-        accepted += answer["accepted"]
-            .as_u64()
-            .context("no count of accepted items")?;
+        accepted += answer["accepted"].as_u64().context("no count of accepted items")?;
     }
     Ok(accepted)
 }

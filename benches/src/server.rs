@@ -29,12 +29,8 @@ impl Metricsd {
         let data = std::env::temp_dir().join(format!("metricsd-bench-{}", uuid::Uuid::new_v4().simple()));
         let address = format!("127.0.0.1:{port}");
         let mut command = Command::new(binary);
-        command
-            .args(["run", "--listen", &address, "--data-dir"])
-            .arg(&data);
-        command
-            .env("METRICSD_SCRAPE_SELF_SCRAPE", "false")
-            .env("METRICSD_LOG_LEVEL", "warn");
+        command.args(["run", "--listen", &address, "--data-dir"]).arg(&data);
+        command.env("METRICSD_SCRAPE_SELF_SCRAPE", "false").env("METRICSD_LOG_LEVEL", "warn");
         let database = match storage {
             "sqlite" => None,
             url => Some(Database::create(url).await?),
@@ -47,13 +43,7 @@ impl Metricsd {
             .spawn()
             .with_context(|| format!("{} does not start; build it first", binary.display()))?;
         let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build()?;
-        let server = Self {
-            child,
-            address,
-            data,
-            client,
-            database,
-        };
+        let server = Self { child, address, data, client, database };
         for _ in 0..300 {
             let ready = server.client.get(server.url("/readyz")).send().await;
             if ready.is_ok_and(|answer| answer.status().is_success()) {
@@ -83,32 +73,17 @@ impl Metricsd {
     /// Processor time that it has used.
     pub(crate) fn cpu_seconds(&self) -> f64 {
         let stat = self.proc("stat");
-        let fields: Vec<f64> = stat
-            .rsplit(')')
-            .next()
-            .unwrap_or("")
-            .split(' ')
-            .filter_map(|f| f.parse().ok())
-            .collect();
+        let fields: Vec<f64> =
+            stat.rsplit(')').next().unwrap_or("").split(' ').filter_map(|f| f.parse().ok()).collect();
         // After the program's name and state: utime and stime are the 11th and 12th of the numbers; 100 ticks a second.
-        fields
-            .get(10)
-            .zip(fields.get(11))
-            .map_or(0.0, |(user, system)| (user + system) / 100.0)
+        fields.get(10).zip(fields.get(11)).map_or(0.0, |(user, system)| (user + system) / 100.0)
     }
 
     /// Memory that it holds.
     pub(crate) fn resident_mb(&self) -> f64 {
         let status = self.proc("status");
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .unwrap_or("0");
-        line.split_whitespace()
-            .next()
-            .and_then(|kb| kb.parse::<f64>().ok())
-            .unwrap_or(0.0)
-            / 1024.0
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0");
+        line.split_whitespace().next().and_then(|kb| kb.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
     }
 
     fn proc(&self, file: &str) -> String {
@@ -131,26 +106,16 @@ impl Database {
     async fn create(admin: &str) -> Result<Self> {
         let name = format!("metricsd_bench_{}", uuid::Uuid::new_v4().simple());
         psql(admin, &format!("CREATE DATABASE {name}")).await?;
-        Ok(Self {
-            admin: admin.to_owned(),
-            name,
-        })
+        Ok(Self { admin: admin.to_owned(), name })
     }
 
     fn url(&self) -> String {
-        let base = self
-            .admin
-            .rsplit_once('/')
-            .map_or(self.admin.as_str(), |(base, _)| base);
+        let base = self.admin.rsplit_once('/').map_or(self.admin.as_str(), |(base, _)| base);
         format!("{base}/{}", self.name)
     }
 
     async fn remove(&self) -> Result<()> {
-        psql(
-            &self.admin,
-            &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name),
-        )
-        .await
+        psql(&self.admin, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)).await
     }
 }
 
@@ -173,41 +138,27 @@ pub(crate) struct Counters(Vec<(String, f64)>);
 
 impl Counters {
     fn read(page: &str) -> Self {
-        let samples = page
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .filter_map(|line| {
-                let (series, value) = line.rsplit_once(' ')?;
-                Some((series.to_owned(), value.parse().ok()?))
-            });
+        let samples = page.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            Some((series.to_owned(), value.parse().ok()?))
+        });
         Self(samples.collect())
     }
 
     /// The sum of all series of one name.
     pub(crate) fn sum(&self, name: &str) -> f64 {
         let of_name = |series: &str| series.split('{').next() == Some(name);
-        self.0
-            .iter()
-            .filter(|(series, _)| of_name(series))
-            .map(|(_, value)| value)
-            .sum()
+        self.0.iter().filter(|(series, _)| of_name(series)).map(|(_, value)| value).sum()
     }
 
     /// The upper bound of the bucket that holds a quantile of what came since `before`.
     pub(crate) fn quantile(&self, before: &Self, name: &str, quantile: f64) -> String {
         let prefix = format!("{name}_bucket{{le=\"");
         let bucket = |series: &str| {
-            series
-                .strip_prefix(&prefix)
-                .and_then(|rest| rest.split('"').next())
-                .map(str::to_owned)
+            series.strip_prefix(&prefix).and_then(|rest| rest.split('"').next()).map(str::to_owned)
         };
         let earlier = |series: &str| {
-            before
-                .0
-                .iter()
-                .find(|(other, _)| other == series)
-                .map_or(0.0, |(_, value)| *value)
+            before.0.iter().find(|(other, _)| other == series).map_or(0.0, |(_, value)| *value)
         };
         let buckets: Vec<(String, f64)> = self
             .0

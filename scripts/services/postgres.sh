@@ -65,6 +65,8 @@ max_wal_size = 2GB
 dynamic_shared_memory_type = sysv
 shared_preload_libraries = 'timescaledb'
 timescaledb.telemetry_level = off
+# The launcher holds up DROP DATABASE until it wakes; tests drop many.
+timescaledb.bgw_launcher_poll_time = 1000
 # Each test makes a database of its own, and TimescaleDB would run a scheduler of its policies in each. The Apache
 # edition has no policies, so a few are plenty; past the limit it only writes a line to the log.
 timescaledb.max_background_workers = 8

@@ -18,11 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         None => made_up_page().into_bytes(),
     };
     let open_metrics = page.trim_ascii_end().ends_with(b"\n# EOF");
-    let format = if open_metrics {
-        Format::OpenMetrics
-    } else {
-        Format::Text
-    };
+    let format = if open_metrics { Format::OpenMetrics } else { Format::Text };
     let samples = read(&page, format, false)?;
     println!("{format:?}, {} bytes, {samples} samples", page.len());
     for (what, take_apart) in [("known series", false), ("new series", true)] {
@@ -34,10 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         let seconds = started.elapsed().as_secs_f64() / f64::from(rounds);
         let megabytes = page.len() as f64 / 1e6 / seconds;
-        println!(
-            "{what}: {megabytes:.0} MB/s, {:.1} M samples/s",
-            samples as f64 / 1e6 / seconds
-        );
+        println!("{what}: {megabytes:.0} MB/s, {:.1} M samples/s", samples as f64 / 1e6 / seconds);
     }
     Ok(())
 }
@@ -65,17 +58,11 @@ fn made_up_page() -> String {
     let mut page = String::new();
     for family in 0..250 {
         let name = format!("node_subsystem_{family}_seconds_total");
-        let _ = writeln!(
-            page,
-            "# HELP {name} Seconds the subsystem spent in each mode.\n# TYPE {name} counter"
-        );
+        let _ =
+            writeln!(page, "# HELP {name} Seconds the subsystem spent in each mode.\n# TYPE {name} counter");
         for at in 0..40 {
-            let (cpu, mode) = (
-                at / 8,
-                [
-                    "idle", "iowait", "irq", "nice", "softirq", "steal", "system", "user",
-                ][at % 8],
-            );
+            let (cpu, mode) =
+                (at / 8, ["idle", "iowait", "irq", "nice", "softirq", "steal", "system", "user"][at % 8]);
             let value = (family * 40 + at) as f64 * 1234.57;
             let _ = writeln!(page, "{name}{{cpu=\"{cpu}\",mode=\"{mode}\"}} {value}");
         }

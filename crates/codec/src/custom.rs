@@ -82,17 +82,10 @@ pub type Items = Vec<Result<CustomMetric, ItemError>>;
 pub fn decode(body: &[u8], limits: &CustomLimits) -> Result<Items, BodyError> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let mut overflow = false;
-    let list = ListVisitor {
-        max_items: limits.max_items,
-        overflow: &mut overflow,
-    };
-    let items = json
-        .deserialize_seq(list)
-        .and_then(|items| json.end().map(|()| items));
+    let list = ListVisitor { max_items: limits.max_items, overflow: &mut overflow };
+    let items = json.deserialize_seq(list).and_then(|items| json.end().map(|()| items));
     items.map_err(|error| match overflow {
-        true => BodyError::TooManyItems {
-            limit: limits.max_items,
-        },
+        true => BodyError::TooManyItems { limit: limits.max_items },
         false => BodyError::Syntax {
             line: error.line(),
             column: error.column(),
@@ -104,9 +97,7 @@ pub fn decode(body: &[u8], limits: &CustomLimits) -> Result<Items, BodyError> {
 /// serde_json writes the position at the end of its messages; ours has it in fields.
 fn without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    text.rfind(" at line ")
-        .map_or(text.as_str(), |at| &text[..at])
-        .to_owned()
+    text.rfind(" at line ").map_or(text.as_str(), |at| &text[..at]).to_owned()
 }
 
 struct ListVisitor<'a> {

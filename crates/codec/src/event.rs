@@ -97,9 +97,7 @@ pub fn encode_event(event: &MetricsCollected) -> Vec<u8> {
 /// Reads [`encode_event`] back.
 pub fn decode_event(bytes: &[u8]) -> Result<MetricsCollected, EventError> {
     let event = Event::decode(bytes)?;
-    let data = event
-        .metrics_collected
-        .ok_or_else(|| bad("metrics_collected", ""))?;
+    let data = event.metrics_collected.ok_or_else(|| bad("metrics_collected", ""))?;
     let summary = data.metrics_summary.unwrap_or_default();
     let method = CollectionMethod::from_name(&data.collection_method);
     let health = HealthStatus::from_name(&data.target_health);
@@ -126,10 +124,7 @@ pub fn decode_event(bytes: &[u8]) -> Result<MetricsCollected, EventError> {
 }
 
 fn bad(field: &'static str, value: &str) -> EventError {
-    EventError::Field {
-        field,
-        value: value.chars().take(64).collect(),
-    }
+    EventError::Field { field, value: value.chars().take(64).collect() }
 }
 
 #[cfg(test)]
@@ -158,12 +153,7 @@ mod tests {
                 collection_duration_ms,
                 collection_method: CollectionMethod::PullScraping,
                 target_health: HealthStatus::Healthy,
-                metrics_summary: MetricsSummary {
-                    counters,
-                    gauges,
-                    histograms,
-                    summaries,
-                },
+                metrics_summary: MetricsSummary { counters, gauges, histograms, summaries },
                 error_count,
                 samples_per_second,
             },
@@ -243,10 +233,7 @@ mod tests {
             data.target_health = "fine".into();
         }
         wrong.event_id = Uuid::nil().to_string();
-        check(
-            &wrong.encode_to_vec(),
-            "field target_health of a metrics_collected message holds \"fine\"",
-        );
+        check(&wrong.encode_to_vec(), "field target_health of a metrics_collected message holds \"fine\"");
     }
 
     proptest! {

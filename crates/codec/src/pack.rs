@@ -91,16 +91,9 @@ pub fn unpack_histograms(mut blob: &[u8]) -> Result<Vec<(u32, NativeHistogram)>,
         let length = take_u32(input)? as usize;
         let (packed, rest) = input.split_at_checked(length).ok_or(PackError::Damaged)?;
         *input = rest;
-        histograms.push((
-            column,
-            NativeHistogram::unpack(packed).map_err(|_| PackError::Damaged)?,
-        ));
+        histograms.push((column, NativeHistogram::unpack(packed).map_err(|_| PackError::Damaged)?));
     }
-    if input.is_empty() {
-        Ok(histograms)
-    } else {
-        Err(PackError::Damaged)
-    }
+    if input.is_empty() { Ok(histograms) } else { Err(PackError::Damaged) }
 }
 
 /// A length that fits by far: a histogram past 4 GiB does not exist in memory that could be packed.

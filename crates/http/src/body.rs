@@ -58,9 +58,7 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, limits: BodyLimits) ->
         Encoding::Identity => Ok(received),
         _ => {
             let unpack = move || unpack(encoding, &received, limits.unpacked);
-            tokio::task::spawn_blocking(unpack)
-                .await
-                .unwrap_or_else(|_| Err(Problem::internal()))
+            tokio::task::spawn_blocking(unpack).await.unwrap_or_else(|_| Err(Problem::internal()))
         }
     }
 }
@@ -68,9 +66,7 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, limits: BodyLimits) ->
 fn encoding_of(headers: &HeaderMap) -> Result<Encoding, Problem> {
     let refused = |name: &str| {
         let shown: String = name.chars().take(60).collect();
-        Problem::unsupported_media_type(format!(
-            "Content-Encoding is {shown:?}; supported are gzip and zstd"
-        ))
+        Problem::unsupported_media_type(format!("Content-Encoding is {shown:?}; supported are gzip and zstd"))
     };
     let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
     let Some(value) = values.next() else {
@@ -108,9 +104,7 @@ async fn receive(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes,
 }
 
 fn too_large_unpacked(limit: usize) -> Problem {
-    Problem::too_large(format!(
-        "the body is larger than {limit} bytes once it is unpacked"
-    ))
+    Problem::too_large(format!("the body is larger than {limit} bytes once it is unpacked"))
 }
 
 fn unpack(encoding: Encoding, packed: &[u8], limit: usize) -> Result<Bytes, Problem> {
@@ -123,9 +117,7 @@ fn unpack(encoding: Encoding, packed: &[u8], limit: usize) -> Result<Bytes, Prob
         Encoding::Zstd => {
             let mut decoder =
                 zstd::stream::read::Decoder::with_buffer(packed).map_err(|_| Problem::internal())?;
-            decoder
-                .window_log_max(MAX_ZSTD_WINDOW_LOG)
-                .map_err(|_| Problem::internal())?;
+            decoder.window_log_max(MAX_ZSTD_WINDOW_LOG).map_err(|_| Problem::internal())?;
             read_bounded(decoder, limit).map_err(|_| damaged("zstd"))?
         }
     };

@@ -70,10 +70,8 @@ pub(crate) async fn push(
     let idempotency_key = key_of(&headers)?;
     // Bodies wait in the socket rather than in memory.
     let slot = shared.pushes.acquire().await;
-    let limits = BodyLimits {
-        received: api.limits.max_body_bytes,
-        unpacked: api.limits.max_decompressed_bytes,
-    };
+    let limits =
+        BodyLimits { received: api.limits.max_body_bytes, unpacked: api.limits.max_decompressed_bytes };
     let bytes = body::read(&headers, body, limits).await?;
     let read = read_push(bytes, source_id, idempotency_key, api.limits.clone()).await?;
     drop(slot);
@@ -82,9 +80,7 @@ pub(crate) async fn push(
 
 fn source_of(query: Option<&str>, headers: &HeaderMap) -> Result<String, Problem> {
     let mut params = Params::new(query);
-    let asked = params.parsed("source_id", |text| {
-        check_source_id(text).map(|()| text.to_owned())
-    });
+    let asked = params.parsed("source_id", |text| check_source_id(text).map(|()| text.to_owned()));
     params.finish()?;
     if let Some(source_id) = asked {
         return Ok(source_id);
@@ -93,9 +89,7 @@ fn source_of(query: Option<&str>, headers: &HeaderMap) -> Result<String, Problem
         return Ok(DEFAULT_SOURCE.to_owned());
     };
     let text = value.to_str().unwrap_or("");
-    check_source_id(text)
-        .map(|()| text.to_owned())
-        .map_err(|message| header_problem("X-Source-Id", message))
+    check_source_id(text).map(|()| text.to_owned()).map_err(|message| header_problem("X-Source-Id", message))
 }
 
 fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
@@ -104,18 +98,14 @@ fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     };
     match value.to_str() {
         Ok(text) if (1..=MAX_KEY).contains(&text.len()) => Ok(Some(text.to_owned())),
-        _ => Err(header_problem(
-            "Idempotency-Key",
-            format!("must be 1 to {MAX_KEY} visible ASCII characters"),
-        )),
+        _ => {
+            Err(header_problem("Idempotency-Key", format!("must be 1 to {MAX_KEY} visible ASCII characters")))
+        }
     }
 }
 
 fn header_problem(name: &str, message: String) -> Problem {
-    Problem::parameters(vec![FieldError {
-        field: name.to_owned(),
-        message,
-    }])
+    Problem::parameters(vec![FieldError { field: name.to_owned(), message }])
 }
 
 /// Decodes a body, away from the other requests where it is large.
@@ -128,9 +118,7 @@ async fn read_push(
     let large = bytes.len() > body::LARGE;
     let read = move || to_push(&bytes, source_id, idempotency_key, &limits);
     if large {
-        tokio::task::spawn_blocking(read)
-            .await
-            .unwrap_or_else(|_| Err(Problem::internal()))
+        tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| Err(Problem::internal()))
     } else {
         read()
     }
@@ -143,18 +131,13 @@ fn to_push(
     limits: &Limits,
 ) -> Result<Push, Problem> {
     let received_at = now();
-    let items = decode(
-        bytes,
-        &CustomLimits {
-            max_items: limits.max_push_items,
-        },
-    )
-    .map_err(|error| match error {
-        BodyError::Syntax { .. } => Problem::malformed(error.to_string()),
-        BodyError::TooManyItems { .. } => {
-            Problem::too_large(format!("{error}: send them in several requests"))
-        }
-    })?;
+    let items =
+        decode(bytes, &CustomLimits { max_items: limits.max_push_items }).map_err(|error| match error {
+            BodyError::Syntax { .. } => Problem::malformed(error.to_string()),
+            BodyError::TooManyItems { .. } => {
+                Problem::too_large(format!("{error}: send them in several requests"))
+            }
+        })?;
     let (mut samples, mut unreadable) = (Vec::with_capacity(items.len()), Vec::new());
     for (index, item) in items.into_iter().enumerate() {
         match item {
@@ -179,11 +162,7 @@ fn to_push(
 /// is part of what they say: a gauge that is pushed twice with one value is two samples, not a repetition.
 fn content(bytes: &[u8], timeless: bool, received_at: Millis) -> [u8; 16] {
     let content = content_of(bytes);
-    if timeless {
-        content_of(&[content.as_slice(), &received_at.to_le_bytes()].concat())
-    } else {
-        content
-    }
+    if timeless { content_of(&[content.as_slice(), &received_at.to_le_bytes()].concat()) } else { content }
 }
 
 fn to_sample(index: usize, metric: CustomMetric) -> PushSample {
@@ -201,22 +180,14 @@ fn to_sample(index: usize, metric: CustomMetric) -> PushSample {
 }
 
 fn to_rejected(error: ItemError) -> Rejected {
-    Rejected {
-        index: error.index,
-        reason: error.refusal,
-        field: error.field,
-        message: error.message,
-    }
+    Rejected { index: error.index, reason: error.refusal, field: error.field, message: error.message }
 }
 
 /// 200 when something was stored or nothing was sent; 422 when everything was refused.
 fn answer(pushed: Pushed) -> Response {
     let rejected = pushed.rejected.len();
-    let status = if pushed.accepted == 0 && rejected > 0 {
-        StatusCode::UNPROCESSABLE_ENTITY
-    } else {
-        StatusCode::OK
-    };
+    let status =
+        if pushed.accepted == 0 && rejected > 0 { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let errors = pushed
         .rejected
         .into_iter()

@@ -22,10 +22,8 @@ use crate::{Problem, ProblemKind};
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Tells nginx not to hold events back.
-const UNBUFFERED: (HeaderName, HeaderValue) = (
-    HeaderName::from_static("x-accel-buffering"),
-    HeaderValue::from_static("no"),
-);
+const UNBUFFERED: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
 
 /// Held by an open stream: its place among those allowed, and its count.
 struct Open {
@@ -49,15 +47,13 @@ impl Drop for Open {
 /// The handler.
 pub(crate) async fn stream(State(shared): AppState, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let mut params = Params::new(query.as_deref());
-    let source_id = params.parsed("source_id", |text| {
-        check_source_id(text).map(|()| text.to_owned())
-    });
+    let source_id = params.parsed("source_id", |text| check_source_id(text).map(|()| text.to_owned()));
     params.finish()?;
     let Ok(slot) = shared.streams.clone().try_acquire_owned() else {
         let limit = shared.api.settings.max_event_streams;
         let detail = format!("{limit} event streams are open, which is as many as may");
         return Err(
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, ProblemKind::Overloaded, detail).retry_after(5),
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, ProblemKind::Overloaded, detail).retry_after(5)
         );
     };
     let events = shared.api.events.subscribe().await?;
@@ -66,9 +62,7 @@ pub(crate) async fn stream(State(shared): AppState, RawQuery(query): RawQuery) -
     let hello = stream::once(async { Event::default().comment("metrics_collected events follow") });
     let wanted = events.filter_map(move |event| {
         let _ = &open;
-        let wanted = source_id
-            .as_ref()
-            .is_none_or(|source| event.metrics_collected.source_id == *source);
+        let wanted = source_id.as_ref().is_none_or(|source| event.metrics_collected.source_id == *source);
         futures::future::ready(wanted.then(|| to_sse(&event)).flatten())
     });
     let until_drained = wanted.take_until(shared.api.shutdown.clone().cancelled_owned());
@@ -79,9 +73,5 @@ pub(crate) async fn stream(State(shared): AppState, RawQuery(query): RawQuery) -
 
 fn to_sse(event: &MetricsCollected) -> Option<Event> {
     let id = event.event_id.to_string();
-    Event::default()
-        .event("metrics_collected")
-        .id(id)
-        .json_data(event)
-        .ok()
+    Event::default().event("metrics_collected").id(id).json_data(event).ok()
 }

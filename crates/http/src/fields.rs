@@ -14,10 +14,7 @@ pub(crate) struct Errors(Vec<FieldError>);
 impl Errors {
     /// Notes one.
     pub(crate) fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {
-        self.0.push(FieldError {
-            field: field.into(),
-            message: message.into(),
-        });
+        self.0.push(FieldError { field: field.into(), message: message.into() });
     }
 
     /// A problem document where there are any.
@@ -43,10 +40,7 @@ impl Errors {
 pub(crate) fn parse_object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
     match serde_json::from_slice(body) {
         Ok(Value::Object(map)) => Ok(map),
-        Ok(other) => Err(Problem::malformed(format!(
-            "expected a JSON object, found {}",
-            kind_of(&other)
-        ))),
+        Ok(other) => Err(Problem::malformed(format!("expected a JSON object, found {}", kind_of(&other)))),
         Err(error) => Err(Problem::malformed(format!("the body is not JSON: {error}"))),
     }
 }
@@ -62,21 +56,12 @@ pub(crate) struct Fields<'e> {
 impl<'e> Fields<'e> {
     /// Starts with an object; `path` is empty for the body itself.
     pub(crate) fn new(path: impl Into<String>, map: Map<String, Value>, errors: &'e mut Errors) -> Self {
-        Self {
-            path: path.into(),
-            map,
-            known: Vec::new(),
-            errors,
-        }
+        Self { path: path.into(), map, known: Vec::new(), errors }
     }
 
     /// The path of one of its fields.
     pub(crate) fn path_of(&self, name: &str) -> String {
-        if self.path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{}.{name}", self.path)
-        }
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
     /// Notes what is wrong with a field.
@@ -93,11 +78,7 @@ impl<'e> Fields<'e> {
 
     /// Says that a field is missing.
     pub(crate) fn require<T>(&mut self, name: &'static str, value: Option<T>) -> Option<T> {
-        let already = self
-            .errors
-            .0
-            .iter()
-            .any(|error| error.field == self.path_of(name));
+        let already = self.errors.0.iter().any(|error| error.field == self.path_of(name));
         if value.is_none() && !already {
             self.error(name, "is required");
         }
@@ -135,10 +116,7 @@ impl<'e> Fields<'e> {
     /// One of a closed set of names.
     pub(crate) fn one_of<T: Copy>(&mut self, name: &'static str, all: &[(&'static str, T)]) -> Option<T> {
         let text = self.string(name)?;
-        let found = all
-            .iter()
-            .find(|(known, _)| *known == text)
-            .map(|(_, value)| *value);
+        let found = all.iter().find(|(known, _)| *known == text).map(|(_, value)| *value);
         if found.is_none() {
             let names: Vec<&str> = all.iter().map(|(known, _)| *known).collect();
             let text: String = text.chars().take(40).collect();
@@ -196,15 +174,8 @@ impl<'e> Fields<'e> {
     pub(crate) fn finish(self) {
         for name in self.map.keys() {
             let shown: String = name.chars().take(60).collect();
-            let path = if self.path.is_empty() {
-                shown
-            } else {
-                format!("{}.{shown}", self.path)
-            };
-            self.errors.add(
-                path,
-                format!("is not known here; known are {}", self.known.join(", ")),
-            );
+            let path = if self.path.is_empty() { shown } else { format!("{}.{shown}", self.path) };
+            self.errors.add(path, format!("is not known here; known are {}", self.known.join(", ")));
         }
     }
 

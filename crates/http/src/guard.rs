@@ -23,10 +23,7 @@ pub(crate) async fn track(State(shared): State<Arc<Shared>>, request: Request, n
     let started = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map(|matched| matched.as_str().to_owned());
+    let route = request.extensions().get::<MatchedPath>().map(|matched| matched.as_str().to_owned());
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let mut response = answer.unwrap_or_else(|_| {
         error!(path, "a request panicked");
@@ -40,10 +37,7 @@ pub(crate) async fn track(State(shared): State<Arc<Shared>>, request: Request, n
         response.headers_mut().extend(headers);
     }
     let route = route.as_deref().unwrap_or(UNMATCHED);
-    shared
-        .api
-        .metrics
-        .answered(route, &method, response.status(), started.elapsed().as_secs_f64());
+    shared.api.metrics.answered(route, &method, response.status(), started.elapsed().as_secs_f64());
     response
 }
 
@@ -72,10 +66,7 @@ pub(crate) async fn bound(State(shared): State<Arc<Shared>>, request: Request, n
         Err(_) => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             ProblemKind::Timeout,
-            format!(
-                "the request took longer than {}",
-                metricsd_model::format_duration(limit)
-            ),
+            format!("the request took longer than {}", metricsd_model::format_duration(limit)),
         )
         .retry_after(1)
         .into_response(),
@@ -90,9 +81,5 @@ pub(crate) async fn not_found() -> Problem {
 /// A route, but not for this method; the `Allow` header says which there are.
 pub(crate) async fn method_not_allowed(method: Method) -> Problem {
     let detail = format!("{method} is not for this address; see the Allow header");
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        ProblemKind::MethodNotAllowed,
-        detail,
-    )
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, ProblemKind::MethodNotAllowed, detail)
 }

@@ -33,11 +33,7 @@ pub struct Dependency {
 impl Dependency {
     /// Without a critical dependency the process is not ready; without another it goes on and says so.
     pub fn new(name: impl Into<String>, critical: bool, check: Arc<dyn Check>) -> Self {
-        Self {
-            name: name.into(),
-            critical,
-            check,
-        }
+        Self { name: name.into(), critical, check }
     }
 
     /// A store: critical.
@@ -116,10 +112,7 @@ pub(crate) async fn readyz(State(shared): AppState) -> Response {
     let dependencies = join_all(shared.api.dependencies.iter().map(ask)).await;
     let status = if shared.api.shutdown.is_cancelled() {
         "draining"
-    } else if dependencies
-        .iter()
-        .any(|dependency| dependency.critical && dependency.is_down())
-    {
+    } else if dependencies.iter().any(|dependency| dependency.critical && dependency.is_down()) {
         "unavailable"
     } else if dependencies.iter().any(DependencyStatus::is_down) {
         "degraded"
@@ -139,11 +132,7 @@ async fn ask(dependency: &Dependency) -> DependencyStatus {
     let error = match answer {
         Ok(Ok(())) => None,
         Ok(Err(error)) => {
-            debug!(
-                dependency = dependency.name,
-                error = error.chain(),
-                "a dependency is down"
-            );
+            debug!(dependency = dependency.name, error = error.chain(), "a dependency is down");
             Some(match error.kind() {
                 ErrorKind::Unavailable => "cannot be reached",
                 ErrorKind::Timeout => "does not answer in time",

@@ -14,10 +14,8 @@ pub(crate) const OPENAPI: &str = include_str!("openapi.json");
 pub(crate) async fn home(State(shared): AppState) -> String {
     use std::fmt::Write;
     let api = &shared.api;
-    let mut text = format!(
-        "metricsd {}\n\nMetrics collection service. It answers:\n\n",
-        env!("CARGO_PKG_VERSION")
-    );
+    let mut text =
+        format!("metricsd {}\n\nMetrics collection service. It answers:\n\n", env!("CARGO_PKG_VERSION"));
     for route in routes(api.roles) {
         let _ = writeln!(text, "  {:<22} {}", route.methods.join(" "), route.path);
     }
@@ -52,29 +50,18 @@ mod tests {
 
     #[test]
     fn the_document_has_every_route_and_no_other() {
-        let routed: BTreeSet<(String, String)> = routes(Roles {
-            api: true,
-            ingest: true,
-        })
-        .iter()
-        .flat_map(|route| {
-            route
-                .methods
-                .iter()
-                .map(|method| (route.path.to_owned(), method.to_lowercase()))
-        })
-        .collect();
+        let routed: BTreeSet<(String, String)> = routes(Roles { api: true, ingest: true })
+            .iter()
+            .flat_map(|route| {
+                route.methods.iter().map(|method| (route.path.to_owned(), method.to_lowercase()))
+            })
+            .collect();
         let methods = ["get", "put", "post", "patch", "delete"];
         let documented: BTreeSet<(String, String)> = document()["paths"]
             .as_object()
             .unwrap()
             .iter()
-            .flat_map(|(path, item)| {
-                item.as_object()
-                    .unwrap()
-                    .keys()
-                    .map(|key| (path.clone(), key.clone()))
-            })
+            .flat_map(|(path, item)| item.as_object().unwrap().keys().map(|key| (path.clone(), key.clone())))
             .filter(|(_, key)| methods.contains(&key.as_str()))
             .collect();
         assert_eq!(routed, documented);

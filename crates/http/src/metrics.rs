@@ -28,9 +28,7 @@ struct RouteLabel {
 }
 
 /// Bounds of the histogram, in seconds.
-const BUCKETS: [f64; 12] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
-];
+const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
 /// Counters of the routes.
 #[derive(Debug, Clone)]
@@ -49,37 +47,22 @@ impl HttpMetrics {
             streams: Gauge::default(),
         };
         let http = registry.sub_registry_with_prefix("http");
-        http.register(
-            "requests",
-            "Requests answered, by route, method and status",
-            metrics.requests.clone(),
-        );
+        http.register("requests", "Requests answered, by route, method and status", metrics.requests.clone());
         http.register_with_unit(
             "request_duration",
             "From the head of a request to the head of its answer",
             Unit::Seconds,
             metrics.durations.clone(),
         );
-        http.register(
-            "event_streams",
-            "Event streams that are open",
-            metrics.streams.clone(),
-        );
+        http.register("event_streams", "Event streams that are open", metrics.streams.clone());
         metrics
     }
 
     pub(crate) fn answered(&self, route: &str, method: &Method, status: StatusCode, seconds: f64) {
-        let labels = AnswerLabels {
-            route: route.to_owned(),
-            method: name_of(method),
-            status: status.as_u16(),
-        };
+        let labels =
+            AnswerLabels { route: route.to_owned(), method: name_of(method), status: status.as_u16() };
         self.requests.get_or_create(&labels).inc();
-        self.durations
-            .get_or_create(&RouteLabel {
-                route: route.to_owned(),
-            })
-            .observe(seconds);
+        self.durations.get_or_create(&RouteLabel { route: route.to_owned() }).observe(seconds);
     }
 }
 

@@ -21,19 +21,12 @@ impl Params {
         let pairs = url::form_urlencoded::parse(query.unwrap_or("").as_bytes())
             .map(|(name, value)| (name.into_owned(), value.into_owned()))
             .collect();
-        Self {
-            pairs,
-            known: Vec::new(),
-            errors: Vec::new(),
-        }
+        Self { pairs, known: Vec::new(), errors: Vec::new() }
     }
 
     /// Notes what is wrong with a parameter.
     pub(crate) fn error(&mut self, name: &str, message: impl Into<String>) {
-        self.errors.push(FieldError {
-            field: name.to_owned(),
-            message: message.into(),
-        });
+        self.errors.push(FieldError { field: name.to_owned(), message: message.into() });
     }
 
     /// Whether something was found wrong with a parameter already.
@@ -44,9 +37,7 @@ impl Params {
     /// All values of a parameter that may repeat.
     pub(crate) fn all(&mut self, name: &'static str) -> Vec<String> {
         self.known.push(name);
-        let (taken, rest) = std::mem::take(&mut self.pairs)
-            .into_iter()
-            .partition(|(key, _)| key == name);
+        let (taken, rest) = std::mem::take(&mut self.pairs).into_iter().partition(|(key, _)| key == name);
         self.pairs = rest;
         let taken: Vec<(String, String)> = taken;
         taken.into_iter().map(|(_, value)| value).collect()
@@ -96,12 +87,7 @@ impl Params {
         self.parsed(name, |text| {
             let millis = match text.parse::<f64>() {
                 Ok(seconds) => (seconds * 1e3).round(),
-                Err(_) => {
-                    parse_duration(text)
-                        .map_err(|error| error.to_string())?
-                        .as_secs_f64()
-                        * 1e3
-                }
+                Err(_) => parse_duration(text).map_err(|error| error.to_string())?.as_secs_f64() * 1e3,
             };
             if (1.0..=1e15).contains(&millis) {
                 Ok(std::time::Duration::from_millis(millis as u64))
@@ -127,11 +113,7 @@ impl Params {
             })
             .collect();
         self.errors.extend(unknown);
-        if self.errors.is_empty() {
-            Ok(())
-        } else {
-            Err(Problem::parameters(self.errors))
-        }
+        if self.errors.is_empty() { Ok(()) } else { Err(Problem::parameters(self.errors)) }
     }
 }
 

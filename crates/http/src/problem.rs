@@ -144,11 +144,7 @@ impl Problem {
 
     /// 415.
     pub fn unsupported_media_type(detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            ProblemKind::UnsupportedMediaType,
-            detail,
-        )
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ProblemKind::UnsupportedMediaType, detail)
     }
 
     /// 400: the body does not read.
@@ -231,19 +227,11 @@ impl From<PortError> for Problem {
             }
             ErrorKind::Limit => {
                 debug!(error = chain, "a limit was reached");
-                Self::new(
-                    StatusCode::UNPROCESSABLE_ENTITY,
-                    ProblemKind::LimitExceeded,
-                    error.to_string(),
-                )
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, ProblemKind::LimitExceeded, error.to_string())
             }
             ErrorKind::Invalid => {
                 debug!(error = chain, "a port refused a request");
-                Self::new(
-                    StatusCode::BAD_REQUEST,
-                    ProblemKind::InvalidRequest,
-                    error.to_string(),
-                )
+                Self::new(StatusCode::BAD_REQUEST, ProblemKind::InvalidRequest, error.to_string())
             }
             ErrorKind::Conflict => {
                 debug!(error = chain, "a conflict");
@@ -273,15 +261,12 @@ impl From<QueryError> for Problem {
         let chain = error.chain();
         let detail = error.to_string();
         match error.kind() {
-            QueryErrorKind::BadData => Self::parameters(vec![FieldError {
-                field: "query".to_owned(),
-                message: detail,
-            }]),
-            QueryErrorKind::Limit => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                ProblemKind::LimitExceeded,
-                detail,
-            ),
+            QueryErrorKind::BadData => {
+                Self::parameters(vec![FieldError { field: "query".to_owned(), message: detail }])
+            }
+            QueryErrorKind::Limit => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, ProblemKind::LimitExceeded, detail)
+            }
             QueryErrorKind::Timeout => {
                 warn!(error = chain, "a query took too long");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, ProblemKind::Timeout, detail)
@@ -309,19 +294,13 @@ impl From<IngestError> for Problem {
                     .retry_after(seconds)
             }
             IngestError::Closed => Self::unavailable("metricsd is shutting down; send this again"),
-            IngestError::Store {
-                message,
-                retryable: true,
-            } => {
+            IngestError::Store { message, retryable: true } => {
                 warn!(error = message, "a push was not stored");
                 Self::unavailable(
                     "the store does not answer; nothing of this request was acknowledged, send it again",
                 )
             }
-            IngestError::Store {
-                message,
-                retryable: false,
-            } => {
+            IngestError::Store { message, retryable: false } => {
                 error!(error = message, "a push was not stored");
                 Self::internal()
             }

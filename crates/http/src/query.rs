@@ -17,11 +17,7 @@ use crate::params::Params;
 /// What is asked for.
 enum When {
     Instant(Millis),
-    Range {
-        start: Millis,
-        end: Millis,
-        step: Duration,
-    },
+    Range { start: Millis, end: Millis, step: Duration },
 }
 
 /// The answer: the source document's `MetricQueryResult`.
@@ -74,11 +70,7 @@ fn format_value(value: f64) -> String {
     }
     if value != 0.0 && !(1e-6..1e21).contains(&value.abs()) {
         let text = format!("{value:e}");
-        return if text.contains("e-") {
-            text
-        } else {
-            text.replace('e', "e+")
-        };
+        return if text.contains("e-") { text } else { text.replace('e', "e+") };
     }
     format!("{value}")
 }
@@ -104,16 +96,8 @@ fn read(query: Option<&str>) -> Result<(String, When), Problem> {
     let (start, end) = (params.time("start"), params.time("end"));
     let step = params.step("step");
     let time = params.time("time");
-    let range = [
-        ("start", start.is_some()),
-        ("end", end.is_some()),
-        ("step", step.is_some()),
-    ];
-    let missing: Vec<&str> = range
-        .iter()
-        .filter(|(_, given)| !given)
-        .map(|(name, _)| *name)
-        .collect();
+    let range = [("start", start.is_some()), ("end", end.is_some()), ("step", step.is_some())];
+    let missing: Vec<&str> = range.iter().filter(|(_, given)| !given).map(|(name, _)| *name).collect();
     let when = match (start, end, step) {
         (Some(start), Some(end), Some(step)) => {
             if time.is_some() {
@@ -124,12 +108,7 @@ fn read(query: Option<&str>) -> Result<(String, When), Problem> {
         (None, None, None) => When::Instant(time.unwrap_or_else(now)),
         _ => {
             let all = "a range needs start, end and step; one moment needs none of them, or time";
-            for name in missing
-                .iter()
-                .filter(|name| !params.is_wrong(name))
-                .copied()
-                .collect::<Vec<_>>()
-            {
+            for name in missing.iter().filter(|name| !params.is_wrong(name)).copied().collect::<Vec<_>>() {
                 params.error(name, format!("is missing: {all}"));
             }
             When::Instant(0)
@@ -151,11 +130,7 @@ fn to_result(query: String, value: QueryValue, started: Instant) -> MetricQueryR
         QueryData::Matrix(series) => {
             let entry = |series: metricsd_promql::RangeSeries| Entry::Range {
                 metric: series.labels,
-                values: series
-                    .points
-                    .into_iter()
-                    .map(|(at, value)| Point(at, value))
-                    .collect(),
+                values: series.points.into_iter().map(|(at, value)| Point(at, value)).collect(),
             };
             ("matrix", series.into_iter().map(entry).collect())
         }

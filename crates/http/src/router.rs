@@ -19,11 +19,7 @@ pub(crate) struct Route {
 }
 
 fn route(path: &'static str, methods: &'static [&'static str], handlers: MethodRouter<Arc<Shared>>) -> Route {
-    Route {
-        path,
-        methods,
-        handlers,
-    }
+    Route { path, methods, handlers }
 }
 
 const TARGETS: &str = "/api/v1/metrics/targets";
@@ -45,16 +41,9 @@ pub(crate) fn routes(roles: Roles) -> Vec<Route> {
         routes.push(route(CUSTOM, &["POST"], post(custom::push)));
     }
     if roles.api {
-        let target = get(targets::show)
-            .put(targets::replace)
-            .patch(targets::change)
-            .delete(targets::delete);
+        let target = get(targets::show).put(targets::replace).patch(targets::change).delete(targets::delete);
         routes.extend([
-            route(
-                TARGETS,
-                &["GET", "POST"],
-                get(targets::list).post(targets::create),
-            ),
+            route(TARGETS, &["GET", "POST"], get(targets::list).post(targets::create)),
             route(TARGET, &["GET", "PUT", "PATCH", "DELETE"], target),
             route(SCRAPE, &["POST"], post(targets::scrape)),
             route(LATEST, &["GET"], get(targets::latest)),
@@ -96,9 +85,7 @@ pub fn router(api: Api) -> Router {
     let shared = Shared::new(api);
     routes(roles)
         .into_iter()
-        .fold(Router::new(), |router, route| {
-            router.route(route.path, route.handlers)
-        })
+        .fold(Router::new(), |router, route| router.route(route.path, route.handlers))
         .fallback(guard::not_found)
         .method_not_allowed_fallback(guard::method_not_allowed)
         .layer(from_fn_with_state(shared.clone(), guard::bound))

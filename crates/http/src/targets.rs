@@ -73,9 +73,7 @@ fn check_id(id: &str, marks: &str) -> Result<(), String> {
         return Err(format!("is longer than {MAX_ID} characters"));
     }
     if !id.starts_with(|c: char| c.is_ascii_alphanumeric()) || !id.chars().all(allowed) {
-        return Err(format!(
-            "must begin with a letter or digit and hold only letters, digits and {marks}"
-        ));
+        return Err(format!("must begin with a letter or digit and hold only letters, digits and {marks}"));
     }
     Ok(())
 }

@@ -38,12 +38,7 @@ fn seconds(millis: i64) -> String {
 async fn an_instant_query_answers_a_vector() {
     let at = now() / 1_000 * 1_000 - 60_000;
     let service = with_samples(at).await;
-    let answer = service
-        .get(&format!(
-            "{QUERY}?query=up%7Bjob%3D%22a%22%7D&time={}",
-            at / 1_000
-        ))
-        .await;
+    let answer = service.get(&format!("{QUERY}?query=up%7Bjob%3D%22a%22%7D&time={}", at / 1_000)).await;
     let mut result = answer.json();
     assert!(result["stats"]["duration_ms"].as_f64().unwrap() >= 0.0);
     result["stats"]["duration_ms"] = json!(0);
@@ -63,11 +58,7 @@ async fn an_instant_query_answers_a_vector() {
 async fn a_range_query_answers_a_matrix() {
     let at = now() / 1_000 * 1_000 - 60_000;
     let service = with_samples(at).await;
-    let uri = format!(
-        "{QUERY}?query=up&start={}&end={}&step=1s",
-        seconds(at - 1_000),
-        seconds(at + 1_000)
-    );
+    let uri = format!("{QUERY}?query=up&start={}&end={}&step=1s", seconds(at - 1_000), seconds(at + 1_000));
     let result = service.get(&uri).await.json();
     assert_eq!(result["result_type"], "matrix");
     let first = &result["result"][0];
@@ -83,37 +74,17 @@ async fn wrong_questions_are_explained() {
         ("", "query", "is required"),
         ("query=", "query", "is required"),
         ("query=up%7B", "query", "1:4: expected a label name"),
-        (
-            "query=rate(up%5B5m%5D)",
-            "query",
-            "1:5: functions and aggregations are not supported yet",
-        ),
+        ("query=rate(up%5B5m%5D)", "query", "1:5: functions and aggregations are not supported yet"),
         ("query=%7B%7D", "query", "at least one matcher"),
-        (
-            "query=up&start=1",
-            "end",
-            "is missing: a range needs start, end and step",
-        ),
+        ("query=up&start=1", "end", "is missing: a range needs start, end and step"),
         ("query=up&start=1&end=2", "step", "is missing"),
         ("query=up&step=1", "start", "is missing"),
         ("query=up&start=1&end=2&step=0", "step", "at least a millisecond"),
         ("query=up&start=1&end=2&step=x", "step", "is not a duration"),
         ("query=up&start=x&end=2&step=1", "start", "expected RFC 3339"),
-        (
-            "query=up&start=2&end=1&step=1",
-            "query",
-            "the end lies before the start",
-        ),
-        (
-            "query=up&start=0&end=99999&step=1",
-            "query",
-            "more than the limit of 11000",
-        ),
-        (
-            "query=up&start=1&end=2&step=1&time=1",
-            "time",
-            "is for one moment",
-        ),
+        ("query=up&start=2&end=1&step=1", "query", "the end lies before the start"),
+        ("query=up&start=0&end=99999&step=1", "query", "more than the limit of 11000"),
+        ("query=up&start=1&end=2&step=1&time=1", "time", "is for one moment"),
         ("query=up&time=soon", "time", "expected RFC 3339"),
         ("query=up&time=1&time=2", "time", "more than once"),
         ("query=up&timeout=1", "timeout", "is not known here"),
@@ -134,10 +105,8 @@ async fn the_latest_metrics_come_from_the_cache_or_else_from_the_store() {
     service.get(latest).await.problem(404);
     service.create(&request()).await;
     assert_eq!(service.get(latest).await.json(), json!([]));
-    let entry = CacheEntry {
-        key: CacheKey::LatestMetrics("node-1".into()),
-        value: "[{\"name\":\"up\"}]".into(),
-    };
+    let entry =
+        CacheEntry { key: CacheKey::LatestMetrics("node-1".into()), value: "[{\"name\":\"up\"}]".into() };
     service.cache.put(&[entry]).await.unwrap();
     assert_eq!(service.get(latest).await.json(), json!([{"name": "up"}]));
 }
@@ -147,18 +116,10 @@ async fn statistics_are_true_to_the_catalogue() {
     let service = with_samples(now()).await;
     service.create(&request()).await;
     let stats = service.get("/api/v1/metrics/stats").await.json();
-    assert_eq!(
-        (&stats["total_targets"], &stats["healthy_targets"]),
-        (&json!(1), &json!(0))
-    );
+    assert_eq!((&stats["total_targets"], &stats["healthy_targets"]), (&json!(1), &json!(0)));
     assert_eq!(stats["total_metrics_collected"], 2);
     assert!(stats["collection_rate_per_second"].as_f64().unwrap() > 0.0);
-    let cached = service
-        .cache
-        .get(&CacheKey::CollectionStats)
-        .await
-        .unwrap()
-        .expect("an entry");
+    let cached = service.cache.get(&CacheKey::CollectionStats).await.unwrap().expect("an entry");
     assert_eq!(serde_json::from_str::<Value>(&cached).unwrap(), stats);
     service.get("/api/v1/metrics/stats?x=1").await.problem(400);
 }
@@ -171,39 +132,23 @@ async fn jobs_are_listed_newest_first() {
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
     let jobs = service.get("/api/v1/metrics/jobs").await.json();
-    let statuses: Vec<&str> = jobs
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|job| job["status"].as_str().unwrap())
-        .collect();
+    let statuses: Vec<&str> =
+        jobs.as_array().unwrap().iter().map(|job| job["status"].as_str().unwrap()).collect();
     assert_eq!(statuses, ["failed", "completed"]);
     let ledger = json!({"received": 1, "dropped": 0, "refused": {"invalid_value": 1}, "stored": 0});
     assert_eq!(jobs[0]["ledger"], ledger);
     let oldest = jobs[1]["created_at"].as_str().unwrap();
     let count = async |query: &str| {
-        service
-            .get(&format!("/api/v1/metrics/jobs?{query}"))
-            .await
-            .json()
-            .as_array()
-            .unwrap()
-            .len()
+        service.get(&format!("/api/v1/metrics/jobs?{query}")).await.json().as_array().unwrap().len()
     };
     assert_eq!(count("status=failed").await, 1);
     assert_eq!(count("limit=1").await, 1);
     assert_eq!(count("target_id=none").await, 0);
     assert_eq!(count(&format!("before={oldest}")).await, 0);
-    for (query, field) in [
-        ("status=done", "status"),
-        ("before=x", "before"),
-        ("limit=0", "limit"),
-        ("x=1", "x"),
-    ] {
-        let problem = service
-            .get(&format!("/api/v1/metrics/jobs?{query}"))
-            .await
-            .problem(400);
+    for (query, field) in
+        [("status=done", "status"), ("before=x", "before"), ("limit=0", "limit"), ("x=1", "x")]
+    {
+        let problem = service.get(&format!("/api/v1/metrics/jobs?{query}")).await.problem(400);
         assert_eq!(problem["errors"][0]["field"], field);
     }
 }
@@ -219,10 +164,7 @@ fn event(source_id: &str) -> MetricsCollected {
             collection_duration_ms: 1,
             collection_method: CollectionMethod::PullScraping,
             target_health: HealthStatus::Healthy,
-            metrics_summary: TypeCounts {
-                gauges: 1,
-                ..TypeCounts::default()
-            },
+            metrics_summary: TypeCounts { gauges: 1, ..TypeCounts::default() },
             error_count: 0,
             samples_per_second: 1_000,
         },
@@ -233,12 +175,8 @@ fn event(source_id: &str) -> MetricsCollected {
 async fn events_stream_until_the_process_drains() {
     let service = Service::with(|api| api.settings.max_event_streams = 1);
     let uri = "/api/v1/metrics/events?source_id=b";
-    let response = service
-        .router
-        .clone()
-        .oneshot(Request::get(uri).body(Body::empty()).unwrap())
-        .await
-        .unwrap();
+    let response =
+        service.router.clone().oneshot(Request::get(uri).body(Body::empty()).unwrap()).await.unwrap();
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     let mut body = response.into_body().into_data_stream();
     let hello = body.next().await.unwrap().unwrap();
@@ -247,10 +185,7 @@ async fn events_stream_until_the_process_drains() {
     service.bus.publish(&[event("a"), wanted.clone()]).await.unwrap();
     let chunk = body.next().await.unwrap().unwrap();
     let text = std::str::from_utf8(&chunk).unwrap();
-    let data = text
-        .lines()
-        .find_map(|line| line.strip_prefix("data: "))
-        .expect("data");
+    let data = text.lines().find_map(|line| line.strip_prefix("data: ")).expect("data");
     assert_eq!(serde_json::from_str::<MetricsCollected>(data).unwrap(), wanted);
     assert!(
         text.contains("event: metrics_collected") && text.contains(&format!("id: {}", wanted.event_id)),
@@ -260,8 +195,5 @@ async fn events_stream_until_the_process_drains() {
     service.shutdown.cancel();
     assert!(body.next().await.is_none());
     drop(body);
-    service
-        .get("/api/v1/metrics/events?source_id=a%20b")
-        .await
-        .problem(400);
+    service.get("/api/v1/metrics/events?source_id=a%20b").await.problem(400);
 }

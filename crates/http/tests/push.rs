@@ -50,20 +50,10 @@ async fn metrics_are_stored_and_found() {
     let seen = ["accepted", "rejected", "duplicate", "errors"].map(|field| result[field].clone());
     assert_eq!(seen, [json!(3), json!(0), json!(false), json!([])]);
     let found = service.get("/api/v1/metrics/query?query=orders").await.json();
-    assert_eq!(
-        found["result"][0]["metric"],
-        json!({"__name__": "orders", "shop": "a"})
-    );
-    let found = service
-        .get("/api/v1/metrics/query?query=%7B__name__%3D~%22ratio%7Climit%22%7D")
-        .await
-        .json();
-    let values: Vec<&Value> = found["result"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|entry| &entry["value"][1])
-        .collect();
+    assert_eq!(found["result"][0]["metric"], json!({"__name__": "orders", "shop": "a"}));
+    let found = service.get("/api/v1/metrics/query?query=%7B__name__%3D~%22ratio%7Climit%22%7D").await.json();
+    let values: Vec<&Value> =
+        found["result"].as_array().unwrap().iter().map(|entry| &entry["value"][1]).collect();
     assert_eq!(values, ["+Inf", "NaN"]);
 }
 
@@ -75,58 +65,23 @@ async fn good_items_are_stored_when_others_are_bad() {
     let bad = [
         (json!({"value": 1}), "invalid_name", "name"),
         (json!({"name": "", "value": 1}), "invalid_name", "name"),
-        (
-            json!({"name": "x".repeat(201), "value": 1}),
-            "invalid_name",
-            "name",
-        ),
+        (json!({"name": "x".repeat(201), "value": 1}), "invalid_name", "name"),
         (json!({"name": "a"}), "invalid_value", "value"),
         (json!({"name": "a", "value": "much"}), "invalid_value", "value"),
-        (
-            json!({"name": "a", "value": 1, "unit": "s"}),
-            "invalid_value",
-            "unit",
-        ),
-        (
-            json!({"name": "a", "value": 1, "metric_type": "gauge"}),
-            "invalid_value",
-            "metric_type",
-        ),
-        (
-            json!({"name": "a", "value": 1, "labels": {"__x": "y"}}),
-            "invalid_label",
-            "labels",
-        ),
-        (
-            json!({"name": "a", "value": 1, "labels": {"x": 1}}),
-            "invalid_label",
-            "labels.x",
-        ),
-        (
-            json!({"name": "a", "value": 1, "timestamp": now - 7_200_000}),
-            "too_old",
-            "timestamp",
-        ),
-        (
-            json!({"name": "a", "value": 1, "timestamp": now + 7_200_000}),
-            "too_new",
-            "timestamp",
-        ),
-        (
-            json!({"name": "a", "value": 1, "timestamp": "yesterday"}),
-            "invalid_value",
-            "timestamp",
-        ),
+        (json!({"name": "a", "value": 1, "unit": "s"}), "invalid_value", "unit"),
+        (json!({"name": "a", "value": 1, "metric_type": "gauge"}), "invalid_value", "metric_type"),
+        (json!({"name": "a", "value": 1, "labels": {"__x": "y"}}), "invalid_label", "labels"),
+        (json!({"name": "a", "value": 1, "labels": {"x": 1}}), "invalid_label", "labels.x"),
+        (json!({"name": "a", "value": 1, "timestamp": now - 7_200_000}), "too_old", "timestamp"),
+        (json!({"name": "a", "value": 1, "timestamp": now + 7_200_000}), "too_new", "timestamp"),
+        (json!({"name": "a", "value": 1, "timestamp": "yesterday"}), "invalid_value", "timestamp"),
         (json!(7), "invalid_value", ""),
     ];
     items.extend(bad.iter().map(|(item, _, _)| item.clone()));
     let answer = push(&service, post(), json!(items).to_string()).await;
     assert_eq!(answer.status, 200);
     let result = answer.json();
-    assert_eq!(
-        (&result["accepted"], &result["rejected"]),
-        (&json!(1), &json!(bad.len()))
-    );
+    assert_eq!((&result["accepted"], &result["rejected"]), (&json!(1), &json!(bad.len())));
     for (place, (item, reason, field)) in bad.iter().enumerate() {
         let error = &result["errors"][place];
         assert_eq!(
@@ -143,21 +98,12 @@ async fn a_push_of_bad_items_only_is_unprocessable() {
     let service = Service::new();
     let items: Vec<Value> = (0..150).map(|_| json!({"name": "a"})).collect();
     let answer = push(&service, post(), json!(items).to_string()).await;
-    assert_eq!(
-        (answer.status.as_u16(), answer.header("content-type")),
-        (422, "application/json")
-    );
+    assert_eq!((answer.status.as_u16(), answer.header("content-type")), (422, "application/json"));
     let result = answer.json();
-    assert_eq!(
-        (&result["accepted"], &result["rejected"]),
-        (&json!(0), &json!(150))
-    );
+    assert_eq!((&result["accepted"], &result["rejected"]), (&json!(0), &json!(150)));
     assert_eq!(result["errors"].as_array().unwrap().len(), 100);
     let empty = push(&service, post(), "[]").await;
-    assert_eq!(
-        (empty.status.as_u16(), &empty.json()["accepted"]),
-        (200, &json!(0))
-    );
+    assert_eq!((empty.status.as_u16(), &empty.json()["accepted"]), (200, &json!(0)));
 }
 
 #[tokio::test]
@@ -171,23 +117,11 @@ async fn the_same_request_is_stored_once() {
     let timed = json!([{"name": "a", "value": 1, "timestamp": now()}]);
     assert_eq!(duplicate(post(), &timed).await, false);
     assert_eq!(duplicate(post(), &timed).await, true);
-    assert_eq!(
-        duplicate(post().header("x-source-id", "other"), &timed).await,
-        false
-    );
+    assert_eq!(duplicate(post().header("x-source-id", "other"), &timed).await, false);
     let keyed = json!([{"name": "b", "value": 1}]);
-    assert_eq!(
-        duplicate(post().header("idempotency-key", "k1"), &keyed).await,
-        false
-    );
-    assert_eq!(
-        duplicate(post().header("idempotency-key", "k1"), &keyed).await,
-        true
-    );
-    assert_eq!(
-        duplicate(post().header("idempotency-key", "k2"), &keyed).await,
-        false
-    );
+    assert_eq!(duplicate(post().header("idempotency-key", "k1"), &keyed).await, false);
+    assert_eq!(duplicate(post().header("idempotency-key", "k1"), &keyed).await, true);
+    assert_eq!(duplicate(post().header("idempotency-key", "k2"), &keyed).await, false);
     // Without a key and without a time, the same value twice is two samples.
     let timeless = json!([{"name": "c", "value": 1}]);
     assert_eq!(duplicate(post(), &timeless).await, false);
@@ -204,12 +138,8 @@ async fn the_source_is_named_by_parameter_or_header() {
     push(&service, post().header("x-source-id", "till"), body.clone()).await;
     push(&service, post(), body.clone()).await;
     let jobs = service.get("/api/v1/metrics/jobs").await.json();
-    let mut sources: Vec<&str> = jobs
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|job| job["source_id"].as_str().unwrap())
-        .collect();
+    let mut sources: Vec<&str> =
+        jobs.as_array().unwrap().iter().map(|job| job["source_id"].as_str().unwrap()).collect();
     sources.sort_unstable();
     assert_eq!(sources, ["custom", "shop", "till"]);
     for (builder, field) in [
@@ -217,10 +147,7 @@ async fn the_source_is_named_by_parameter_or_header() {
         (Request::post(format!("{CUSTOM}?src=a")), "src"),
         (post().header("x-source-id", "a b"), "X-Source-Id"),
         (post().header("idempotency-key", ""), "Idempotency-Key"),
-        (
-            post().header("idempotency-key", "k".repeat(201)),
-            "Idempotency-Key",
-        ),
+        (post().header("idempotency-key", "k".repeat(201)), "Idempotency-Key"),
     ] {
         let problem = push(&service, builder, body.clone()).await.problem(400);
         assert_eq!(problem["errors"][0]["field"], field);
@@ -252,10 +179,7 @@ async fn refused(builder: Builder, body: Vec<u8>, status: u16, detail: &str) {
     };
     let service = Service::with_limits(limits);
     let problem = push(&service, builder, body).await.problem(status);
-    assert!(
-        problem["detail"].as_str().unwrap().contains(detail),
-        "{detail}: {problem}"
-    );
+    assert!(problem["detail"].as_str().unwrap().contains(detail), "{detail}: {problem}");
 }
 
 #[tokio::test]
@@ -287,13 +211,7 @@ async fn bodies_that_do_not_unpack_are_refused() {
     let encoded = |encoding: &str| post().header("content-encoding", encoding);
     let whole = gzip(b"[]");
     refused(encoded("gzip"), b"[]".to_vec(), 400, "not whole gzip").await;
-    refused(
-        encoded("gzip"),
-        whole[..whole.len() - 4].to_vec(),
-        400,
-        "not whole gzip",
-    )
-    .await;
+    refused(encoded("gzip"), whole[..whole.len() - 4].to_vec(), 400, "not whole gzip").await;
     refused(encoded("zstd"), b"[]".to_vec(), 400, "not whole zstd").await;
     refused(encoded("br"), b"[]".to_vec(), 415, "supported are gzip and zstd").await;
     let twice = encoded("gzip").header("content-encoding", "gzip");
@@ -306,28 +224,17 @@ struct Away;
 #[async_trait]
 impl SampleSink for Away {
     async fn append(&self, _: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError> {
-        Err(PortError::new(
-            ErrorKind::Unavailable,
-            "cannot connect to db.internal:5432",
-        ))
+        Err(PortError::new(ErrorKind::Unavailable, "cannot connect to db.internal:5432"))
     }
 
     async fn ping(&self) -> Result<(), PortError> {
-        Err(PortError::new(
-            ErrorKind::Unavailable,
-            "cannot connect to db.internal:5432",
-        ))
+        Err(PortError::new(ErrorKind::Unavailable, "cannot connect to db.internal:5432"))
     }
 }
 
 #[tokio::test]
 async fn nothing_is_acknowledged_while_the_store_is_away() {
-    let service = Service::over(
-        Arc::new(MemoryStore::new()),
-        Arc::new(Away),
-        Limits::default(),
-        |_| {},
-    );
+    let service = Service::over(Arc::new(MemoryStore::new()), Arc::new(Away), Limits::default(), |_| {});
     let answer = push(&service, post(), json!([{"name": "a", "value": 1}]).to_string()).await;
     assert!(!answer.header("retry-after").is_empty());
     let problem = answer.problem(503);

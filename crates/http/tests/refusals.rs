@@ -50,24 +50,12 @@ fn identity() -> Refusals {
                 (json!("STREAMING"), "", "POST /api/v1/metrics/custom"),
             ],
         ),
-        (
-            "/source_type",
-            vec![(json!("APP"), "", "is not one of APPLICATION")],
-        ),
-        (
-            "/enabled",
-            vec![(json!("yes"), "", "expected true or false, found a string")],
-        ),
-        (
-            "/interval",
-            vec![(json!("1s"), "", "is not known here; known are source_id")],
-        ),
+        ("/source_type", vec![(json!("APP"), "", "is not one of APPLICATION")]),
+        ("/enabled", vec![(json!("yes"), "", "expected true or false, found a string")]),
+        ("/interval", vec![(json!("1s"), "", "is not known here; known are source_id")]),
         (
             "/scrape_config",
-            vec![
-                (Value::Null, "", "is required"),
-                (json!([]), "", "expected an object, found a list"),
-            ],
+            vec![(Value::Null, "", "is required"), (json!([]), "", "expected an object, found a list")],
         ),
     ]
 }
@@ -123,19 +111,10 @@ fn scraping() -> Refusals {
         ),
         (
             "/scrape_config/scrape_timeout",
-            vec![
-                (json!("16s"), "", "longer than the interval of 15s"),
-                (json!("0s"), "", "above zero"),
-            ],
+            vec![(json!("16s"), "", "longer than the interval of 15s"), (json!("0s"), "", "above zero")],
         ),
-        (
-            "/scrape_config/honor_labels",
-            vec![(json!(1), "", "expected true or false")],
-        ),
-        (
-            "/scrape_config/timeout",
-            vec![(json!("1s"), "", "is not known here")],
-        ),
+        ("/scrape_config/honor_labels", vec![(json!(1), "", "expected true or false")]),
+        ("/scrape_config/timeout", vec![(json!("1s"), "", "is not known here")]),
     ]
 }
 
@@ -166,27 +145,11 @@ fn filters() -> Refusals {
                 (json!({}), "", "expected a list"),
                 (json!([1]), "[0]", "expected an object"),
                 (json!([{"name": "a"}]), "[0].action", "is required"),
-                (
-                    json!([{"action": "KEEP"}]),
-                    "[0].action",
-                    "is not one of INCLUDE, EXCLUDE, DROP_LABELS",
-                ),
+                (json!([{"action": "KEEP"}]), "[0].action", "is not one of INCLUDE, EXCLUDE, DROP_LABELS"),
                 (json!([{"action": "INCLUDE"}]), "[0].name", "is required"),
-                (
-                    json!([{"action": "INCLUDE", "name": "("}]),
-                    "[0].name",
-                    "unclosed group",
-                ),
-                (
-                    json!([{"action": "EXCLUDE", "labels": {"a": "["}}]),
-                    "[0].labels.a",
-                    "unclosed",
-                ),
-                (
-                    json!([{"action": "DROP_LABELS"}]),
-                    "[0].drop_labels",
-                    "is required",
-                ),
+                (json!([{"action": "INCLUDE", "name": "("}]), "[0].name", "unclosed group"),
+                (json!([{"action": "EXCLUDE", "labels": {"a": "["}}]), "[0].labels.a", "unclosed"),
+                (json!([{"action": "DROP_LABELS"}]), "[0].drop_labels", "is required"),
                 (
                     json!([{"action": "DROP_LABELS", "drop_labels": ["__name__"]}]),
                     "[0].drop_labels",
@@ -197,11 +160,7 @@ fn filters() -> Refusals {
                     "[0].drop_labels",
                     "only",
                 ),
-                (
-                    json!([{"action": "INCLUDE", "name": "a", "x": 1}]),
-                    "[0].x",
-                    "is not known here",
-                ),
+                (json!([{"action": "INCLUDE", "name": "a", "x": 1}]), "[0].x", "is not known here"),
             ],
         ),
         (
@@ -221,47 +180,15 @@ fn authentication() -> Refusals {
         "/scrape_config/authentication",
         vec![
             (json!({}), ".type", "is required"),
-            (
-                json!({"type": "sealed", "sealed": "x"}),
-                ".type",
-                "is not one of basic, bearer, header",
-            ),
-            (
-                json!({"type": "basic", "username": "u"}),
-                ".password",
-                "is required",
-            ),
-            (
-                json!({"type": "basic", "username": "a:b", "password": "p"}),
-                ".username",
-                "colon",
-            ),
+            (json!({"type": "sealed", "sealed": "x"}), ".type", "is not one of basic, bearer, header"),
+            (json!({"type": "basic", "username": "u"}), ".password", "is required"),
+            (json!({"type": "basic", "username": "a:b", "password": "p"}), ".username", "colon"),
             (json!({"type": "bearer", "token": ""}), ".token", "is empty"),
-            (
-                json!({"type": "bearer", "token": "a\nb"}),
-                ".token",
-                "control character",
-            ),
-            (
-                json!({"type": "bearer", "token": "********"}),
-                ".token",
-                "the mask",
-            ),
-            (
-                json!({"type": "header", "name": "a b", "value": "v"}),
-                ".name",
-                "is not a header's name",
-            ),
-            (
-                json!({"type": "header", "name": "Host", "value": "v"}),
-                ".name",
-                "metricsd sets itself",
-            ),
-            (
-                json!({"type": "bearer", "token": "t", "x": 1}),
-                ".x",
-                "is not known here",
-            ),
+            (json!({"type": "bearer", "token": "a\nb"}), ".token", "control character"),
+            (json!({"type": "bearer", "token": "********"}), ".token", "the mask"),
+            (json!({"type": "header", "name": "a b", "value": "v"}), ".name", "is not a header's name"),
+            (json!({"type": "header", "name": "Host", "value": "v"}), ".name", "metricsd sets itself"),
+            (json!({"type": "bearer", "token": "t", "x": 1}), ".x", "is not known here"),
         ],
     )]
 }
@@ -269,14 +196,7 @@ fn authentication() -> Refusals {
 #[tokio::test]
 async fn what_is_wrong_is_refused_by_field() {
     let service = Service::new();
-    let all = [
-        identity(),
-        addresses(),
-        scraping(),
-        labels(),
-        filters(),
-        authentication(),
-    ];
+    let all = [identity(), addresses(), scraping(), labels(), filters(), authentication()];
     let all = all
         .into_iter()
         .flatten()
@@ -290,9 +210,7 @@ async fn what_is_wrong_is_refused_by_field() {
         let errors = problem["errors"].as_array().unwrap();
         let found = errors.iter().any(|error| {
             error["field"] == field.as_str()
-                && error["message"]
-                    .as_str()
-                    .is_some_and(|text| text.contains(message))
+                && error["message"].as_str().is_some_and(|text| text.contains(message))
         });
         assert!(found, "{body}: {problem}");
         assert!(!problem.to_string().contains("hunter2"));
@@ -305,18 +223,9 @@ async fn all_that_is_wrong_is_told_at_once() {
     let service = Service::new();
     let body = json!({"source_id": "a b", "scrape_config": {"target_url": "x://", "scrape_interval": "1"}, "nope": 1});
     let problem = service.create(&body).await.problem(422);
-    let fields: Vec<&Value> = problem["errors"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|error| &error["field"])
-        .collect();
-    let expected = [
-        "source_id",
-        "scrape_config.target_url",
-        "scrape_config.scrape_interval",
-        "nope",
-    ];
+    let fields: Vec<&Value> =
+        problem["errors"].as_array().unwrap().iter().map(|error| &error["field"]).collect();
+    let expected = ["source_id", "scrape_config.target_url", "scrape_config.scrape_interval", "nope"];
     assert_eq!(fields, expected);
     assert_eq!(problem["detail"], "4 fields are wrong; see errors");
 }
@@ -325,12 +234,8 @@ async fn all_that_is_wrong_is_told_at_once() {
 async fn names_that_lead_to_forbidden_addresses_are_refused() {
     let check = async |addresses: Option<&[&str]>, status: u16| {
         let service = Service::with(|api| api.resolver = resolver(addresses));
-        let answer = service
-            .create(&request_with(
-                "/scrape_config/target_url",
-                json!("http://name.example"),
-            ))
-            .await;
+        let answer =
+            service.create(&request_with("/scrape_config/target_url", json!("http://name.example"))).await;
         assert_eq!(answer.status.as_u16(), status, "{addresses:?}: {}", answer.text());
     };
     check(Some(&["169.254.169.254:80"]), 422).await;
@@ -349,27 +254,13 @@ async fn bodies_that_are_no_json_object_are_refused() {
         let request = Request::post(TARGETS).header("content-type", content_type);
         service.send(request.body(Body::from(body)).unwrap()).await
     };
-    let problem = post("application/json", "{\"source_id\":\n x}".into())
-        .await
-        .problem(400);
+    let problem = post("application/json", "{\"source_id\":\n x}".into()).await.problem(400);
     let detail = problem["detail"].as_str().unwrap();
     assert!(detail.contains("line 2 column 2"), "{detail}");
     post("application/json", "[]".into()).await.problem(400);
     post("application/json", String::new()).await.problem(400);
-    post(
-        "application/json",
-        format!("{}{}", "[".repeat(5_000), "]".repeat(5_000)),
-    )
-    .await
-    .problem(400);
+    post("application/json", format!("{}{}", "[".repeat(5_000), "]".repeat(5_000))).await.problem(400);
     post("text/plain", request().to_string()).await.problem(415);
-    post("application/json", format!("\"{}\"", "x".repeat(2 << 20)))
-        .await
-        .problem(413);
-    assert_eq!(
-        post("application/json; charset=utf-8", request().to_string())
-            .await
-            .status,
-        201
-    );
+    post("application/json", format!("\"{}\"", "x".repeat(2 << 20))).await.problem(413);
+    assert_eq!(post("application/json; charset=utf-8", request().to_string()).await.status, 201);
 }

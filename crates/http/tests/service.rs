@@ -27,22 +27,11 @@ async fn the_documented_methods_are_the_routed_ones() {
             .map(|method| method.to_uppercase())
             .collect();
         let uri = path.replace("{target_id}", "x");
-        let answer = service
-            .send(
-                Request::builder()
-                    .method("TRACE")
-                    .uri(uri)
-                    .body(Body::empty())
-                    .unwrap(),
-            )
-            .await;
+        let answer =
+            service.send(Request::builder().method("TRACE").uri(uri).body(Body::empty()).unwrap()).await;
         answer.problem(405);
-        let allowed: BTreeSet<String> = answer
-            .header("allow")
-            .split(',')
-            .filter(|method| *method != "HEAD")
-            .map(str::to_owned)
-            .collect();
+        let allowed: BTreeSet<String> =
+            answer.header("allow").split(',').filter(|method| *method != "HEAD").map(str::to_owned).collect();
         assert_eq!(allowed, documented, "{path}");
     }
 }
@@ -61,45 +50,15 @@ async fn what_is_not_there_is_a_problem_document() {
 async fn a_process_has_the_routes_of_its_roles() {
     let check = async |roles: Roles, custom: u16, targets: u16| {
         let service = Service::with(|api| api.roles = roles);
-        assert_eq!(
-            service
-                .call("POST", "/api/v1/metrics/custom", &json!([]))
-                .await
-                .status,
-            custom
-        );
+        assert_eq!(service.call("POST", "/api/v1/metrics/custom", &json!([])).await.status, custom);
         assert_eq!(service.get("/api/v1/metrics/targets").await.status, targets);
         for uri in ["/", "/metrics", "/healthz", "/readyz"] {
             assert_eq!(service.get(uri).await.status, 200, "{uri}");
         }
     };
-    check(
-        Roles {
-            api: true,
-            ingest: false,
-        },
-        200,
-        200,
-    )
-    .await;
-    check(
-        Roles {
-            api: false,
-            ingest: true,
-        },
-        200,
-        404,
-    )
-    .await;
-    check(
-        Roles {
-            api: false,
-            ingest: false,
-        },
-        404,
-        404,
-    )
-    .await;
+    check(Roles { api: true, ingest: false }, 200, 200).await;
+    check(Roles { api: false, ingest: true }, 200, 404).await;
+    check(Roles { api: false, ingest: false }, 404, 404).await;
 }
 
 #[tokio::test]
@@ -107,11 +66,7 @@ async fn the_home_page_lists_the_routes() {
     let service = Service::with(|api| api.settings.public_address = "host:1".into());
     let answer = service.get("/").await;
     let text = answer.text();
-    for expected in [
-        "metricsd 0.",
-        "/api/v1/openapi.json",
-        "curl -sS http://host:1/api/v1/metrics/targets",
-    ] {
+    for expected in ["metricsd 0.", "/api/v1/openapi.json", "curl -sS http://host:1/api/v1/metrics/targets"] {
         assert!(text.contains(expected), "{text}");
     }
 }
@@ -148,20 +103,8 @@ async fn readiness_depends_on_what_is_critical() {
     };
     let down = |critical, kind| Some(Dependency::new("x", critical, Arc::new(Down(kind))));
     check(None, 200, "ready", None).await;
-    check(
-        down(false, ErrorKind::Unavailable),
-        200,
-        "degraded",
-        Some("cannot be reached"),
-    )
-    .await;
-    check(
-        down(true, ErrorKind::Timeout),
-        503,
-        "unavailable",
-        Some("does not answer in time"),
-    )
-    .await;
+    check(down(false, ErrorKind::Unavailable), 200, "degraded", Some("cannot be reached")).await;
+    check(down(true, ErrorKind::Timeout), 503, "unavailable", Some("does not answer in time")).await;
     check(
         down(true, ErrorKind::Internal),
         503,
@@ -174,10 +117,7 @@ async fn readiness_depends_on_what_is_critical() {
     let service = Service::new();
     service.shutdown.cancel();
     let answer = service.get("/readyz").await;
-    assert_eq!(
-        (answer.status.as_u16(), &answer.json()["status"]),
-        (503, &json!("draining"))
-    );
+    assert_eq!((answer.status.as_u16(), &answer.json()["status"]), (503, &json!("draining")));
     assert_eq!(service.get("/healthz").await.json()["status"], "ok");
 }
 
@@ -188,10 +128,7 @@ async fn requests_are_counted_by_route_and_never_by_address() {
     service.get("/api/v1/metrics/targets/node-1").await;
     service.get("/secret-address").await;
     let answer = service.get("/metrics").await;
-    assert_eq!(
-        answer.header("content-type"),
-        "application/openmetrics-text; version=1.0.0; charset=utf-8"
-    );
+    assert_eq!(answer.header("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
     let text = answer.text();
     for expected in [
         r#"metricsd_http_requests_total{route="/api/v1/metrics/targets",method="POST",status="201"} 1"#,
@@ -224,9 +161,6 @@ async fn a_body_that_never_comes_is_given_up() {
     let problem = service.send(post.body(never).unwrap()).await.problem(503);
     assert_eq!(
         (&problem["type"], &problem["detail"]),
-        (
-            &json!("urn:metricsd:problem:timeout"),
-            &json!("the request took longer than 1s")
-        )
+        (&json!("urn:metricsd:problem:timeout"), &json!("the request took longer than 1s"))
     );
 }

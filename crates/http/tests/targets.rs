@@ -81,10 +81,7 @@ async fn everything_that_the_document_names_is_taken() {
     assert!(!answer.text().contains("hunter2"));
     let target = answer.json();
     let id = target["target_id"].as_str().unwrap();
-    assert!(
-        id.starts_with("team-node-") && id.len() == "team-node-".len() + 12,
-        "{id}"
-    );
+    assert!(id.starts_with("team-node-") && id.len() == "team-node-".len() + 12, "{id}");
     assert_eq!(target["health_status"], "disabled");
     let auth = json!({"type": "basic", "username": "u", "password": "********"});
     assert_eq!(target["scrape_config"]["authentication"], auth);
@@ -104,30 +101,10 @@ async fn defaults_follow_from_what_is_given() {
             .map(|field| config[field].clone());
         assert_eq!(seen, expected.map(Value::from));
     };
-    check(
-        "a",
-        json!({"target_url": "localhost:1"}),
-        ["http", "/metrics", "15s", "10s"],
-    )
-    .await;
-    check(
-        "b",
-        json!({"target_url": "https://a/m"}),
-        ["https", "/m", "15s", "10s"],
-    )
-    .await;
-    check(
-        "c",
-        json!({"target_url": "a:1", "scheme": "https"}),
-        ["https", "/metrics", "15s", "10s"],
-    )
-    .await;
-    check(
-        "d",
-        json!({"target_url": "a:1", "scrape_interval": "5s"}),
-        ["http", "/metrics", "5s", "5s"],
-    )
-    .await;
+    check("a", json!({"target_url": "localhost:1"}), ["http", "/metrics", "15s", "10s"]).await;
+    check("b", json!({"target_url": "https://a/m"}), ["https", "/m", "15s", "10s"]).await;
+    check("c", json!({"target_url": "a:1", "scheme": "https"}), ["https", "/metrics", "15s", "10s"]).await;
+    check("d", json!({"target_url": "a:1", "scrape_interval": "5s"}), ["http", "/metrics", "5s", "5s"]).await;
     let minute = json!({"target_url": "a:1", "scrape_interval": "1m", "scrape_timeout": "30s"});
     check("e", minute, ["http", "/metrics", "1m", "30s"]).await;
 }
@@ -136,10 +113,7 @@ async fn defaults_follow_from_what_is_given() {
 async fn the_same_id_with_other_settings_is_a_conflict() {
     let service = Service::new();
     let with_token = |token: &str| {
-        request_with(
-            "/scrape_config/authentication",
-            json!({"type": "bearer", "token": token}),
-        )
+        request_with("/scrape_config/authentication", json!({"type": "bearer", "token": token}))
     };
     service.create(&with_token("hunter2")).await;
     let problem = service.create(&with_token("hunter3")).await.problem(409);
@@ -164,55 +138,32 @@ async fn a_target_is_replaced_and_a_mask_keeps_its_secret() {
     let service = Service::new();
     service.call("PUT", NODE, &request()).await.problem(404);
     service
-        .create(&request_with(
-            "/scrape_config/authentication",
-            json!({"type": "bearer", "token": "hunter2"}),
-        ))
+        .create(&request_with("/scrape_config/authentication", json!({"type": "bearer", "token": "hunter2"})))
         .await;
-    let mut body = request_with(
-        "/scrape_config/authentication",
-        json!({"type": "bearer", "token": "********"}),
-    );
+    let mut body =
+        request_with("/scrape_config/authentication", json!({"type": "bearer", "token": "********"}));
     body["scrape_config"]["scrape_interval"] = json!("30s");
     let answer = service.call("PUT", NODE, &body).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let target = service.store.target("node-1").await.unwrap().unwrap();
     let config = target.spec.scrape_config;
     let token = metricsd_model::target::Secret::new("hunter2");
-    assert_eq!(
-        config.authentication,
-        Some(metricsd_model::AuthConfig::Bearer { token })
-    );
+    assert_eq!(config.authentication, Some(metricsd_model::AuthConfig::Bearer { token }));
     assert_eq!(config.scrape_interval.to_string(), "30s");
-    let problem = service
-        .call("PUT", NODE, &request_with("/target_id", json!("other")))
-        .await
-        .problem(422);
+    let problem = service.call("PUT", NODE, &request_with("/target_id", json!("other"))).await.problem(422);
     assert_eq!(problem["errors"][0]["field"], "target_id");
 }
 
 #[tokio::test]
 async fn a_target_is_patched() {
     let service = Service::new();
-    service
-        .call("PATCH", NODE, &json!({"enabled": false}))
-        .await
-        .problem(404);
+    service.call("PATCH", NODE, &json!({"enabled": false})).await.problem(404);
     service.create(&request()).await;
-    let target = service
-        .call(
-            "PATCH",
-            NODE,
-            &json!({"enabled": false, "labels": {"env": "dev"}}),
-        )
-        .await
-        .json();
+    let target =
+        service.call("PATCH", NODE, &json!({"enabled": false, "labels": {"env": "dev"}})).await.json();
     let seen = (&target["enabled"], &target["health_status"], &target["labels"]);
     assert_eq!(seen, (&json!(false), &json!("disabled"), &json!({"env": "dev"})));
-    let target = service
-        .call("PATCH", NODE, &json!({"enabled": true}))
-        .await
-        .json();
+    let target = service.call("PATCH", NODE, &json!({"enabled": true})).await.json();
     let seen = (&target["enabled"], &target["health_status"], &target["labels"]);
     assert_eq!(seen, (&json!(true), &json!("unknown"), &json!({"env": "dev"})));
     for (body, field) in [
@@ -255,20 +206,11 @@ async fn targets_are_listed_page_by_page() {
     assert_eq!(ids("label=n:3&label=n:4").await, Vec::<String>::new());
     let first = service.get(&format!("{TARGETS}?source_id=even&limit=2")).await;
     let link = first.header("link").to_owned();
-    let next = link
-        .strip_prefix('<')
-        .and_then(|link| link.strip_suffix(">; rel=\"next\""))
-        .expect("a link");
-    assert!(
-        next.contains("source_id=even") && next.contains(first.header("x-next-cursor")),
-        "{next}"
-    );
+    let next = link.strip_prefix('<').and_then(|link| link.strip_suffix(">; rel=\"next\"")).expect("a link");
+    assert!(next.contains("source_id=even") && next.contains(first.header("x-next-cursor")), "{next}");
     let last = service.get(next).await;
     assert_eq!(last.json()[0]["target_id"], "t4");
-    assert_eq!(
-        (last.json().as_array().unwrap().len(), last.header("link")),
-        (1, "")
-    );
+    assert_eq!((last.json().as_array().unwrap().len(), last.header("link")), (1, ""));
 }
 
 #[tokio::test]
@@ -299,10 +241,7 @@ async fn unknown_targets_are_not_found() {
         service.get(&format!("{TARGETS}{uri}")).await.problem(404);
     }
     service.call("DELETE", NODE, &Value::Null).await.problem(404);
-    service
-        .call("POST", &format!("{NODE}/scrape"), &Value::Null)
-        .await
-        .problem(404);
+    service.call("POST", &format!("{NODE}/scrape"), &Value::Null).await.problem(404);
 }
 
 #[tokio::test]
@@ -326,41 +265,27 @@ async fn a_deletion_waits_for_its_worker() {
     service.announce_worker().await;
     service.create(&request()).await;
     let answer = service.call("DELETE", NODE, &Value::Null).await;
-    assert_eq!(
-        (answer.status.as_u16(), &answer.json()["status"]),
-        (202, &json!("pending"))
-    );
+    assert_eq!((answer.status.as_u16(), &answer.json()["status"]), (202, &json!("pending")));
     // Until it is done, nothing else can happen to the target.
     assert_eq!(service.get(NODE).await.json()["deleting"], true);
     service.create(&request()).await.problem(409);
     service.call("PUT", NODE, &request()).await.problem(409);
-    service
-        .call("PATCH", NODE, &json!({"enabled": true}))
-        .await
-        .problem(409);
-    service
-        .call("POST", &format!("{NODE}/scrape"), &Value::Null)
-        .await
-        .problem(409);
+    service.call("PATCH", NODE, &json!({"enabled": true})).await.problem(409);
+    service.call("POST", &format!("{NODE}/scrape"), &Value::Null).await.problem(409);
     let store = service.store.clone();
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(50)).await;
         store.finish_deletion("node-1").await.unwrap();
     });
     let answer = service.call("DELETE", NODE, &Value::Null).await;
-    assert_eq!(
-        (answer.status.as_u16(), &answer.json()["deleted"]),
-        (200, &json!(true))
-    );
+    assert_eq!((answer.status.as_u16(), &answer.json()["deleted"]), (200, &json!(true)));
 }
 
 #[tokio::test]
 async fn a_scrape_out_of_turn_answers_its_result() {
     let service = Service::new();
     let scrape = format!("{NODE}/scrape");
-    service
-        .create(&request_with("/scrape_config/scrape_timeout", json!("1ms")))
-        .await;
+    service.create(&request_with("/scrape_config/scrape_timeout", json!("1ms"))).await;
     let problem = service.call("POST", &scrape, &Value::Null).await;
     assert_eq!(problem.header("retry-after"), "5");
     problem.problem(503);
@@ -383,14 +308,8 @@ async fn a_scrape_out_of_turn_answers_its_result() {
     let answer = service.call("POST", &scrape, &Value::Null).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let result = answer.json();
-    assert_eq!(
-        (&result["health_status"], &result["samples_scraped"]),
-        (&json!("unhealthy"), &json!(7))
-    );
-    assert_eq!(
-        result["last_error"],
-        json!({"reason": "connect", "message": "refused"})
-    );
+    assert_eq!((&result["health_status"], &result["samples_scraped"]), (&json!("unhealthy"), &json!(7)));
+    assert_eq!(result["last_error"], json!({"reason": "connect", "message": "refused"}));
     service.call("PATCH", NODE, &json!({"enabled": false})).await;
     service.call("POST", &scrape, &Value::Null).await.problem(409);
 }

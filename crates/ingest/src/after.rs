@@ -60,11 +60,7 @@ impl AfterCommit {
         stop: CancellationToken,
     ) -> (Self, JoinHandle<()>) {
         let (notices, receiver) = mpsc::channel(MAX_NOTICES);
-        let handle = Self {
-            notices,
-            relay: Arc::new(Notify::new()),
-            metrics: metrics.clone(),
-        };
+        let handle = Self { notices, relay: Arc::new(Notify::new()), metrics: metrics.clone() };
         let teller = Teller {
             catalog,
             cache,
@@ -157,16 +153,10 @@ impl Teller {
         if !health.is_empty()
             && let Err(error) = self.catalog.record_health(&health).await
         {
-            warn!(
-                error = error.chain(),
-                targets = health.len(),
-                "targets' health was not recorded"
-            );
+            warn!(error = error.chain(), targets = health.len(), "targets' health was not recorded");
         }
-        let mut entries: Vec<CacheEntry> = health
-            .iter()
-            .map(|(target, health)| health_entry(target, health))
-            .collect();
+        let mut entries: Vec<CacheEntry> =
+            health.iter().map(|(target, health)| health_entry(target, health)).collect();
         entries.extend(self.pending.schedule.drain().map(|(target, at)| CacheEntry {
             key: CacheKey::ScrapeSchedule(target),
             value: json!(rfc3339(at)).to_string(),
@@ -187,10 +177,7 @@ impl Teller {
             if let Some(batch) = self.pending.latest.remove(&target) {
                 let value = latest_json(&batch);
                 bytes += value.len();
-                entries.push(CacheEntry {
-                    key: CacheKey::LatestMetrics(target),
-                    value,
-                });
+                entries.push(CacheEntry { key: CacheKey::LatestMetrics(target), value });
             }
         }
         entries
@@ -202,15 +189,8 @@ impl Teller {
             return None;
         }
         self.stats_due = Some(now + STATS_EVERY);
-        match self
-            .catalog
-            .stats(chrono::Utc::now().timestamp_millis(), STATS_WINDOW)
-            .await
-        {
-            Ok(stats) => Some(CacheEntry {
-                key: CacheKey::CollectionStats,
-                value: json!(stats).to_string(),
-            }),
+        match self.catalog.stats(chrono::Utc::now().timestamp_millis(), STATS_WINDOW).await {
+            Ok(stats) => Some(CacheEntry { key: CacheKey::CollectionStats, value: json!(stats).to_string() }),
             Err(error) => {
                 warn!(error = error.chain(), "statistics were not computed");
                 None
@@ -231,10 +211,7 @@ impl Teller {
             Err(error) => {
                 self.metrics.cache_errors.inc();
                 if !self.cache_down {
-                    warn!(
-                        error = error.chain(),
-                        "the cache is away; collecting goes on without it"
-                    );
+                    warn!(error = error.chain(), "the cache is away; collecting goes on without it");
                 }
                 self.cache_down = true;
             }
@@ -256,10 +233,7 @@ fn health_of(batch: &Batch) -> Health {
 }
 
 fn health_entry(target: &str, health: &Health) -> CacheEntry {
-    CacheEntry {
-        key: CacheKey::TargetHealth(target.to_owned()),
-        value: json!(health).to_string(),
-    }
+    CacheEntry { key: CacheKey::TargetHealth(target.to_owned()), value: json!(health).to_string() }
 }
 
 fn latest_json(batch: &Batch) -> String {
@@ -267,17 +241,13 @@ fn latest_json(batch: &Batch) -> String {
         .frames
         .iter()
         .flat_map(|frame| {
-            frame
-                .layout
-                .series
-                .iter()
-                .zip(&frame.values)
-                .enumerate()
-                .filter_map(|(column, (series, value))| {
+            frame.layout.series.iter().zip(&frame.values).enumerate().filter_map(
+                |(column, (series, value))| {
                     let value = SampleValue::from_float(*value).as_float()?;
                     (value.to_bits() != metricsd_model::HISTOGRAM_MARKER_BITS)
                         .then(|| metric_json(series, value, frame.timestamp(column)))
-                })
+                },
+            )
         })
         .collect();
     serde_json::Value::Array(metrics).to_string()
@@ -285,11 +255,8 @@ fn latest_json(batch: &Batch) -> String {
 
 /// One `Metric` of the source document.
 pub fn metric_json(series: &Series, value: f64, timestamp: Millis) -> serde_json::Value {
-    let labels: serde_json::Map<String, serde_json::Value> = series
-        .labels
-        .without_name()
-        .map(|(name, value)| (name.to_owned(), value.into()))
-        .collect();
+    let labels: serde_json::Map<String, serde_json::Value> =
+        series.labels.without_name().map(|(name, value)| (name.to_owned(), value.into())).collect();
     json!({
         "name": series.labels.metric_name(),
         "metric_type": series.metric_type,

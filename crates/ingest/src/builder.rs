@@ -29,11 +29,7 @@ impl BatchBuilder {
     pub fn push_unique(&mut self, series: Arc<Series>, timestamp: Millis, value: SampleValue) -> bool {
         let fresh = self.seen.insert((series.id, timestamp));
         if fresh {
-            self.rows.push(Row {
-                series,
-                timestamp,
-                value,
-            });
+            self.rows.push(Row { series, timestamp, value });
         }
         fresh
     }
@@ -57,17 +53,10 @@ impl BatchBuilder {
     pub fn finish(mut self, id: BatchId, collection: Collection) -> Batch {
         let mut hours: BTreeMap<i64, Vec<Row>> = BTreeMap::new();
         for row in self.rows {
-            hours
-                .entry(row.timestamp.div_euclid(FRAME_BUCKET_MILLIS))
-                .or_default()
-                .push(row);
+            hours.entry(row.timestamp.div_euclid(FRAME_BUCKET_MILLIS)).or_default().push(row);
         }
         self.frames.extend(hours.into_values().map(frame_of_hour));
-        Batch {
-            id,
-            collection,
-            frames: self.frames,
-        }
+        Batch { id, collection, frames: self.frames }
     }
 }
 
@@ -83,13 +72,7 @@ fn frame_of_hour(rows: Vec<Row>) -> Frame {
         values.push(column_value(row.value, values.len(), &mut histograms));
         series.push(row.series);
     }
-    Frame {
-        layout: Layout::inline(series),
-        time,
-        offsets,
-        values,
-        histograms,
-    }
+    Frame { layout: Layout::inline(series), time, offsets, values, histograms }
 }
 
 fn column_value(value: SampleValue, column: usize, histograms: &mut Vec<(u32, NativeHistogram)>) -> f64 {
@@ -156,29 +139,14 @@ mod tests {
         assert!(!builder.push_unique(series("a"), hour + 5, SampleValue::Float(2.0)));
         assert!(builder.push_unique(series("b"), hour + 5, SampleValue::Stale));
         assert!(builder.push_unique(series("a"), hour - 1, SampleValue::Float(3.0)));
-        assert!(builder.push_unique(
-            series("a"),
-            -1,
-            SampleValue::Float(f64::from_bits(STALE_NAN_BITS))
-        ));
+        assert!(builder.push_unique(series("a"), -1, SampleValue::Float(f64::from_bits(STALE_NAN_BITS))));
         assert!(builder.push_unique(series("b"), -hour, SampleValue::Float(4.0)));
         let batch = builder.finish(BatchId(1), collection());
-        let seen: Vec<_> = batch
-            .frames
-            .iter()
-            .map(|f| (f.time, f.offsets.clone(), f.values.len()))
-            .collect();
-        let expected = vec![
-            (-hour, Some(vec![hour as i32 - 1, 0]), 2),
-            (hour - 1, None, 1),
-            (hour + 5, None, 2),
-        ];
+        let seen: Vec<_> = batch.frames.iter().map(|f| (f.time, f.offsets.clone(), f.values.len())).collect();
+        let expected =
+            vec![(-hour, Some(vec![hour as i32 - 1, 0]), 2), (hour - 1, None, 1), (hour + 5, None, 2)];
         assert_eq!(seen, expected);
         assert_eq!(batch.frames[2].values[1].to_bits(), STALE_NAN_BITS);
-        assert_ne!(
-            batch.frames[0].values[0].to_bits(),
-            STALE_NAN_BITS,
-            "a sender cannot forge a marker"
-        );
+        assert_ne!(batch.frames[0].values[0].to_bits(), STALE_NAN_BITS, "a sender cannot forge a marker");
     }
 }

@@ -83,12 +83,8 @@ impl GroupCommit {
         stop: CancellationToken,
     ) -> (Self, JoinHandle<()>) {
         let (queue, receiver) = mpsc::channel(MAX_QUEUE_BATCHES);
-        let handle = Self {
-            queue,
-            queued: Arc::default(),
-            options: Arc::new(options),
-            metrics: metrics.clone(),
-        };
+        let handle =
+            Self { queue, queued: Arc::default(), options: Arc::new(options), metrics: metrics.clone() };
         let writer = Writer {
             sink,
             receiver,
@@ -109,9 +105,7 @@ impl GroupCommit {
         match tokio::time::timeout(self.options.patience, committed).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(IngestError::Closed),
-            Err(_) => Err(IngestError::Overloaded {
-                retry_after: Duration::from_secs(5),
-            }),
+            Err(_) => Err(IngestError::Overloaded { retry_after: Duration::from_secs(5) }),
         }
     }
 
@@ -125,11 +119,7 @@ impl GroupCommit {
             return Err(self.turned_away());
         }
         let (answer, committed) = oneshot::channel();
-        match self.queue.try_send(Waiting {
-            batch: Arc::new(batch),
-            size,
-            answer,
-        }) {
+        match self.queue.try_send(Waiting { batch: Arc::new(batch), size, answer }) {
             Ok(()) => {
                 self.metrics.queue_bytes.set((before + size) as i64);
                 Ok(committed)
@@ -152,9 +142,7 @@ impl GroupCommit {
 
     fn turned_away(&self) -> IngestError {
         self.metrics.overloaded.inc();
-        IngestError::Overloaded {
-            retry_after: Duration::from_secs(5),
-        }
+        IngestError::Overloaded { retry_after: Duration::from_secs(5) }
     }
 }
 
@@ -235,9 +223,7 @@ impl Writer {
             let started = Instant::now();
             match self.sink.append(batches).await {
                 Ok(receipts) => {
-                    self.metrics
-                        .commit_seconds
-                        .observe(started.elapsed().as_secs_f64());
+                    self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
                     if attempt > 0 {
                         info!(attempts = attempt + 1, "the store takes batches again");
                     }

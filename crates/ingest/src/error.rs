@@ -38,9 +38,6 @@ impl IngestError {
 
 impl From<&PortError> for IngestError {
     fn from(error: &PortError) -> Self {
-        Self::Store {
-            message: error.chain(),
-            retryable: error.is_retryable(),
-        }
+        Self::Store { message: error.chain(), retryable: error.is_retryable() }
     }
 }

@@ -39,9 +39,7 @@ impl FilterSet {
             .enumerate()
             .map(|(index, filter)| compile(index, filter))
             .collect::<Result<_, _>>()?;
-        let includes = filters
-            .iter()
-            .any(|filter| filter.action == FilterAction::Include);
+        let includes = filters.iter().any(|filter| filter.action == FilterAction::Include);
         Ok(Self { filters, includes })
     }
 
@@ -70,44 +68,25 @@ impl FilterSet {
 impl Compiled {
     fn matches(&self, name: &str, labels: &[(String, String)]) -> bool {
         let value = |label: &str| {
-            labels
-                .iter()
-                .find(|(name, _)| name == label)
-                .map_or("", |(_, value)| value.as_str())
+            labels.iter().find(|(name, _)| name == label).map_or("", |(_, value)| value.as_str())
         };
         self.name.as_ref().is_none_or(|pattern| pattern.is_match(name))
-            && self
-                .labels
-                .iter()
-                .all(|(label, pattern)| pattern.is_match(value(label)))
+            && self.labels.iter().all(|(label, pattern)| pattern.is_match(value(label)))
     }
 }
 
 fn compile(index: usize, filter: &MetricFilter) -> Result<Compiled, FilterError> {
-    let error = |field: &str, message: String| FilterError {
-        index,
-        field: field.to_owned(),
-        message,
-    };
+    let error = |field: &str, message: String| FilterError { index, field: field.to_owned(), message };
     let regex = |field: &str, pattern: &str| anchored_regex(pattern).map_err(|e| error(field, short(&e)));
     let drops = filter.action == FilterAction::DropLabels;
     if drops && filter.drop_labels.is_empty() {
-        return Err(error(
-            "drop_labels",
-            "DROP_LABELS needs at least one label to drop".to_owned(),
-        ));
+        return Err(error("drop_labels", "DROP_LABELS needs at least one label to drop".to_owned()));
     }
     if !drops && !filter.drop_labels.is_empty() {
-        return Err(error(
-            "drop_labels",
-            "only a DROP_LABELS filter drops labels".to_owned(),
-        ));
+        return Err(error("drop_labels", "only a DROP_LABELS filter drops labels".to_owned()));
     }
     if !drops && filter.name.is_none() && filter.labels.is_empty() {
-        return Err(error(
-            "name",
-            "give a name pattern, label patterns, or both".to_owned(),
-        ));
+        return Err(error("name", "give a name pattern, label patterns, or both".to_owned()));
     }
     let labels = filter
         .labels
@@ -116,11 +95,7 @@ fn compile(index: usize, filter: &MetricFilter) -> Result<Compiled, FilterError>
         .collect::<Result<_, FilterError>>()?;
     Ok(Compiled {
         action: filter.action,
-        name: filter
-            .name
-            .as_deref()
-            .map(|pattern| regex("name", pattern))
-            .transpose()?,
+        name: filter.name.as_deref().map(|pattern| regex("name", pattern)).transpose()?,
         labels,
         drop_labels: filter.drop_labels.clone(),
     })
@@ -130,10 +105,7 @@ fn compile(index: usize, filter: &MetricFilter) -> Result<Compiled, FilterError>
 fn short(error: &regex::Error) -> String {
     let text = error.to_string();
     let line = text.lines().last().unwrap_or_default();
-    format!(
-        "not a regular expression: {}",
-        line.strip_prefix("error: ").unwrap_or(line)
-    )
+    format!("not a regular expression: {}", line.strip_prefix("error: ").unwrap_or(line))
 }
 
 #[cfg(test)]
@@ -149,10 +121,7 @@ mod tests {
         MetricFilter {
             action,
             name: name.map(str::to_owned),
-            labels: labels
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect(),
+            labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             drop_labels: drop.iter().map(|label| (*label).to_owned()).collect(),
         }
     }
@@ -168,10 +137,7 @@ mod tests {
         ])
         .unwrap();
         let check = |name: &str, labels: &[(&str, &str)], expected: Option<&[&str]>| {
-            let mut labels: Vec<_> = labels
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect();
+            let mut labels: Vec<_> = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
             let kept = set.apply(name, &mut labels);
             let names: Vec<&str> = labels.iter().map(|(name, _)| name.as_str()).collect();
             assert_eq!(kept.then_some(names.as_slice()), expected, "{name}");
@@ -180,11 +146,7 @@ mod tests {
         check("http_latency_bucket", &[("le", "0.5")], None);
         check("http_latency_bucket", &[("le", "1")], Some(&["le"]));
         check("go_threads", &[], None);
-        check(
-            "go_threads",
-            &[("kept", "yes"), ("pod", "a")],
-            Some(&["kept", "pod"]),
-        );
+        check("go_threads", &[("kept", "yes"), ("pod", "a")], Some(&["kept", "pod"]));
     }
 
     #[test]
@@ -198,21 +160,9 @@ mod tests {
             filter(FilterAction::Include, Some("("), &[], &[]),
             "filters[1].name: not a regular expression",
         );
-        check(
-            filter(FilterAction::Include, None, &[("a", "[")], &[]),
-            "filters[1].labels.a:",
-        );
-        check(
-            filter(FilterAction::Include, None, &[], &[]),
-            "filters[1].name: give",
-        );
-        check(
-            filter(FilterAction::DropLabels, None, &[], &[]),
-            "filters[1].drop_labels: DROP_LABELS needs",
-        );
-        check(
-            filter(FilterAction::Exclude, Some("a"), &[], &["b"]),
-            "filters[1].drop_labels: only",
-        );
+        check(filter(FilterAction::Include, None, &[("a", "[")], &[]), "filters[1].labels.a:");
+        check(filter(FilterAction::Include, None, &[], &[]), "filters[1].name: give");
+        check(filter(FilterAction::DropLabels, None, &[], &[]), "filters[1].drop_labels: DROP_LABELS needs");
+        check(filter(FilterAction::Exclude, Some("a"), &[], &["b"]), "filters[1].drop_labels: only");
     }
 }

@@ -58,9 +58,8 @@ pub struct IngestMetrics {
 }
 
 /// From a millisecond to 16 s, each bound twice the one before, with 100 ms among them: the latency that we promise.
-pub const LATENCY_BUCKETS: [f64; 14] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
+pub const LATENCY_BUCKETS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 fn latency() -> Histogram {
     Histogram::new(LATENCY_BUCKETS)
@@ -94,23 +93,11 @@ impl IngestMetrics {
             metrics.queryable_seconds.clone(),
         );
         let cache = registry.sub_registry_with_prefix("cache");
-        cache.register(
-            "errors",
-            "Failed attempts to write the caches",
-            metrics.cache_errors.clone(),
-        );
+        cache.register("errors", "Failed attempts to write the caches", metrics.cache_errors.clone());
         let events = registry.sub_registry_with_prefix("events");
         events.register("published", "Events published", metrics.events.clone());
-        events.register(
-            "errors",
-            "Failed attempts to publish events",
-            metrics.event_errors.clone(),
-        );
-        events.register(
-            "backlog",
-            "Events that wait to be published",
-            metrics.event_backlog.clone(),
-        );
+        events.register("errors", "Failed attempts to publish events", metrics.event_errors.clone());
+        events.register("backlog", "Events that wait to be published", metrics.event_backlog.clone());
         metrics
     }
 
@@ -122,16 +109,8 @@ impl IngestMetrics {
             "Batches that had been stored before",
             self.duplicates.clone(),
         );
-        registry.register(
-            "rejected_samples",
-            "Samples refused, by reason",
-            self.rejected.clone(),
-        );
-        registry.register(
-            "failed_batches",
-            "Batches that could not be stored",
-            self.failed.clone(),
-        );
+        registry.register("rejected_samples", "Samples refused, by reason", self.rejected.clone());
+        registry.register("failed_batches", "Batches that could not be stored", self.failed.clone());
         registry.register(
             "commit_retries",
             "Groups tried again because the store was away",
@@ -168,18 +147,12 @@ impl IngestMetrics {
         for (reason, count) in &batch.collection.ledger.refused {
             self.refused(*reason, *count);
         }
-        let method = MethodLabel {
-            method: batch.collection.method.as_str(),
-        };
+        let method = MethodLabel { method: batch.collection.method.as_str() };
         let seconds = (now - batch.collection.started).max(0) as f64 / 1e3;
         self.queryable_seconds.get_or_create(&method).observe(seconds);
     }
 
     fn refused(&self, reason: Refusal, count: u64) {
-        self.rejected
-            .get_or_create(&ReasonLabel {
-                reason: reason.as_str(),
-            })
-            .inc_by(count);
+        self.rejected.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc_by(count);
     }
 }

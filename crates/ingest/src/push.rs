@@ -109,10 +109,8 @@ impl Ingest {
         };
         let id = BatchId::for_push(&push.source_id, &key);
         let mut rejected = push.unreadable.clone();
-        let mut ledger = Ledger {
-            received: (push.samples.len() + rejected.len()) as u64,
-            ..Ledger::default()
-        };
+        let mut ledger =
+            Ledger { received: (push.samples.len() + rejected.len()) as u64, ..Ledger::default() };
         let mut types = TypeCounts::default();
         let mut builder = BatchBuilder::default();
         for sample in &push.samples {
@@ -145,20 +143,13 @@ impl Ingest {
                 HealthStatus::Unhealthy
             },
             reason: None,
-            error: rejected
-                .first()
-                .map(|item| format!("item {}: {}", item.index, item.message)),
+            error: rejected.first().map(|item| format!("item {}: {}", item.index, item.message)),
             ledger,
             types,
         };
         let batch_id = id.collection_batch_id(push.received_at);
         let receipt = self.commit.append(builder.finish(id, collection)).await?;
-        Ok(Pushed {
-            batch_id,
-            duplicate: receipt == Receipt::Duplicate,
-            accepted,
-            rejected,
-        })
+        Ok(Pushed { batch_id, duplicate: receipt == Receipt::Duplicate, accepted, rejected })
     }
 
     fn admit(&self, push: &Push, sample: &PushSample, builder: &mut BatchBuilder) -> Result<(), Fault> {
@@ -167,10 +158,7 @@ impl Ingest {
         let timestamp = sample.timestamp.unwrap_or(push.received_at);
         check_timestamp(timestamp, push.received_at, &self.limits)?;
         let name = [(METRIC_NAME, sample.name.as_str())];
-        let pairs = sample
-            .labels
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let pairs = sample.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let labels =
             LabelSet::new(name.into_iter().chain(pairs)).map_err(|error| Fault::label(error.to_string()))?;
         let series = Series {

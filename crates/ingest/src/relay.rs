@@ -59,10 +59,7 @@ impl Relay {
                 Err(error) => {
                     self.metrics.event_errors.inc();
                     if !failing {
-                        warn!(
-                            error = error.chain(),
-                            "events are not published; they wait in the outbox"
-                        );
+                        warn!(error = error.chain(), "events are not published; they wait in the outbox");
                     }
                     failing = true;
                 }
@@ -81,13 +78,9 @@ impl Relay {
             self.metrics.event_backlog.set(0);
             return Ok(0);
         }
-        self.metrics
-            .event_backlog
-            .set(self.outbox.backlog().await? as i64);
-        let (seqs, events): (Vec<i64>, Vec<MetricsCollected>) = waiting
-            .into_iter()
-            .map(|OutboxEvent { seq, event }| (seq, event))
-            .unzip();
+        self.metrics.event_backlog.set(self.outbox.backlog().await? as i64);
+        let (seqs, events): (Vec<i64>, Vec<MetricsCollected>) =
+            waiting.into_iter().map(|OutboxEvent { seq, event }| (seq, event)).unzip();
         self.bus.publish(&events).await?;
         self.outbox.published(&seqs).await?;
         self.metrics.events.inc_by(events.len() as u64);

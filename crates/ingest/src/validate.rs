@@ -18,11 +18,7 @@ pub struct Fault {
 impl Fault {
     /// A fault of one field.
     pub fn new(reason: Refusal, field: &str, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            field: field.to_owned(),
-            message: message.into(),
-        }
+        Self { reason, field: field.to_owned(), message: message.into() }
     }
 
     /// A fault of the labels as a whole.
@@ -38,10 +34,7 @@ pub fn check_metric_name(name: &str, limits: &Limits) -> Result<(), Fault> {
         return fault("the name is empty".to_owned());
     }
     if name.len() > limits.max_metric_name_bytes {
-        return fault(format!(
-            "the name is longer than {} bytes",
-            limits.max_metric_name_bytes
-        ));
+        return fault(format!("the name is longer than {} bytes", limits.max_metric_name_bytes));
     }
     if name.chars().any(char::is_control) {
         return fault("the name holds a control character".to_owned());
@@ -66,10 +59,7 @@ fn check_label_form(name: &str, limits: &Limits) -> Result<(), String> {
     }
     if name.len() > limits.max_label_name_bytes {
         let start: String = name.chars().take(30).collect();
-        return Err(format!(
-            "label name {start:?}… is longer than {} bytes",
-            limits.max_label_name_bytes
-        ));
+        return Err(format!("label name {start:?}… is longer than {} bytes", limits.max_label_name_bytes));
     }
     if name.chars().any(char::is_control) {
         return Err(format!("label name {name:?} holds a control character"));
@@ -88,20 +78,15 @@ pub fn check_labels(labels: &[(String, String)], limits: &Limits) -> Result<(), 
 /// Checks labels of a scraped page, the metric's name left out: targets may use names that are reserved for clients.
 pub fn check_page_labels(labels: &[(String, String)], limits: &Limits) -> Result<(), Fault> {
     if labels.len() + 1 > limits.max_labels {
-        let message = format!(
-            "{} labels and the name are more than the limit of {}",
-            labels.len(),
-            limits.max_labels
-        );
+        let message =
+            format!("{} labels and the name are more than the limit of {}", labels.len(), limits.max_labels);
         return Err(Fault::new(Refusal::LabelLimit, "labels", message));
     }
     for (name, value) in labels {
         check_label_form(name, limits).map_err(Fault::label)?;
         if value.len() > limits.max_label_value_bytes {
-            let message = format!(
-                "the value of label {name:?} is longer than {} bytes",
-                limits.max_label_value_bytes
-            );
+            let message =
+                format!("the value of label {name:?} is longer than {} bytes", limits.max_label_value_bytes);
             return Err(Fault::label(message));
         }
     }

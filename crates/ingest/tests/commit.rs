@@ -53,27 +53,13 @@ struct Bench {
 
 fn bench(away: usize, options: CommitOptions) -> Bench {
     let store = Arc::new(MemoryStore::new());
-    let sink = Arc::new(Moody {
-        store: store.clone(),
-        away: away.into(),
-        calls: 0.into(),
-    });
+    let sink = Arc::new(Moody { store: store.clone(), away: away.into(), calls: 0.into() });
     let metrics = IngestMetrics::register(&mut Registry::default());
     let stop = CancellationToken::new();
-    let (after, _) = AfterCommit::start(
-        store.clone(),
-        Arc::new(MemoryCache::new(1 << 20)),
-        metrics.clone(),
-        stop.clone(),
-    );
+    let (after, _) =
+        AfterCommit::start(store.clone(), Arc::new(MemoryCache::new(1 << 20)), metrics.clone(), stop.clone());
     let (commit, writer) = GroupCommit::start(sink.clone(), options, metrics, after, stop.clone());
-    Bench {
-        sink,
-        store,
-        ingest: Ingest::new(commit, Arc::new(Limits::default())),
-        writer,
-        stop,
-    }
+    Bench { sink, store, ingest: Ingest::new(commit, Arc::new(Limits::default())), writer, stop }
 }
 
 fn sample(index: usize, name: &str, value: f64) -> PushSample {
@@ -104,24 +90,10 @@ fn push(source: &str, key: &str, samples: Vec<PushSample>) -> Push {
 }
 
 async fn stored(store: &MemoryStore, name: &str) -> usize {
-    let limits = SelectLimits {
-        max_series: 1_000,
-        max_samples: 1_000_000,
-    };
+    let limits = SelectLimits { max_series: 1_000, max_samples: 1_000_000 };
     let matchers = vec![Matcher::equal("__name__", name)];
-    let selection = Selection {
-        matchers,
-        start: 0,
-        end: i64::MAX / 2,
-        limits,
-    };
-    store
-        .select(&selection)
-        .await
-        .unwrap()
-        .iter()
-        .map(|series| series.values.len())
-        .sum()
+    let selection = Selection { matchers, start: 0, end: i64::MAX / 2, limits };
+    store.select(&selection).await.unwrap().iter().map(|series| series.values.len()).sum()
 }
 
 #[tokio::test]
@@ -130,31 +102,13 @@ async fn batches_share_their_commits() {
     let pushes = (0..100).map(|n| {
         let ingest = bench.ingest.clone();
         async move {
-            ingest
-                .push(push(
-                    &format!("s{n}"),
-                    "k",
-                    vec![sample(0, &format!("m{n}"), 1.0)],
-                ))
-                .await
-                .unwrap()
+            ingest.push(push(&format!("s{n}"), "k", vec![sample(0, &format!("m{n}"), 1.0)])).await.unwrap()
         }
     });
     let answers = futures_join(pushes).await;
-    assert!(
-        answers
-            .iter()
-            .all(|answer| answer.accepted == 1 && !answer.duplicate)
-    );
-    assert!(
-        bench.sink.calls.load(Ordering::SeqCst) <= 3,
-        "a hundred batches in a few commits"
-    );
-    let again = bench
-        .ingest
-        .push(push("s7", "k", vec![sample(0, "m7", 1.0)]))
-        .await
-        .unwrap();
+    assert!(answers.iter().all(|answer| answer.accepted == 1 && !answer.duplicate));
+    assert!(bench.sink.calls.load(Ordering::SeqCst) <= 3, "a hundred batches in a few commits");
+    let again = bench.ingest.push(push("s7", "k", vec![sample(0, "m7", 1.0)])).await.unwrap();
     assert!(again.duplicate && answers[7].batch_id == again.batch_id);
     assert_eq!(stored(&bench.store, "m7").await, 1);
 }
@@ -175,100 +129,47 @@ where
 async fn a_bad_batch_harms_no_neighbour_and_a_bad_item_no_other() {
     let bench = bench(0, CommitOptions::default());
     let (good, bad) = (bench.ingest.clone(), bench.ingest.clone());
-    let items = vec![
-        sample(0, "ok", 1.0),
-        sample(1, "", 2.0),
-        sample(2, "ok", 3.0),
-        sample(3, "other", f64::NAN),
-    ];
+    let items =
+        vec![sample(0, "ok", 1.0), sample(1, "", 2.0), sample(2, "ok", 3.0), sample(3, "other", f64::NAN)];
     let (good, bad) = tokio::join!(
         good.push(push("good", "k", items)),
         bad.push(push("poison", "k", vec![sample(0, "poisoned", 1.0)])),
     );
-    assert!(
-        matches!(bad, Err(IngestError::Store { retryable: false, .. })),
-        "{bad:?}"
-    );
+    assert!(matches!(bad, Err(IngestError::Store { retryable: false, .. })), "{bad:?}");
     let good = good.unwrap();
-    let reasons: Vec<_> = good
-        .rejected
-        .iter()
-        .map(|item| (item.index, item.reason))
-        .collect();
-    assert_eq!(
-        (good.accepted, reasons),
-        (2, vec![(1, Refusal::InvalidName), (2, Refusal::Duplicate)])
-    );
-    assert_eq!(
-        (
-            stored(&bench.store, "ok").await,
-            stored(&bench.store, "poisoned").await
-        ),
-        (1, 0)
-    );
+    let reasons: Vec<_> = good.rejected.iter().map(|item| (item.index, item.reason)).collect();
+    assert_eq!((good.accepted, reasons), (2, vec![(1, Refusal::InvalidName), (2, Refusal::Duplicate)]));
+    assert_eq!((stored(&bench.store, "ok").await, stored(&bench.store, "poisoned").await), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_acknowledged_while_the_store_is_away() {
     let bench = bench(5, CommitOptions::default());
-    let answer = bench
-        .ingest
-        .push(push("s", "k", vec![sample(0, "m", 1.0)]))
-        .await
-        .unwrap();
+    let answer = bench.ingest.push(push("s", "k", vec![sample(0, "m", 1.0)])).await.unwrap();
     assert_eq!((answer.accepted, bench.sink.calls.load(Ordering::SeqCst)), (1, 6));
     // Longer than a client's patience: it is told to come back, and what it sent is stored once all the same.
     bench.sink.away.store(30, Ordering::SeqCst);
-    let impatient = bench
-        .ingest
-        .push(push("s", "k2", vec![sample(0, "m2", 1.0)]))
-        .await;
-    assert!(
-        matches!(impatient, Err(IngestError::Overloaded { .. })),
-        "{impatient:?}"
-    );
+    let impatient = bench.ingest.push(push("s", "k2", vec![sample(0, "m2", 1.0)])).await;
+    assert!(matches!(impatient, Err(IngestError::Overloaded { .. })), "{impatient:?}");
     assert_eq!(stored(&bench.store, "m2").await, 0);
     tokio::time::sleep(Duration::from_secs(60)).await;
-    let again = bench
-        .ingest
-        .push(push("s", "k2", vec![sample(0, "m2", 1.0)]))
-        .await
-        .unwrap();
+    let again = bench.ingest.push(push("s", "k2", vec![sample(0, "m2", 1.0)])).await.unwrap();
     assert!(again.duplicate);
     assert_eq!(stored(&bench.store, "m2").await, 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_turns_away_and_recovers() {
-    let options = CommitOptions {
-        max_queue_bytes: 2_000,
-        ..CommitOptions::default()
-    };
+    let options = CommitOptions { max_queue_bytes: 2_000, ..CommitOptions::default() };
     let bench = bench(4, options);
     let pushes = (0..10).map(|n| {
         let ingest = bench.ingest.clone();
-        async move {
-            ingest
-                .push(push(&format!("s{n}"), "k", vec![sample(0, "m", 1.0)]))
-                .await
-        }
+        async move { ingest.push(push(&format!("s{n}"), "k", vec![sample(0, "m", 1.0)])).await }
     });
     let answers = futures_join(pushes).await;
-    let turned_away = answers
-        .iter()
-        .filter(|a| matches!(a, Err(IngestError::Overloaded { .. })))
-        .count();
-    assert_eq!(
-        (turned_away, answers.iter().filter(|a| a.is_ok()).count()),
-        (7, 3)
-    );
-    assert!(
-        bench
-            .ingest
-            .push(push("late", "k", vec![sample(0, "m3", 1.0)]))
-            .await
-            .is_ok()
-    );
+    let turned_away = answers.iter().filter(|a| matches!(a, Err(IngestError::Overloaded { .. }))).count();
+    assert_eq!((turned_away, answers.iter().filter(|a| a.is_ok()).count()), (7, 3));
+    assert!(bench.ingest.push(push("late", "k", vec![sample(0, "m3", 1.0)])).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -278,10 +179,7 @@ async fn the_end_answers_everybody() {
     let waiting = tokio::spawn(async move { ingest.push(push("s", "k", vec![sample(0, "m", 1.0)])).await });
     tokio::time::sleep(Duration::from_secs(1)).await;
     bench.stop.cancel();
-    assert!(matches!(
-        waiting.await.unwrap(),
-        Err(IngestError::Store { retryable: true, .. })
-    ));
+    assert!(matches!(waiting.await.unwrap(), Err(IngestError::Store { retryable: true, .. })));
     drop(bench.ingest);
     bench.writer.await.unwrap();
 }

@@ -148,15 +148,8 @@ impl KafkaBus {
 
     fn refused(&self, producer: &Producer, error: &KafkaError) -> PortError {
         // After a fatal error every record reports that there was one; which one it was, only the client knows.
-        let fatal = producer
-            .client
-            .client()
-            .fatal_error()
-            .map(|(_, text)| self.options.redact(&text));
-        let message = format!(
-            "Kafka did not take all events for the topic {}",
-            self.options.topic
-        );
+        let fatal = producer.client.client().fatal_error().map(|(_, text)| self.options.redact(&text));
+        let message = format!("Kafka did not take all events for the topic {}", self.options.topic);
         match fatal {
             Some(text) => PortError::new(ErrorKind::Unavailable, message).caused_by(text),
             None => port_error(&self.options, message, error),
@@ -183,10 +176,7 @@ impl Producer {
         let context = Context::new(options);
         let client = FutureProducer::from_config_and_context(&options.producer(), context.clone())
             .map_err(|error| port_error(options, "the settings for Kafka are refused", &error))?;
-        Ok(Self {
-            client: Parting::new(client),
-            context,
-        })
+        Ok(Self { client: Parting::new(client), context })
     }
 }
 
@@ -212,15 +202,9 @@ impl EventBus for KafkaBus {
             return Ok(());
         }
         let deadline = Instant::now() + self.options.publish_timeout;
-        timeout_at(deadline, self.ensure_topic())
-            .await
-            .unwrap_or_else(|_| Err(self.too_late(None)))?;
+        timeout_at(deadline, self.ensure_topic()).await.unwrap_or_else(|_| Err(self.too_late(None)))?;
         let producer = self.producer()?;
-        let mut attempt = Attempt {
-            bus: self,
-            producer: &producer,
-            succeeded: false,
-        };
+        let mut attempt = Attempt { bus: self, producer: &producer, succeeded: false };
         match timeout_at(deadline, self.send(&producer, events)).await {
             Ok(Ok(())) => {
                 attempt.succeeded = true;
@@ -238,16 +222,10 @@ impl EventBus for KafkaBus {
     }
 
     async fn ping(&self) -> Result<(), PortError> {
-        let late = || {
-            PortError::new(
-                ErrorKind::Timeout,
-                format!("Kafka at {} is slow", self.options.brokers),
-            )
-        };
+        let late =
+            || PortError::new(ErrorKind::Timeout, format!("Kafka at {} is slow", self.options.brokers));
         if !self.topic_is_there.load(Ordering::Relaxed) {
-            return timeout(QUESTION_LIMIT, self.ensure_topic())
-                .await
-                .unwrap_or_else(|_| Err(late()));
+            return timeout(QUESTION_LIMIT, self.ensure_topic()).await.unwrap_or_else(|_| Err(late()));
         }
         let (producer, options) = (self.producer()?, Arc::clone(&self.options));
         spawn_blocking(move || find(producer.client.client(), &options, QUESTION_LIMIT))
@@ -259,8 +237,6 @@ impl EventBus for KafkaBus {
 
 impl fmt::Debug for KafkaBus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KafkaBus")
-            .field("options", &self.options)
-            .finish_non_exhaustive()
+        f.debug_struct("KafkaBus").field("options", &self.options).finish_non_exhaustive()
     }
 }

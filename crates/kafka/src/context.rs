@@ -28,10 +28,7 @@ pub(crate) struct Trouble {
 
 impl Context {
     pub(crate) fn new(options: &Arc<KafkaOptions>) -> Self {
-        Self {
-            options: Arc::clone(options),
-            trouble: Arc::default(),
-        }
+        Self { options: Arc::clone(options), trouble: Arc::default() }
     }
 
     /// The last that went wrong since [`Self::all_is_well`].

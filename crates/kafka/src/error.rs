@@ -26,9 +26,7 @@ fn kind_of(error: &KafkaError) -> ErrorKind {
         }
         KafkaError::AdminOp(code) => kind_of_code(*code),
         KafkaError::Canceled => ErrorKind::Unavailable,
-        other => other
-            .rdkafka_error_code()
-            .map_or(ErrorKind::Internal, kind_of_code),
+        other => other.rdkafka_error_code().map_or(ErrorKind::Internal, kind_of_code),
     }
 }
 

@@ -80,9 +80,9 @@ impl KafkaOptions {
             return refuse("a Kafka topic has at least one partition and one replica".to_owned());
         }
         match OURS.iter().find(|name| self.extra.contains_key(**name)) {
-            Some(name) => refuse(format!(
-                "the Kafka setting {name} cannot be changed: metricsd's promises rest on it"
-            )),
+            Some(name) => {
+                refuse(format!("the Kafka setting {name} cannot be changed: metricsd's promises rest on it"))
+            }
             None => Ok(()),
         }
     }
@@ -90,13 +90,8 @@ impl KafkaOptions {
     /// Text without the values of secret settings: librdkafka repeats values in some of its messages.
     pub(crate) fn redact(&self, text: &str) -> String {
         let is_secret = |name: &str| SECRET.iter().any(|part| name.contains(part));
-        let secrets = self
-            .extra
-            .iter()
-            .filter(|(name, value)| is_secret(name) && !value.is_empty());
-        secrets.fold(text.to_owned(), |text, (_, value)| {
-            text.replace(value.as_str(), "********")
-        })
+        let secrets = self.extra.iter().filter(|(name, value)| is_secret(name) && !value.is_empty());
+        secrets.fold(text.to_owned(), |text, (_, value)| text.replace(value.as_str(), "********"))
     }
 
     /// What every client needs. `extra` wins over the defaults here, and loses against what the callers add.
@@ -114,11 +109,7 @@ impl KafkaOptions {
         // Topics are made on purpose, with their partitions, or not at all.
         config.set("allow.auto.create.topics", "false");
         let debugging = self.extra.contains_key("debug");
-        config.set_log_level(if debugging {
-            RDKafkaLogLevel::Debug
-        } else {
-            RDKafkaLogLevel::Info
-        });
+        config.set_log_level(if debugging { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
         config
     }
 
@@ -183,30 +174,15 @@ mod tests {
         let good = KafkaOptions::new("a:9092", "metrics_collected");
         assert!(good.check().is_ok());
         let mut bad = vec![
-            KafkaOptions {
-                brokers: " ".to_owned(),
-                ..good.clone()
-            },
-            KafkaOptions {
-                partitions: 0,
-                ..good.clone()
-            },
-            KafkaOptions {
-                replication: 0,
-                ..good.clone()
-            },
+            KafkaOptions { brokers: " ".to_owned(), ..good.clone() },
+            KafkaOptions { partitions: 0, ..good.clone() },
+            KafkaOptions { replication: 0, ..good.clone() },
         ];
         for topic in ["", ".", "..", "a b", "ä", &"x".repeat(250)] {
-            bad.push(KafkaOptions {
-                topic: topic.to_owned(),
-                ..good.clone()
-            });
+            bad.push(KafkaOptions { topic: topic.to_owned(), ..good.clone() });
         }
         for name in OURS {
-            bad.push(KafkaOptions {
-                extra: [(name.to_owned(), "1".to_owned())].into(),
-                ..good.clone()
-            });
+            bad.push(KafkaOptions { extra: [(name.to_owned(), "1".to_owned())].into(), ..good.clone() });
         }
         for options in bad {
             let error = options.check().expect_err(&format!("{options:?} was taken"));
@@ -216,15 +192,10 @@ mod tests {
 
     #[test]
     fn secrets_never_show() {
-        let extra = [
-            ("sasl.password", "hunter2"),
-            ("ssl.key.pem", "-----KEY"),
-            ("sasl.username", "metricsd"),
-        ];
+        let extra =
+            [("sasl.password", "hunter2"), ("ssl.key.pem", "-----KEY"), ("sasl.username", "metricsd")];
         let options = KafkaOptions {
-            extra: extra
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
+            extra: extra.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             ..KafkaOptions::new("a:9092", "t")
         };
         let text = format!("{options:?}");
@@ -232,9 +203,6 @@ mod tests {
             text.contains("sasl.password") && !text.contains("hunter2") && !text.contains("-----KEY"),
             "{text}"
         );
-        assert_eq!(
-            options.redact("no hunter2 for metricsd"),
-            "no ******** for metricsd"
-        );
+        assert_eq!(options.redact("no hunter2 for metricsd"), "no ******** for metricsd");
     }
 }

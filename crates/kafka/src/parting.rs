@@ -17,9 +17,7 @@ impl<T: Send + 'static> Deref for Parting<T> {
 
     fn deref(&self) -> &T {
         // Emptied by `drop` alone.
-        self.0
-            .as_ref()
-            .unwrap_or_else(|| unreachable!("a client is used after it was dropped"))
+        self.0.as_ref().unwrap_or_else(|| unreachable!("a client is used after it was dropped"))
     }
 }
 
@@ -27,8 +25,6 @@ impl<T: Send + 'static> Drop for Parting<T> {
     fn drop(&mut self) {
         let client = self.0.take();
         // Where no thread can be had, the closure is dropped here, and the client with it.
-        let _ = thread::Builder::new()
-            .name("kafka-parting".to_owned())
-            .spawn(move || drop(client));
+        let _ = thread::Builder::new().name("kafka-parting".to_owned()).spawn(move || drop(client));
     }
 }

@@ -55,24 +55,13 @@ pub(crate) async fn subscribe(
         .map_err(|error| port_error(options, "the settings for Kafka are refused", &error))?;
     let consumer = Arc::new(Parting::new(consumer));
     let (client, about) = (Arc::clone(&consumer), Arc::clone(options));
-    let partitions = spawn_blocking(move || start_at_the_end(&client, &about, limit))
-        .await
-        .map_err(crashed)??;
+    let partitions =
+        spawn_blocking(move || start_at_the_end(&client, &about, limit)).await.map_err(crashed)??;
     let mut look_again = interval_at(tokio::time::Instant::now() + PARTITIONS_EVERY, PARTITIONS_EVERY);
     look_again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (options, poisoned) = (Arc::clone(options), Arc::clone(poisoned));
-    let reader = Reader {
-        options,
-        consumer,
-        partitions,
-        look_again,
-        poisoned,
-    };
-    Ok(unfold(
-        reader,
-        |mut reader| async move { Some((reader.next().await, reader)) },
-    )
-    .boxed())
+    let reader = Reader { options, consumer, partitions, look_again, poisoned };
+    Ok(unfold(reader, |mut reader| async move { Some((reader.next().await, reader)) }).boxed())
 }
 
 /// Assigns every partition at the offset where it ends now. Asking for the numbers first, rather than for "the end",
@@ -88,11 +77,7 @@ fn start_at_the_end(
         if let Some(ends) = ends(consumer, options, left.min(QUESTION_LIMIT))? {
             let assigned = consumer.assign(&ends);
             assigned.map_err(|error| port_error(options, "following the topic was refused", &error))?;
-            return Ok(ends
-                .elements()
-                .iter()
-                .map(|element| element.partition())
-                .collect());
+            return Ok(ends.elements().iter().map(|element| element.partition()).collect());
         }
         if left < SETTLING {
             let message = format!("the topic {} has partitions without a leader", options.topic);
@@ -117,9 +102,7 @@ fn ends(
     let failed = |error: KafkaError| port_error(options, "Kafka does not say where the topic ends", &error);
     let mut asked = TopicPartitionList::with_capacity(partitions.len());
     for (partition, _) in &partitions {
-        asked
-            .add_partition_offset(&options.topic, *partition, Offset::End)
-            .map_err(failed)?;
+        asked.add_partition_offset(&options.topic, *partition, Offset::End).map_err(failed)?;
     }
     // One question for all partitions. In place of a time it takes "the end" as well.
     let answers = match consumer.offsets_for_times(asked, limit) {
@@ -196,16 +179,10 @@ impl Reader {
             return;
         }
         match self.consumer.incremental_assign(&added) {
-            Ok(()) => self
-                .partitions
-                .extend(partitions.iter().map(|(partition, _)| partition)),
+            Ok(()) => self.partitions.extend(partitions.iter().map(|(partition, _)| partition)),
             Err(error) => {
                 let error = self.options.redact(&error.to_string());
-                tracing::warn!(
-                    topic = self.options.topic,
-                    error,
-                    "new partitions cannot be followed"
-                );
+                tracing::warn!(topic = self.options.topic, error, "new partitions cannot be followed");
             }
         }
     }

@@ -33,13 +33,8 @@ pub(crate) fn find<C: ClientContext>(
         let message = format!("Kafka at {} does not answer", options.brokers);
         port_error(options, message, &error)
     };
-    let metadata = client
-        .fetch_metadata(Some(&options.topic), limit)
-        .map_err(unreachable)?;
-    let topic = metadata
-        .topics()
-        .iter()
-        .find(|topic| topic.name() == options.topic);
+    let metadata = client.fetch_metadata(Some(&options.topic), limit).map_err(unreachable)?;
+    let topic = metadata.topics().iter().find(|topic| topic.name() == options.topic);
     let Some(topic) = topic else {
         return Ok(Found::Missing);
     };
@@ -47,19 +42,16 @@ pub(crate) fn find<C: ClientContext>(
         None => {
             let partitions = topic.partitions().iter();
             Ok(Found::Partitions(
-                partitions
-                    .map(|partition| (partition.id(), partition.leader() >= 0))
-                    .collect(),
+                partitions.map(|partition| (partition.id(), partition.leader() >= 0)).collect(),
             ))
         }
         Some(RDKafkaErrorCode::UnknownTopicOrPartition) => Ok(Found::Missing),
         // A topic that was just made has no leaders yet.
         Some(RDKafkaErrorCode::LeaderNotAvailable) => Ok(Found::Partitions(Vec::new())),
-        Some(code) => Err(PortError::new(
-            kind_of_code(code),
-            format!("the topic {} cannot be used", options.topic),
-        )
-        .caused_by(code.to_string())),
+        Some(code) => {
+            Err(PortError::new(kind_of_code(code), format!("the topic {} cannot be used", options.topic))
+                .caused_by(code.to_string()))
+        }
     }
 }
 
@@ -69,26 +61,15 @@ pub(crate) async fn ensure(options: &Arc<KafkaOptions>, limit: Duration) -> Resu
         .map_err(|error| port_error(options, "the settings for Kafka are refused", &error))?;
     let admin = Arc::new(Parting::new(admin));
     let (asking, about) = (Arc::clone(&admin), Arc::clone(options));
-    let found = spawn_blocking(move || find(asking.inner(), &about, limit))
-        .await
-        .map_err(crashed)??;
+    let found = spawn_blocking(move || find(asking.inner(), &about, limit)).await.map_err(crashed)??;
     if matches!(found, Found::Partitions(_)) {
         return Ok(());
     }
-    let topic = NewTopic::new(
-        &options.topic,
-        options.partitions,
-        TopicReplication::Fixed(options.replication),
-    );
-    let limits = AdminOptions::new()
-        .request_timeout(Some(limit))
-        .operation_timeout(Some(limit));
+    let topic =
+        NewTopic::new(&options.topic, options.partitions, TopicReplication::Fixed(options.replication));
+    let limits = AdminOptions::new().request_timeout(Some(limit)).operation_timeout(Some(limit));
     let results = admin.create_topics([&topic], &limits).await.map_err(|error| {
-        port_error(
-            options,
-            format!("the topic {} cannot be created", options.topic),
-            &error,
-        )
+        port_error(options, format!("the topic {} cannot be created", options.topic), &error)
     })?;
     match results.into_iter().next() {
         Some(Err((_, code))) if code != RDKafkaErrorCode::TopicAlreadyExists => {
@@ -99,11 +80,7 @@ pub(crate) async fn ensure(options: &Arc<KafkaOptions>, limit: Duration) -> Resu
             Err(PortError::new(kind_of_code(code), message).caused_by(code.to_string()))
         }
         _ => {
-            tracing::info!(
-                topic = options.topic,
-                partitions = options.partitions,
-                "topic created"
-            );
+            tracing::info!(topic = options.topic, partitions = options.partitions, "topic created");
             Ok(())
         }
     }

@@ -29,17 +29,13 @@ impl EventFormat {
     }
 
     fn of_content_type(value: &[u8]) -> Option<Self> {
-        [Self::Json, Self::Protobuf]
-            .into_iter()
-            .find(|format| format.content_type().as_bytes() == value)
+        [Self::Json, Self::Protobuf].into_iter().find(|format| format.content_type().as_bytes() == value)
     }
 
     /// The headers of every record.
     pub(crate) fn headers(self) -> OwnedHeaders {
-        OwnedHeaders::new_with_capacity(1).insert(Header {
-            key: CONTENT_TYPE,
-            value: Some(self.content_type()),
-        })
+        OwnedHeaders::new_with_capacity(1)
+            .insert(Header { key: CONTENT_TYPE, value: Some(self.content_type()) })
     }
 
     /// The value of a record.
@@ -57,11 +53,7 @@ impl EventFormat {
 pub(crate) fn decode(record: &impl Message, default: EventFormat) -> Result<MetricsCollected, String> {
     let named = record
         .headers()
-        .and_then(|headers| {
-            headers
-                .iter()
-                .find(|header| header.key.eq_ignore_ascii_case(CONTENT_TYPE))
-        })
+        .and_then(|headers| headers.iter().find(|header| header.key.eq_ignore_ascii_case(CONTENT_TYPE)))
         .and_then(|header| header.value);
     let format = match named {
         Some(value) => EventFormat::of_content_type(value)

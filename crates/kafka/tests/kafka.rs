@@ -27,10 +27,7 @@ async fn the_promises_are_kept_with_json() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_promises_are_kept_with_protobuf() {
     with_topic(async |topic| {
-        let options = KafkaOptions {
-            format: EventFormat::Protobuf,
-            ..KafkaOptions::new(brokers(), topic)
-        };
+        let options = KafkaOptions { format: EventFormat::Protobuf, ..KafkaOptions::new(brokers(), topic) };
         all(&KafkaBus::connect(options).unwrap()).await;
     })
     .await;
@@ -40,19 +37,14 @@ async fn the_promises_are_kept_with_protobuf() {
 async fn an_ordinary_consumer_reads_the_documented_json_keyed_and_in_order() {
     with_topic(async |topic| {
         let bus = bus(topic);
-        let sent: Vec<_> = (0..600)
-            .map(|n| event(&format!("service-{}", n % 20), n))
-            .collect();
+        let sent: Vec<_> = (0..600).map(|n| event(&format!("service-{}", n % 20), n)).collect();
         for part in sent.chunks(150) {
             bus.publish(part).await.unwrap();
         }
         let records = read(topic, sent.len()).await;
         let mut by_source: HashMap<&str, Vec<&MetricsCollected>> = HashMap::new();
         for event in &sent {
-            by_source
-                .entry(&event.metrics_collected.source_id)
-                .or_default()
-                .push(event);
+            by_source.entry(&event.metrics_collected.source_id).or_default().push(event);
         }
         let mut partitions: HashMap<&str, i32> = HashMap::new();
         let mut seen: HashMap<&str, usize> = HashMap::new();
@@ -70,17 +62,11 @@ async fn an_ordinary_consumer_reads_the_documented_json_keyed_and_in_order() {
             assert_eq!(partition, record.partition, "a source stays in its partition");
         }
         let used: HashSet<_> = partitions.values().collect();
-        assert!(
-            used.len() > 1 && used.iter().all(|partition| (0..6).contains(*partition)),
-            "{used:?}"
-        );
+        assert!(used.len() > 1 && used.iter().all(|partition| (0..6).contains(*partition)), "{used:?}");
 
         let text = String::from_utf8(records[0].value.clone()).unwrap();
-        let data = &sent
-            .iter()
-            .find(|event| text.contains(&event.event_id.to_string()))
-            .unwrap()
-            .metrics_collected;
+        let data =
+            &sent.iter().find(|event| text.contains(&event.event_id.to_string())).unwrap().metrics_collected;
         let start = format!(
             "{{\"event_id\":\"{}\",\"timestamp\":\"2025-06-21T10:00:0",
             event(&data.source_id, usize::try_from(data.metrics_count).unwrap()).event_id
@@ -93,19 +79,13 @@ async fn an_ordinary_consumer_reads_the_documented_json_keyed_and_in_order() {
 #[tokio::test]
 async fn protobuf_records_decode() {
     with_topic(async |topic| {
-        let options = KafkaOptions {
-            format: EventFormat::Protobuf,
-            ..KafkaOptions::new(brokers(), topic)
-        };
+        let options = KafkaOptions { format: EventFormat::Protobuf, ..KafkaOptions::new(brokers(), topic) };
         let bus = KafkaBus::connect(options).unwrap();
         bus.publish(&[event("protobuf", 7)]).await.unwrap();
         let records = read(topic, 1).await;
         assert_eq!(records[0].content_type, "application/x-protobuf");
         assert_eq!(records[0].key, "protobuf");
-        assert_eq!(
-            metricsd_codec::event::decode_event(&records[0].value).unwrap(),
-            event("protobuf", 7)
-        );
+        assert_eq!(metricsd_codec::event::decode_event(&records[0].value).unwrap(), event("protobuf", 7));
     })
     .await;
 }
@@ -115,17 +95,11 @@ async fn protobuf_records_decode() {
 async fn records_that_are_no_events_are_left_out_and_counted() {
     with_topic(async |topic| {
         let json = bus(topic);
-        let options = KafkaOptions {
-            format: EventFormat::Protobuf,
-            ..KafkaOptions::new(brokers(), topic)
-        };
+        let options = KafkaOptions { format: EventFormat::Protobuf, ..KafkaOptions::new(brokers(), topic) };
         let protobuf = KafkaBus::connect(options).unwrap();
         let mut events = json.subscribe().await.unwrap();
 
-        let plain: FutureProducer = ClientConfig::new()
-            .set("bootstrap.servers", brokers())
-            .create()
-            .unwrap();
+        let plain: FutureProducer = ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
         let by_hand = serde_json::to_vec(&event("mixed", 1)).unwrap();
         let values: [&[u8]; 4] = [b"not json", b"{}", b"", &by_hand];
         for value in values {
@@ -150,24 +124,15 @@ async fn records_that_are_no_events_are_left_out_and_counted() {
 #[tokio::test]
 async fn a_missing_topic_is_made_with_its_partitions() {
     with_topic(async |topic| {
-        let options = KafkaOptions {
-            partitions: 3,
-            ..KafkaOptions::new(brokers(), topic)
-        };
+        let options = KafkaOptions { partitions: 3, ..KafkaOptions::new(brokers(), topic) };
         let bus = KafkaBus::connect(options).unwrap();
         bus.ping().await.unwrap();
-        let metadata = admin()
-            .inner()
-            .fetch_metadata(Some(topic), Duration::from_secs(5))
-            .unwrap();
+        let metadata = admin().inner().fetch_metadata(Some(topic), Duration::from_secs(5)).unwrap();
         assert_eq!(metadata.topics()[0].partitions().len(), 3);
 
         // Deleted under way: publishing makes it again.
         bus.publish(&[event("before", 1)]).await.unwrap();
-        admin()
-            .delete_topics(&[topic], &AdminOptions::new())
-            .await
-            .unwrap();
+        admin().delete_topics(&[topic], &AdminOptions::new()).await.unwrap();
         let mut attempts = 0;
         while let Err(error) = bus.publish(&[event("after", 1)]).await {
             assert!(error.is_retryable(), "{}", error.chain());
@@ -182,15 +147,8 @@ async fn a_missing_topic_is_made_with_its_partitions() {
 
 #[tokio::test]
 async fn a_topic_that_is_refused_says_so() {
-    let options = KafkaOptions {
-        replication: 99,
-        ..KafkaOptions::new(brokers(), "metricsd-test-refused")
-    };
-    let error = KafkaBus::connect(options)
-        .unwrap()
-        .publish(&[event("refused", 1)])
-        .await
-        .unwrap_err();
+    let options = KafkaOptions { replication: 99, ..KafkaOptions::new(brokers(), "metricsd-test-refused") };
+    let error = KafkaBus::connect(options).unwrap().publish(&[event("refused", 1)]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid, "{}", error.chain());
     assert!(
         error.to_string().contains("metricsd-test-refused") && error.to_string().contains("by hand"),
@@ -201,26 +159,16 @@ async fn a_topic_that_is_refused_says_so() {
 #[tokio::test]
 async fn partitions_that_are_added_later_are_followed() {
     with_topic(async |topic| {
-        let options = KafkaOptions {
-            partitions: 1,
-            ..KafkaOptions::new(brokers(), topic)
-        };
+        let options = KafkaOptions { partitions: 1, ..KafkaOptions::new(brokers(), topic) };
         let bus = KafkaBus::connect(options).unwrap();
         let mut events = bus.subscribe().await.unwrap();
         bus.publish(&[event("grow", 0)]).await.unwrap();
         assert_eq!(next_of(&mut events, "grow").await, event("grow", 0));
         let more = NewPartitions::new(topic, 8);
-        admin()
-            .create_partitions([&more], &AdminOptions::new())
-            .await
-            .unwrap();
+        admin().create_partitions([&more], &AdminOptions::new()).await.unwrap();
         // Another producer, which knows the new partitions from the start.
         let sent: Vec<_> = (0..40).map(|n| event(&format!("grow-{n}"), n)).collect();
-        KafkaBus::connect(KafkaOptions::new(brokers(), topic))
-            .unwrap()
-            .publish(&sent)
-            .await
-            .unwrap();
+        KafkaBus::connect(KafkaOptions::new(brokers(), topic)).unwrap().publish(&sent).await.unwrap();
         let mut missing: HashSet<_> = sent.iter().map(|event| event.event_id).collect();
         while !missing.is_empty() {
             missing.remove(&next_of(&mut events, "grow-").await.event_id);
@@ -242,9 +190,7 @@ async fn closing_keeps_what_was_published_and_publishing_goes_on() {
         drop(bus);
         let mut silence = silence;
         assert!(
-            tokio::time::timeout(Duration::from_millis(300), silence.next())
-                .await
-                .is_err(),
+            tokio::time::timeout(Duration::from_millis(300), silence.next()).await.is_err(),
             "goes on, in silence"
         );
     })

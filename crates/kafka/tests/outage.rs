@@ -23,47 +23,29 @@ fn cluster() -> MockCluster<'static, DefaultProducerContext> {
 }
 
 fn options(brokers: impl Into<String>) -> KafkaOptions {
-    KafkaOptions {
-        publish_timeout: Duration::from_secs(2),
-        ..KafkaOptions::new(brokers, TOPIC)
-    }
+    KafkaOptions { publish_timeout: Duration::from_secs(2), ..KafkaOptions::new(brokers, TOPIC) }
 }
 
 #[tokio::test]
 async fn a_closed_port_costs_a_bounded_time() {
     let start = Instant::now();
     let bus = KafkaBus::connect(options("127.0.0.1:1")).unwrap();
-    assert!(
-        start.elapsed() < Duration::from_secs(1),
-        "connecting waits for nobody"
-    );
+    assert!(start.elapsed() < Duration::from_secs(1), "connecting waits for nobody");
     let check = |name: &str, error: metricsd_ports::PortError, start: Instant| {
         assert!(error.is_retryable(), "{name}: {}", error.chain());
         assert!(error.to_string().contains("127.0.0.1:1"), "{name}: {error}");
-        assert!(
-            start.elapsed() < Duration::from_millis(2_700),
-            "{name} took {:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() < Duration::from_millis(2_700), "{name} took {:?}", start.elapsed());
     };
     let start = Instant::now();
     check("ping", bus.ping().await.unwrap_err(), start);
     let start = Instant::now();
-    check(
-        "publish",
-        bus.publish(&[event("away", 1)]).await.unwrap_err(),
-        start,
-    );
+    check("publish", bus.publish(&[event("away", 1)]).await.unwrap_err(), start);
     let start = Instant::now();
     check("subscribe", bus.subscribe().await.err().unwrap(), start);
     let start = Instant::now();
     bus.close().await;
     drop(bus);
-    assert!(
-        start.elapsed() < Duration::from_secs(1),
-        "closing took {:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(1), "closing took {:?}", start.elapsed());
 }
 
 /// The broker goes after all went well, and comes back: calls fail in time, a repeat succeeds, order is kept, and the
@@ -82,22 +64,14 @@ async fn events_follow_when_the_broker_is_back() {
         let start = Instant::now();
         let error = bus.publish(&sent[100..200]).await.unwrap_err();
         assert!(error.is_retryable(), "{}", error.chain());
-        assert!(
-            start.elapsed() < Duration::from_millis(2_700),
-            "took {:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() < Duration::from_millis(2_700), "took {:?}", start.elapsed());
     }
     assert!(bus.ping().await.is_err());
 
     cluster.broker_up(1).unwrap();
     let start = Instant::now();
     while let Err(error) = bus.publish(&sent[100..]).await {
-        assert!(
-            start.elapsed() < Duration::from_secs(15),
-            "not back: {}",
-            error.chain()
-        );
+        assert!(start.elapsed() < Duration::from_secs(15), "not back: {}", error.chain());
     }
     bus.ping().await.unwrap();
     // Repeats are allowed, gaps and changes of order are not.
@@ -155,14 +129,9 @@ async fn a_call_that_is_given_up_sends_nothing_later() {
     assert!(waited.is_err(), "{waited:?}");
     cluster.broker_up(1).unwrap();
     bus.publish(&[event("given-up", 3)]).await.unwrap();
-    assert_eq!(
-        first_of(&mut events, "given-up", 2).await,
-        [event("given-up", 0), event("given-up", 3)]
-    );
+    assert_eq!(first_of(&mut events, "given-up", 2).await, [event("given-up", 0), event("given-up", 3)]);
     assert!(
-        tokio::time::timeout(Duration::from_millis(500), events.next())
-            .await
-            .is_err(),
+        tokio::time::timeout(Duration::from_millis(500), events.next()).await.is_err(),
         "something came later"
     );
 }
@@ -171,19 +140,12 @@ async fn a_call_that_is_given_up_sends_nothing_later() {
 async fn settings_that_are_refused_are_named_and_secrets_are_not() {
     let check = |name: &str, value: &str| {
         let mut options = options("127.0.0.1:1");
-        options
-            .extra
-            .insert("sasl.password".to_owned(), "hunter2".to_owned());
+        options.extra.insert("sasl.password".to_owned(), "hunter2".to_owned());
         options.extra.insert(name.to_owned(), value.to_owned());
-        let error = KafkaBus::connect(options)
-            .err()
-            .unwrap_or_else(|| panic!("{name}={value} was taken"));
+        let error = KafkaBus::connect(options).err().unwrap_or_else(|| panic!("{name}={value} was taken"));
         assert_eq!(error.kind(), ErrorKind::Invalid, "{}", error.chain());
         assert!(error.chain().contains(name), "{}", error.chain());
-        assert!(
-            !format!("{error:?}{}", error.chain()).contains("hunter2"),
-            "{error:?}"
-        );
+        assert!(!format!("{error:?}{}", error.chain()).contains("hunter2"), "{error:?}");
     };
     check("no.such.setting", "1");
     check("linger.ms", "soon");
@@ -196,9 +158,7 @@ async fn settings_that_are_refused_are_named_and_secrets_are_not() {
 #[ignore = "is run by nothing_is_written_to_stderr"]
 async fn quiet_child() {
     let mut options = options("127.0.0.1:1");
-    options
-        .extra
-        .insert("sasl.password".to_owned(), "hunter2".to_owned());
+    options.extra.insert("sasl.password".to_owned(), "hunter2".to_owned());
     options.extra.insert("linger.ms".to_owned(), "1".to_owned());
     let bus = KafkaBus::connect(options).unwrap();
     assert!(bus.publish(&[event("quiet", 1)]).await.is_err());
@@ -215,10 +175,6 @@ fn nothing_is_written_to_stderr() {
         .args(["--exact", "quiet_child", "--ignored", "--nocapture"])
         .output()
         .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stdout)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }

@@ -97,9 +97,7 @@ impl Command {
 /// Runs a client: one request after the other needs no second thread.
 fn wait_for(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime
-        .map_err(|error| Failure::failed(format!("cannot start: {error}")))?
-        .block_on(work)
+    runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?.block_on(work)
 }
 
 /// How a client command finds the server and answers.

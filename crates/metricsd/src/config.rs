@@ -266,10 +266,7 @@ pub(crate) struct Sources {
 impl Sources {
     /// The file to read: the flag's, or the variable's, or none.
     fn file(&self) -> Option<&Path> {
-        let variable = self
-            .environment
-            .get(FILE_VARIABLE)
-            .filter(|path| !path.is_empty());
+        let variable = self.environment.get(FILE_VARIABLE).filter(|path| !path.is_empty());
         self.file.as_deref().or(variable.map(Path::new))
     }
 

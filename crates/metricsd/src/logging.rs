@@ -16,9 +16,7 @@ const QUIET: &str = "sqlx=warn,hyper=warn,h2=warn,reqwest=warn,rdkafka=warn,libr
 pub(crate) fn init(config: &LogConfig, directives: Option<&str>, no_color: bool) -> Result<(), ParseError> {
     let default = format!("{},{QUIET}", config.level);
     let filter = EnvFilter::builder().parse(directives.unwrap_or(&default))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
     let installed = match config.format {
         LogFormat::Text => builder.with_ansi(stderr().is_terminal() && !no_color).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).with_ansi(false).try_init(),

@@ -36,7 +36,5 @@ fn main() -> ExitCode {
 /// UTF-8 are kept as far as they read: a damaged value is refused where it is used.
 fn environment() -> BTreeMap<String, String> {
     let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
-    std::env::vars_os()
-        .map(|(name, value)| (lossy(name), lossy(value)))
-        .collect()
+    std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect()
 }

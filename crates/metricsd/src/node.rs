@@ -65,10 +65,7 @@ struct Signals {
 
 impl Signals {
     fn new() -> Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
     async fn recv(&mut self) {
@@ -140,39 +137,11 @@ impl Node {
             }
             false => None,
         };
-        let chores = start_chores(
-            config,
-            &adapters,
-            metrics,
-            &notices,
-            listener.local_addr()?,
-            &rest,
-        );
-        let ingest = config
-            .roles
-            .has(Role::Ingest)
-            .then(|| Ingest::new(group, Arc::new(config.limits.clone())));
-        let server = serving::start(
-            config,
-            &adapters,
-            ingest,
-            policy,
-            registry,
-            listener,
-            accept.clone(),
-        );
-        Ok(Self {
-            adapters,
-            accept,
-            server,
-            pool,
-            commit,
-            committer,
-            after,
-            teller,
-            rest,
-            chores,
-        })
+        let chores = start_chores(config, &adapters, metrics, &notices, listener.local_addr()?, &rest);
+        let ingest =
+            config.roles.has(Role::Ingest).then(|| Ingest::new(group, Arc::new(config.limits.clone())));
+        let server = serving::start(config, &adapters, ingest, policy, registry, listener, accept.clone());
+        Ok(Self { adapters, accept, server, pool, commit, committer, after, teller, rest, chores })
     }
 
     /// Stops in the order of the flow: nothing comes in, what came in is stored, what was stored is told.
@@ -253,11 +222,7 @@ fn start_chores(
     ];
     if config.roles.has(Role::Writer) {
         let retention = config.job_retention;
-        chores.push(tokio::spawn(chores::purge_jobs(
-            adapters.catalog.clone(),
-            retention,
-            stop.clone(),
-        )));
+        chores.push(tokio::spawn(chores::purge_jobs(adapters.catalog.clone(), retention, stop.clone())));
     }
     chores
 }

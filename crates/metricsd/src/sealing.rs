@@ -39,10 +39,7 @@ impl Sealer {
     pub(crate) fn new(key: &SealingKey) -> Result<Self, PortError> {
         let key = UnboundKey::new(&AES_256_GCM, key.bytes());
         let key = key.map_err(|_| PortError::new(ErrorKind::Internal, "the sealing key is not accepted"))?;
-        Ok(Self {
-            key: LessSafeKey::new(key),
-            random: SystemRandom::new(),
-        })
+        Ok(Self { key: LessSafeKey::new(key), random: SystemRandom::new() })
     }
 
     /// Seals credentials; what is sealed stays as it is.
@@ -55,16 +52,10 @@ impl Sealer {
         self.random.fill(&mut nonce).map_err(|_| failed())?;
         let mut text = plain.to_string().into_bytes();
         self.key
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(target_id),
-                &mut text,
-            )
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(target_id), &mut text)
             .map_err(|_| failed())?;
         let sealed = [nonce.as_slice(), &text].concat();
-        Ok(AuthConfig::Sealed {
-            sealed: format!("{VERSION}{}", STANDARD.encode(sealed)),
-        })
+        Ok(AuthConfig::Sealed { sealed: format!("{VERSION}{}", STANDARD.encode(sealed)) })
     }
 
     /// Unseals credentials; `None` where that needs another key, or the text is damaged.
@@ -117,10 +108,7 @@ impl SealedCatalog {
         if let Some(AuthConfig::Sealed { sealed }) = &target.spec.scrape_config.authentication {
             match self.sealer.unseal(&target.spec.target_id, sealed) {
                 Some(auth) => target.spec.scrape_config.authentication = Some(auth),
-                None => tracing::debug!(
-                    target_id = target.spec.target_id,
-                    "credentials cannot be unsealed"
-                ),
+                None => tracing::debug!(target_id = target.spec.target_id, "credentials cannot be unsealed"),
             }
         }
         target
@@ -141,11 +129,7 @@ impl Catalog for SealedCatalog {
     }
 
     async fn target(&self, target_id: &str) -> Result<Option<Target>, PortError> {
-        Ok(self
-            .inner
-            .target(target_id)
-            .await?
-            .map(|target| self.unsealed(target)))
+        Ok(self.inner.target(target_id).await?.map(|target| self.unsealed(target)))
     }
 
     async fn targets(&self, filter: &TargetFilter, limit: usize) -> Result<Vec<Target>, PortError> {
@@ -153,11 +137,7 @@ impl Catalog for SealedCatalog {
     }
 
     async fn replace_target(&self, spec: &TargetSpec) -> Result<Option<Target>, PortError> {
-        Ok(self
-            .inner
-            .replace_target(&self.sealed(spec)?)
-            .await?
-            .map(|target| self.unsealed(target)))
+        Ok(self.inner.replace_target(&self.sealed(spec)?).await?.map(|target| self.unsealed(target)))
     }
 
     async fn change_target(
@@ -165,19 +145,11 @@ impl Catalog for SealedCatalog {
         target_id: &str,
         change: &TargetChange,
     ) -> Result<Option<Target>, PortError> {
-        Ok(self
-            .inner
-            .change_target(target_id, change)
-            .await?
-            .map(|target| self.unsealed(target)))
+        Ok(self.inner.change_target(target_id, change).await?.map(|target| self.unsealed(target)))
     }
 
     async fn request_deletion(&self, target_id: &str) -> Result<Option<Target>, PortError> {
-        Ok(self
-            .inner
-            .request_deletion(target_id)
-            .await?
-            .map(|target| self.unsealed(target)))
+        Ok(self.inner.request_deletion(target_id).await?.map(|target| self.unsealed(target)))
     }
 
     async fn finish_deletion(&self, target_id: &str) -> Result<bool, PortError> {
@@ -185,11 +157,7 @@ impl Catalog for SealedCatalog {
     }
 
     async fn request_scrape(&self, target_id: &str, at: Millis) -> Result<Option<Target>, PortError> {
-        Ok(self
-            .inner
-            .request_scrape(target_id, at)
-            .await?
-            .map(|target| self.unsealed(target)))
+        Ok(self.inner.request_scrape(target_id, at).await?.map(|target| self.unsealed(target)))
     }
 
     async fn changes(&self, revision: i64, wait: Duration) -> Result<Vec<Target>, PortError> {

@@ -21,11 +21,7 @@ struct Cluster {
 impl Cluster {
     async fn new() -> Self {
         let topic = format!("metrics-collected-{}", uuid::Uuid::new_v4().simple());
-        Self {
-            database: Database::create().await,
-            topic,
-            folders: [Folder::new(), Folder::new()],
-        }
+        Self { database: Database::create().await, topic, folders: [Folder::new(), Folder::new()] }
     }
 
     fn start(&self, folder: usize, roles: &str) -> Start<'_> {
@@ -53,25 +49,13 @@ async fn a_real_exporter_is_in_tables_keys_and_events() {
     let window = Window::start(address("METRICSD_TEST_NODE_EXPORTER_URL")).await;
     let source = format!("node-{}", uuid::Uuid::new_v4().simple());
     let target = front.add_target(&source, &window.url, "500ms").await;
-    eventually("three scrapes", 20, async || {
-        (front.jobs(&target).await.len() >= 3).then_some(())
-    })
-    .await;
+    eventually("three scrapes", 20, async || (front.jobs(&target).await.len() >= 3).then_some(())).await;
     check_caches(&target).await;
     let (took, status) = back.terminate().await;
-    assert!(
-        status.success() && took < Duration::from_secs(10),
-        "{status} after {took:?}"
-    );
+    assert!(status.success() && took < Duration::from_secs(10), "{status} after {took:?}");
     let jobs = front.jobs(&target).await;
-    let stored: u64 = jobs
-        .iter()
-        .map(|job| job["metrics_collected"].as_u64().unwrap())
-        .sum();
-    let received: u64 = jobs
-        .iter()
-        .map(|job| job["ledger"]["received"].as_u64().unwrap())
-        .sum();
+    let stored: u64 = jobs.iter().map(|job| job["metrics_collected"].as_u64().unwrap()).sum();
+    let received: u64 = jobs.iter().map(|job| job["ledger"]["received"].as_u64().unwrap()).sum();
     let served: usize = window.samples().iter().sum();
     assert_eq!(
         (stored, received),
@@ -99,18 +83,12 @@ async fn check_caches(target: &str) {
     ];
     for (key, seconds) in keys {
         let ttl: i64 = redis::cmd("TTL").arg(&key).query_async(&mut redis).await.unwrap();
-        assert!(
-            (seconds - 30..=seconds).contains(&ttl),
-            "{key} lives {ttl} s, not {seconds}"
-        );
+        assert!((seconds - 30..=seconds).contains(&ttl), "{key} lives {ttl} s, not {seconds}");
         let value: String = redis::cmd("GET").arg(&key).query_async(&mut redis).await.unwrap();
         let _: Value = serde_json::from_str(&value).unwrap();
     }
-    let health: String = redis::cmd("GET")
-        .arg(format!("target_health:{target}"))
-        .query_async(&mut redis)
-        .await
-        .unwrap();
+    let health: String =
+        redis::cmd("GET").arg(format!("target_health:{target}")).query_async(&mut redis).await.unwrap();
     assert!(health.contains("\"healthy\""), "{health}");
 }
 
@@ -139,12 +117,8 @@ async fn check_tables(
     );
     let row = row.bind(target).fetch_one(&mut sql).await.unwrap();
     let page = window.last_page();
-    let served: f64 = page
-        .lines()
-        .find_map(|line| line.strip_prefix("node_boot_time_seconds "))
-        .unwrap()
-        .parse()
-        .unwrap();
+    let served: f64 =
+        page.lines().find_map(|line| line.strip_prefix("node_boot_time_seconds ")).unwrap().parse().unwrap();
     assert_eq!((row.get::<f64, _>(0), row.get::<&str, _>(1)), (served, "GAUGE"));
     assert_eq!(row.get::<&str, _>(2), row.get::<&str, _>(3));
     let by_query = front.query("node_boot_time_seconds").await;
@@ -152,24 +126,11 @@ async fn check_tables(
     let columns = sqlx::query(
         "SELECT column_name::text FROM information_schema.columns WHERE table_name = 'metrics_ts' ORDER BY ordinal_position",
     );
-    let columns: Vec<String> = columns
-        .fetch_all(&mut sql)
-        .await
-        .unwrap()
-        .iter()
-        .map(|row| row.get(0))
-        .collect();
+    let columns: Vec<String> =
+        columns.fetch_all(&mut sql).await.unwrap().iter().map(|row| row.get(0)).collect();
     assert_eq!(
         columns,
-        [
-            "timestamp",
-            "metric_name",
-            "metric_type",
-            "value",
-            "labels",
-            "source",
-            "target_id"
-        ]
+        ["timestamp", "metric_name", "metric_type", "value", "labels", "source", "target_id"]
     );
 }
 
@@ -189,12 +150,8 @@ fn check_events(events: &[(String, Value)], source: &str, jobs: &[Value]) {
         let id = job["job_id"].as_str().unwrap();
         let data = by_batch.get(id).unwrap_or_else(|| panic!("no event for {id}"));
         assert_eq!(data["metrics_count"], job["metrics_collected"]);
-        let summary: u64 = data["metrics_summary"]
-            .as_object()
-            .unwrap()
-            .values()
-            .map(|count| count.as_u64().unwrap())
-            .sum();
+        let summary: u64 =
+            data["metrics_summary"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
         assert_eq!(summary, data["metrics_count"].as_u64().unwrap());
     }
 }
@@ -203,10 +160,7 @@ fn check_events(events: &[(String, Value)], source: &str, jobs: &[Value]) {
 async fn kill_nine_of_a_worker_loses_and_doubles_nothing() {
     let cluster = Cluster::new().await;
     let front = cluster.front().await;
-    let mut workers = [
-        cluster.back().await,
-        cluster.start(1, "worker,writer").start().await,
-    ];
+    let mut workers = [cluster.back().await, cluster.start(1, "worker,writer").start().await];
     let page = PageTarget::start("# TYPE serial counter\nserial $SERIAL\n").await;
     let target = front.add_target("shop", &page.url, "200ms").await;
     let mut pushed = BTreeSet::new();
@@ -222,18 +176,11 @@ async fn kill_nine_of_a_worker_loses_and_doubles_nothing() {
         victim.kill().await;
         *victim = cluster.back().await;
     }
-    eventually("more scrapes", 10, async || {
-        (front.jobs(&target).await.len() >= 10).then_some(())
-    })
-    .await;
+    eventually("more scrapes", 10, async || (front.jobs(&target).await.len() >= 10).then_some(())).await;
     let mut sql = cluster.database.connect().await;
     // Both workers scrape the target at the same scheduled times; each time is stored once.
     let query = "SELECT count(*), count(DISTINCT timestamp) FROM metrics_ts WHERE metric_name = 'serial' AND target_id = $1";
-    let row = sqlx::query(query)
-        .bind(&target)
-        .fetch_one(&mut sql)
-        .await
-        .unwrap();
+    let row = sqlx::query(query).bind(&target).fetch_one(&mut sql).await.unwrap();
     assert_eq!(row.get::<i64, _>(0), row.get::<i64, _>(1));
     let rows = sqlx::query("SELECT value FROM metrics_ts WHERE metric_name = 'pushed'")
         .fetch_all(&mut sql)
@@ -241,17 +188,9 @@ async fn kill_nine_of_a_worker_loses_and_doubles_nothing() {
         .unwrap();
     let found: Vec<u64> = rows.iter().map(|row| row.get::<f64, _>(0) as u64).collect();
     assert_eq!(found.len(), pushed.len());
-    assert_eq!(
-        found.into_iter().collect::<BTreeSet<_>>(),
-        pushed.iter().map(|n| *n as u64).collect()
-    );
-    let (status, deletion) = front
-        .send(
-            front
-                .http()
-                .delete(front.url(&format!("/api/v1/metrics/targets/{target}"))),
-        )
-        .await;
+    assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), pushed.iter().map(|n| *n as u64).collect());
+    let (status, deletion) =
+        front.send(front.http().delete(front.url(&format!("/api/v1/metrics/targets/{target}")))).await;
     assert_eq!((status, &deletion["deleted"]), (200, &json!(true)), "{deletion}");
     assert!(front.query("serial").await.is_empty());
     drop(workers);

@@ -17,16 +17,10 @@ static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 async fn postgres_goes_and_comes_back() {
     let _alone = ALONE.lock().await;
     let (folder, database) = (Folder::new(), Database::create().await);
-    let node = Start::new(&folder.0)
-        .env("METRICSD_STORAGE_URL", database.url())
-        .start()
-        .await;
+    let node = Start::new(&folder.0).env("METRICSD_STORAGE_URL", database.url()).start().await;
     let page = PageTarget::start("serial $SERIAL\n").await;
     let target = node.add_target("shop", &page.url, "200ms").await;
-    eventually("scrapes", 10, async || {
-        (node.jobs(&target).await.len() >= 3).then_some(())
-    })
-    .await;
+    eventually("scrapes", 10, async || (node.jobs(&target).await.len() >= 3).then_some(())).await;
     control("kill-one", "postgres").await;
     let readiness = eventually("not ready", 20, async || {
         let (status, body) = node.get("/readyz").await;
@@ -35,33 +29,17 @@ async fn postgres_goes_and_comes_back() {
     .await;
     assert!(readiness.to_string().contains("storage"), "{readiness}");
     let body = json!([{"name": "pushed", "value": 1, "timestamp": chrono::Utc::now().timestamp_millis()}]);
-    let request = node
-        .http()
-        .post(node.url("/api/v1/metrics/custom"))
-        .header("idempotency-key", "during")
-        .json(&body);
+    let request =
+        node.http().post(node.url("/api/v1/metrics/custom")).header("idempotency-key", "during").json(&body);
     let answer = request.send().await.unwrap();
-    assert_eq!(
-        answer.status(),
-        503,
-        "nothing is acknowledged that is not committed"
-    );
+    assert_eq!(answer.status(), 503, "nothing is acknowledged that is not committed");
     assert!(answer.headers().contains_key("retry-after"));
     let before = page.served();
-    eventually("scraping goes on", 10, async || {
-        (page.served() >= before + 5).then_some(())
-    })
-    .await;
+    eventually("scraping goes on", 10, async || (page.served() >= before + 5).then_some(())).await;
     control("start-one", "postgres").await;
-    eventually("ready again", 30, async || {
-        (node.get("/readyz").await.0 == 200).then_some(())
-    })
-    .await;
-    let request = node
-        .http()
-        .post(node.url("/api/v1/metrics/custom"))
-        .header("idempotency-key", "during")
-        .json(&body);
+    eventually("ready again", 30, async || (node.get("/readyz").await.0 == 200).then_some(())).await;
+    let request =
+        node.http().post(node.url("/api/v1/metrics/custom")).header("idempotency-key", "during").json(&body);
     let (status, answer) = node.send(request).await;
     assert_eq!((status, &answer["accepted"]), (200, &json!(1)), "{answer}");
     let served = page.served();
@@ -69,11 +47,8 @@ async fn postgres_goes_and_comes_back() {
     eventually("every scrape of the outage in the table", 20, async || {
         let query =
             "SELECT count(DISTINCT value) FROM metrics_ts WHERE metric_name = 'serial' AND value <= $1";
-        let row = sqlx::query(query)
-            .bind(served as f64)
-            .fetch_one(&mut database.connect().await)
-            .await
-            .unwrap();
+        let row =
+            sqlx::query(query).bind(served as f64).fetch_one(&mut database.connect().await).await.unwrap();
         (row.get::<i64, _>(0) as u64 == served).then_some(())
     })
     .await;
@@ -91,16 +66,11 @@ async fn postgres_goes_and_comes_back() {
 async fn redis_goes_and_comes_back() {
     let _alone = ALONE.lock().await;
     let folder = Folder::new();
-    let node = Start::new(&folder.0)
-        .env("METRICSD_CACHE_URL", address("METRICSD_TEST_REDIS_URL"))
-        .start()
-        .await;
+    let node =
+        Start::new(&folder.0).env("METRICSD_CACHE_URL", address("METRICSD_TEST_REDIS_URL")).start().await;
     let page = PageTarget::start("serial $SERIAL\n").await;
     let target = node.add_target("shop", &page.url, "200ms").await;
-    eventually("scrapes", 10, async || {
-        (node.jobs(&target).await.len() >= 3).then_some(())
-    })
-    .await;
+    eventually("scrapes", 10, async || (node.jobs(&target).await.len() >= 3).then_some(())).await;
     control("stop-one", "redis").await;
     eventually("the health says so", 15, async || {
         let (status, body) = node.get("/readyz").await;
@@ -114,22 +84,14 @@ async fn redis_goes_and_comes_back() {
         (node.jobs(&target).await.len() >= before + 5).then_some(())
     })
     .await;
-    let (status, latest) = node
-        .get(&format!("/api/v1/metrics/targets/{target}/latest"))
-        .await;
+    let (status, latest) = node.get(&format!("/api/v1/metrics/targets/{target}/latest")).await;
     assert_eq!((status, latest.as_array().unwrap().len()), (200, 6));
     control("start-one", "redis").await;
     let client = redis::Client::open(address("METRICSD_TEST_REDIS_URL")).unwrap();
     eventually("the caches fill again", 15, async || {
         let mut redis = client.get_multiplexed_async_connection().await.ok()?;
         let key = format!("target_health:{target}");
-        redis::cmd("GET")
-            .arg(key)
-            .query_async::<Option<String>>(&mut redis)
-            .await
-            .ok()
-            .flatten()
-            .map(drop)
+        redis::cmd("GET").arg(key).query_async::<Option<String>>(&mut redis).await.ok().flatten().map(drop)
     })
     .await;
 }
@@ -161,23 +123,13 @@ async fn kafka_goes_and_comes_back() {
     let events = Events::of(&topic);
     let mut read: Vec<String> = Vec::new();
     for _ in 0..10 {
-        let more = events.read(Duration::from_secs(3)).await;
+        let more = events.read(Duration::from_secs(1)).await;
         read.extend(more.iter().map(|(_, event)| {
-            event["metrics_collected"]["collection_batch_id"]
-                .as_str()
-                .unwrap()
-                .to_owned()
+            event["metrics_collected"]["collection_batch_id"].as_str().unwrap().to_owned()
         }));
-        if jobs
-            .iter()
-            .all(|job| read.iter().any(|id| job["job_id"] == id.as_str()))
-        {
+        if jobs.iter().all(|job| read.iter().any(|id| job["job_id"] == id.as_str())) {
             return;
         }
     }
-    panic!(
-        "of {} collections only {} events were seen",
-        jobs.len(),
-        read.len()
-    );
+    panic!("of {} collections only {} events were seen", jobs.len(), read.len());
 }

@@ -18,10 +18,7 @@ async fn a_real_exporter_comes_back_by_query() {
     let node = Start::new(&folder.0).start().await;
     let window = Window::start(address("METRICSD_TEST_NODE_EXPORTER_URL")).await;
     let target = node.add_target("node", &window.url, "500ms").await;
-    eventually("four scrapes", 15, async || {
-        (node.jobs(&target).await.len() >= 4).then_some(())
-    })
-    .await;
+    eventually("four scrapes", 15, async || (node.jobs(&target).await.len() >= 4).then_some(())).await;
     let (status, _) = node
         .send(
             node.http()
@@ -36,17 +33,11 @@ async fn a_real_exporter_comes_back_by_query() {
         (jobs[0]["ledger"]["received"] == 0).then_some(jobs)
     })
     .await;
-    let mut received: Vec<u64> = jobs
-        .iter()
-        .map(|job| job["ledger"]["received"].as_u64().unwrap())
-        .collect();
+    let mut received: Vec<u64> = jobs.iter().map(|job| job["ledger"]["received"].as_u64().unwrap()).collect();
     received.remove(0);
     received.reverse();
     let served: Vec<u64> = window.samples().iter().map(|count| *count as u64).collect();
-    assert_eq!(
-        received, served,
-        "every sample that the exporter served is accounted for"
-    );
+    assert_eq!(received, served, "every sample that the exporter served is accounted for");
     assert!(
         jobs[1..]
             .iter()
@@ -59,34 +50,22 @@ async fn a_real_exporter_comes_back_by_query() {
         .query(&[("query", "{job=\"node\"}"), ("time", &seconds(&at))]);
     let (_, answer) = node.send(request).await;
     let result = answer["result"].as_array().unwrap();
-    assert_eq!(
-        result.len() as u64,
-        served[served.len() - 1] + 5,
-        "the last page and the five reports"
-    );
+    assert_eq!(result.len() as u64, served[served.len() - 1] + 5, "the last page and the five reports");
+    check_last_page(result, &window);
+    assert!(node.query("{job=\"node\"}").await.is_empty(), "the series have ended");
+}
+
+/// What was asked for at the time of the last scrape is what the exporter's last page said.
+fn check_last_page(result: &[Value], window: &Window) {
     let value_of = |name: &str| -> f64 {
-        let found = result
-            .iter()
-            .find(|entry| entry["metric"]["__name__"] == name)
-            .unwrap();
+        let found = result.iter().find(|entry| entry["metric"]["__name__"] == name).unwrap();
         found["value"][1].as_str().unwrap().parse().unwrap()
     };
     let page = window.last_page();
-    let served: f64 = page
-        .lines()
-        .find_map(|line| line.strip_prefix("node_boot_time_seconds "))
-        .unwrap()
-        .parse()
-        .unwrap();
-    assert_eq!(value_of("node_boot_time_seconds"), served);
-    assert_eq!(
-        (value_of("up"), value_of("scrape_samples_scraped") as usize),
-        (1.0, *window.samples().last().unwrap())
-    );
-    assert!(
-        node.query("{job=\"node\"}").await.is_empty(),
-        "the series have ended"
-    );
+    let served = page.lines().find_map(|line| line.strip_prefix("node_boot_time_seconds ")).unwrap();
+    assert_eq!(value_of("node_boot_time_seconds"), served.parse::<f64>().unwrap());
+    assert_eq!(value_of("up"), 1.0);
+    assert_eq!(value_of("scrape_samples_scraped") as usize, *window.samples().last().unwrap());
 }
 
 /// A time of an answer (RFC 3339 or milliseconds) as the query parameter wants it.
@@ -114,10 +93,7 @@ async fn health_tells_what_is_wrong_and_deleting_ends_the_series() {
     assert_eq!(health("healthy").await["samples_scraped"], 2);
     page.set_status(500);
     assert_eq!(health("unhealthy").await["last_error"]["reason"], "status");
-    assert!(
-        node.query("serial").await.is_empty(),
-        "a failed scrape ends the series"
-    );
+    assert!(node.query("serial").await.is_empty(), "a failed scrape ends the series");
     assert_eq!(node.query("up{job=\"shop\"}").await[0].1, 0.0);
     page.set_status(200);
     page.set("not a page");
@@ -131,11 +107,7 @@ async fn health_tells_what_is_wrong_and_deleting_ends_the_series() {
     assert_eq!(node.query("serial").await.len(), 1);
     assert!(node.query("other").await.is_empty());
     let (status, result) = node.post(&format!("{path}/scrape"), &json!({})).await;
-    assert_eq!(
-        (status, &result["health_status"]),
-        (200, &json!("healthy")),
-        "{result}"
-    );
+    assert_eq!((status, &result["health_status"]), (200, &json!("healthy")), "{result}");
     let (status, deletion) = node.send(node.http().delete(node.url(&path))).await;
     assert_eq!((status, &deletion["deleted"]), (200, &json!(true)), "{deletion}");
     let served = page.served();
@@ -149,12 +121,7 @@ async fn health_tells_what_is_wrong_and_deleting_ends_the_series() {
 async fn events_follow_their_data_and_statistics_are_true() {
     let folder = Folder::new();
     let node = Start::new(&folder.0).start().await;
-    let stream = node
-        .http()
-        .get(node.url("/api/v1/metrics/events"))
-        .send()
-        .await
-        .unwrap();
+    let stream = node.http().get(node.url("/api/v1/metrics/events")).send().await.unwrap();
     assert_eq!(stream.headers()["content-type"], "text/event-stream");
     let page = PageTarget::start("# TYPE a counter\na 1\n# TYPE b gauge\nb 2\nc 3\n").await;
     let target = node.add_target("shop", &page.url, "200ms").await;
@@ -162,11 +129,8 @@ async fn events_follow_their_data_and_statistics_are_true() {
     let mut text = String::new();
     let mut chunks = stream.bytes_stream();
     while events.len() < 5 {
-        let chunk = tokio::time::timeout(Duration::from_secs(10), chunks.next())
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap();
+        let chunk =
+            tokio::time::timeout(Duration::from_secs(10), chunks.next()).await.unwrap().unwrap().unwrap();
         text.push_str(std::str::from_utf8(&chunk).unwrap());
         while let Some((event, rest)) = text.split_once("\n\n") {
             events.extend(
@@ -182,8 +146,7 @@ async fn events_follow_their_data_and_statistics_are_true() {
     for event in &events {
         let data = &event["metrics_collected"];
         assert!(
-            jobs.iter()
-                .any(|job| job["job_id"] == data["collection_batch_id"]),
+            jobs.iter().any(|job| job["job_id"] == data["collection_batch_id"]),
             "an event precedes its data"
         );
         assert_eq!(
@@ -195,10 +158,7 @@ async fn events_follow_their_data_and_statistics_are_true() {
             json!({"counters": 1, "gauges": 2, "histograms": 0, "summaries": 0})
         );
     }
-    let ids: BTreeSet<&str> = events
-        .iter()
-        .map(|event| event["event_id"].as_str().unwrap())
-        .collect();
+    let ids: BTreeSet<&str> = events.iter().map(|event| event["event_id"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), events.len());
     let (status, stats) = node.get("/api/v1/metrics/stats").await;
     assert_eq!(
@@ -224,13 +184,9 @@ fn now() -> i64 {
 async fn push_until_it_dies(client: reqwest::Client, url: String, start: i64) -> Vec<i64> {
     let mut acknowledged = Vec::new();
     for number in 0..100_000 {
-        let body: Vec<Value> = (0..20)
-            .map(|item| metric(&format!("pushed_{item}"), number as f64, start + number))
-            .collect();
-        let request = client
-            .post(&url)
-            .header("idempotency-key", format!("batch-{number}"))
-            .json(&body);
+        let body: Vec<Value> =
+            (0..20).map(|item| metric(&format!("pushed_{item}"), number as f64, start + number)).collect();
+        let request = client.post(&url).header("idempotency-key", format!("batch-{number}")).json(&body);
         match request.send().await {
             Ok(answer) if answer.status().is_success() => acknowledged.push(number),
             Ok(answer) => panic!("{}", answer.status()),
@@ -263,9 +219,8 @@ async fn kill_nine_loses_nothing_that_was_acknowledged_and_stores_nothing_twice(
     check_everything_is_there(&node, begin, &acknowledged).await;
     // What is sent again is known.
     let last = *acknowledged.last().unwrap();
-    let body: Vec<Value> = (0..20)
-        .map(|item| metric(&format!("pushed_{item}"), last as f64, begin + last))
-        .collect();
+    let body: Vec<Value> =
+        (0..20).map(|item| metric(&format!("pushed_{item}"), last as f64, begin + last)).collect();
     let request = node
         .http()
         .post(node.url("/api/v1/metrics/custom"))
@@ -274,9 +229,8 @@ async fn kill_nine_loses_nothing_that_was_acknowledged_and_stores_nothing_twice(
     assert_eq!((status, &answer["duplicate"]), (200, &json!(true)), "{answer}");
     check_everything_is_there(&node, begin, &acknowledged).await;
     let path = folder.0.join("metricsd.db");
-    let mut database = SqliteConnection::connect(&format!("sqlite:{}?mode=ro", path.display()))
-        .await
-        .unwrap();
+    let mut database =
+        SqliteConnection::connect(&format!("sqlite:{}?mode=ro", path.display())).await.unwrap();
     let row = sqlx::query(
         "SELECT (SELECT count(*) FROM frames), (SELECT count(*) FROM (SELECT DISTINCT batch_id, part FROM frames)), (SELECT integrity_check FROM pragma_integrity_check)",
     );
@@ -301,11 +255,7 @@ async fn check_everything_is_there(node: &Node, begin: i64, acknowledged: &BTree
         let (status, answer) = node.send(request).await;
         assert_eq!(status, 200, "{answer}");
         let points = answer["result"][0]["values"].as_array().unwrap();
-        values.extend(
-            points
-                .iter()
-                .map(|point| point[1].as_str().unwrap().parse::<i64>().unwrap()),
-        );
+        values.extend(points.iter().map(|point| point[1].as_str().unwrap().parse::<i64>().unwrap()));
     }
     let lost: Vec<_> = acknowledged.difference(&values).collect();
     assert!(lost.is_empty(), "acknowledged and not there: {lost:?}");
@@ -318,10 +268,7 @@ async fn sigterm_drains_and_loses_nothing() {
     let mut node = start.start().await;
     let page = PageTarget::start("serial $SERIAL\n").await;
     let target = node.add_target("shop", &page.url, "100ms").await;
-    eventually("some scrapes", 10, async || {
-        (node.jobs(&target).await.len() >= 5).then_some(())
-    })
-    .await;
+    eventually("some scrapes", 10, async || (node.jobs(&target).await.len() >= 5).then_some(())).await;
     let (took, status) = node.terminate().await;
     assert!(
         status.success() && took < Duration::from_secs(10),
@@ -330,14 +277,6 @@ async fn sigterm_drains_and_loses_nothing() {
     );
     let served = page.served();
     let node = start.env("METRICSD_ROLES", "api").start().await;
-    let completed = node
-        .jobs(&target)
-        .await
-        .iter()
-        .filter(|job| job["status"] == "completed")
-        .count();
-    assert!(
-        completed as u64 >= served - 1,
-        "{served} pages were served, {completed} stored"
-    );
+    let completed = node.jobs(&target).await.iter().filter(|job| job["status"] == "completed").count();
+    assert!(completed as u64 >= served - 1, "{served} pages were served, {completed} stored");
 }

@@ -48,9 +48,7 @@ impl BatchId {
 
     /// `batch_YYYYMMDD_N…`: the day of the collection and the id in decimal. Unique, and the same on every repeat.
     pub fn collection_batch_id(self, started: Millis) -> String {
-        let day = chrono::DateTime::from_timestamp_millis(started)
-            .unwrap_or_default()
-            .format("%Y%m%d");
+        let day = chrono::DateTime::from_timestamp_millis(started).unwrap_or_default().format("%Y%m%d");
         format!("batch_{day}_{}", self.0)
     }
 }
@@ -81,21 +79,13 @@ impl Layout {
     /// A layout that is stored once and shared by many frames. Its series must be distinct.
     pub fn shared(series: Vec<Arc<Series>>) -> Arc<Self> {
         let ids: Vec<SeriesId> = series.iter().map(|series| series.id).collect();
-        Arc::new(Self {
-            id: Some(Self::id_of(&ids)),
-            ids,
-            series,
-        })
+        Arc::new(Self { id: Some(Self::id_of(&ids)), ids, series })
     }
 
     /// A layout for one frame only.
     pub fn inline(series: Vec<Arc<Series>>) -> Arc<Self> {
         let ids = series.iter().map(|series| series.id).collect();
-        Arc::new(Self {
-            id: None,
-            ids,
-            series,
-        })
+        Arc::new(Self { id: None, ids, series })
     }
 
     /// The id of a list of series: stable across processes, as frames refer to it.
@@ -127,11 +117,7 @@ pub struct Frame {
 impl Frame {
     /// Timestamp of a column's sample.
     pub fn timestamp(&self, column: usize) -> Millis {
-        self.time
-            + self
-                .offsets
-                .as_ref()
-                .map_or(0, |offsets| i64::from(offsets[column]))
+        self.time + self.offsets.as_ref().map_or(0, |offsets| i64::from(offsets[column]))
     }
 
     /// Bytes that the frame takes in queues, approximately.

@@ -30,9 +30,7 @@ pub struct DurationError {
 pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     parse_millis(text)
         .map(Duration::from_millis)
-        .ok_or_else(|| DurationError {
-            text: text.chars().take(40).collect(),
-        })
+        .ok_or_else(|| DurationError { text: text.chars().take(40).collect() })
 }
 
 fn parse_millis(text: &str) -> Option<u64> {
@@ -139,19 +137,9 @@ mod tests {
 
     #[test]
     fn what_is_not_a_duration_is_refused() {
-        for text in [
-            "",
-            "15",
-            "s",
-            "1s1m",
-            "1m1m",
-            "-1s",
-            "1.5s",
-            "1 s",
-            "99999999999999999999s",
-            "5000y",
-            "1x",
-        ] {
+        for text in
+            ["", "15", "s", "1s1m", "1m1m", "-1s", "1.5s", "1 s", "99999999999999999999s", "5000y", "1x"]
+        {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }

@@ -77,9 +77,7 @@ fn samples_per_second(count: u64, duration_ms: u64) -> u64 {
 
 /// RFC 3339 in UTC with exactly three decimals; times that no calendar has become the epoch.
 pub fn rfc3339(millis: Millis) -> String {
-    DateTime::from_timestamp_millis(millis)
-        .unwrap_or_default()
-        .to_rfc3339_opts(SecondsFormat::Millis, true)
+    DateTime::from_timestamp_millis(millis).unwrap_or_default().to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 #[cfg(test)]
@@ -100,23 +98,10 @@ mod tests {
             health: HealthStatus::Healthy,
             reason: None,
             error: None,
-            ledger: Ledger {
-                received: 1250,
-                stored: 1250,
-                ..Ledger::default()
-            },
-            types: TypeCounts {
-                counters: 450,
-                gauges: 600,
-                histograms: 150,
-                summaries: 50,
-            },
+            ledger: Ledger { received: 1250, stored: 1250, ..Ledger::default() },
+            types: TypeCounts { counters: 450, gauges: 600, histograms: 150, summaries: 50 },
         };
-        let event = MetricsCollected::of(&Batch {
-            id: BatchId(1),
-            collection,
-            frames: Vec::new(),
-        });
+        let event = MetricsCollected::of(&Batch { id: BatchId(1), collection, frames: Vec::new() });
         let expected = serde_json::json!({
             "event_id": event.event_id.to_string(),
             "timestamp": "2025-06-21T10:00:00.000Z",

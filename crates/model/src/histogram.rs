@@ -79,10 +79,9 @@ impl NativeHistogram {
         for float in [self.zero_threshold, self.zero_count, self.count, self.sum] {
             out.extend_from_slice(&float.to_le_bytes());
         }
-        for (spans, buckets) in [
-            (&self.positive_spans, &self.positive_buckets),
-            (&self.negative_spans, &self.negative_buckets),
-        ] {
+        for (spans, buckets) in
+            [(&self.positive_spans, &self.positive_buckets), (&self.negative_spans, &self.negative_buckets)]
+        {
             put_varint(&mut out, spans.len() as u64);
             for span in spans {
                 put_varint(&mut out, zigzag(span.offset));
@@ -98,11 +97,7 @@ impl NativeHistogram {
     pub fn unpack(mut bytes: &[u8]) -> Result<Self, UnpackError> {
         let input = &mut bytes;
         let histogram = Self::read(input)?;
-        if input.is_empty() {
-            Ok(histogram)
-        } else {
-            Err(UnpackError)
-        }
+        if input.is_empty() { Ok(histogram) } else { Err(UnpackError) }
     }
 
     fn read(input: &mut &[u8]) -> Result<Self, UnpackError> {
@@ -117,12 +112,8 @@ impl NativeHistogram {
             _ => return Err(UnpackError),
         };
         let schema = unzigzag(take_varint(input)?)?;
-        let [zero_threshold, zero_count, count, sum] = [
-            take_float(input)?,
-            take_float(input)?,
-            take_float(input)?,
-            take_float(input)?,
-        ];
+        let [zero_threshold, zero_count, count, sum] =
+            [take_float(input)?, take_float(input)?, take_float(input)?, take_float(input)?];
         let positive_spans = take_spans(input)?;
         let positive_buckets = take_floats(input)?;
         let negative_spans = take_spans(input)?;
@@ -193,13 +184,7 @@ fn take_float(input: &mut &[u8]) -> Result<f64, UnpackError> {
 }
 
 fn take_count(input: &mut &[u8]) -> Result<u64, UnpackError> {
-    take_varint(input).and_then(|count| {
-        if count > MAX_BUCKETS {
-            Err(UnpackError)
-        } else {
-            Ok(count)
-        }
-    })
+    take_varint(input).and_then(|count| if count > MAX_BUCKETS { Err(UnpackError) } else { Ok(count) })
 }
 
 fn take_floats(input: &mut &[u8]) -> Result<Vec<f64>, UnpackError> {
@@ -228,31 +213,22 @@ mod tests {
         let float = || any::<u64>().prop_map(f64::from_bits);
         let floats = move || proptest::collection::vec(float(), 0..20);
         let spans = || proptest::collection::vec(span(), 0..5);
-        (
-            (any::<i32>(), float(), float(), float(), float()),
-            spans(),
-            floats(),
-            spans(),
-            floats(),
-            floats(),
-        )
-            .prop_map(
-                |((schema, zero_threshold, zero_count, count, sum), ps, pb, ns, nb, custom_values)| {
-                    NativeHistogram {
-                        schema,
-                        zero_threshold,
-                        zero_count,
-                        count,
-                        sum,
-                        reset_hint: ResetHint::Gauge,
-                        positive_spans: ps,
-                        positive_buckets: pb,
-                        negative_spans: ns,
-                        negative_buckets: nb,
-                        custom_values,
-                    }
-                },
-            )
+        ((any::<i32>(), float(), float(), float(), float()), spans(), floats(), spans(), floats(), floats())
+            .prop_map(|((schema, zero_threshold, zero_count, count, sum), ps, pb, ns, nb, custom_values)| {
+                NativeHistogram {
+                    schema,
+                    zero_threshold,
+                    zero_count,
+                    count,
+                    sum,
+                    reset_hint: ResetHint::Gauge,
+                    positive_spans: ps,
+                    positive_buckets: pb,
+                    negative_spans: ns,
+                    negative_buckets: nb,
+                    custom_values,
+                }
+            })
     }
 
     proptest! {

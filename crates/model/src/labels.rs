@@ -38,12 +38,8 @@ impl LabelSet {
     {
         let mut pairs: Vec<(N, V)> = pairs.into_iter().collect();
         pairs.sort_by(|a, b| a.0.as_ref().cmp(b.0.as_ref()));
-        let mut bytes = Vec::with_capacity(
-            pairs
-                .iter()
-                .map(|(n, v)| n.as_ref().len() + v.as_ref().len() + 2)
-                .sum(),
-        );
+        let mut bytes =
+            Vec::with_capacity(pairs.iter().map(|(n, v)| n.as_ref().len() + v.as_ref().len() + 2).sum());
         let mut last: Option<&str> = None;
         for (name, value) in &pairs {
             let (name, value) = (name.as_ref(), value.as_ref());
@@ -123,11 +119,7 @@ impl fmt::Display for LabelSet {
             write!(f, "{separator}{name}={value:?}")?;
             separator = ",";
         }
-        if separator == "," {
-            f.write_str("}")
-        } else {
-            Ok(())
-        }
+        if separator == "," { f.write_str("}") } else { Ok(()) }
     }
 }
 
@@ -173,17 +165,11 @@ mod tests {
     #[test]
     fn a_label_set_is_sorted_and_drops_empty_values() {
         let labels = LabelSet::new([("z", "1"), ("__name__", "up"), ("empty", ""), ("a", "2")]).unwrap();
-        assert_eq!(
-            labels.iter().collect::<Vec<_>>(),
-            [("__name__", "up"), ("a", "2"), ("z", "1")]
-        );
+        assert_eq!(labels.iter().collect::<Vec<_>>(), [("__name__", "up"), ("a", "2"), ("z", "1")]);
         assert_eq!(labels.to_string(), r#"up{a="2",z="1"}"#);
         assert_eq!(labels.len(), 3);
         assert_eq!(LabelSet::new([("", "x")]), Err(LabelError::EmptyName));
-        assert_eq!(
-            LabelSet::new([("a", "x"), ("a", "y")]),
-            Err(LabelError::Duplicate("a".into()))
-        );
+        assert_eq!(LabelSet::new([("a", "x"), ("a", "y")]), Err(LabelError::Duplicate("a".into())));
         assert!(LabelSet::new([("a", "x\0")]).is_err());
     }
 

@@ -48,9 +48,7 @@ const MAX_REGEX_BYTES: usize = 1 << 20;
 
 /// Compiles a pattern that must match a whole value, as Prometheus anchors them; `.` matches newlines too.
 pub fn anchored_regex(pattern: &str) -> Result<Regex, regex::Error> {
-    regex::RegexBuilder::new(&format!("^(?s:{pattern})$"))
-        .size_limit(MAX_REGEX_BYTES)
-        .build()
+    regex::RegexBuilder::new(&format!("^(?s:{pattern})$")).size_limit(MAX_REGEX_BYTES).build()
 }
 
 impl Matcher {
@@ -61,22 +59,12 @@ impl Matcher {
             MatchOp::Regex | MatchOp::NotRegex => Some(anchored_regex(&value)?),
             MatchOp::Equal | MatchOp::NotEqual => None,
         };
-        Ok(Self {
-            name: name.into(),
-            op,
-            value,
-            regex,
-        })
+        Ok(Self { name: name.into(), op, value, regex })
     }
 
     /// An equality matcher, which cannot fail.
     pub fn equal(name: impl Into<String>, value: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            op: MatchOp::Equal,
-            value: value.into(),
-            regex: None,
-        }
+        Self { name: name.into(), op: MatchOp::Equal, value: value.into(), regex: None }
     }
 
     /// Whether a label's value passes.

@@ -32,11 +32,7 @@ pub enum SampleValue {
 impl SampleValue {
     /// Reads a stored float, in which the staleness marker is a NaN of its own.
     pub fn from_float(value: f64) -> Self {
-        if is_stale(value) {
-            Self::Stale
-        } else {
-            Self::Float(value)
-        }
+        if is_stale(value) { Self::Stale } else { Self::Float(value) }
     }
 
     /// The float of an ordinary sample.
@@ -72,17 +68,11 @@ pub struct Sample {
 impl Sample {
     /// A float sample.
     pub fn float(timestamp: Millis, value: f64) -> Self {
-        Self {
-            timestamp,
-            value: SampleValue::Float(value),
-        }
+        Self { timestamp, value: SampleValue::Float(value) }
     }
 
     /// The end of a series.
     pub fn stale(timestamp: Millis) -> Self {
-        Self {
-            timestamp,
-            value: SampleValue::Stale,
-        }
+        Self { timestamp, value: SampleValue::Stale }
     }
 }

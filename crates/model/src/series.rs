@@ -153,10 +153,7 @@ mod tests {
         let id = |pairs: &[(&str, &str)]| SeriesId::of(&LabelSet::new(pairs.iter().copied()).unwrap()).0;
         assert_eq!(id(&[]), 0x2d06_8005_38d3_94c2);
         assert_eq!(id(&[("__name__", "up")]), GOLDEN_UP);
-        assert_eq!(
-            id(&[("__name__", "up"), ("instance", "a:9100"), ("job", "node")]),
-            GOLDEN_UP_NODE
-        );
+        assert_eq!(id(&[("__name__", "up"), ("instance", "a:9100"), ("job", "node")]), GOLDEN_UP_NODE);
     }
 
     const GOLDEN_UP: u64 = 0xb1decace4493c590;

@@ -155,10 +155,7 @@ impl TargetSpec {
     /// The page's address: scheme, host and path joined.
     pub fn scrape_url(&self) -> String {
         let config = &self.scrape_config;
-        let rest = config
-            .target_url
-            .split_once("://")
-            .map_or(config.target_url.as_str(), |(_, rest)| rest);
+        let rest = config.target_url.split_once("://").map_or(config.target_url.as_str(), |(_, rest)| rest);
         let (host, query) = match rest.find(['/', '?']) {
             Some(at) => (&rest[..at], rest[at..].find('?').map_or("", |q| &rest[at + q..])),
             None => (rest, ""),
@@ -172,9 +169,8 @@ impl TargetSpec {
         let rest = url.split_once("://").map_or("", |(_, rest)| rest);
         let host = rest.split(['/', '?']).next().unwrap_or("");
         let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-        let has_port = host
-            .rsplit_once(':')
-            .is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+        let has_port =
+            host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
         match (has_port, self.scrape_config.scheme.as_str()) {
             (true, _) => host.to_owned(),
             (false, "https") => format!("{host}:443"),
@@ -300,9 +296,7 @@ mod tests {
                 scrape_timeout: PromDuration::from_secs(10),
                 metrics_path: path.into(),
                 scheme: scheme.into(),
-                authentication: Some(AuthConfig::Bearer {
-                    token: Secret::new("hunter2"),
-                }),
+                authentication: Some(AuthConfig::Bearer { token: Secret::new("hunter2") }),
                 honor_labels: false,
                 honor_timestamps: true,
             },
@@ -317,18 +311,9 @@ mod tests {
     fn the_scrape_url_joins_its_parts() {
         let check = |url, scheme, path, expected: &str, instance: &str| {
             let spec = spec(url, scheme, path);
-            assert_eq!(
-                (spec.scrape_url().as_str(), spec.instance().as_str()),
-                (expected, instance)
-            );
+            assert_eq!((spec.scrape_url().as_str(), spec.instance().as_str()), (expected, instance));
         };
-        check(
-            "localhost:9100",
-            "http",
-            "/metrics",
-            "http://localhost:9100/metrics",
-            "localhost:9100",
-        );
+        check("localhost:9100", "http", "/metrics", "http://localhost:9100/metrics", "localhost:9100");
         check(
             "https://a.example/probe?x=1",
             "https",

@@ -33,16 +33,10 @@ async fn main() -> Result<()> {
         .map_err(|_| "run `make services`, then source .services.env")?;
     let name = format!("metricsd_bench_{}", Uuid::new_v4().simple());
     let mut connection = PgConnection::connect(&server).await?;
-    connection
-        .execute(AssertSqlSafe(format!(
-            "CREATE DATABASE {name} TEMPLATE template0"
-        )))
-        .await?;
+    connection.execute(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE template0"))).await?;
     let (host, _) = server.rsplit_once('/').ok_or("the URL names a database")?;
     let measured = measure(&format!("{host}/{name}"), groups, writers).await;
-    connection
-        .execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)")))
-        .await?;
+    connection.execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await?;
     measured
 }
 
@@ -52,11 +46,7 @@ async fn measure(url: &str, groups: usize, writers: usize) -> Result<()> {
 
     let begun = Instant::now();
     store.append(&group(&layouts, 0)).await?;
-    report(
-        "first group: every series and layout is new",
-        TARGETS * SERIES,
-        begun.elapsed(),
-    );
+    report("first group: every series and layout is new", TARGETS * SERIES, begun.elapsed());
 
     let begun = Instant::now();
     let tasks: Vec<_> = (0..writers)
@@ -74,37 +64,18 @@ async fn measure(url: &str, groups: usize, writers: usize) -> Result<()> {
         task.await??;
     }
     let appended = groups * TARGETS * SERIES;
-    report(
-        &format!("{groups} groups, {writers} writer(s)"),
-        appended,
-        begun.elapsed(),
-    );
+    report(&format!("{groups} groups, {writers} writer(s)"), appended, begun.elapsed());
 
     for (what, matcher) in [
-        (
-            "select one series of each target",
-            Matcher::equal("__name__", "metric_7"),
-        ),
+        ("select one series of each target", Matcher::equal("__name__", "metric_7")),
         ("select one target", Matcher::equal("instance", "host-7:9100")),
         ("select one series", Matcher::equal("only", "7-7")),
     ] {
-        let limits = SelectLimits {
-            max_series: 1_000_000,
-            max_samples: 100_000_000,
-        };
-        let selection = Selection {
-            matchers: vec![matcher],
-            start: START,
-            end: i64::MAX,
-            limits,
-        };
+        let limits = SelectLimits { max_series: 1_000_000, max_samples: 100_000_000 };
+        let selection = Selection { matchers: vec![matcher], start: START, end: i64::MAX, limits };
         let begun = Instant::now();
         let selected = store.select(&selection).await?;
-        report(
-            what,
-            selected.iter().map(|series| series.values.len()).sum(),
-            begun.elapsed(),
-        );
+        report(what, selected.iter().map(|series| series.values.len()).sum(), begun.elapsed());
     }
     size(url, appended + TARGETS * SERIES).await
 }
@@ -122,22 +93,14 @@ async fn size(url: &str, samples: usize) -> Result<()> {
 
 fn report(what: &str, samples: usize, took: Duration) {
     let rate = samples as f64 / took.as_secs_f64() / 1e6;
-    println!(
-        "{what}: {samples} samples in {:.3} s, {rate:.2} M samples/s",
-        took.as_secs_f64()
-    );
+    println!("{what}: {samples} samples in {:.3} s, {rate:.2} M samples/s", took.as_secs_f64());
 }
 
 fn layout(target: usize) -> Arc<Layout> {
     let series = (0..SERIES).map(|n| {
         let (name, instance) = (format!("metric_{n}"), format!("host-{target}:9100"));
         let only = format!("{target}-{n}");
-        let pairs = [
-            ("__name__", name.as_str()),
-            ("instance", &instance),
-            ("job", "bench"),
-            ("only", &only),
-        ];
+        let pairs = [("__name__", name.as_str()), ("instance", &instance), ("job", "bench"), ("only", &only)];
         let labels = LabelSet::new(pairs).expect("distinct names");
         Arc::new(Series {
             id: SeriesId::of(&labels),
@@ -155,11 +118,7 @@ fn layout(target: usize) -> Arc<Layout> {
 
 /// What 50 ms of scrapes bring: the cost of making it is small beside that of storing it.
 fn group(layouts: &[Arc<Layout>], round: usize) -> Vec<Arc<Batch>> {
-    layouts
-        .iter()
-        .enumerate()
-        .map(|(target, layout)| batch(layout, target, round))
-        .collect()
+    layouts.iter().enumerate().map(|(target, layout)| batch(layout, target, round)).collect()
 }
 
 fn batch(layout: &Arc<Layout>, target: usize, round: usize) -> Arc<Batch> {
@@ -167,9 +126,7 @@ fn batch(layout: &Arc<Layout>, target: usize, round: usize) -> Arc<Batch> {
     let target_id = format!("target-{target}");
     let mut state = (round * TARGETS + target) as u64 + 1;
     let values = (0..SERIES).map(|_| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f64
     });
     let stored = SERIES as u64;
@@ -192,16 +149,8 @@ fn batch(layout: &Arc<Layout>, target: usize, round: usize) -> Arc<Batch> {
             health: HealthStatus::Healthy,
             reason: None,
             error: None,
-            ledger: Ledger {
-                received: stored,
-                stored,
-                dropped: 0,
-                refused: BTreeMap::new(),
-            },
-            types: TypeCounts {
-                gauges: stored,
-                ..TypeCounts::default()
-            },
+            ledger: Ledger { received: stored, stored, dropped: 0, refused: BTreeMap::new() },
+            types: TypeCounts { gauges: stored, ..TypeCounts::default() },
         },
     })
 }

@@ -30,9 +30,7 @@ impl<'a, const N: usize> Array<'a, N> {
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = [u8; N]> + 'a {
-        self.body
-            .chunks_exact(4 + N)
-            .filter_map(|element| element[4..].try_into().ok())
+        self.body.chunks_exact(4 + N).filter_map(|element| element[4..].try_into().ok())
     }
 }
 
@@ -42,10 +40,7 @@ pub(crate) fn bytes(row: &PgRow, column: usize) -> Result<Option<&[u8]>, Fault> 
     if value.is_null() {
         return Ok(None);
     }
-    value
-        .as_bytes()
-        .map(Some)
-        .map_err(|error| Fault::Sql(sqlx::Error::Decode(error)))
+    value.as_bytes().map(Some).map_err(|error| Fault::Sql(sqlx::Error::Decode(error)))
 }
 
 /// A number of `N` bytes; `None` where it is null.
@@ -71,9 +66,7 @@ pub(crate) fn required_array<const N: usize>(row: &PgRow, column: usize) -> Resu
 }
 
 fn unexpected(column: usize) -> Fault {
-    damaged(format!(
-        "unexpected form of column {column} in an answer of the database"
-    ))
+    damaged(format!("unexpected form of column {column} in an answer of the database"))
 }
 
 #[cfg(test)]
@@ -83,21 +76,14 @@ mod tests {
     #[test]
     fn damaged_arrays_are_refused() {
         assert!(Array::<8>::parse(&[]).is_none());
-        assert_eq!(
-            Array::<8>::parse(&[0; 12]).map(|array| array.iter().count()),
-            Some(0)
-        );
+        assert_eq!(Array::<8>::parse(&[0; 12]).map(|array| array.iter().count()), Some(0));
         let mut one = Vec::new();
         for word in [1i32, 0, 701, 1, 1, 8, 0, 42] {
             one.extend_from_slice(&word.to_be_bytes());
         }
         let array = Array::<8>::parse(&one).unwrap();
         assert_eq!(
-            (
-                array.iter().count(),
-                array.get(0).map(i64::from_be_bytes),
-                array.get(1)
-            ),
+            (array.iter().count(), array.get(0).map(i64::from_be_bytes), array.get(1)),
             (1, Some(42), None)
         );
         assert!(Array::<4>::parse(&one).is_none());

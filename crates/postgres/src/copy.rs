@@ -27,9 +27,7 @@ const MAX_MILLIS: i64 = 8_210_000_000_000_000;
 
 /// A timestamp as PostgreSQL sends it: microseconds since 2000. `None` outside of what is stored.
 pub(crate) fn micros(millis: i64) -> Option<i64> {
-    (MIN_MILLIS..=MAX_MILLIS)
-        .contains(&millis)
-        .then(|| (millis - EPOCH_MILLIS) * 1_000)
+    (MIN_MILLIS..=MAX_MILLIS).contains(&millis).then(|| (millis - EPOCH_MILLIS) * 1_000)
 }
 
 /// [`micros`] the other way.
@@ -97,10 +95,7 @@ impl FrameEncoder {
                 self.array(OID_INT8, ids.iter().map(|id| id.to_be_bytes()));
             }
         }
-        self.array(
-            OID_FLOAT8,
-            row.values.iter().map(|value| value.to_bits().to_be_bytes()),
-        );
+        self.array(OID_FLOAT8, row.values.iter().map(|value| value.to_bits().to_be_bytes()));
         match row.offsets {
             Some(offsets) => self.array(OID_INT4, offsets.iter().map(|offset| offset.to_be_bytes())),
             None => self.null(),

@@ -52,20 +52,14 @@ impl Fault {
     /// Whether the server undid the transaction because of others, so that doing it again can succeed.
     pub(crate) fn is_contention(&self) -> bool {
         // Two more that pass: a chunk that two writers made at once, and a lock that was not had in time.
-        matches!(
-            self.code().as_deref(),
-            Some("40001" | "40P01" | "42P07" | "55P03")
-        )
+        matches!(self.code().as_deref(), Some("40001" | "40P01" | "42P07" | "55P03"))
     }
 
     /// Whether frames of a batch that is being written are there already.
     pub(crate) fn is_frame_replay(&self) -> bool {
         // Each chunk has an index of its own, whose name ends with that of the table's.
-        let constraint = |error: &dyn DatabaseError| {
-            error
-                .constraint()
-                .is_some_and(|name| name.ends_with("frames_batch"))
-        };
+        let constraint =
+            |error: &dyn DatabaseError| error.constraint().is_some_and(|name| name.ends_with("frames_batch"));
         self.code().as_deref() == Some("23505") && self.database().is_some_and(constraint)
     }
 
@@ -77,9 +71,7 @@ impl Fault {
     }
 
     fn code(&self) -> Option<String> {
-        self.database()
-            .and_then(|error| error.code())
-            .map(|code| code.into_owned())
+        self.database().and_then(|error| error.code()).map(|code| code.into_owned())
     }
 }
 

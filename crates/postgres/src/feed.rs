@@ -22,11 +22,7 @@ pub(crate) struct Feed {
 
 impl Feed {
     pub(crate) fn new(connect: PgConnectOptions) -> Self {
-        Self {
-            connect,
-            changed: watch::Sender::new(0),
-            task: Mutex::new(None),
-        }
+        Self { connect, changed: watch::Sender::new(0), task: Mutex::new(None) }
     }
 
     /// Starts listening where no one does yet; the receiver sees a change after each notification from now on.
@@ -62,10 +58,7 @@ async fn listen(connect: PgConnectOptions, changed: watch::Sender<u64>) {
 }
 
 async fn follow(connect: &PgConnectOptions, changed: &watch::Sender<u64>) -> Result<(), sqlx::Error> {
-    let pool = PgPoolOptions::new()
-        .max_connections(1)
-        .connect_with(connect.clone())
-        .await?;
+    let pool = PgPoolOptions::new().max_connections(1).connect_with(connect.clone()).await?;
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.listen(CHANNEL).await?;
     loop {

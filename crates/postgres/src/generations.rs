@@ -16,12 +16,7 @@ pub(crate) struct Generations<K, V> {
 impl<K: Eq + Hash + Copy, V: Clone> Generations<K, V> {
     /// Keeps entries of at most `max_weight` altogether.
     pub(crate) fn new(max_weight: usize) -> Self {
-        Self {
-            young: HashMap::new(),
-            old: HashMap::new(),
-            weight: 0,
-            max_weight: max_weight / 2,
-        }
+        Self { young: HashMap::new(), old: HashMap::new(), weight: 0, max_weight: max_weight / 2 }
     }
 
     pub(crate) fn get(&mut self, key: K) -> Option<&V> {
@@ -29,10 +24,7 @@ impl<K: Eq + Hash + Copy, V: Clone> Generations<K, V> {
             let (value, weight) = self.old.remove(&key)?;
             self.insert(key, value, weight);
         }
-        self.young
-            .get(&key)
-            .or_else(|| self.old.get(&key))
-            .map(|(value, _)| value)
+        self.young.get(&key).or_else(|| self.old.get(&key)).map(|(value, _)| value)
     }
 
     pub(crate) fn insert(&mut self, key: K, value: V, weight: usize) {

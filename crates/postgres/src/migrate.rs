@@ -87,23 +87,15 @@ pub(crate) fn connect_options(url: &str, options: &PostgresOptions) -> Result<Pg
 }
 
 pub(crate) async fn migrate_pool(pool: &PgPool, options: &PostgresOptions) -> Result<Migrated, PortError> {
-    let mut connection = pool
-        .acquire()
-        .await
-        .map_err(|error| Fault::Sql(error).into_port("connect to the database"))?;
-    let before = version(&mut connection)
-        .await
-        .map_err(|fault| fault.into_port("read the schema version"))?;
+    let mut connection =
+        pool.acquire().await.map_err(|error| Fault::Sql(error).into_port("connect to the database"))?;
+    let before =
+        version(&mut connection).await.map_err(|fault| fault.into_port("read the schema version"))?;
     let migrated = if before == newest() {
-        Migrated {
-            from: before,
-            to: before,
-        }
+        Migrated { from: before, to: before }
     } else {
         refuse_newer(before)?;
-        upgrade(&mut connection, options)
-            .await
-            .map_err(|fault| fault.into_port("migrate the database"))?
+        upgrade(&mut connection, options).await.map_err(|fault| fault.into_port("migrate the database"))?
     };
     set_chunk_interval(&mut connection, options)
         .await
@@ -145,15 +137,10 @@ async fn newest_applied(connection: &mut PgConnection) -> Result<i64, Fault> {
 async fn upgrade(connection: &mut PgConnection, options: &PostgresOptions) -> Result<Migrated, Fault> {
     let mut tx = connection.begin().await?;
     settings(&mut tx, options).await?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)")
-        .bind(LOCK)
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
     // Another process may have done it while this one waited. Its table is looked up by making it: to_regclass would
     // answer from what this session remembers.
-    sqlx::raw_sql(include_str!("sql/migrations_table.sql"))
-        .execute(&mut *tx)
-        .await?;
+    sqlx::raw_sql(include_str!("sql/migrations_table.sql")).execute(&mut *tx).await?;
     let from = newest_applied(&mut tx).await?;
     refuse_newer(from)?;
     extension(&mut tx).await?;
@@ -164,11 +151,7 @@ async fn upgrade(connection: &mut PgConnection, options: &PostgresOptions) -> Re
             .bind(migration.name)
             .execute(&mut *tx)
             .await?;
-        tracing::info!(
-            version = migration.version,
-            name = migration.name,
-            "migrated the database"
-        );
+        tracing::info!(version = migration.version, name = migration.name, "migrated the database");
     }
     tx.commit().await?;
     Ok(Migrated { from, to: newest() })
@@ -182,11 +165,7 @@ async fn settings(tx: &mut PgConnection, options: &PostgresOptions) -> Result<()
         ("metricsd.space_partitions", options.space_partitions.to_string()),
     ];
     for (name, value) in pairs {
-        sqlx::query("SELECT set_config($1, $2, true)")
-            .bind(name)
-            .bind(value)
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query("SELECT set_config($1, $2, true)").bind(name).bind(value).execute(&mut *tx).await?;
     }
     Ok(())
 }
@@ -197,9 +176,7 @@ fn interval(options: &PostgresOptions) -> String {
 
 /// Makes sure that TimescaleDB is there, or says in a sentence what is missing.
 async fn extension(tx: &mut PgConnection) -> Result<(), Fault> {
-    let row = sqlx::query(include_str!("sql/extension.sql"))
-        .fetch_one(&mut *tx)
-        .await?;
+    let row = sqlx::query(include_str!("sql/extension.sql")).fetch_one(&mut *tx).await?;
     if row.try_get::<bool, _>("installed")? {
         return Ok(());
     }
@@ -208,9 +185,7 @@ async fn extension(tx: &mut PgConnection) -> Result<(), Fault> {
              (package postgresql-17-timescaledb, or the image timescale/timescaledb)";
         return Err(PortError::new(ErrorKind::Invalid, message).into());
     }
-    let create = sqlx::query("CREATE EXTENSION IF NOT EXISTS timescaledb")
-        .execute(tx)
-        .await;
+    let create = sqlx::query("CREATE EXTENSION IF NOT EXISTS timescaledb").execute(tx).await;
     create.map(drop).map_err(|error| {
         let message = "cannot create the extension timescaledb: it must be in shared_preload_libraries, and the role \
              must be allowed to create it, or an administrator creates it once in this database";
@@ -220,10 +195,7 @@ async fn extension(tx: &mut PgConnection) -> Result<(), Fault> {
 
 /// New chunks are as wide as configured, also where the tables were made under another setting.
 async fn set_chunk_interval(connection: &mut PgConnection, options: &PostgresOptions) -> Result<(), Fault> {
-    sqlx::query(include_str!("sql/chunk_interval.sql"))
-        .bind(interval(options))
-        .execute(connection)
-        .await?;
+    sqlx::query(include_str!("sql/chunk_interval.sql")).bind(interval(options)).execute(connection).await?;
     Ok(())
 }
 
@@ -238,10 +210,7 @@ mod tests {
         }
         assert!(refuse_newer(newest()).is_ok());
         let refused = refuse_newer(newest() + 1).unwrap_err();
-        assert!(
-            refused.to_string().contains("start a newer metricsd"),
-            "{refused}"
-        );
+        assert!(refused.to_string().contains("start a newer metricsd"), "{refused}");
     }
 
     #[test]

@@ -59,7 +59,6 @@ impl PostgresOptions {
 
     /// No call lasts longer: a wait for a connection and a few statements.
     pub(crate) fn call_timeout(&self) -> Duration {
-        self.acquire_timeout
-            .saturating_add(self.statement_timeout.saturating_mul(2))
+        self.acquire_timeout.saturating_add(self.statement_timeout.saturating_mul(2))
     }
 }

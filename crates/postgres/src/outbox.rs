@@ -19,16 +19,12 @@ impl Outbox for PostgresStore {
         lease: Duration,
         limit: usize,
     ) -> Result<Vec<OutboxEvent>, PortError> {
-        self.retried("read the outbox", || pending(self, relay, lease, limit))
-            .await
+        self.retried("read the outbox", || pending(self, relay, lease, limit)).await
     }
 
     async fn published(&self, seqs: &[i64]) -> Result<(), PortError> {
         let forget = || async {
-            sqlx::query("DELETE FROM outbox WHERE seq = ANY($1)")
-                .bind(seqs)
-                .execute(&self.pool)
-                .await?;
+            sqlx::query("DELETE FROM outbox WHERE seq = ANY($1)").bind(seqs).execute(&self.pool).await?;
             Ok(())
         };
         self.retried("forget published events", forget).await
@@ -36,9 +32,7 @@ impl Outbox for PostgresStore {
 
     async fn backlog(&self) -> Result<u64, PortError> {
         let count = || async {
-            let row = sqlx::query("SELECT count(*) FROM outbox")
-                .fetch_one(&self.pool)
-                .await?;
+            let row = sqlx::query("SELECT count(*) FROM outbox").fetch_one(&self.pool).await?;
             Ok(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0))
         };
         self.retried("count the outbox", count).await
@@ -67,10 +61,7 @@ async fn pending(
     for row in &rows {
         let event = serde_json::from_slice(bytes(row, 1)?.unwrap_or_default());
         let event = event.map_err(|error| damaged("damaged event in the outbox").caused_by(error))?;
-        events.push(OutboxEvent {
-            seq: row.try_get(0)?,
-            event,
-        });
+        events.push(OutboxEvent { seq: row.try_get(0)?, event });
     }
     Ok(events)
 }

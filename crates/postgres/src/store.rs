@@ -100,9 +100,8 @@ pub(crate) async fn bounded<T>(
 ) -> Result<T, PortError> {
     match tokio::time::timeout(within, call).await {
         Ok(result) => result.map_err(|fault| fault.into_port(what)),
-        Err(_) => Err(PortError::new(
-            ErrorKind::Timeout,
-            format!("cannot {what}: no answer within {within:?}"),
-        )),
+        Err(_) => {
+            Err(PortError::new(ErrorKind::Timeout, format!("cannot {what}: no answer within {within:?}")))
+        }
     }
 }

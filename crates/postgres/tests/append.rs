@@ -21,10 +21,7 @@ async fn two_stores_that_append_the_same_batches_store_each_once() {
                 .map(|n| {
                     let layout = of(n);
                     let values = vec![n as f64; layout.ids.len()];
-                    batch(
-                        round * 100 + n,
-                        vec![frame(&layout, HOUR + (round * 100 + n) as i64, values)],
-                    )
+                    batch(round * 100 + n, vec![frame(&layout, HOUR + (round * 100 + n) as i64, values)])
                 })
                 .collect()
         })
@@ -44,20 +41,10 @@ async fn two_stores_that_append_the_same_batches_store_each_once() {
         samples += round.iter().map(|batch| batch.samples()).sum::<usize>();
     }
     for store in [&one, &two] {
-        assert_eq!(
-            all_of_m(store)
-                .await
-                .iter()
-                .map(|series| series.values.len())
-                .sum::<usize>(),
-            samples
-        );
+        assert_eq!(all_of_m(store).await.iter().map(|series| series.values.len()).sum::<usize>(), samples);
         assert_eq!(store.backlog().await.expect("backlog"), 120);
     }
-    let stats = one
-        .stats(HOUR, std::time::Duration::from_secs(60))
-        .await
-        .expect("stats");
+    let stats = one.stats(HOUR, std::time::Duration::from_secs(60)).await.expect("stats");
     assert_eq!(stats.total_metrics_collected, samples as u64);
 }
 
@@ -68,15 +55,9 @@ async fn a_batch_whose_job_was_purged_is_still_a_duplicate_and_harms_no_neighbou
     let layout = Layout::shared(many(3));
     let old = batch(
         1,
-        vec![
-            frame(&layout, HOUR, vec![1.0, 2.0, 3.0]),
-            frame(&layout, HOUR + 1, vec![1.0, 2.0, 3.0]),
-        ],
+        vec![frame(&layout, HOUR, vec![1.0, 2.0, 3.0]), frame(&layout, HOUR + 1, vec![1.0, 2.0, 3.0])],
     );
-    assert_eq!(
-        store.append(&[Arc::clone(&old)]).await.expect("append"),
-        [Receipt::Stored]
-    );
+    assert_eq!(store.append(&[Arc::clone(&old)]).await.expect("append"), [Receipt::Stored]);
     assert_eq!(store.purge_jobs(HOUR + 1).await.expect("purge"), 1);
     let new = batch(2, vec![frame(&layout, HOUR + 2, vec![4.0, 5.0, 6.0])]);
     let receipts = store.append(&[new, old]).await.expect("append");
@@ -97,19 +78,10 @@ async fn every_nan_keeps_its_bits_and_histograms_their_place() {
         0x7ff0_0000_0000_0000,
         HISTOGRAM_MARKER_BITS,
     ];
-    let histogram = NativeHistogram {
-        count: 4.0,
-        sum: f64::NAN,
-        ..NativeHistogram::default()
-    };
+    let histogram = NativeHistogram { count: 4.0, sum: f64::NAN, ..NativeHistogram::default() };
     // As few columns are picked in the database as one by one in whole arrays and in frames with ids of their own.
-    for (n, layout) in [
-        Layout::shared(many(5)),
-        Layout::shared(many(300)),
-        Layout::inline(many(5)),
-    ]
-    .iter()
-    .enumerate()
+    for (n, layout) in
+        [Layout::shared(many(5)), Layout::shared(many(300)), Layout::inline(many(5))].iter().enumerate()
     {
         let mut values: Vec<f64> = bits.iter().map(|bits| f64::from_bits(*bits)).collect();
         values.resize(layout.ids.len(), 0.5);
@@ -118,36 +90,16 @@ async fn every_nan_keeps_its_bits_and_histograms_their_place() {
         if n == 2 {
             frame.offsets = Some(vec![0, 1, 2, 3, 4]);
         }
-        store
-            .append(&[batch(n as u128, vec![frame])])
-            .await
-            .expect("append");
+        store.append(&[batch(n as u128, vec![frame])]).await.expect("append");
     }
     for (i, bits) in bits.iter().enumerate() {
         let matchers = vec![metricsd_model::Matcher::equal("i", i.to_string())];
-        let selected = store
-            .select(&selection(matchers, HOUR, HOUR + 2_004))
-            .await
-            .expect("select");
+        let selected = store.select(&selection(matchers, HOUR, HOUR + 2_004)).await.expect("select");
         let offset = i as i64;
-        assert_eq!(
-            selected[0].timestamps,
-            [HOUR, HOUR + 1_000, HOUR + 2_000 + offset],
-            "column {i}"
-        );
-        assert_eq!(
-            selected[0]
-                .values
-                .iter()
-                .map(|value| value.to_bits())
-                .collect::<Vec<_>>(),
-            [*bits; 3]
-        );
-        let expected: Vec<_> = if i == 4 {
-            (0..3).map(|n| (n, histogram.clone())).collect()
-        } else {
-            Vec::new()
-        };
+        assert_eq!(selected[0].timestamps, [HOUR, HOUR + 1_000, HOUR + 2_000 + offset], "column {i}");
+        assert_eq!(selected[0].values.iter().map(|value| value.to_bits()).collect::<Vec<_>>(), [*bits; 3]);
+        let expected: Vec<_> =
+            if i == 4 { (0..3).map(|n| (n, histogram.clone())).collect() } else { Vec::new() };
         assert_eq!(selected[0].histograms, expected);
     }
 }
@@ -171,10 +123,7 @@ async fn a_damaged_batch_is_named_and_nothing_of_its_group_is_stored() {
         batch(4, vec![frame(&long, HOUR, vec![1.0])]),
     ];
     for batch in damaged {
-        let error = store
-            .append(&[Arc::clone(&good), batch])
-            .await
-            .expect_err("a damaged batch");
+        let error = store.append(&[Arc::clone(&good), batch]).await.expect_err("a damaged batch");
         assert_eq!(error.kind(), ErrorKind::Invalid, "{}", error.chain());
     }
     assert!(all_of_m(&store).await.is_empty());
@@ -191,21 +140,12 @@ async fn a_layout_id_that_stands_for_another_list_is_not_used() {
     let mut second = Arc::unwrap_or_clone(Layout::shared(all[2..].to_vec()));
     second.id = first.id;
     let second = Arc::new(second);
-    one.append(&[batch(1, vec![frame(&first, HOUR, vec![0.0, 1.0])])])
-        .await
-        .expect("append");
+    one.append(&[batch(1, vec![frame(&first, HOUR, vec![0.0, 1.0])])]).await.expect("append");
     // By a store that knows the first, by one that does not, and both in one group.
-    one.append(&[batch(2, vec![frame(&second, HOUR, vec![2.0, 3.0])])])
-        .await
-        .expect("append");
+    one.append(&[batch(2, vec![frame(&second, HOUR, vec![2.0, 3.0])])]).await.expect("append");
     let two = database.store().await;
-    let both = [batch(
-        3,
-        vec![
-            frame(&first, HOUR + 1, vec![0.0, 1.0]),
-            frame(&second, HOUR + 1, vec![2.0, 3.0]),
-        ],
-    )];
+    let both =
+        [batch(3, vec![frame(&first, HOUR + 1, vec![0.0, 1.0]), frame(&second, HOUR + 1, vec![2.0, 3.0])])];
     two.append(&both).await.expect("append");
     for (i, selected) in all_of_m(&two).await.iter().enumerate() {
         assert_eq!(
@@ -214,10 +154,7 @@ async fn a_layout_id_that_stands_for_another_list_is_not_used() {
         );
     }
     let mut connection = database.connection().await;
-    let row = connection
-        .fetch_one("SELECT count(*) FROM frames WHERE layout IS NULL")
-        .await
-        .expect("count");
+    let row = connection.fetch_one("SELECT count(*) FROM frames WHERE layout IS NULL").await.expect("count");
     assert_eq!(row.get::<i64, _>(0), 2);
 }
 
@@ -229,9 +166,7 @@ async fn space_partitions_are_made_when_asked_for() {
         chunk_interval: std::time::Duration::from_secs(7_200),
         ..support::options()
     };
-    let store = metricsd_postgres::PostgresStore::connect(&database.url, options)
-        .await
-        .expect("connect");
+    let store = metricsd_postgres::PostgresStore::connect(&database.url, options).await.expect("connect");
     let layout = Layout::shared(many(3));
     let one = batch(1, vec![frame(&layout, HOUR, vec![1.0, 2.0, 3.0])]);
     store.append(&[Arc::clone(&one)]).await.expect("append");

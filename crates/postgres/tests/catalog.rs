@@ -45,19 +45,11 @@ async fn a_change_wakes_who_waits_in_another_process() {
     for round in 0..3 {
         let change = async {
             tokio::time::sleep(Duration::from_millis(300)).await;
-            let change = TargetChange {
-                enabled: Some(round % 2 == 0),
-                labels: None,
-            };
+            let change = TargetChange { enabled: Some(round % 2 == 0), labels: None };
             one.change_target("a", &change).await.expect("change");
             Instant::now()
         };
-        let wait = async {
-            (
-                two.changes(revision, long).await.expect("changes"),
-                Instant::now(),
-            )
-        };
+        let wait = async { (two.changes(revision, long).await.expect("changes"), Instant::now()) };
         let (changed_at, (changed, woke_at)) = tokio::join!(change, wait);
         assert_eq!(changed.len(), 1);
         revision = changed[0].revision;
@@ -70,29 +62,18 @@ async fn a_change_wakes_who_waits_in_another_process() {
 #[tokio::test]
 async fn revisions_that_a_reader_sees_leave_none_behind() {
     let database = Database::create().await;
-    let stores = [
-        database.store().await,
-        database.store().await,
-        database.store().await,
-    ];
+    let stores = [database.store().await, database.store().await, database.store().await];
     let reader = database.store().await;
     let writes = stores.iter().enumerate().map(|(writer, store)| async move {
         for n in 0..30 {
-            let created = store
-                .create_target(&spec(&format!("{writer}-{n}")))
-                .await
-                .expect("create");
+            let created = store.create_target(&spec(&format!("{writer}-{n}"))).await.expect("create");
             assert!(matches!(created, Created::New(_)));
         }
     });
     let read = async {
         let (mut revision, mut seen) = (0, Vec::new());
         while seen.len() < 90 {
-            for target in reader
-                .changes(revision, Duration::from_secs(5))
-                .await
-                .expect("changes")
-            {
+            for target in reader.changes(revision, Duration::from_secs(5)).await.expect("changes") {
                 assert!(target.revision > revision);
                 revision = target.revision;
                 seen.push(target.spec.target_id);
@@ -102,14 +83,7 @@ async fn revisions_that_a_reader_sees_leave_none_behind() {
     };
     let (_, seen) = tokio::join!(futures::future::join_all(writes), read);
     assert_eq!(seen.len(), 90);
-    assert_eq!(
-        reader
-            .targets(&TargetFilter::default(), 1_000)
-            .await
-            .expect("targets")
-            .len(),
-        90
-    );
+    assert_eq!(reader.targets(&TargetFilter::default(), 1_000).await.expect("targets").len(), 90);
 }
 
 #[tokio::test]
@@ -117,15 +91,11 @@ async fn secrets_reach_the_database_sealed_or_not_at_all() {
     let database = Database::create().await;
     let store = database.store().await;
     let mut open = spec("open");
-    open.scrape_config.authentication = Some(AuthConfig::Bearer {
-        token: Secret::new("hunter2"),
-    });
+    open.scrape_config.authentication = Some(AuthConfig::Bearer { token: Secret::new("hunter2") });
     let error = store.create_target(&open).await.expect_err("an unsealed secret");
     assert_eq!(error.kind(), ErrorKind::Invalid);
     let mut sealed = spec("sealed");
-    sealed.scrape_config.authentication = Some(AuthConfig::Sealed {
-        sealed: "c2VhbGVk".into(),
-    });
+    sealed.scrape_config.authentication = Some(AuthConfig::Sealed { sealed: "c2VhbGVk".into() });
     store.create_target(&sealed).await.expect("create");
     let target = store.target("sealed").await.expect("read").expect("it is there");
     assert_eq!(target.spec, sealed);
@@ -136,21 +106,12 @@ async fn what_a_column_cannot_hold_is_invalid_and_names_no_secret() {
     let database = Database::create().await;
     let store = database.store().await;
     let mut long = spec(&"x".repeat(101));
-    assert_eq!(
-        store.create_target(&long).await.expect_err("too long").kind(),
-        ErrorKind::Invalid
-    );
+    assert_eq!(store.create_target(&long).await.expect_err("too long").kind(), ErrorKind::Invalid);
     long = spec("url");
     long.scrape_config.target_url = format!("http://{}", "x".repeat(500));
-    assert_eq!(
-        store.create_target(&long).await.expect_err("too long").kind(),
-        ErrorKind::Invalid
-    );
+    assert_eq!(store.create_target(&long).await.expect_err("too long").kind(), ErrorKind::Invalid);
     long = spec("nul\0");
-    assert_eq!(
-        store.create_target(&long).await.expect_err("NUL").kind(),
-        ErrorKind::Invalid
-    );
+    assert_eq!(store.create_target(&long).await.expect_err("NUL").kind(), ErrorKind::Invalid);
 }
 
 #[tokio::test]
@@ -162,13 +123,8 @@ async fn the_tables_have_the_documented_columns() {
         let sql = "SELECT column_name || ' ' || udt_name || coalesce('(' || character_maximum_length || ')', '') \
              || CASE is_nullable WHEN 'NO' THEN ' required' ELSE '' END \
              FROM information_schema.columns WHERE table_name = $1 ORDER BY ordinal_position LIMIT $2";
-        let rows = connection
-            .fetch_all(sqlx::query(sql).bind(table.to_owned()).bind(count))
-            .await;
-        rows.expect("columns")
-            .iter()
-            .map(|row| row.get(0))
-            .collect::<Vec<String>>()
+        let rows = connection.fetch_all(sqlx::query(sql).bind(table.to_owned()).bind(count)).await;
+        rows.expect("columns").iter().map(|row| row.get(0)).collect::<Vec<String>>()
     };
     assert_eq!(
         columns("metric_targets", 9).await,

@@ -26,9 +26,7 @@ impl Drop for Databases {
     fn drop(&mut self) {
         let databases = self.0.get_mut().map(std::mem::take).unwrap_or_default();
         std::thread::scope(|scope| {
-            databases
-                .into_iter()
-                .for_each(|database| drop(scope.spawn(|| drop(database))))
+            databases.into_iter().for_each(|database| drop(scope.spawn(|| drop(database))))
         });
     }
 }

@@ -20,10 +20,7 @@ async fn connections_that_break_are_made_again() {
         let one = batch(round, vec![frame(&layout, HOUR + round as i64, vec![1.0; 3])]);
         assert_eq!(store.append(&[one]).await.expect("append"), [Receipt::Stored]);
         assert_eq!(all_of_m(&store).await[0].values.len(), round as usize + 1);
-        store
-            .changes(i64::MAX, Duration::from_millis(50))
-            .await
-            .expect("changes");
+        store.changes(i64::MAX, Duration::from_millis(50)).await.expect("changes");
         // As after a restart: every connection of this database goes, the listener's included.
         let mut connection = database.connection().await;
         let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
@@ -36,13 +33,8 @@ async fn connections_that_break_are_made_again() {
 #[tokio::test]
 async fn a_lock_that_does_not_come_is_a_timeout_and_leaves_nothing() {
     let database = Database::create().await;
-    let options = PostgresOptions {
-        statement_timeout: Duration::from_millis(400),
-        ..options()
-    };
-    let store = PostgresStore::connect(&database.url, options)
-        .await
-        .expect("connect");
+    let options = PostgresOptions { statement_timeout: Duration::from_millis(400), ..options() };
+    let store = PostgresStore::connect(&database.url, options).await.expect("connect");
     let layout = Layout::shared(many(3));
     let one = [batch(1, vec![frame(&layout, HOUR, vec![1.0; 3])])];
     let mut other = database.connection().await;
@@ -60,26 +52,18 @@ async fn a_lock_that_does_not_come_is_a_timeout_and_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn writers_of_the_same_new_series_in_many_orders_all_get_through() {
     let database = Database::create().await;
-    let stores = [
-        database.store().await,
-        database.store().await,
-        database.store().await,
-    ];
+    let stores = [database.store().await, database.store().await, database.store().await];
     for round in 0..5u128 {
         let name = format!("r{round}");
-        let mut all: Vec<_> = (0..60)
-            .map(|i| series(&[("__name__", "m"), ("round", &name), ("i", &i.to_string())]))
-            .collect();
+        let mut all: Vec<_> =
+            (0..60).map(|i| series(&[("__name__", "m"), ("round", &name), ("i", &i.to_string())])).collect();
         let mut batches = Vec::new();
         for writer in 0..6u128 {
             // Other orders of the same series, and hours whose chunks are new to all.
             all.rotate_left(7);
             let time = HOUR + round as i64 * 3_600_000 + writer as i64;
             let layout = Layout::shared(all.clone());
-            batches.push(batch(
-                round * 10 + writer,
-                vec![frame(&layout, time, vec![1.0; 60])],
-            ));
+            batches.push(batch(round * 10 + writer, vec![frame(&layout, time, vec![1.0; 60])]));
         }
         let appends = batches.iter().enumerate().map(|(writer, batch)| {
             let store = &stores[writer % 3];
@@ -89,24 +73,15 @@ async fn writers_of_the_same_new_series_in_many_orders_all_get_through() {
         let receipts = futures::future::join_all(appends).await;
         assert!(receipts.iter().all(|receipts| receipts == &[Receipt::Stored]));
     }
-    let samples: usize = all_of_m(&stores[0])
-        .await
-        .iter()
-        .map(|series| series.values.len())
-        .sum();
+    let samples: usize = all_of_m(&stores[0]).await.iter().map(|series| series.values.len()).sum();
     assert_eq!(samples, 5 * 6 * 60);
 }
 
 #[tokio::test]
 async fn what_another_database_forgot_is_written_again() {
     let database = Database::create().await;
-    let options = PostgresOptions {
-        acquire_timeout: Duration::from_millis(500),
-        ..options()
-    };
-    let store = PostgresStore::connect(&database.url, options)
-        .await
-        .expect("connect");
+    let options = PostgresOptions { acquire_timeout: Duration::from_millis(500), ..options() };
+    let store = PostgresStore::connect(&database.url, options).await.expect("connect");
     let layout = Layout::shared(many(3));
     let of = |id: u128| [batch(id, vec![frame(&layout, HOUR + id as i64, vec![1.0; 3])])];
     store.append(&of(1)).await.expect("append");
@@ -122,10 +97,7 @@ async fn what_another_database_forgot_is_written_again() {
     connection.execute(kill).await.expect("terminate");
     let error = store.append(&of(2)).await.expect_err("a closed database");
     assert!(error.is_retryable(), "{}", error.chain());
-    connection
-        .execute("TRUNCATE series, layouts, frames, collection_jobs")
-        .await
-        .expect("truncate");
+    connection.execute("TRUNCATE series, layouts, frames, collection_jobs").await.expect("truncate");
     server.execute(allow(true)).await.expect("open the database");
     store.append(&of(1)).await.expect("append");
     store.append(&of(2)).await.expect("append");

@@ -16,14 +16,10 @@ async fn the_view_has_exactly_the_documented_columns() {
     let sql = "SELECT column_name::text, data_type::text, character_maximum_length::int4 FROM information_schema.columns \
          WHERE table_name = 'metrics_ts' ORDER BY ordinal_position";
     let rows = database.connection().await.fetch_all(sql).await.expect("columns");
-    let columns: Vec<(String, String, Option<i32>)> = rows
-        .iter()
-        .map(|row| (row.get(0), row.get(1), row.get(2)))
-        .collect();
-    let columns: Vec<_> = columns
-        .iter()
-        .map(|(name, kind, limit)| (name.as_str(), kind.as_str(), *limit))
-        .collect();
+    let columns: Vec<(String, String, Option<i32>)> =
+        rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+    let columns: Vec<_> =
+        columns.iter().map(|(name, kind, limit)| (name.as_str(), kind.as_str(), *limit)).collect();
     let text = "character varying";
     assert_eq!(
         columns,
@@ -47,13 +43,7 @@ async fn the_view_shows_what_select_answers() {
     let mut one = frame(
         &shared,
         HOUR,
-        vec![
-            1.0,
-            f64::NAN,
-            stale_marker(),
-            f64::INFINITY,
-            f64::from_bits(HISTOGRAM_MARKER_BITS),
-        ],
+        vec![1.0, f64::NAN, stale_marker(), f64::INFINITY, f64::from_bits(HISTOGRAM_MARKER_BITS)],
     );
     one.histograms = vec![(4, NativeHistogram::default())];
     let mut two = frame(&inline, HOUR + 5, (0..7).map(f64::from).collect());
@@ -61,10 +51,7 @@ async fn the_view_shows_what_select_answers() {
     let mut three = frame(&shared, HOUR + 3_600_000, vec![-0.5; 5]);
     three.offsets = Some(vec![0, 0, 1, 2, 3_599_999]);
     let four = frame(&inline, HOUR + 60_000, vec![f64::MIN_POSITIVE; 7]);
-    store
-        .append(&[batch(1, vec![one, two, three]), batch(2, vec![four])])
-        .await
-        .expect("append");
+    store.append(&[batch(1, vec![one, two, three]), batch(2, vec![four])]).await.expect("append");
 
     let mut expected = BTreeMap::new();
     for series in all_of_m(&store).await {
@@ -77,16 +64,9 @@ async fn the_view_shows_what_select_answers() {
     }
     let sql = "SELECT labels ->> 'i', (extract(epoch FROM timestamp) * 1000)::int8, value FROM metrics_ts \
          WHERE metric_name = 'm' AND metric_type = 'GAUGE' AND source = 's' AND target_id = 't'";
-    let rows = database
-        .connection()
-        .await
-        .fetch_all(sql)
-        .await
-        .expect("the view");
-    let shown: BTreeMap<(String, i64), u64> = rows
-        .iter()
-        .map(|row| ((row.get(0), row.get(1)), row.get::<f64, _>(2).to_bits()))
-        .collect();
+    let rows = database.connection().await.fetch_all(sql).await.expect("the view");
+    let shown: BTreeMap<(String, i64), u64> =
+        rows.iter().map(|row| ((row.get(0), row.get(1)), row.get::<f64, _>(2).to_bits())).collect();
     assert_eq!(shown.len(), rows.len(), "each sample once");
     assert_eq!(shown.len(), 3 + 7 + 5 + 7);
     assert_eq!(shown, expected);
@@ -98,26 +78,16 @@ async fn a_condition_on_the_timestamp_excludes_chunks() {
     let store = database.store().await;
     let layout = Layout::shared(many(20));
     let day: Vec<_> = (0..24)
-        .map(|hour| {
-            batch(
-                hour,
-                vec![frame(&layout, HOUR + hour as i64 * 3_600_000, vec![1.0; 20])],
-            )
-        })
+        .map(|hour| batch(hour, vec![frame(&layout, HOUR + hour as i64 * 3_600_000, vec![1.0; 20])]))
         .collect();
     store.append(&day).await.expect("append");
     let mut connection = database.connection().await;
     let mut chunks_of = async |condition: &str| {
         let sql = format!("EXPLAIN SELECT * FROM metrics_ts WHERE metric_name = 'm' AND {condition}");
-        let rows = connection
-            .fetch_all(sqlx::AssertSqlSafe(sql))
-            .await
-            .expect("explain");
+        let rows = connection.fetch_all(sqlx::AssertSqlSafe(sql)).await.expect("explain");
         let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         let scans = |marker: &str| {
-            plan.iter()
-                .filter(|line| line.contains("_chunk") && line.contains(marker))
-                .count()
+            plan.iter().filter(|line| line.contains("_chunk") && line.contains(marker)).count()
         };
         // The half of the view with a timestamp for each sample reads its partial index only, which is empty here.
         (scans(" f_") + scans(" f "), plan.join("\n"))
@@ -125,10 +95,7 @@ async fn a_condition_on_the_timestamp_excludes_chunks() {
     let (all, _) = chunks_of("true").await;
     let (one, plan) = chunks_of(&format!("timestamp = to_timestamp({})", HOUR / 1_000)).await;
     assert!(all >= 48, "all chunks, for both halves: {all}");
-    assert!(
-        one <= 24 + 1,
-        "one chunk for the half of shared timestamps: {one}\n{plan}"
-    );
+    assert!(one <= 24 + 1, "one chunk for the half of shared timestamps: {one}\n{plan}");
 }
 
 #[tokio::test]
@@ -137,52 +104,25 @@ async fn select_reads_the_chunks_of_its_range_only() {
     let store = database.store().await;
     let layout = Layout::shared(many(200));
     let day: Vec<_> = (0..24)
-        .map(|hour| {
-            batch(
-                hour,
-                vec![frame(&layout, HOUR + hour as i64 * 3_600_000, vec![1.0; 200])],
-            )
-        })
+        .map(|hour| batch(hour, vec![frame(&layout, HOUR + hour as i64 * 3_600_000, vec![1.0; 200])]))
         .collect();
     store.append(&day).await.expect("append");
     let mut connection = database.connection().await;
-    connection
-        .execute("SET plan_cache_mode = force_custom_plan")
-        .await
-        .expect("set");
-    let files = [
-        include_str!("../src/sql/whole_frames.sql"),
-        include_str!("../src/sql/pick_frames.sql"),
-    ];
+    connection.execute("SET plan_cache_mode = force_custom_plan").await.expect("set");
+    let files = [include_str!("../src/sql/whole_frames.sql"), include_str!("../src/sql/pick_frames.sql")];
     for (sql, layout, picks) in [
         (files[0], "ARRAY[1::int8]", ""),
-        (
-            files[1],
-            "ARRAY[1::int8], ARRAY[1], ARRAY[1], ARRAY[1], ARRAY[1]",
-            "w",
-        ),
+        (files[1], "ARRAY[1::int8], ARRAY[1], ARRAY[1], ARRAY[1], ARRAY[1]", "w"),
     ] {
-        let kinds = if picks.is_empty() {
-            "int8[]"
-        } else {
-            "int8[], int4[], int4[], int4[], int4[]"
-        };
+        let kinds = if picks.is_empty() { "int8[]" } else { "int8[], int4[], int4[], int4[], int4[]" };
         let prepare = format!("PREPARE q ({kinds}, timestamptz, timestamptz, timestamptz) AS {sql}");
-        connection
-            .execute(sqlx::AssertSqlSafe(prepare))
-            .await
-            .expect("prepare");
+        connection.execute(sqlx::AssertSqlSafe(prepare)).await.expect("prepare");
         let at = format!("to_timestamp({})", HOUR / 1_000);
         let explain = format!("EXPLAIN EXECUTE q ({layout}, {at}, {at}, {at})");
-        let rows = connection
-            .fetch_all(sqlx::AssertSqlSafe(explain))
-            .await
-            .expect("explain");
+        let rows = connection.fetch_all(sqlx::AssertSqlSafe(explain)).await.expect("explain");
         let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-        let chunks = plan
-            .iter()
-            .filter(|line| line.contains("_chunk ") || line.contains("_chunk_frames"))
-            .count();
+        let chunks =
+            plan.iter().filter(|line| line.contains("_chunk ") || line.contains("_chunk_frames")).count();
         assert!((1..=3).contains(&chunks), "{}", plan.join("\n"));
         connection.execute("DEALLOCATE q").await.expect("deallocate");
     }

@@ -78,11 +78,7 @@ impl Engine {
     /// Builds an engine.
     pub fn new(source: Arc<dyn SampleSource>, options: EngineOptions) -> Self {
         let permits = Semaphore::new(options.max_concurrent.max(1));
-        Self {
-            source,
-            options,
-            permits,
-        }
+        Self { source, options, permits }
     }
 
     fn look_back(&self) -> Millis {
@@ -134,20 +130,14 @@ impl Engine {
         let mut vector = Vec::new();
         for series in selected {
             match Cursor::new(&series, self.look_back()).at(at) {
-                Found::Value(value) => vector.push(InstantSeries {
-                    labels: series.labels,
-                    timestamp: at,
-                    value,
-                }),
+                Found::Value(value) => {
+                    vector.push(InstantSeries { labels: series.labels, timestamp: at, value })
+                }
                 Found::Histogram => histograms = true,
                 Found::Nothing => {}
             }
         }
-        Ok(QueryValue {
-            data: QueryData::Vector(vector),
-            warnings: warnings(histograms),
-            stats,
-        })
+        Ok(QueryValue { data: QueryData::Vector(vector), warnings: warnings(histograms), stats })
     }
 
     async fn range_value(&self, selector: Selector, range: Range) -> Result<QueryValue, QueryError> {
@@ -172,17 +162,10 @@ impl Engine {
                 tokio::task::yield_now().await;
             }
             if !points.is_empty() {
-                matrix.push(RangeSeries {
-                    labels: series.labels,
-                    points,
-                });
+                matrix.push(RangeSeries { labels: series.labels, points });
             }
         }
-        Ok(QueryValue {
-            data: QueryData::Matrix(matrix),
-            warnings: warnings(histograms),
-            stats,
-        })
+        Ok(QueryValue { data: QueryData::Matrix(matrix), warnings: warnings(histograms), stats })
     }
 
     fn points(&self, series: &SelectedSeries, range: Range, histograms: &mut bool) -> Vec<(Millis, f64)> {
@@ -252,11 +235,7 @@ impl QueryEngine for Engine {
         step: Duration,
     ) -> Result<QueryValue, QueryError> {
         let selector = parse(query)?;
-        let range = Range {
-            start,
-            end,
-            step: millis(step),
-        };
+        let range = Range { start, end, step: millis(step) };
         self.check_range(range)?;
         self.within_timeout(self.range_value(selector, range)).await
     }
@@ -274,9 +253,5 @@ fn stats_of(selected: &[SelectedSeries]) -> QueryStats {
 }
 
 fn warnings(histograms: bool) -> Vec<String> {
-    if histograms {
-        vec![HISTOGRAMS_SKIPPED.to_owned()]
-    } else {
-        Vec::new()
-    }
+    if histograms { vec![HISTOGRAMS_SKIPPED.to_owned()] } else { Vec::new() }
 }

@@ -30,11 +30,7 @@ pub struct QueryError {
 impl QueryError {
     /// An error that stands alone.
     pub fn new(kind: QueryErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            source: None,
-        }
+        Self { kind, message: message.into(), source: None }
     }
 
     /// What a caller may do.
@@ -55,25 +51,15 @@ impl From<PortError> for QueryError {
     /// Limits and invalid requests are explained to the one who asked; of other errors only the kind is told.
     fn from(error: PortError) -> Self {
         let (kind, message) = match error.kind() {
-            ErrorKind::Unavailable => (
-                QueryErrorKind::Unavailable,
-                "the store cannot be reached".to_owned(),
-            ),
-            ErrorKind::Timeout => (
-                QueryErrorKind::Timeout,
-                "the store did not answer in time".to_owned(),
-            ),
+            ErrorKind::Unavailable => (QueryErrorKind::Unavailable, "the store cannot be reached".to_owned()),
+            ErrorKind::Timeout => (QueryErrorKind::Timeout, "the store did not answer in time".to_owned()),
             ErrorKind::Limit => (QueryErrorKind::Limit, error.to_string()),
             ErrorKind::Invalid => (QueryErrorKind::BadData, error.to_string()),
             ErrorKind::Conflict | ErrorKind::Internal => {
                 (QueryErrorKind::Execution, "the store could not answer".to_owned())
             }
         };
-        Self {
-            kind,
-            message,
-            source: Some(error),
-        }
+        Self { kind, message, source: Some(error) }
     }
 }
 

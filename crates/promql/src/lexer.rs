@@ -131,11 +131,7 @@ impl<'q> Lexer<'q> {
     fn raw(&mut self) -> Result<Token, ParseError> {
         let inner = &self.rest()[1..];
         let Some(end) = inner.find('`') else {
-            return Err(ParseError::at(
-                self.text,
-                self.at,
-                "this string has no end; expected a closing `",
-            ));
+            return Err(ParseError::at(self.text, self.at, "this string has no end; expected a closing `"));
         };
         let text = inner[..end].to_owned();
         Ok(self.take(end + 2, Token::Text(text)))
@@ -169,13 +165,7 @@ impl<'q> Lexer<'q> {
 
     fn escape(&mut self, quote: char, bytes: &mut Vec<u8>) -> Result<(), ParseError> {
         let start = self.at;
-        let unknown = |what: &str| {
-            Err(ParseError::at(
-                self.text,
-                start,
-                format!("{what} is not an escape"),
-            ))
-        };
+        let unknown = |what: &str| Err(ParseError::at(self.text, start, format!("{what} is not an escape")));
         let Some(c) = self.rest()[1..].chars().next() else {
             return unknown("a backslash at the end");
         };
@@ -203,10 +193,8 @@ impl<'q> Lexer<'q> {
             '0'..='7' => (1, 3, 8),
             c => return unknown(&format!("\"\\{c}\"")),
         };
-        let code = self
-            .rest()
-            .get(skip..skip + digits)
-            .filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()));
+        let code =
+            self.rest().get(skip..skip + digits).filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()));
         let Some(code) = code.and_then(|text| u32::from_str_radix(text, radix).ok()) else {
             return unknown(&format!("\"\\{c}\" without its {digits} digits"));
         };

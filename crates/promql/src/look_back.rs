@@ -26,20 +26,13 @@ pub struct Cursor<'s> {
 impl<'s> Cursor<'s> {
     /// Starts before the first sample.
     pub fn new(series: &'s SelectedSeries, look_back: Millis) -> Self {
-        Self {
-            series,
-            look_back,
-            passed: 0,
-        }
+        Self { series, look_back, passed: 0 }
     }
 
     /// What the series says at `moment`; moments must not go back.
     pub fn at(&mut self, moment: Millis) -> Found {
         let timestamps = &self.series.timestamps;
-        while timestamps
-            .get(self.passed)
-            .is_some_and(|timestamp| *timestamp <= moment)
-        {
+        while timestamps.get(self.passed).is_some_and(|timestamp| *timestamp <= moment) {
             self.passed += 1;
         }
         let Some(newest) = self.passed.checked_sub(1) else {

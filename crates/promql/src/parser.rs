@@ -21,12 +21,7 @@ pub fn parse(query: &str) -> Result<Selector, ParseError> {
         let message = format!("the query is longer than {MAX_QUERY_BYTES} bytes");
         return Err(ParseError::at(query, 0, message));
     }
-    let mut parser = Parser {
-        query,
-        lexer: Lexer::new(query),
-        at: 0,
-        token: Token::End,
-    };
+    let mut parser = Parser { query, lexer: Lexer::new(query), at: 0, token: Token::End };
     parser.advance()?;
     parser.selector()
 }
@@ -89,9 +84,9 @@ impl Parser<'_> {
             Token::Other(text) if text.starts_with(|c: char| c.is_ascii_digit() || c == '.') => {
                 self.error(format!("numbers are not supported yet: {NOT_YET}"))
             }
-            Token::Other(text) if matches!(text.as_str(), "(" | "-" | "+") => self.error(format!(
-                "operators and parentheses are not supported yet: {NOT_YET}"
-            )),
+            Token::Other(text) if matches!(text.as_str(), "(" | "-" | "+") => {
+                self.error(format!("operators and parentheses are not supported yet: {NOT_YET}"))
+            }
             _ => self.expected("a metric name or \"{\""),
         }
     }
@@ -125,11 +120,7 @@ impl Parser<'_> {
             let at = self.at;
             let matcher = self.matcher(&mut named)?;
             if matchers.len() >= MAX_MATCHERS {
-                return Err(ParseError::at(
-                    self.query,
-                    at,
-                    format!("more than {MAX_MATCHERS} matchers"),
-                ));
+                return Err(ParseError::at(self.query, at, format!("more than {MAX_MATCHERS} matchers")));
             }
             matchers.push(matcher);
             match self.token {
@@ -150,9 +141,7 @@ impl Parser<'_> {
         let at = self.at;
         let (name, quoted) = match &self.token {
             Token::Word(word) if word.contains(':') => {
-                return self.error(format!(
-                    "{word:?} is not a label name: quote it to keep its colon"
-                ));
+                return self.error(format!("{word:?} is not a label name: quote it to keep its colon"));
             }
             Token::Word(word) => (word.clone(), false),
             Token::Text(text) => (text.clone(), true),
@@ -183,11 +172,7 @@ impl Parser<'_> {
         Matcher::new(name, op, value.as_str()).map_err(|error| {
             let reason = error.to_string();
             let reason = reason.lines().last().unwrap_or("").trim_start_matches("error: ");
-            ParseError::at(
-                self.query,
-                value_at,
-                format!("not a regular expression: {reason}"),
-            )
+            ParseError::at(self.query, value_at, format!("not a regular expression: {reason}"))
         })
     }
 }

@@ -34,17 +34,13 @@ impl RedisCache {
     /// Does not connect yet, so it fails only where the address does not read; the error never repeats the address,
     /// which may hold a password.
     pub fn connect(url: &str) -> Result<Self, PortError> {
-        Ok(Self {
-            link: Link::new(url)?,
-        })
+        Ok(Self { link: Link::new(url)? })
     }
 }
 
 impl fmt::Debug for RedisCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisCache")
-            .field("address", &self.link.address())
-            .finish_non_exhaustive()
+        f.debug_struct("RedisCache").field("address", &self.link.address()).finish_non_exhaustive()
     }
 }
 
@@ -56,13 +52,7 @@ impl Cache for RedisCache {
             let (chunk, more) = rest.split_at(chunk_length(rest));
             let mut commands = Pipeline::with_capacity(chunk.len());
             for CacheEntry { key, value } in chunk {
-                commands
-                    .cmd("SET")
-                    .arg(key.name())
-                    .arg(value)
-                    .arg("EX")
-                    .arg(seconds(key.ttl()))
-                    .ignore();
+                commands.cmd("SET").arg(key.name()).arg(value).arg("EX").arg(seconds(key.ttl())).ignore();
             }
             self.link.run::<()>(&commands).await?;
             rest = more;
@@ -118,19 +108,12 @@ mod tests {
     #[test]
     fn chunks_are_bounded_in_commands_and_bytes() {
         let entries = |count: usize, size: usize| -> Vec<_> {
-            let entry = CacheEntry {
-                key: CacheKey::CollectionStats,
-                value: "x".repeat(size),
-            };
+            let entry = CacheEntry { key: CacheKey::CollectionStats, value: "x".repeat(size) };
             vec![entry; count]
         };
         assert_eq!(chunk_length(&entries(3, 10)), 3);
         assert_eq!(chunk_length(&entries(1_000, 10)), CHUNK_COMMANDS);
         assert_eq!(chunk_length(&entries(10, CHUNK_BYTES / 4)), 4);
-        assert_eq!(
-            chunk_length(&entries(2, CHUNK_BYTES + 1)),
-            1,
-            "a large entry travels alone"
-        );
+        assert_eq!(chunk_length(&entries(2, CHUNK_BYTES + 1)), 1, "a large entry travels alone");
     }
 }

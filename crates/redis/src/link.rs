@@ -41,11 +41,7 @@ enum State {
     /// Connected; the number tells this connection from those before it.
     Up(MultiplexedConnection, u64),
     /// The last attempt failed: nobody tries again before `until`, and calls fail at once.
-    Down {
-        until: Instant,
-        pause: Duration,
-        why: String,
-    },
+    Down { until: Instant, pause: Duration, why: String },
 }
 
 /// A connection to use once, and where it comes from.
@@ -102,9 +98,7 @@ impl Link {
     pub(crate) async fn run<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, PortError> {
         let deadline = Instant::now() + CALL_LIMIT;
         loop {
-            let mut lease = timeout_at(deadline, self.lease())
-                .await
-                .map_err(|_| self.timed_out())??;
+            let mut lease = timeout_at(deadline, self.lease()).await.map_err(|_| self.timed_out())??;
             let answer = timeout_at(deadline, commands.query_async(&mut lease.connection)).await;
             let Ok(result) = answer else {
                 // The server or the way to it hangs; whoever comes next shall not wait behind this call.
@@ -120,10 +114,7 @@ impl Link {
                 self.hang_up(lease.number);
             }
             if !broken || lease.fresh {
-                return Err(port_error(
-                    format!("Redis at {} refused a command", self.address),
-                    &error,
-                ));
+                return Err(port_error(format!("Redis at {} refused a command", self.address), &error));
             }
         }
     }
@@ -141,11 +132,7 @@ impl Link {
             .set_connection_timeout(Some(CONNECT_LIMIT))
             // Calls have a limit of their own, which counts connecting as well.
             .set_response_timeout(None);
-        match self
-            .client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
-        {
+        match self.client.get_multiplexed_async_connection_with_config(&config).await {
             Ok(connection) => {
                 let number = self.connections.fetch_add(1, Ordering::Relaxed);
                 let before =
@@ -153,11 +140,7 @@ impl Link {
                 if matches!(before, State::Down { .. }) {
                     tracing::info!(address = %self.address, "Redis answers again");
                 }
-                Ok(Lease {
-                    connection,
-                    number,
-                    fresh: true,
-                })
+                Ok(Lease { connection, number, fresh: true })
             }
             Err(error) => Err(self.stay_down(text_of(&error))),
         }
@@ -166,11 +149,9 @@ impl Link {
     /// The connection where there is one, nothing where one may be made now, an error during the pause after a failure.
     fn ready(&self) -> Result<Option<Lease>, PortError> {
         match &*self.state.lock() {
-            State::Up(connection, number) => Ok(Some(Lease {
-                connection: connection.clone(),
-                number: *number,
-                fresh: false,
-            })),
+            State::Up(connection, number) => {
+                Ok(Some(Lease { connection: connection.clone(), number: *number, fresh: false }))
+            }
             State::Down { until, why, .. } if Instant::now() < *until => Err(self.unreachable(why)),
             State::Down { .. } | State::Idle => Ok(None),
         }
@@ -187,11 +168,7 @@ impl Link {
                 MIN_PAUSE
             }
         };
-        *state = State::Down {
-            until: Instant::now() + jittered(pause),
-            pause,
-            why,
-        };
+        *state = State::Down { until: Instant::now() + jittered(pause), pause, why };
         failure
     }
 
@@ -204,11 +181,8 @@ impl Link {
     }
 
     fn unreachable(&self, why: &str) -> PortError {
-        PortError::new(
-            ErrorKind::Unavailable,
-            format!("Redis at {} cannot be reached", self.address),
-        )
-        .caused_by(why.to_owned())
+        PortError::new(ErrorKind::Unavailable, format!("Redis at {} cannot be reached", self.address))
+            .caused_by(why.to_owned())
     }
 
     fn timed_out(&self) -> PortError {
@@ -243,9 +217,7 @@ mod tests {
             "rediss://u:hunter2@a#insecure",
         ];
         for url in urls {
-            let error = Link::new(url)
-                .err()
-                .unwrap_or_else(|| panic!("{url:?} was taken"));
+            let error = Link::new(url).err().unwrap_or_else(|| panic!("{url:?} was taken"));
             assert_eq!(error.kind(), ErrorKind::Invalid, "{url:?}");
             let texts = [error.chain(), format!("{error:?}")];
             assert!(texts.iter().all(|text| !text.contains("hunter2")), "{texts:?}");

@@ -16,10 +16,7 @@ const DATABASE: u8 = 11;
 fn server() -> String {
     let url = std::env::var("METRICSD_TEST_REDIS_URL")
         .expect("METRICSD_TEST_REDIS_URL is not set: run `make services`, then `source .services.env`");
-    url.trim_end_matches('/')
-        .strip_prefix("redis://")
-        .expect("a plain address")
-        .to_owned()
+    url.trim_end_matches('/').strip_prefix("redis://").expect("a plain address").to_owned()
 }
 
 fn url() -> String {
@@ -28,17 +25,11 @@ fn url() -> String {
 
 async fn plain_client() -> redis::aio::MultiplexedConnection {
     let client = redis::Client::open(url()).expect("an address");
-    client
-        .get_multiplexed_async_connection()
-        .await
-        .expect("Redis answers")
+    client.get_multiplexed_async_connection().await.expect("Redis answers")
 }
 
 fn entry(key: &CacheKey, value: &str) -> CacheEntry {
-    CacheEntry {
-        key: key.clone(),
-        value: value.to_owned(),
-    }
+    CacheEntry { key: key.clone(), value: value.to_owned() }
 }
 
 /// One test, since both parts use `collection_stats`.
@@ -49,10 +40,7 @@ async fn the_promises_are_kept_and_others_read_keys_values_and_lifetimes() {
 
     let target = random_target();
     let keys = keys_of(&target);
-    let entries: Vec<_> = keys
-        .iter()
-        .map(|key| entry(key, &format!("[\"{}\"]", key.name())))
-        .collect();
+    let entries: Vec<_> = keys.iter().map(|key| entry(key, &format!("[\"{}\"]", key.name()))).collect();
     cache.put(&entries).await.unwrap();
     let mut plain = plain_client().await;
     let expected = [
@@ -65,10 +53,7 @@ async fn the_promises_are_kept_and_others_read_keys_values_and_lifetimes() {
         let value: String = plain.get(name).await.unwrap();
         assert_eq!(value, format!("[\"{name}\"]"));
         let left: i64 = plain.ttl(name).await.unwrap();
-        assert!(
-            (lifetime - 2..=*lifetime).contains(&left),
-            "{name} lives for {left} s"
-        );
+        assert!((lifetime - 2..=*lifetime).contains(&left), "{name} lives for {left} s");
     }
 
     // Writing renews: the lifetime is shortened from outside, and whole again after the next write.
@@ -78,10 +63,7 @@ async fn the_promises_are_kept_and_others_read_keys_values_and_lifetimes() {
     assert!(left <= 5, "reading prolonged the lifetime to {left} s");
     cache.put(&entries[..1]).await.unwrap();
     let left: i64 = plain.ttl(&expected[0].0).await.unwrap();
-    assert!(
-        (298..=300).contains(&left),
-        "writing did not renew the lifetime: {left} s"
-    );
+    assert!((298..=300).contains(&left), "writing did not renew the lifetime: {left} s");
 
     let _: () = plain.pexpire(&expected[0].0, 1).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -96,14 +78,8 @@ async fn what_others_wrote_is_read() {
     let cache = RedisCache::connect(&url()).unwrap();
     let mut plain = plain_client().await;
     let key = CacheKey::TargetHealth(random_target());
-    let _: () = plain
-        .set_ex(key.name(), "{\"status\":\"healthy\"}", 60)
-        .await
-        .unwrap();
-    assert_eq!(
-        cache.get(&key).await.unwrap().as_deref(),
-        Some("{\"status\":\"healthy\"}")
-    );
+    let _: () = plain.set_ex(key.name(), "{\"status\":\"healthy\"}", 60).await.unwrap();
+    assert_eq!(cache.get(&key).await.unwrap().as_deref(), Some("{\"status\":\"healthy\"}"));
     let _: () = plain.del(key.name()).await.unwrap();
     let _: () = plain.lpush(key.name(), "a list").await.unwrap();
     let error = cache.get(&key).await.unwrap_err();
@@ -142,29 +118,17 @@ async fn calls_fail_fast_while_redis_is_away_and_recover_when_it_is_back() {
             assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
             assert!(error.is_retryable());
         }
-        assert!(
-            start.elapsed() < Duration::from_secs(1),
-            "50 failures took {:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() < Duration::from_secs(1), "50 failures took {:?}", start.elapsed());
 
         forwarder.on().await;
         within(Duration::from_secs(5), || cache.ping()).await;
         cache.put(&[entry(&key, "2")]).await.unwrap();
-        assert_eq!(
-            cache.get(&key).await.unwrap().as_deref(),
-            Some("2"),
-            "round {round}"
-        );
+        assert_eq!(cache.get(&key).await.unwrap().as_deref(), Some("2"), "round {round}");
 
         // Restarted between two calls: the second goes over a new connection, and the caller notices nothing.
         forwarder.off().await;
         forwarder.on().await;
-        assert_eq!(
-            cache.get(&key).await.unwrap().as_deref(),
-            Some("2"),
-            "after a restart, round {round}"
-        );
+        assert_eq!(cache.get(&key).await.unwrap().as_deref(), Some("2"), "after a restart, round {round}");
         forwarder.off().await;
     }
 }
@@ -178,11 +142,7 @@ async fn a_silent_server_costs_a_bounded_time() {
     let start = Instant::now();
     let error = cache.ping().await.unwrap_err();
     assert!(error.is_retryable(), "{}", error.chain());
-    assert!(
-        start.elapsed() < Duration::from_millis(2_500),
-        "took {:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_millis(2_500), "took {:?}", start.elapsed());
 
     // Callers that come together wait together, not one after the other.
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -191,11 +151,7 @@ async fn a_silent_server_costs_a_bounded_time() {
     for result in futures::future::join_all(calls).await {
         assert!(result.unwrap_err().is_retryable());
     }
-    assert!(
-        start.elapsed() < Duration::from_millis(2_500),
-        "took {:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_millis(2_500), "took {:?}", start.elapsed());
 
     forwarder.silence(false);
     within(Duration::from_secs(5), || cache.ping()).await;
@@ -212,10 +168,7 @@ async fn a_command_without_an_answer_times_out() {
     let error = cache.ping().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{}", error.chain());
     let elapsed = start.elapsed();
-    assert!(
-        (Duration::from_millis(1_900)..Duration::from_millis(2_700)).contains(&elapsed),
-        "{elapsed:?}"
-    );
+    assert!((Duration::from_millis(1_900)..Duration::from_millis(2_700)).contains(&elapsed), "{elapsed:?}");
     forwarder.silence(false);
     within(Duration::from_secs(5), || cache.ping()).await;
 }
@@ -223,10 +176,9 @@ async fn a_command_without_an_answer_times_out() {
 #[tokio::test]
 async fn secrets_stay_out_of_errors_and_debug() {
     let host = server();
-    for url in [
-        format!("redis://nobody:hunter2@{host}/{DATABASE}"),
-        "rediss://:hunter2@127.0.0.1:1".to_owned(),
-    ] {
+    for url in
+        [format!("redis://nobody:hunter2@{host}/{DATABASE}"), "rediss://:hunter2@127.0.0.1:1".to_owned()]
+    {
         let cache = RedisCache::connect(&url).unwrap();
         let error = cache.ping().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
@@ -247,11 +199,7 @@ async fn a_server_without_tls_is_refused() {
 async fn within<F: Future<Output = Result<(), PortError>>>(limit: Duration, call: impl Fn() -> F) {
     let start = Instant::now();
     while let Err(error) = call().await {
-        assert!(
-            start.elapsed() < limit,
-            "not back after {limit:?}: {}",
-            error.chain()
-        );
+        assert!(start.elapsed() < limit, "not back after {limit:?}: {}", error.chain());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -34,10 +34,7 @@ pub struct ScrapeError {
 impl ScrapeError {
     /// An error of one reason.
     pub fn new(reason: FailureReason, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-        }
+        Self { reason, message: message.into() }
     }
 }
 
@@ -84,14 +81,8 @@ impl PageClient {
                 .tcp_nodelay(true)
                 .dns_resolver(GuardedResolver(policy.clone()))
         };
-        let client = builder()
-            .build()
-            .or_else(|_| builder().tls_certs_only([]).build())?;
-        Ok(Self {
-            client,
-            policy,
-            max_page_bytes,
-        })
+        let client = builder().build().or_else(|_| builder().tls_certs_only([]).build())?;
+        Ok(Self { client, policy, max_page_bytes })
     }
 
     /// Fetches one page. Answers within the request's timeout.
@@ -100,10 +91,7 @@ impl PageClient {
             Ok(result) => result,
             Err(_) => {
                 let timeout = metricsd_model::format_duration(request.timeout);
-                Err(ScrapeError::new(
-                    FailureReason::Timeout,
-                    format!("no complete answer within {timeout}"),
-                ))
+                Err(ScrapeError::new(FailureReason::Timeout, format!("no complete answer within {timeout}")))
             }
         }
     }
@@ -117,13 +105,8 @@ impl PageClient {
             // Credentials are for the host that they were given for.
             let authentication = request.authentication.filter(|_| same_origin(&url, request.url));
             let headers = headers(request.timeout, authentication)?;
-            let response = self
-                .client
-                .get(url.clone())
-                .headers(headers)
-                .send()
-                .await
-                .map_err(|e| classify(&e))?;
+            let response =
+                self.client.get(url.clone()).headers(headers).send().await.map_err(|e| classify(&e))?;
             match response.status() {
                 StatusCode::OK => return self.read(response).await,
                 status if is_redirect(status) => url = redirect_target(&url, &response)?,
@@ -133,10 +116,7 @@ impl PageClient {
                 }
             }
         }
-        Err(ScrapeError::new(
-            FailureReason::Redirect,
-            format!("more than {MAX_REDIRECTS} redirects"),
-        ))
+        Err(ScrapeError::new(FailureReason::Redirect, format!("more than {MAX_REDIRECTS} redirects")))
     }
 
     async fn read(&self, mut response: Response) -> Result<Page, ScrapeError> {
@@ -166,10 +146,8 @@ impl PageClient {
     }
 
     fn too_large(&self) -> ScrapeError {
-        let message = format!(
-            "the page is larger than {} bytes (limits.max_page_bytes)",
-            self.max_page_bytes
-        );
+        let message =
+            format!("the page is larger than {} bytes (limits.max_page_bytes)", self.max_page_bytes);
         ScrapeError::new(FailureReason::TooLarge, message)
     }
 }
@@ -204,9 +182,7 @@ fn credentials(authentication: &AuthConfig) -> Result<(HeaderName, HeaderValue),
             (name, value.expose().to_owned())
         }
         AuthConfig::Sealed { .. } => {
-            return Err(error(
-                "the target's credentials were sealed with another key than secrets.key",
-            ));
+            return Err(error("the target's credentials were sealed with another key than secrets.key"));
         }
     };
     let mut value =
@@ -225,10 +201,7 @@ fn is_redirect(status: StatusCode) -> bool {
 
 fn redirect_target(from: &Url, response: &Response) -> Result<Url, ScrapeError> {
     let error = |message: &str| ScrapeError::new(FailureReason::Redirect, message);
-    let location = response
-        .headers()
-        .get(header::LOCATION)
-        .and_then(|value| value.to_str().ok());
+    let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
     let url = from.join(location.ok_or_else(|| error("a redirect without a readable Location"))?);
     match url {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
@@ -260,9 +233,8 @@ impl Resolve for GuardedResolver {
                 Ok(found) => found.collect(),
                 Err(source) => return Err(Unresolved { name, source }.into()),
             };
-            let allowed = policy
-                .retain(found.into_iter())
-                .map_err(|error| format!("{name} resolves to {error}"));
+            let allowed =
+                policy.retain(found.into_iter()).map_err(|error| format!("{name} resolves to {error}"));
             match allowed {
                 Ok(allowed) => Ok(Box::new(allowed.into_iter()) as Addrs),
                 Err(error) => Err(Forbidden(error).into()),
@@ -273,11 +245,7 @@ impl Resolve for GuardedResolver {
 
 /// Finds the reason in the chain of causes.
 fn classify(error: &reqwest::Error) -> ScrapeError {
-    let mut reason = if error.is_timeout() {
-        FailureReason::Timeout
-    } else {
-        FailureReason::Connect
-    };
+    let mut reason = if error.is_timeout() { FailureReason::Timeout } else { FailureReason::Connect };
     let mut message = "the connection broke".to_owned();
     let mut next: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(cause) = next {
@@ -302,8 +270,6 @@ fn is_tls(cause: &(dyn StdError + 'static)) -> bool {
     if cause.is::<rustls::Error>() {
         return true;
     }
-    let inner = cause
-        .downcast_ref::<std::io::Error>()
-        .and_then(std::io::Error::get_ref);
+    let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
     inner.is_some_and(|inner| is_tls(inner))
 }

@@ -16,9 +16,7 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn new() -> Self {
-        Self {
-            anchor: Mutex::new((Instant::now(), wall())),
-        }
+        Self { anchor: Mutex::new((Instant::now(), wall())) }
     }
 
     pub(crate) fn now(&self) -> Millis {
@@ -55,9 +53,7 @@ mod tests {
     #[test]
     fn the_clock_follows_forward_and_never_back() {
         let start = Instant::now();
-        let clock = Clock {
-            anchor: Mutex::new((start, 1_000)),
-        };
+        let clock = Clock { anchor: Mutex::new((start, 1_000)) };
         let after = |ms| start + Duration::from_millis(ms);
         assert_eq!(clock.at(after(10), 1_010), 1_010);
         assert_eq!(clock.at(after(20), 400), 1_020, "set back: goes on as before");

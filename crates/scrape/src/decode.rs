@@ -42,10 +42,7 @@ pub(crate) fn decompress(encoding: Encoding, body: Vec<u8>, limit: usize) -> Res
 
 fn read_bounded(reader: impl Read, limit: usize) -> Result<Vec<u8>, ScrapeError> {
     let mut out = Vec::new();
-    reader
-        .take(limit as u64 + 1)
-        .read_to_end(&mut out)
-        .map_err(|error| damaged(&error))?;
+    reader.take(limit as u64 + 1).read_to_end(&mut out).map_err(|error| damaged(&error))?;
     if out.len() > limit {
         let message =
             format!("the page is larger than {limit} bytes once decompressed (limits.max_page_bytes)");
@@ -55,10 +52,7 @@ fn read_bounded(reader: impl Read, limit: usize) -> Result<Vec<u8>, ScrapeError>
 }
 
 fn damaged(error: &std::io::Error) -> ScrapeError {
-    ScrapeError::new(
-        FailureReason::Parse,
-        format!("the page's compression is damaged: {error}"),
-    )
+    ScrapeError::new(FailureReason::Parse, format!("the page's compression is damaged: {error}"))
 }
 
 #[cfg(test)]
@@ -83,14 +77,8 @@ mod tests {
                 FailureReason::TooLarge
             );
             let cut = body[..body.len() / 2].to_vec();
-            assert_eq!(
-                decompress(encoding, cut, page.len()).unwrap_err().reason,
-                FailureReason::Parse
-            );
+            assert_eq!(decompress(encoding, cut, page.len()).unwrap_err().reason, FailureReason::Parse);
         }
-        assert_eq!(
-            Encoding::from_header("br").unwrap_err().reason,
-            FailureReason::Parse
-        );
+        assert_eq!(Encoding::from_header("br").unwrap_err().reason, FailureReason::Parse);
     }
 }

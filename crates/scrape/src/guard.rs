@@ -29,10 +29,7 @@ impl AddressPolicy {
             return refused("no address of a single host", allow_cidrs);
         }
         if self.close_private && is_private(address) {
-            return refused(
-                "a loopback or private address, and scrape.close_private is set",
-                allow_cidrs,
-            );
+            return refused("a loopback or private address, and scrape.close_private is set", allow_cidrs);
         }
         Ok(())
     }
@@ -111,14 +108,8 @@ mod tests {
     #[test]
     fn addresses_are_allowed_as_configured() {
         let open = AddressPolicy::default();
-        let closed = AddressPolicy {
-            close_private: true,
-            ..AddressPolicy::default()
-        };
-        let some = AddressPolicy {
-            allow: vec!["169.254.1.0/24".parse().unwrap()],
-            close_private: true,
-        };
+        let closed = AddressPolicy { close_private: true, ..AddressPolicy::default() };
+        let some = AddressPolicy { allow: vec!["169.254.1.0/24".parse().unwrap()], close_private: true };
         let check = |address: &str, expected: [bool; 3]| {
             let ip: IpAddr = address.parse().unwrap();
             let seen = [&open, &closed, &some].map(|policy| policy.check(ip).is_ok());

@@ -47,11 +47,7 @@ impl ScrapeMetrics {
             collection: latency(),
         };
         let scrape = registry.sub_registry_with_prefix("scrape");
-        scrape.register(
-            "targets",
-            "Targets that this process scrapes",
-            metrics.targets.clone(),
-        );
+        scrape.register("targets", "Targets that this process scrapes", metrics.targets.clone());
         scrape.register("scrapes", "Scrapes by how they ended", metrics.scrapes.clone());
         scrape.register(
             "skipped",

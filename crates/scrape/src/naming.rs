@@ -29,11 +29,8 @@ pub(crate) struct Namer {
 impl Namer {
     /// Filters were checked when the target was created; what still does not compile filters nothing.
     pub(crate) fn new(spec: TargetSpec, limits: Arc<Limits>) -> Self {
-        let mut target_labels: Vec<(String, String)> = spec
-            .labels
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
+        let mut target_labels: Vec<(String, String)> =
+            spec.labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         for (name, value) in [("job", spec.source_id.clone()), ("instance", spec.instance())] {
             if !spec.labels.contains_key(name) {
                 target_labels.push((name.to_owned(), value));
@@ -43,12 +40,7 @@ impl Namer {
             tracing::error!(target_id = spec.target_id, %error, "a stored filter does not compile");
             FilterSet::default()
         });
-        Self {
-            spec,
-            target_labels,
-            filters,
-            limits,
-        }
+        Self { spec, target_labels, filters, limits }
     }
 
     pub(crate) fn spec(&self) -> &TargetSpec {
@@ -64,10 +56,8 @@ impl Namer {
         let Ok(SeriesText { name, labels }) = parse_series(raw) else {
             return Verdict::Refuse(Refusal::InvalidLabel);
         };
-        let labels = labels
-            .into_iter()
-            .map(|(name, value)| (name.into_owned(), value.into_owned()))
-            .collect();
+        let labels =
+            labels.into_iter().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
         let mut labels = self.join(labels);
         if !self.filters.apply(&name, &mut labels) {
             return Verdict::Drop;
@@ -89,17 +79,9 @@ impl Namer {
 
     /// One of the series that metricsd adds to every scrape.
     pub(crate) fn report_series(&self, name: &str, help: &str) -> Option<Arc<Series>> {
-        let pairs = self
-            .target_labels
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let pairs = self.target_labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let labels = LabelSet::new(pairs.chain([(METRIC_NAME, name)])).ok()?;
-        Some(Arc::new(self.series(
-            labels,
-            MetricType::Gauge,
-            Some(help.to_owned()),
-            None,
-        )))
+        Some(Arc::new(self.series(labels, MetricType::Gauge, Some(help.to_owned()), None)))
     }
 
     fn series(

@@ -79,13 +79,7 @@ impl PageReader {
             layout: Layout::shared(reports(namer)),
             types: TypeCounts::default(),
         };
-        Self {
-            lines: Vec::new(),
-            known: HashMap::new(),
-            order: Vec::new(),
-            metadata: 0,
-            shape,
-        }
+        Self { lines: Vec::new(), known: HashMap::new(), order: Vec::new(), metadata: 0, shape }
     }
 
     /// Reads a page that was scraped at `at`. On `Err` nothing is remembered of it.
@@ -114,12 +108,10 @@ impl PageReader {
         let timed: Vec<_> = pass
             .timed
             .into_iter()
-            .filter_map(
-                |(line, timestamp, value)| match &self.lines[line as usize].verdict {
-                    Verdict::Keep(series) => Some((series.clone(), timestamp, value)),
-                    _ => None,
-                },
-            )
+            .filter_map(|(line, timestamp, value)| match &self.lines[line as usize].verdict {
+                Verdict::Keep(series) => Some((series.clone(), timestamp, value)),
+                _ => None,
+            })
             .collect();
         for (series, ..) in &timed {
             types.add(series.metric_type);
@@ -127,15 +119,7 @@ impl PageReader {
         ledger.stored = (values.len() + timed.len()) as u64;
         self.order = pass.order;
         self.forget_old_lines();
-        Ok(Scraped {
-            layout: self.shape.layout.clone(),
-            values,
-            timed,
-            vanished,
-            ledger,
-            types,
-            added,
-        })
+        Ok(Scraped { layout: self.shape.layout.clone(), values, timed, vanished, ledger, types, added })
     }
 
     /// The target could not be scraped: all its series end. What is known of its lines stays.
@@ -143,12 +127,7 @@ impl PageReader {
         let before = self.shape.layout.clone();
         let sequence = Vec::new();
         let layout = Layout::shared(reports(namer));
-        self.shape = Shape {
-            sequence,
-            columns: None,
-            layout,
-            types: TypeCounts::default(),
-        };
+        self.shape = Shape { sequence, columns: None, layout, types: TypeCounts::default() };
         let (vanished, _) = difference(&before, &self.shape.layout);
         self.forget_old_lines();
         (self.shape.layout.clone(), vanished)
@@ -176,9 +155,8 @@ impl PageReader {
         let mut parser = Parser::new(page, format);
         let limit = namer.limits().max_scrape_samples;
         loop {
-            let entry = parser
-                .next_entry()
-                .map_err(|e| ScrapeError::new(FailureReason::Parse, e.to_string()))?;
+            let entry =
+                parser.next_entry().map_err(|e| ScrapeError::new(FailureReason::Parse, e.to_string()))?;
             match entry {
                 None => break,
                 Some(Entry::Sample(sample)) if pass.order.len() < limit => {
@@ -214,19 +192,18 @@ impl PageReader {
         match &self.lines[line as usize].verdict {
             Verdict::Drop => pass.ledger.dropped += 1,
             Verdict::Refuse(reason) => pass.ledger.refuse(*reason),
-            Verdict::Keep(_) => match sample
-                .timestamp
-                .filter(|_| namer.spec().scrape_config.honor_timestamps)
-            {
-                None => {
-                    pass.sequence.push(line);
-                    pass.values.push(plain_float(sample.value));
+            Verdict::Keep(_) => {
+                match sample.timestamp.filter(|_| namer.spec().scrape_config.honor_timestamps) {
+                    None => {
+                        pass.sequence.push(line);
+                        pass.values.push(plain_float(sample.value));
+                    }
+                    Some(timestamp) => match check_timestamp(timestamp, at, namer.limits()) {
+                        Ok(()) => pass.timed.push((line, timestamp, sample.value)),
+                        Err(fault) => pass.ledger.refuse(fault.reason),
+                    },
                 }
-                Some(timestamp) => match check_timestamp(timestamp, at, namer.limits()) {
-                    Ok(()) => pass.timed.push((line, timestamp, sample.value)),
-                    Err(fault) => pass.ledger.refuse(fault.reason),
-                },
-            },
+            }
         }
     }
 
@@ -234,10 +211,7 @@ impl PageReader {
     #[inline]
     fn find<'a>(&mut self, raw: &str, pass: &mut Pass, families: &mut Families<'a>, namer: &Namer) -> u32 {
         if let Some(expected) = self.order.get(pass.order.len())
-            && self
-                .lines
-                .get(*expected as usize)
-                .is_some_and(|line| &*line.raw == raw)
+            && self.lines.get(*expected as usize).is_some_and(|line| &*line.raw == raw)
         {
             return *expected;
         }
@@ -246,10 +220,7 @@ impl PageReader {
         }
         pass.missed = true;
         let line = self.lines.len() as u32;
-        self.lines.push(Line {
-            raw: raw.into(),
-            verdict: namer.name(raw, families),
-        });
+        self.lines.push(Line { raw: raw.into(), verdict: namer.name(raw, families) });
         self.known.insert(raw.into(), line);
         line
     }
@@ -271,12 +242,7 @@ impl PageReader {
         }
         series.extend(reports);
         let columns = (columns.len() < sequence.len()).then_some(columns);
-        Shape {
-            sequence,
-            columns,
-            layout: Layout::shared(series),
-            types,
-        }
+        Shape { sequence, columns, layout: Layout::shared(series), types }
     }
 
     /// Lines of pages long gone must not add up.
@@ -289,21 +255,14 @@ impl PageReader {
         for line in self.order.iter().chain(&self.shape.sequence) {
             moved.entry(*line).or_insert_with(|| {
                 let Line { raw, verdict } = &self.lines[*line as usize];
-                kept.push(Line {
-                    raw: raw.clone(),
-                    verdict: verdict.clone(),
-                });
+                kept.push(Line { raw: raw.clone(), verdict: verdict.clone() });
                 kept.len() as u32 - 1
             });
         }
         for line in self.order.iter_mut().chain(&mut self.shape.sequence) {
             *line = moved[line];
         }
-        self.known = kept
-            .iter()
-            .enumerate()
-            .map(|(at, line)| (line.raw.clone(), at as u32))
-            .collect();
+        self.known = kept.iter().enumerate().map(|(at, line)| (line.raw.clone(), at as u32)).collect();
         self.lines = kept;
     }
 }
@@ -320,10 +279,7 @@ impl Shape {
 }
 
 fn reports(namer: &Namer) -> Vec<Arc<Series>> {
-    REPORTS
-        .iter()
-        .filter_map(|(name, help)| namer.report_series(name, help))
-        .collect()
+    REPORTS.iter().filter_map(|(name, help)| namer.report_series(name, help)).collect()
 }
 
 fn page_columns(layout: &Layout) -> &[Arc<Series>] {
@@ -337,16 +293,8 @@ fn difference(before: &Arc<Layout>, after: &Arc<Layout>) -> (Vec<Arc<Series>>, u
     }
     let ids = |layout: &Layout| layout.ids.iter().copied().collect::<HashSet<SeriesId>>();
     let (old, new) = (ids(before), ids(after));
-    let vanished = before
-        .series
-        .iter()
-        .filter(|series| !new.contains(&series.id))
-        .cloned()
-        .collect();
-    let added = page_columns(after)
-        .iter()
-        .filter(|series| !old.contains(&series.id))
-        .count();
+    let vanished = before.series.iter().filter(|series| !new.contains(&series.id)).cloned().collect();
+    let added = page_columns(after).iter().filter(|series| !old.contains(&series.id)).count();
     (vanished, added as u64)
 }
 

@@ -50,9 +50,7 @@ impl Bench {
     }
 
     fn read(&mut self, page: &str) -> Scraped {
-        self.reader
-            .read(page.as_bytes(), Format::Text, &self.namer, NOW)
-            .unwrap()
+        self.reader.read(page.as_bytes(), Format::Text, &self.namer, NOW).unwrap()
     }
 }
 
@@ -75,25 +73,11 @@ fn a_page_becomes_columns_and_the_same_page_the_same_layout() {
     ];
     assert_eq!(page_names(&first), expected);
     assert_eq!(first.values, [1.0, 2.0]);
-    assert_eq!(
-        (
-            first.added,
-            first.ledger.received,
-            first.ledger.stored,
-            first.types.counters
-        ),
-        (2, 2, 2, 2)
-    );
+    assert_eq!((first.added, first.ledger.received, first.ledger.stored, first.types.counters), (2, 2, 2, 2));
     assert_eq!(first.layout.series.len(), 2 + 5, "the reports' columns follow");
     let second = bench.read(&page.replace("} 2", "} 5"));
-    assert!(
-        Arc::ptr_eq(&first.layout, &second.layout),
-        "an unchanged page costs no new layout"
-    );
-    assert_eq!(
-        (second.values.as_slice(), second.added),
-        ([1.0, 5.0].as_slice(), 0)
-    );
+    assert!(Arc::ptr_eq(&first.layout, &second.layout), "an unchanged page costs no new layout");
+    assert_eq!((second.values.as_slice(), second.added), ([1.0, 5.0].as_slice(), 0));
 }
 
 #[test]
@@ -101,10 +85,7 @@ fn series_that_vanish_are_told_and_those_that_come_are_counted() {
     let mut bench = Bench::new(spec(), Limits::default());
     bench.read("a 1\nb 2\n");
     let scraped = bench.read("b 2\nc 3\nd 4\n");
-    assert_eq!(
-        names(&scraped.vanished),
-        [r#"a{instance="host:9100",job="shop",zone="z1"}"#]
-    );
+    assert_eq!(names(&scraped.vanished), [r#"a{instance="host:9100",job="shop",zone="z1"}"#]);
     assert_eq!(scraped.added, 2);
     let (layout, vanished) = bench.reader.fail(&bench.namer);
     assert_eq!((layout.series.len(), vanished.len()), (5, 3));
@@ -115,18 +96,11 @@ fn series_that_vanish_are_told_and_those_that_come_are_counted() {
 #[test]
 fn a_new_type_or_help_is_taken_over() {
     let mut bench = Bench::new(spec(), Limits::default());
-    assert_eq!(
-        bench.read("a 1\n").layout.series[0].metric_type,
-        MetricType::Custom
-    );
+    assert_eq!(bench.read("a 1\n").layout.series[0].metric_type, MetricType::Custom);
     let typed = bench.read("# HELP a Things \\\\ done\n# TYPE a gauge\na 1\n");
     assert_eq!(typed.layout.series[0].metric_type, MetricType::Gauge);
     assert_eq!(typed.layout.series[0].help.as_deref(), Some("Things \\ done"));
-    assert_eq!(
-        (typed.vanished.len(), typed.added),
-        (0, 0),
-        "it is the same series"
-    );
+    assert_eq!((typed.vanished.len(), typed.added), (0, 0), "it is the same series");
 }
 
 #[test]
@@ -139,10 +113,7 @@ fn the_targets_labels_win_unless_the_page_is_honoured() {
     let mut honoured = spec();
     honoured.scrape_config.honor_labels = true;
     let mut bench = Bench::new(honoured, Limits::default());
-    assert_eq!(
-        page_names(&bench.read(page)),
-        [r#"a{exported_job="x",job="own",zone="z1"}"#]
-    );
+    assert_eq!(page_names(&bench.read(page)), [r#"a{exported_job="x",job="own",zone="z1"}"#]);
 }
 
 #[test]
@@ -173,12 +144,8 @@ fn filters_and_limits_count_what_they_take() {
         labels: Default::default(),
         drop_labels: Vec::new(),
     }];
-    let limits = Limits {
-        max_labels: 6,
-        max_label_value_bytes: 10,
-        max_metric_name_bytes: 8,
-        ..Limits::default()
-    };
+    let limits =
+        Limits { max_labels: 6, max_label_value_bytes: 10, max_metric_name_bytes: 8, ..Limits::default() };
     let mut bench = Bench::new(filtered, limits);
     let page = "ok 1\ndrop_me 2\nname_too_long 3\nmany{a=\"1\",b=\"2\",c=\"3\"} 4\nlong{a=\"12345678901\"} 5\n\
                 old 6 1000\nnew 7 1750000000001\ntwice{a=\"1\",a=\"2\"} 8\n";
@@ -190,28 +157,11 @@ fn filters_and_limits_count_what_they_take() {
         (Refusal::TooOld, 1),
     ];
     assert_eq!(scraped.ledger.refused, refused.into());
-    assert_eq!(
-        (
-            scraped.ledger.received,
-            scraped.ledger.dropped,
-            scraped.ledger.stored
-        ),
-        (8, 1, 2)
-    );
-    assert_eq!(
-        (scraped.values.as_slice(), scraped.timed.len()),
-        ([1.0].as_slice(), 1)
-    );
-    let limits = Limits {
-        max_scrape_samples: 2,
-        ..Limits::default()
-    };
+    assert_eq!((scraped.ledger.received, scraped.ledger.dropped, scraped.ledger.stored), (8, 1, 2));
+    assert_eq!((scraped.values.as_slice(), scraped.timed.len()), ([1.0].as_slice(), 1));
+    let limits = Limits { max_scrape_samples: 2, ..Limits::default() };
     let mut bench = Bench::new(spec(), limits);
-    let error = bench
-        .reader
-        .read(b"a 1\nb 2\nc 3\n", Format::Text, &bench.namer, NOW)
-        .err()
-        .unwrap();
+    let error = bench.reader.read(b"a 1\nb 2\nc 3\n", Format::Text, &bench.namer, NOW).err().unwrap();
     assert_eq!(error.reason, FailureReason::Limit);
 }
 
@@ -219,18 +169,13 @@ fn filters_and_limits_count_what_they_take() {
 fn lines_of_old_pages_do_not_add_up() {
     let mut bench = Bench::new(spec(), Limits::default());
     for round in 0..50 {
-        let page: String = (0..500)
-            .map(|line| format!("a{{x=\"{}\"}} {line}\n", round * 500 + line))
-            .collect();
+        let page: String =
+            (0..500).map(|line| format!("a{{x=\"{}\"}} {line}\n", round * 500 + line)).collect();
         let scraped = bench.read(&page);
         assert_eq!((scraped.values.len(), scraped.added), (500, 500));
         let again = bench.read(&page);
         assert!(Arc::ptr_eq(&scraped.layout, &again.layout));
         assert_eq!(again.values, scraped.values);
     }
-    assert!(
-        bench.reader.lines_kept() <= 2_500,
-        "{}",
-        bench.reader.lines_kept()
-    );
+    assert!(bench.reader.lines_kept() <= 2_500, "{}", bench.reader.lines_kept());
 }

@@ -77,13 +77,7 @@ impl ScrapePool {
     /// A pool that has not begun.
     pub fn new(options: PoolOptions, stop: CancellationToken) -> Self {
         let permits = Arc::new(Semaphore::new(options.concurrency.max(1)));
-        let shared = Shared {
-            options,
-            clock: Clock::new(),
-            permits,
-            tasks: TaskTracker::new(),
-            stop,
-        };
+        let shared = Shared { options, clock: Clock::new(), permits, tasks: TaskTracker::new(), stop };
         Self {
             shared: Arc::new(shared),
             targets: HashMap::new(),
@@ -98,10 +92,7 @@ impl ScrapePool {
         let (sender, mut changes) = mpsc::channel(MAX_CHANGES);
         let follower = tokio::spawn(follow(self.shared.clone(), sender));
         loop {
-            let next = self
-                .timer
-                .next()
-                .unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600));
+            let next = self.timer.next().unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600));
             tokio::select! {
                 biased;
                 () = self.shared.stop.cancelled() => break,
@@ -124,20 +115,9 @@ impl ScrapePool {
             let time = self.shared.clock.now();
             // Slots that went by while the process slept are not made up for.
             let late = due.slot + interval <= time;
-            let slot = next_slot(
-                &entry.spec.target_id,
-                interval,
-                if late { time } else { due.slot },
-            );
-            self.timer.push(Due {
-                when: self.shared.clock.instant_of(slot),
-                slot,
-                key: due.key,
-            });
-            self.shared
-                .options
-                .after
-                .tell(Committed::Schedule(entry.spec.target_id.clone(), slot));
+            let slot = next_slot(&entry.spec.target_id, interval, if late { time } else { due.slot });
+            self.timer.push(Due { when: self.shared.clock.instant_of(slot), slot, key: due.key });
+            self.shared.options.after.tell(Committed::Schedule(entry.spec.target_id.clone(), slot));
             if late {
                 self.shared.options.metrics.skip("late");
             } else {
@@ -164,20 +144,11 @@ impl ScrapePool {
 
     fn add(&mut self, target: Target) {
         let spec = target.spec;
-        debug!(
-            target_id = spec.target_id,
-            url = spec.scrape_url(),
-            "target added"
-        );
+        debug!(target_id = spec.target_id, url = spec.scrape_url(), "target added");
         let state = LoopState::new(spec.clone(), self.shared.options.limits.clone());
-        let entry = Entry {
-            spec,
-            state: Arc::new(Mutex::new(state)),
-            requested: target.scrape_requested,
-        };
-        let unanswered = target
-            .scrape_requested
-            .filter(|at| target.health.last_scrape.is_none_or(|last| last < *at));
+        let entry = Entry { spec, state: Arc::new(Mutex::new(state)), requested: target.scrape_requested };
+        let unanswered =
+            target.scrape_requested.filter(|at| target.health.last_scrape.is_none_or(|last| last < *at));
         if unanswered.is_some() {
             self.shared.begin_now(&entry);
         }
@@ -198,9 +169,7 @@ impl ScrapePool {
         let (state, spec) = (entry.state.clone(), target.spec.clone());
         let limits = self.shared.options.limits.clone();
         // A scrape under way ends with the old settings.
-        self.shared
-            .tasks
-            .spawn(async move { state.lock().await.replace(spec, limits) });
+        self.shared.tasks.spawn(async move { state.lock().await.replace(spec, limits) });
         // A new key, so that what the timer still holds for the old interval is passed over.
         if let Some(mut entry) = self.targets.remove(&key) {
             entry.spec = target.spec;
@@ -213,11 +182,7 @@ impl ScrapePool {
         self.next_key += 1;
         let interval = entry.spec.scrape_config.scrape_interval.millis();
         let slot = next_slot(&entry.spec.target_id, interval, self.shared.clock.now());
-        self.timer.push(Due {
-            when: self.shared.clock.instant_of(slot),
-            slot,
-            key,
-        });
+        self.timer.push(Due { when: self.shared.clock.instant_of(slot), slot, key });
         self.keys.insert(entry.spec.target_id.clone(), key);
         self.targets.insert(key, entry);
     }
@@ -312,17 +277,10 @@ impl Shared {
             Err(error) => Err(error),
         };
         match answer {
-            Ok(_) => self
-                .options
-                .metrics
-                .collection
-                .observe(started.elapsed().as_secs_f64()),
+            Ok(_) => self.options.metrics.collection.observe(started.elapsed().as_secs_f64()),
             Err(error) => {
                 warn!(target_id = target, %error, "a scrape was not stored");
-                let health = Health {
-                    error: Some(error.to_string()),
-                    ..health
-                };
+                let health = Health { error: Some(error.to_string()), ..health };
                 self.options.after.tell(Committed::Health(target, health));
             }
         }
@@ -338,10 +296,9 @@ impl Shared {
             let id = target.spec.target_id.clone();
             let state = match entry {
                 Some(entry) => entry.state,
-                None => Arc::new(Mutex::new(LoopState::new(
-                    target.spec.clone(),
-                    shared.options.limits.clone(),
-                ))),
+                None => {
+                    Arc::new(Mutex::new(LoopState::new(target.spec.clone(), shared.options.limits.clone())))
+                }
             };
             shared.say_goodbye(&id, state).await;
             if target.deleting {
@@ -352,11 +309,7 @@ impl Shared {
 
     async fn say_goodbye(&self, id: &str, state: Arc<Mutex<LoopState>>) {
         let mut state = state.lock().await;
-        let known = if state.has_scraped() {
-            Vec::new()
-        } else {
-            self.known_series(id).await
-        };
+        let known = if state.has_scraped() { Vec::new() } else { self.known_series(id).await };
         let batch = state.goodbye(self.clock.now(), known);
         if batch.frames.is_empty() {
             return;
@@ -371,19 +324,10 @@ impl Shared {
     }
 
     async fn known_series(&self, id: &str) -> Vec<Arc<Series>> {
-        match self
-            .options
-            .source
-            .latest(id, self.clock.now() - GOODBYE_WINDOW_MS)
-            .await
-        {
+        match self.options.source.latest(id, self.clock.now() - GOODBYE_WINDOW_MS).await {
             Ok(latest) => latest.into_iter().map(|metric| metric.series).collect(),
             Err(error) => {
-                warn!(
-                    target_id = id,
-                    error = error.chain(),
-                    "a target's last series could not be read"
-                );
+                warn!(target_id = id, error = error.chain(), "a target's last series could not be read");
                 Vec::new()
             }
         }
@@ -391,11 +335,7 @@ impl Shared {
 
     async fn finish_deletion(&self, id: &str) {
         while let Err(error) = self.options.catalog.finish_deletion(id).await {
-            warn!(
-                target_id = id,
-                error = error.chain(),
-                "a target is not deleted yet"
-            );
+            warn!(target_id = id, error = error.chain(), "a target is not deleted yet");
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_secs(1)) => {}
                 // The row stays marked; the next process to start goes on from here.

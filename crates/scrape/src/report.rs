@@ -5,14 +5,8 @@ pub(crate) const REPORTS: [(&str, &str); 5] = [
     ("up", "1 where the target could be scraped, 0 where it could not"),
     ("scrape_duration_seconds", "How long the scrape took"),
     ("scrape_samples_scraped", "Samples that the target exposed"),
-    (
-        "scrape_samples_post_metric_relabeling",
-        "Samples left after filters",
-    ),
-    (
-        "scrape_series_added",
-        "Series that the scrape before did not have, approximately",
-    ),
+    ("scrape_samples_post_metric_relabeling", "Samples left after filters"),
+    ("scrape_series_added", "Series that the scrape before did not have, approximately"),
 ];
 
 /// The values of [`REPORTS`].
@@ -26,12 +20,6 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn values(&self) -> [f64; 5] {
-        [
-            f64::from(u8::from(self.up)),
-            self.seconds,
-            self.scraped as f64,
-            self.kept as f64,
-            self.added as f64,
-        ]
+        [f64::from(u8::from(self.up)), self.seconds, self.scraped as f64, self.kept as f64, self.added as f64]
     }
 }

@@ -73,10 +73,7 @@ mod tests {
             let slot = next_slot(&format!("target-{target}"), 10_000, 0);
             buckets[((slot - 1) / 1_000) as usize] += 1;
         }
-        assert!(
-            buckets.iter().all(|count| (850..1150).contains(count)),
-            "{buckets:?}"
-        );
+        assert!(buckets.iter().all(|count| (850..1150).contains(count)), "{buckets:?}");
     }
 
     #[test]
@@ -84,16 +81,10 @@ mod tests {
         let start = Instant::now();
         let mut timer = Timer::default();
         for seconds in [3u64, 1, 2] {
-            timer.push(Due {
-                when: start + std::time::Duration::from_secs(seconds),
-                slot: 0,
-                key: seconds,
-            });
+            timer.push(Due { when: start + std::time::Duration::from_secs(seconds), slot: 0, key: seconds });
         }
         let now = start + std::time::Duration::from_secs(2);
-        let due: Vec<u64> = std::iter::from_fn(|| timer.pop_due(now))
-            .map(|due| due.key)
-            .collect();
+        let due: Vec<u64> = std::iter::from_fn(|| timer.pop_due(now)).map(|due| due.key).collect();
         assert_eq!(due, [1, 2]);
         assert_eq!(timer.next(), Some(start + std::time::Duration::from_secs(3)));
     }

@@ -33,12 +33,7 @@ impl LoopState {
         let url = Url::parse(&spec.scrape_url()).map_err(|error| format!("{}: {error}", spec.scrape_url()));
         let namer = Namer::new(spec, limits);
         let reader = PageReader::new(&namer);
-        Self {
-            namer,
-            url,
-            reader,
-            last: 0,
-        }
+        Self { namer, url, reader, last: 0 }
     }
 
     /// The same target with other settings: what it no longer has will be marked as ended.
@@ -62,27 +57,16 @@ impl LoopState {
     }
 
     async fn fetch(&self, client: &PageClient) -> Result<Page, ScrapeError> {
-        let url = self
-            .url
-            .as_ref()
-            .map_err(|error| ScrapeError::new(FailureReason::Internal, error.as_str()))?;
+        let url =
+            self.url.as_ref().map_err(|error| ScrapeError::new(FailureReason::Internal, error.as_str()))?;
         let config = &self.namer.spec().scrape_config;
         let authentication = config.authentication.as_ref();
-        client
-            .fetch(&PageRequest {
-                url,
-                authentication,
-                timeout: config.scrape_timeout.0,
-            })
-            .await
+        client.fetch(&PageRequest { url, authentication, timeout: config.scrape_timeout.0 }).await
     }
 
     fn read(&mut self, page: &Page, at: Millis) -> Result<Scraped, ScrapeError> {
         let format = Format::from_content_type(&page.content_type).ok_or_else(|| {
-            let message = format!(
-                "the page is {:?}; metricsd reads text and OpenMetrics",
-                page.content_type
-            );
+            let message = format!("the page is {:?}; metricsd reads text and OpenMetrics", page.content_type);
             ScrapeError::new(FailureReason::Parse, message)
         })?;
         let Self { reader, namer, .. } = self;
@@ -101,15 +85,7 @@ impl LoopState {
             Ok(scraped) => (scraped, None),
             Err(error) => (self.nothing(), Some(error)),
         };
-        let Scraped {
-            layout,
-            mut values,
-            timed,
-            vanished,
-            mut ledger,
-            types,
-            added,
-        } = scraped;
+        let Scraped { layout, mut values, timed, vanished, mut ledger, types, added } = scraped;
         for (series, timestamp, value) in timed {
             if !builder.push_unique(series, timestamp, SampleValue::Float(value)) {
                 ledger.refuse(Refusal::Duplicate);
@@ -117,23 +93,11 @@ impl LoopState {
             }
         }
         let (scraped, kept) = (ledger.received, ledger.received - ledger.dropped);
-        let report = Report {
-            up: error.is_none(),
-            seconds,
-            scraped,
-            kept,
-            added,
-        };
+        let report = Report { up: error.is_none(), seconds, scraped, kept, added };
         // A report whose name clashes with the target's labels has no column.
         let reports = layout.ids.len() - values.len();
         values.extend(&report.values()[..reports]);
-        builder.push_frame(Frame {
-            layout,
-            time: at,
-            offsets: None,
-            values,
-            histograms: Vec::new(),
-        });
+        builder.push_frame(Frame { layout, time: at, offsets: None, values, histograms: Vec::new() });
         end(vanished, at, &mut builder);
         let id = BatchId::for_scrape(&self.namer.spec().target_id, at);
         let mut collection = self.collection(at, seconds * 1e3, ledger, types);
@@ -149,15 +113,7 @@ impl LoopState {
     fn nothing(&mut self) -> Scraped {
         let (layout, vanished) = self.reader.fail(&self.namer);
         let (ledger, types) = (Ledger::default(), TypeCounts::default());
-        Scraped {
-            layout,
-            values: Vec::new(),
-            timed: Vec::new(),
-            vanished,
-            ledger,
-            types,
-            added: 0,
-        }
+        Scraped { layout, values: Vec::new(), timed: Vec::new(), vanished, ledger, types, added: 0 }
     }
 
     /// The last batch of a target that will not be scraped again: all its series end, its reports too.
@@ -191,11 +147,7 @@ impl LoopState {
             method: CollectionMethod::PullScraping,
             started: at,
             duration_ms,
-            status: if refused > 0 {
-                JobStatus::Partial
-            } else {
-                JobStatus::Completed
-            },
+            status: if refused > 0 { JobStatus::Partial } else { JobStatus::Completed },
             health: HealthStatus::Healthy,
             reason: None,
             error: first.map(|reason| format!("{refused} samples refused, first reason: {reason}")),

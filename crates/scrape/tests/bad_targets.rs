@@ -62,34 +62,21 @@ async fn fetch_with(url: &str, policy: AddressPolicy, auth: Option<AuthConfig>) 
     let client = PageClient::new(Arc::new(policy), MAX_PAGE).unwrap();
     let url = Url::parse(url).unwrap();
     let started = Instant::now();
-    let request = PageRequest {
-        url: &url,
-        authentication: auth.as_ref(),
-        timeout: Duration::from_millis(1_500),
-    };
+    let request =
+        PageRequest { url: &url, authentication: auth.as_ref(), timeout: Duration::from_millis(1_500) };
     let result = client.fetch(&request).await;
-    assert!(
-        started.elapsed() < Duration::from_secs(3),
-        "a scrape ends soon after its timeout"
-    );
+    assert!(started.elapsed() < Duration::from_secs(3), "a scrape ends soon after its timeout");
     result
 }
 
 async fn check(url: &str, reason: FailureReason, part: &str) {
     let error = fetch(url).await.unwrap_err();
     assert_eq!(error.reason, reason, "{error}");
-    assert!(
-        error.message.contains(part),
-        "{:?} does not say {part:?}",
-        error.message
-    );
+    assert!(error.message.contains(part), "{:?} does not say {part:?}", error.message);
 }
 
 fn ok(headers: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{headers}\r\n",
-        body.len()
-    );
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{headers}\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
 
@@ -99,22 +86,11 @@ async fn a_good_target_is_read_plain_and_compressed() {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     gzip.write_all(page).unwrap();
     let zstd = zstd::encode_all(page.as_slice(), 0).unwrap();
-    let bodies = [
-        ("", page.to_vec()),
-        ("gzip", gzip.finish().unwrap()),
-        ("zstd", zstd),
-    ];
+    let bodies = [("", page.to_vec()), ("gzip", gzip.finish().unwrap()), ("zstd", zstd)];
     for (encoding, body) in bodies {
-        let encoding = if encoding.is_empty() {
-            String::new()
-        } else {
-            format!("Content-Encoding: {encoding}\r\n")
-        };
-        let url = fixed(ok(
-            &format!("{encoding}Content-Type: text/plain; version=0.0.4\r\n"),
-            &body,
-        ))
-        .await;
+        let encoding =
+            if encoding.is_empty() { String::new() } else { format!("Content-Encoding: {encoding}\r\n") };
+        let url = fixed(ok(&format!("{encoding}Content-Type: text/plain; version=0.0.4\r\n"), &body)).await;
         let read = fetch(&url).await.unwrap();
         assert_eq!(
             (read.body.as_slice(), read.content_type.as_str()),
@@ -164,37 +140,14 @@ async fn a_target_that_sends_a_gigabyte_is_cut_off() {
 
 #[tokio::test]
 async fn a_target_that_breaks_off_or_talks_nonsense_fails_with_its_reason() {
-    check(
-        &fixed("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\na 1\n").await,
-        FailureReason::Connect,
-        "",
-    )
-    .await;
+    check(&fixed("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\na 1\n").await, FailureReason::Connect, "")
+        .await;
     check(&fixed("").await, FailureReason::Connect, "").await;
-    check(
-        &fixed("\u{1}\u{2}\u{3} no http\r\n\r\n").await,
-        FailureReason::Connect,
-        "",
-    )
-    .await;
-    check(
-        &fixed("HTTP/1.1 503 Oh No\r\nContent-Length: 0\r\n\r\n").await,
-        FailureReason::Status,
-        "503",
-    )
-    .await;
-    check(
-        &fixed(ok("Content-Encoding: br\r\n", b"x")).await,
-        FailureReason::Parse,
-        "gzip and zstd",
-    )
-    .await;
-    check(
-        &fixed(ok("Content-Encoding: gzip\r\n", b"no gzip")).await,
-        FailureReason::Parse,
-        "damaged",
-    )
-    .await;
+    check(&fixed("\u{1}\u{2}\u{3} no http\r\n\r\n").await, FailureReason::Connect, "").await;
+    check(&fixed("HTTP/1.1 503 Oh No\r\nContent-Length: 0\r\n\r\n").await, FailureReason::Status, "503")
+        .await;
+    check(&fixed(ok("Content-Encoding: br\r\n", b"x")).await, FailureReason::Parse, "gzip and zstd").await;
+    check(&fixed(ok("Content-Encoding: gzip\r\n", b"no gzip")).await, FailureReason::Parse, "damaged").await;
     let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}/metrics", plain.local_addr().unwrap());
     tokio::spawn(async move {
@@ -207,18 +160,9 @@ async fn a_target_that_breaks_off_or_talks_nonsense_fails_with_its_reason() {
 
 #[tokio::test]
 async fn a_target_that_is_not_there_fails_with_its_reason() {
-    let unused = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     check(&format!("http://{unused}/"), FailureReason::Connect, "refused").await;
-    check(
-        "http://no-such-host.invalid:9100/metrics",
-        FailureReason::Dns,
-        "no-such-host.invalid",
-    )
-    .await;
+    check("http://no-such-host.invalid:9100/metrics", FailureReason::Dns, "no-such-host.invalid").await;
 }
 
 #[tokio::test]
@@ -229,18 +173,8 @@ async fn redirects_lead_no_further_than_targets_may() {
     check(&metadata, FailureReason::Forbidden, "169.254.169.254").await;
     let mapped = fixed(to("http://[::ffff:169.254.169.254]/")).await;
     check(&mapped, FailureReason::Forbidden, "metadata").await;
-    check(
-        &fixed(to("file:///etc/passwd")).await,
-        FailureReason::Redirect,
-        "http or https",
-    )
-    .await;
-    check(
-        &fixed(to("/metrics")).await,
-        FailureReason::Redirect,
-        "more than 10 redirects",
-    )
-    .await;
+    check(&fixed(to("file:///etc/passwd")).await, FailureReason::Redirect, "http or https").await;
+    check(&fixed(to("/metrics")).await, FailureReason::Redirect, "more than 10 redirects").await;
     check(
         &fixed("HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n").await,
         FailureReason::Redirect,
@@ -253,29 +187,19 @@ async fn redirects_lead_no_further_than_targets_may() {
 
 #[tokio::test]
 async fn addresses_are_checked_after_names_are_resolved() {
-    let closed = AddressPolicy {
-        close_private: true,
-        ..AddressPolicy::default()
-    };
+    let closed = AddressPolicy { close_private: true, ..AddressPolicy::default() };
     let url = fixed(ok("", b"a 1\n")).await;
     for url in [url.clone(), url.replace("127.0.0.1", "localhost")] {
         let error = fetch_with(&url, closed.clone(), None).await.unwrap_err();
         assert_eq!(error.reason, FailureReason::Forbidden, "{url}: {error}");
     }
-    check(
-        "http://169.254.169.254/",
-        FailureReason::Forbidden,
-        "scrape.allow_cidrs",
-    )
-    .await;
+    check("http://169.254.169.254/", FailureReason::Forbidden, "scrape.allow_cidrs").await;
 }
 
 #[tokio::test]
 async fn credentials_reach_their_host_and_no_other() {
     let (elsewhere, seen_elsewhere) = serve(|mut socket, _| async move {
-        let _ = socket
-            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-            .await;
+        let _ = socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
     })
     .await;
     let target = elsewhere.clone();
@@ -290,20 +214,11 @@ async fn credentials_reach_their_host_and_no_other() {
         }
     })
     .await;
-    let auth = AuthConfig::Header {
-        name: "X-Key".into(),
-        value: Secret::new("hunter2"),
-    };
-    fetch_with(&url, AddressPolicy::default(), Some(auth))
-        .await
-        .unwrap();
+    let auth = AuthConfig::Header { name: "X-Key".into(), value: Secret::new("hunter2") };
+    fetch_with(&url, AddressPolicy::default(), Some(auth)).await.unwrap();
     assert!(seen.lock().len() == 2 && seen.lock().iter().all(|head| head.contains("x-key: hunter2")));
     assert!(!seen_elsewhere.lock()[0].contains("hunter2"));
-    let sealed = AuthConfig::Sealed {
-        sealed: "v1:x".into(),
-    };
-    let error = fetch_with(&url, AddressPolicy::default(), Some(sealed))
-        .await
-        .unwrap_err();
+    let sealed = AuthConfig::Sealed { sealed: "v1:x".into() };
+    let error = fetch_with(&url, AddressPolicy::default(), Some(sealed)).await.unwrap_err();
     assert_eq!(error.reason, FailureReason::Credentials);
 }

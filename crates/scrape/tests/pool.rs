@@ -34,17 +34,9 @@ fn start(store: Arc<MemoryStore>, concurrency: usize) -> Bench {
     let stop = CancellationToken::new();
     let cache = Arc::new(MemoryCache::new(1 << 20));
     let (after, _) = AfterCommit::start(store.clone(), cache, metrics.clone(), CancellationToken::new());
-    let options = CommitOptions {
-        max_delay: Duration::from_millis(5),
-        ..CommitOptions::default()
-    };
-    let (commit, _) = GroupCommit::start(
-        store.clone(),
-        options,
-        metrics,
-        after.clone(),
-        CancellationToken::new(),
-    );
+    let options = CommitOptions { max_delay: Duration::from_millis(5), ..CommitOptions::default() };
+    let (commit, _) =
+        GroupCommit::start(store.clone(), options, metrics, after.clone(), CancellationToken::new());
     let options = PoolOptions {
         catalog: store.clone(),
         source: store.clone(),
@@ -56,44 +48,26 @@ fn start(store: Arc<MemoryStore>, concurrency: usize) -> Bench {
         metrics: ScrapeMetrics::register(&mut registry),
     };
     let pool = tokio::spawn(ScrapePool::new(options, stop.clone()).run());
-    Bench {
-        store,
-        registry,
-        stop,
-        pool,
-    }
+    Bench { store, registry, stop, pool }
 }
 
 impl Bench {
     fn counter(&self, series: &str) -> u64 {
         let mut page = String::new();
         prometheus_client::encoding::text::encode(&mut page, &self.registry).unwrap();
-        let value = page
-            .lines()
-            .find_map(|line| line.strip_prefix(series)?.trim().parse().ok());
+        let value = page.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok());
         value.unwrap_or(0)
     }
 
     async fn select(&self, name: &str) -> Vec<SelectedSeries> {
-        let limits = SelectLimits {
-            max_series: 100,
-            max_samples: 100_000,
-        };
+        let limits = SelectLimits { max_series: 100, max_samples: 100_000 };
         let matchers = vec![Matcher::equal("__name__", name)];
-        let selection = Selection {
-            matchers,
-            start: 0,
-            end: i64::MAX / 2,
-            limits,
-        };
+        let selection = Selection { matchers, start: 0, end: i64::MAX / 2, limits };
         self.store.select(&selection).await.unwrap()
     }
 
     async fn jobs(&self, target: &str) -> usize {
-        let filter = JobFilter {
-            target_id: Some(target.into()),
-            ..JobFilter::default()
-        };
+        let filter = JobFilter { target_id: Some(target.into()), ..JobFilter::default() };
         self.store.jobs(&filter, 10_000).await.unwrap().len()
     }
 }
@@ -101,10 +75,7 @@ impl Bench {
 async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     while !done().await {
-        assert!(
-            started.elapsed() < Duration::from_secs(10),
-            "{what} did not happen"
-        );
+        assert!(started.elapsed() < Duration::from_secs(10), "{what} did not happen");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -169,16 +140,9 @@ async fn more_targets_than_permits_are_skipped_not_queued() {
     let bench = start(Arc::new(MemoryStore::new()), 2);
     let (url, most) = slow_target(Duration::from_millis(300)).await;
     for target in 0..10 {
-        bench
-            .store
-            .create_target(&spec(&format!("t{target}"), &url, 200))
-            .await
-            .unwrap();
+        bench.store.create_target(&spec(&format!("t{target}"), &url, 200)).await.unwrap();
     }
-    until("skips", async || {
-        bench.counter("metricsd_scrape_skipped_total{reason=\"concurrency\"}") > 5
-    })
-    .await;
+    until("skips", async || bench.counter("metricsd_scrape_skipped_total{reason=\"concurrency\"}") > 5).await;
     assert!(most.load(Ordering::SeqCst) <= 2);
 }
 
@@ -189,68 +153,27 @@ async fn targets_come_change_pause_and_go() {
     bench.store.create_target(&spec("t", &url, 100)).await.unwrap();
     until("scrapes", async || bench.jobs("t").await >= 2).await;
     let labels = Some([("zone".to_owned(), "z1".to_owned())].into());
-    bench
-        .store
-        .change_target(
-            "t",
-            &TargetChange {
-                labels,
-                ..TargetChange::default()
-            },
-        )
-        .await
-        .unwrap();
+    bench.store.change_target("t", &TargetChange { labels, ..TargetChange::default() }).await.unwrap();
     until("the new labels", async || bench.select("value").await.len() == 2).await;
     let values = bench.select("value").await;
-    let old = values
-        .iter()
-        .find(|series| series.labels.get("zone").is_none())
-        .unwrap();
-    assert!(
-        is_stale(*old.values.last().unwrap()),
-        "the series under the old labels has ended"
-    );
-    let pause = TargetChange {
-        enabled: Some(false),
-        ..TargetChange::default()
-    };
+    let old = values.iter().find(|series| series.labels.get("zone").is_none()).unwrap();
+    assert!(is_stale(*old.values.last().unwrap()), "the series under the old labels has ended");
+    let pause = TargetChange { enabled: Some(false), ..TargetChange::default() };
     bench.store.change_target("t", &pause).await.unwrap();
     until("the pause", async || {
-        bench
-            .select("value")
-            .await
-            .iter()
-            .all(|s| is_stale(*s.values.last().unwrap()))
+        bench.select("value").await.iter().all(|s| is_stale(*s.values.last().unwrap()))
     })
     .await;
-    assert!(
-        bench
-            .select("up")
-            .await
-            .iter()
-            .all(|series| is_stale(*series.values.last().unwrap()))
-    );
+    assert!(bench.select("up").await.iter().all(|series| is_stale(*series.values.last().unwrap())));
     let jobs = bench.jobs("t").await;
     tokio::time::sleep(Duration::from_millis(350)).await;
     assert_eq!(bench.jobs("t").await, jobs, "a disabled target is not scraped");
-    let resume = TargetChange {
-        enabled: Some(true),
-        ..TargetChange::default()
-    };
+    let resume = TargetChange { enabled: Some(true), ..TargetChange::default() };
     bench.store.change_target("t", &resume).await.unwrap();
     until("scrapes again", async || bench.jobs("t").await > jobs).await;
     bench.store.request_deletion("t").await.unwrap();
-    until("the deletion", async || {
-        bench.store.target("t").await.unwrap().is_none()
-    })
-    .await;
-    assert!(
-        bench
-            .select("value")
-            .await
-            .iter()
-            .all(|series| is_stale(*series.values.last().unwrap()))
-    );
+    until("the deletion", async || bench.store.target("t").await.unwrap().is_none()).await;
+    assert!(bench.select("value").await.iter().all(|series| is_stale(*series.values.last().unwrap())));
 }
 
 #[tokio::test]
@@ -264,10 +187,7 @@ async fn a_target_that_was_being_deleted_when_the_process_died_is_deleted_by_the
     tokio::time::sleep(Duration::from_millis(100)).await;
     store.request_deletion("t").await.unwrap();
     let second = start(store.clone(), 100);
-    until("the deletion", async || {
-        store.target("t").await.unwrap().is_none()
-    })
-    .await;
+    until("the deletion", async || store.target("t").await.unwrap().is_none()).await;
     assert!(is_stale(*second.select("value").await[0].values.last().unwrap()));
 }
 
@@ -275,11 +195,7 @@ async fn a_target_that_was_being_deleted_when_the_process_died_is_deleted_by_the
 async fn a_scrape_out_of_turn_is_done_at_once_and_health_is_noted() {
     let bench = start(Arc::new(MemoryStore::new()), 100);
     let (url, _) = slow_target(Duration::ZERO).await;
-    bench
-        .store
-        .create_target(&spec("t", &url, 3_600_000))
-        .await
-        .unwrap();
+    bench.store.create_target(&spec("t", &url, 3_600_000)).await.unwrap();
     let at = chrono::Utc::now().timestamp_millis();
     bench.store.request_scrape("t", at).await.unwrap();
     until("the scrape", async || {
@@ -289,19 +205,12 @@ async fn a_scrape_out_of_turn_is_done_at_once_and_health_is_noted() {
             && health.samples_scraped == 1
     })
     .await;
-    bench
-        .store
-        .create_target(&spec("gone", "http://127.0.0.1:1", 100))
-        .await
-        .unwrap();
+    bench.store.create_target(&spec("gone", "http://127.0.0.1:1", 100)).await.unwrap();
     until("bad health", async || {
         let health = bench.store.target("gone").await.unwrap().unwrap().health;
         health.status == HealthStatus::Unhealthy && health.reason == Some(FailureReason::Connect)
     })
     .await;
     bench.stop.cancel();
-    tokio::time::timeout(Duration::from_secs(5), bench.pool)
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(5), bench.pool).await.unwrap().unwrap();
 }

@@ -40,9 +40,7 @@ async fn measure(path: &Path, rounds: usize) -> Result<(), Box<dyn Error>> {
     report("the first group, whose series and layouts are new", first.await?);
     for values in ["random", "slow"] {
         let base = if values == "random" { 1 } else { rounds + 1 };
-        let groups: Vec<_> = (base..base + rounds)
-            .map(|round| group_of(&layouts, round))
-            .collect();
+        let groups: Vec<_> = (base..base + rounds).map(|round| group_of(&layouts, round)).collect();
         let groups: Vec<_> = match values {
             "random" => groups,
             _ => groups.into_iter().map(slow).collect(),
@@ -53,29 +51,15 @@ async fn measure(path: &Path, rounds: usize) -> Result<(), Box<dyn Error>> {
             }
             Ok::<_, metricsd_ports::PortError>(rounds * group)
         });
-        report(
-            &format!("{rounds} groups of {TARGETS} frames, {values} values"),
-            append.await?,
-        );
+        report(&format!("{rounds} groups of {TARGETS} frames, {values} values"), append.await?);
     }
     for (what, matcher) in [
-        (
-            "one series of each target",
-            Matcher::equal("__name__", "metric_7"),
-        ),
+        ("one series of each target", Matcher::equal("__name__", "metric_7")),
         ("one target", Matcher::equal("instance", "host-7:9100")),
         ("one series", Matcher::equal("only", "7-7")),
     ] {
-        let limits = SelectLimits {
-            max_series: 1_000_000,
-            max_samples: 100_000_000,
-        };
-        let selection = Selection {
-            matchers: vec![matcher],
-            start: START,
-            end: i64::MAX,
-            limits,
-        };
+        let limits = SelectLimits { max_series: 1_000_000, max_samples: 100_000_000 };
+        let selection = Selection { matchers: vec![matcher], start: START, end: i64::MAX, limits };
         let select = timed(async {
             let selected = store.select(&selection).await?;
             Ok::<_, metricsd_ports::PortError>(selected.iter().map(|series| series.values.len()).sum())
@@ -84,10 +68,7 @@ async fn measure(path: &Path, rounds: usize) -> Result<(), Box<dyn Error>> {
     }
     store.close().await;
     let bytes = std::fs::metadata(path)?.len() as f64;
-    println!(
-        "the file: {:.1} bytes a sample",
-        bytes / ((2 * rounds + 1) * group) as f64
-    );
+    println!("the file: {:.1} bytes a sample", bytes / ((2 * rounds + 1) * group) as f64);
     Ok(())
 }
 
@@ -98,22 +79,14 @@ async fn timed<E>(work: impl Future<Output = Result<usize, E>>) -> Result<(usize
 
 fn report(what: &str, (samples, took): (usize, Duration)) {
     let rate = samples as f64 / took.as_secs_f64();
-    println!(
-        "{what}: {samples} samples in {:.4} s, {rate:.0} samples/s",
-        took.as_secs_f64()
-    );
+    println!("{what}: {samples} samples in {:.4} s, {rate:.0} samples/s", took.as_secs_f64());
 }
 
 fn layout(target: usize) -> Arc<Layout> {
     let series = (0..SERIES).map(|n| {
         let (name, instance) = (format!("metric_{n}"), format!("host-{target}:9100"));
         let only = format!("{target}-{n}");
-        let pairs = [
-            ("__name__", name.as_str()),
-            ("instance", &instance),
-            ("job", "bench"),
-            ("only", &only),
-        ];
+        let pairs = [("__name__", name.as_str()), ("instance", &instance), ("job", "bench"), ("only", &only)];
         let labels = LabelSet::new(pairs).expect("distinct names");
         Arc::new(Series {
             id: SeriesId::of(&labels),
@@ -131,9 +104,7 @@ fn layout(target: usize) -> Arc<Layout> {
 
 fn group_of(layouts: &[Arc<Layout>], round: usize) -> Vec<Arc<Batch>> {
     let targets = layouts.iter().enumerate();
-    targets
-        .map(|(target, layout)| batch(layout, target, round))
-        .collect()
+    targets.map(|(target, layout)| batch(layout, target, round)).collect()
 }
 
 /// The same with values as counters have them: whole numbers of which each is near its neighbour.
@@ -153,9 +124,7 @@ fn batch(layout: &Arc<Layout>, target: usize, round: usize) -> Arc<Batch> {
     let target_id = format!("target-{target}");
     let mut state = (round * TARGETS + target) as u64 + 1;
     let values = (0..SERIES).map(|_| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f64
     });
     let values = values.collect();
@@ -163,13 +132,7 @@ fn batch(layout: &Arc<Layout>, target: usize, round: usize) -> Arc<Batch> {
     let stored = SERIES as u64;
     Arc::new(Batch {
         id: BatchId::for_scrape(&target_id, time),
-        frames: vec![Frame {
-            layout,
-            time,
-            offsets: None,
-            values,
-            histograms: Vec::new(),
-        }],
+        frames: vec![Frame { layout, time, offsets: None, values, histograms: Vec::new() }],
         collection: Collection {
             source_id: "bench".into(),
             target_id,
@@ -180,16 +143,8 @@ fn batch(layout: &Arc<Layout>, target: usize, round: usize) -> Arc<Batch> {
             health: HealthStatus::Healthy,
             reason: None,
             error: None,
-            ledger: Ledger {
-                received: stored,
-                stored,
-                dropped: 0,
-                refused: BTreeMap::new(),
-            },
-            types: TypeCounts {
-                gauges: stored,
-                ..TypeCounts::default()
-            },
+            ledger: Ledger { received: stored, stored, dropped: 0, refused: BTreeMap::new() },
+            types: TypeCounts { gauges: stored, ..TypeCounts::default() },
         },
     })
 }

@@ -20,11 +20,8 @@ pub(crate) fn json<T>(
     read: impl FnOnce(&str) -> serde_json::Result<T>,
 ) -> Result<T, Fault> {
     let text: Option<&str> = row.try_get(column)?;
-    read(text.unwrap_or("null")).map_err(|error| {
-        damaged(format!("damaged {column} in the database"))
-            .caused_by(error)
-            .into()
-    })
+    read(text.unwrap_or("null"))
+        .map_err(|error| damaged(format!("damaged {column} in the database")).caused_by(error).into())
 }
 
 /// A number that was not negative when it was written.
@@ -34,11 +31,8 @@ pub(crate) fn count(row: &SqliteRow, column: &str) -> Result<u64, Fault> {
 
 /// A UUID that is kept as text.
 pub(crate) fn uuid(row: &SqliteRow, column: &str) -> Result<Uuid, Fault> {
-    Uuid::try_parse(row.try_get(column)?).map_err(|error| {
-        damaged(format!("damaged {column} in the database"))
-            .caused_by(error)
-            .into()
-    })
+    Uuid::try_parse(row.try_get(column)?)
+        .map_err(|error| damaged(format!("damaged {column} in the database")).caused_by(error).into())
 }
 
 /// A count as the database takes it.

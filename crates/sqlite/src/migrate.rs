@@ -55,9 +55,7 @@ pub async fn migrate(path: &Path) -> Result<Migrated, PortError> {
 }
 
 pub(crate) async fn migrate_pool(pool: &SqlitePool) -> Result<Migrated, PortError> {
-    upgrade(pool)
-        .await
-        .map_err(|fault| fault.into_port("migrate the database"))
+    upgrade(pool).await.map_err(|fault| fault.into_port("migrate the database"))
 }
 
 async fn upgrade(pool: &SqlitePool) -> Result<Migrated, Fault> {
@@ -66,10 +64,7 @@ async fn upgrade(pool: &SqlitePool) -> Result<Migrated, Fault> {
     refuse_newer(found)?;
     drop(connection);
     if found == newest() {
-        return Ok(Migrated {
-            from: found,
-            to: found,
-        });
+        return Ok(Migrated { from: found, to: found });
     }
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
     // Another process may have done it while this one waited for the lock.
@@ -83,11 +78,7 @@ async fn upgrade(pool: &SqlitePool) -> Result<Migrated, Fault> {
             .bind(migration.name)
             .execute(&mut *tx)
             .await?;
-        tracing::info!(
-            version = migration.version,
-            name = migration.name,
-            "migrated the database"
-        );
+        tracing::info!(version = migration.version, name = migration.name, "migrated the database");
     }
     tx.commit().await?;
     Ok(Migrated { from, to: newest() })

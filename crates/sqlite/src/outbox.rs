@@ -25,21 +25,15 @@ impl Outbox for SqliteStore {
         lease: Duration,
         limit: usize,
     ) -> Result<Vec<OutboxEvent>, PortError> {
-        pending(self, relay, lease, limit)
-            .await
-            .map_err(|fault| fault.into_port("read the outbox"))
+        pending(self, relay, lease, limit).await.map_err(|fault| fault.into_port("read the outbox"))
     }
 
     async fn published(&self, seqs: &[i64]) -> Result<(), PortError> {
-        forget(self, seqs)
-            .await
-            .map_err(|fault| fault.into_port("forget published events"))
+        forget(self, seqs).await.map_err(|fault| fault.into_port("forget published events"))
     }
 
     async fn backlog(&self) -> Result<u64, PortError> {
-        backlog(self)
-            .await
-            .map_err(|fault| fault.into_port("count the outbox"))
+        backlog(self).await.map_err(|fault| fault.into_port("count the outbox"))
     }
 }
 
@@ -88,8 +82,6 @@ async fn forget(store: &SqliteStore, seqs: &[i64]) -> Result<(), Fault> {
 }
 
 async fn backlog(store: &SqliteStore) -> Result<u64, Fault> {
-    let row = sqlx::query("SELECT count(*) AS waiting FROM outbox")
-        .fetch_one(&store.readers)
-        .await?;
+    let row = sqlx::query("SELECT count(*) AS waiting FROM outbox").fetch_one(&store.readers).await?;
     count(&row, "waiting")
 }

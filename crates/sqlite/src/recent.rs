@@ -20,12 +20,7 @@ struct Entry<V> {
 impl<K: Eq + Hash + Copy, V: Clone> Recent<K, V> {
     /// Keeps entries of about `max_weight` altogether.
     pub(crate) fn new(max_weight: usize) -> Self {
-        Self {
-            new: HashMap::new(),
-            old: HashMap::new(),
-            weight: 0,
-            max_weight: max_weight / 2,
-        }
+        Self { new: HashMap::new(), old: HashMap::new(), weight: 0, max_weight: max_weight / 2 }
     }
 
     pub(crate) fn get(&mut self, key: K) -> Option<V> {

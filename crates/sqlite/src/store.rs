@@ -64,11 +64,7 @@ impl SqliteStore {
             .idle_timeout(None)
             .max_lifetime(None)
             .after_release(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
-            .connect_lazy_with(
-                options(path)
-                    .pragma("query_only", "ON")
-                    .pragma("cache_size", "-16384"),
-            );
+            .connect_lazy_with(options(path).pragma("query_only", "ON").pragma("cache_size", "-16384"));
         Ok(Self {
             writer,
             readers,
@@ -118,9 +114,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 pub(crate) async fn open_writer(path: &Path) -> Result<SqlitePool, PortError> {
-    let options = options(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .pragma("cache_size", "-65536");
+    let options = options(path).journal_mode(SqliteJournalMode::Wal).pragma("cache_size", "-65536");
     let deadline = Instant::now() + 2 * BUSY;
     loop {
         let opened = PoolOptions::<Sqlite>::new()
@@ -149,17 +143,11 @@ pub(crate) async fn open_writer(path: &Path) -> Result<SqlitePool, PortError> {
 /// SQLite gives the files beside it (`-wal`, `-shm`) the mode of the file itself.
 pub(crate) async fn create_file(path: &Path) -> Result<(), PortError> {
     if path.file_name().is_none() {
-        return Err(invalid(format!(
-            "{:?} does not name a database file",
-            path.display()
-        )));
+        return Err(invalid(format!("{:?} does not name a database file", path.display())));
     }
     let failed = |error: std::io::Error| {
-        PortError::new(
-            ErrorKind::Unavailable,
-            format!("cannot create the database {}", path.display()),
-        )
-        .caused_by(error)
+        PortError::new(ErrorKind::Unavailable, format!("cannot create the database {}", path.display()))
+            .caused_by(error)
     };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         let mut builder = tokio::fs::DirBuilder::new();

@@ -16,11 +16,7 @@ use support::{Folder, execute};
 async fn what_was_stored_is_there_when_the_file_is_opened_again() {
     let folder = Folder::new();
     let all = many_series("kept", 40);
-    let mut kept = frame(
-        &Layout::shared(all.clone()),
-        NOON,
-        &[f64::from_bits(STALE_NAN_BITS); 40],
-    );
+    let mut kept = frame(&Layout::shared(all.clone()), NOON, &[f64::from_bits(STALE_NAN_BITS); 40]);
     put_histogram(&mut kept, 3, histogram(1.0));
     let batch = batch("kept", "1", vec![kept]);
     let before = {
@@ -34,27 +30,15 @@ async fn what_was_stored_is_there_when_the_file_is_opened_again() {
     assert_eq!(all_of(&store, "kept").await, before);
     assert_eq!(before.len(), 40);
     assert!(store.target("kept").await.expect("a target").is_some());
-    assert_eq!(
-        (store.backlog().await.expect("backlog"), jobs(&store).await),
-        (1, 1)
-    );
-    assert_eq!(
-        store.append(&[batch]).await.expect("append"),
-        [Receipt::Duplicate]
-    );
+    assert_eq!((store.backlog().await.expect("backlog"), jobs(&store).await), (1, 1));
+    assert_eq!(store.append(&[batch]).await.expect("append"), [Receipt::Duplicate]);
 }
 
 #[tokio::test]
 async fn migrating_twice_is_harmless() {
     let folder = Folder::new();
     let newest = migrate(&folder.file()).await.expect("migrate").to;
-    assert_eq!(
-        migrate(&folder.file()).await.expect("migrate"),
-        Migrated {
-            from: newest,
-            to: newest
-        }
-    );
+    assert_eq!(migrate(&folder.file()).await.expect("migrate"), Migrated { from: newest, to: newest });
     folder.store().await.ping().await.expect("ping");
 }
 
@@ -63,26 +47,15 @@ async fn many_may_migrate_at_once() {
     let folder = Folder::new();
     let path = folder.file();
     let all = futures::future::join_all((0..6).map(|_| migrate(&path))).await;
-    let all: Vec<Migrated> = all
-        .into_iter()
-        .map(|migrated| migrated.expect("migrate"))
-        .collect();
-    assert_eq!(
-        all.iter().filter(|migrated| migrated.from == 0).count(),
-        1,
-        "{all:?}"
-    );
+    let all: Vec<Migrated> = all.into_iter().map(|migrated| migrated.expect("migrate")).collect();
+    assert_eq!(all.iter().filter(|migrated| migrated.from == 0).count(), 1, "{all:?}");
 }
 
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
     let folder = Folder::new();
     folder.store().await.close().await;
-    execute(
-        &folder.file(),
-        "INSERT INTO metricsd_migrations (version, name) VALUES (99, 'later')",
-    )
-    .await;
+    execute(&folder.file(), "INSERT INTO metricsd_migrations (version, name) VALUES (99, 'later')").await;
     for error in [
         SqliteStore::open(&folder.file()).await.err().expect("a refusal"),
         migrate(&folder.file()).await.expect_err("a refusal"),
@@ -104,11 +77,7 @@ async fn only_the_owner_may_read_the_files() {
     let mut files = 0;
     for entry in std::fs::read_dir(data).expect("the folder") {
         let entry = entry.expect("an entry");
-        assert_eq!(
-            entry.metadata().expect("metadata").permissions().mode() & 0o777,
-            0o600,
-            "{entry:?}"
-        );
+        assert_eq!(entry.metadata().expect("metadata").permissions().mode() & 0o777, 0o600, "{entry:?}");
         files += 1;
     }
     assert_eq!(files, 3, "the database, its journal and its index");
@@ -129,10 +98,7 @@ async fn what_is_no_database_is_refused() {
     let folder_instead = path.parent().expect("a folder");
     let error = SqliteStore::open(folder_instead).await.err().expect("a refusal");
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
-    let error = SqliteStore::open(std::path::Path::new("/"))
-        .await
-        .err()
-        .expect("a refusal");
+    let error = SqliteStore::open(std::path::Path::new("/")).await.err().expect("a refusal");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{}", error.chain());
 }
 
@@ -152,11 +118,7 @@ async fn two_stores_that_append_the_same_batches_store_each_once() {
             let mut columns = all.clone();
             columns.rotate_left(n);
             let values: Vec<f64> = (0..60).map(|column| ((column + n) % 60) as f64).collect();
-            batch(
-                "both",
-                &n.to_string(),
-                vec![frame(&Layout::shared(columns), NOON + n as i64, &values)],
-            )
+            batch("both", &n.to_string(), vec![frame(&Layout::shared(columns), NOON + n as i64, &values)])
         })
         .collect();
     let reversed: Vec<_> = batches.iter().rev().cloned().collect();
@@ -164,10 +126,7 @@ async fn two_stores_that_append_the_same_batches_store_each_once() {
         let mut stored = 0;
         for group in batches.chunks(3) {
             let receipts = store.append(group).await.expect("append");
-            stored += receipts
-                .iter()
-                .filter(|receipt| **receipt == Receipt::Stored)
-                .count();
+            stored += receipts.iter().filter(|receipt| **receipt == Receipt::Stored).count();
         }
         stored
     };
@@ -180,14 +139,8 @@ async fn two_stores_that_append_the_same_batches_store_each_once() {
             assert_eq!(all_of(store, "both").await[n], expected);
         }
     }
-    assert_eq!(
-        (two.backlog().await.expect("backlog"), jobs(&one).await),
-        (40, 40)
-    );
-    let stats = one
-        .stats(NOON, std::time::Duration::from_secs(60))
-        .await
-        .expect("stats");
+    assert_eq!((two.backlog().await.expect("backlog"), jobs(&one).await), (40, 40));
+    let stats = one.stats(NOON, std::time::Duration::from_secs(60)).await.expect("stats");
     assert_eq!(stats.total_metrics_collected, 2_400);
 }
 
@@ -212,18 +165,9 @@ async fn a_batch_whose_job_was_purged_is_still_a_duplicate_and_harms_no_neighbou
     let store = folder.store().await;
     let all = many_series("purged", 3);
     let layout = Layout::shared(all.clone());
-    let old = batch(
-        "purged",
-        "1",
-        vec![
-            frame(&layout, NOON, &[1.0; 3]),
-            frame(&layout, NOON + 1, &[2.0; 3]),
-        ],
-    );
-    assert_eq!(
-        store.append(&[Arc::clone(&old)]).await.expect("append"),
-        [Receipt::Stored]
-    );
+    let old =
+        batch("purged", "1", vec![frame(&layout, NOON, &[1.0; 3]), frame(&layout, NOON + 1, &[2.0; 3])]);
+    assert_eq!(store.append(&[Arc::clone(&old)]).await.expect("append"), [Receipt::Stored]);
     assert_eq!(store.purge_jobs(NOON + 1).await.expect("purge"), 1);
     let new = batch("purged", "2", vec![frame(&layout, NOON + 2, &[3.0; 3])]);
     let receipts = store.append(&[new, old]).await.expect("append");
@@ -231,10 +175,7 @@ async fn a_batch_whose_job_was_purged_is_still_a_duplicate_and_harms_no_neighbou
     let samples = [(NOON, 1.0), (NOON + 1, 2.0), (NOON + 2, 3.0)];
     let expected: Vec<_> = all.iter().map(|series| row(series, &samples)).collect();
     assert_eq!(all_of(&store, "purged").await, expected);
-    assert_eq!(
-        (store.backlog().await.expect("backlog"), jobs(&store).await),
-        (2, 1)
-    );
+    assert_eq!((store.backlog().await.expect("backlog"), jobs(&store).await), (2, 1));
 }
 
 #[tokio::test]
@@ -259,27 +200,14 @@ async fn a_damaged_batch_is_named_and_nothing_of_its_group_is_stored() {
         batch("damaged", "6", vec![frame(&long, NOON, &[1.0])]),
     ];
     for batch in damaged {
-        let error = store
-            .append(&[Arc::clone(&good), batch])
-            .await
-            .expect_err("a damaged batch");
+        let error = store.append(&[Arc::clone(&good), batch]).await.expect_err("a damaged batch");
         assert_eq!(error.kind(), ErrorKind::Invalid, "{}", error.chain());
         assert!(all_of(&store, "damaged").await.is_empty());
-        assert_eq!(
-            (store.backlog().await.expect("backlog"), jobs(&store).await),
-            (0, 0)
-        );
+        assert_eq!((store.backlog().await.expect("backlog"), jobs(&store).await), (0, 0));
     }
-    assert!(
-        store.series(&[], 10).await.expect("series").is_empty(),
-        "no series was left behind"
-    );
+    assert!(store.series(&[], 10).await.expect("series").is_empty(), "no series was left behind");
     assert_eq!(store.append(&[good]).await.expect("append"), [Receipt::Stored]);
-    assert_eq!(
-        all_of(&store, "damaged").await.len(),
-        2,
-        "nothing was remembered that was not committed"
-    );
+    assert_eq!(all_of(&store, "damaged").await.len(), 2, "nothing was remembered that was not committed");
 }
 
 #[tokio::test]
@@ -291,30 +219,14 @@ async fn a_layout_id_that_stands_for_another_list_is_not_used() {
     let mut second = Arc::unwrap_or_clone(Layout::shared(all[2..].to_vec()));
     second.id = first.id;
     let second = Arc::new(second);
-    let frames = |time| {
-        vec![
-            frame(&first, time, &[0.0, 1.0]),
-            frame(&second, time, &[2.0, 3.0]),
-        ]
-    };
+    let frames = |time| vec![frame(&first, time, &[0.0, 1.0]), frame(&second, time, &[2.0, 3.0])];
     // By a store that knows nothing, by the same that knows the first, and by another.
-    one.append(&[batch("layouts", "1", frames(NOON))])
-        .await
-        .expect("append");
-    one.append(&[batch("layouts", "2", frames(NOON + 1))])
-        .await
-        .expect("append");
+    one.append(&[batch("layouts", "1", frames(NOON))]).await.expect("append");
+    one.append(&[batch("layouts", "2", frames(NOON + 1))]).await.expect("append");
     let two = folder.store().await;
-    two.append(&[batch("layouts", "3", frames(NOON + 2))])
-        .await
-        .expect("append");
+    two.append(&[batch("layouts", "3", frames(NOON + 2))]).await.expect("append");
     let expected: Vec<_> = (0..4)
-        .map(|n| {
-            row(
-                &all[n],
-                &[(NOON, n as f64), (NOON + 1, n as f64), (NOON + 2, n as f64)],
-            )
-        })
+        .map(|n| row(&all[n], &[(NOON, n as f64), (NOON + 1, n as f64), (NOON + 2, n as f64)]))
         .collect();
     assert_eq!(all_of(&two, "layouts").await, expected);
 }
@@ -325,11 +237,7 @@ async fn a_call_that_is_dropped_leaves_nothing_behind() {
     let store = folder.store().await;
     let layout = Layout::shared(many_series("dropped", 500));
     for n in 0..40u64 {
-        let batch = batch(
-            "dropped",
-            &n.to_string(),
-            vec![frame(&layout, NOON + n as i64, &[1.0; 500])],
-        );
+        let batch = batch("dropped", &n.to_string(), vec![frame(&layout, NOON + n as i64, &[1.0; 500])]);
         let wait = std::time::Duration::from_micros(n * 200);
         let _ = tokio::time::timeout(wait, store.append(&[batch])).await;
     }
@@ -349,17 +257,10 @@ async fn a_closed_store_is_unavailable() {
     store.close().await;
     let error = store.ping().await.expect_err("it is closed");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    let error = store
-        .append(&[batch("closed", "1", Vec::new())])
-        .await
-        .expect_err("it is closed");
+    let error = store.append(&[batch("closed", "1", Vec::new())]).await.expect_err("it is closed");
     assert!(error.is_retryable());
 }
 
 async fn jobs(store: &SqliteStore) -> usize {
-    store
-        .jobs(&JobFilter::default(), 1_000)
-        .await
-        .expect("jobs")
-        .len()
+    store.jobs(&JobFilter::default(), 1_000).await.expect("jobs").len()
 }

@@ -22,11 +22,7 @@ struct Wrong {
 
 impl Wrong {
     fn new(field: impl Into<String>, refusal: Refusal, message: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            message: message.into(),
-            refusal,
-        }
+        Self { field: field.into(), message: message.into(), refusal }
     }
 }
 
@@ -41,29 +37,14 @@ impl<'de> DeserializeSeed<'de> for ItemSeed {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         let index = self.index;
         let item = deserializer.deserialize_any(ItemVisitor)?;
-        Ok(item.map_err(
-            |Wrong {
-                 field,
-                 message,
-                 refusal,
-             }| ItemError {
-                index,
-                field,
-                message,
-                refusal,
-            },
-        ))
+        Ok(item.map_err(|Wrong { field, message, refusal }| ItemError { index, field, message, refusal }))
     }
 }
 
 struct ItemVisitor;
 
 fn no_object(kind: &str) -> Result<CustomMetric, Wrong> {
-    Err(Wrong::new(
-        "",
-        Refusal::InvalidValue,
-        format!("expected an object, found {kind}"),
-    ))
+    Err(Wrong::new("", Refusal::InvalidValue, format!("expected an object, found {kind}")))
 }
 
 impl<'de> Visitor<'de> for ItemVisitor {
@@ -132,36 +113,21 @@ impl Draft {
     fn set(&mut self, field: &str, value: Loose<'_>) -> Result<(), Wrong> {
         match field {
             "name" => put(&mut self.name, field, value, Refusal::InvalidName, text),
-            "metric_type" => put(
-                &mut self.metric_type,
-                field,
-                value,
-                Refusal::InvalidValue,
-                |value| one_of(value, MetricType::from_name, MetricType::ALL),
-            ),
+            "metric_type" => put(&mut self.metric_type, field, value, Refusal::InvalidValue, |value| {
+                one_of(value, MetricType::from_name, MetricType::ALL)
+            }),
             "value" => put(&mut self.value, field, value, Refusal::InvalidValue, float),
             "labels" => {
                 let pairs = match value {
                     Loose::Object(pairs) => labels(pairs).map(Some)?,
                     Loose::Null => None,
                     other => {
-                        return Err(unexpected(
-                            field,
-                            Refusal::InvalidLabel,
-                            "an object of strings",
-                            &other,
-                        ));
+                        return Err(unexpected(field, Refusal::InvalidLabel, "an object of strings", &other));
                     }
                 };
                 fill(&mut self.labels, field, Refusal::InvalidLabel, pairs)
             }
-            "timestamp" => put(
-                &mut self.timestamp,
-                field,
-                value,
-                Refusal::InvalidValue,
-                timestamp,
-            ),
+            "timestamp" => put(&mut self.timestamp, field, value, Refusal::InvalidValue, timestamp),
             "source" => put(&mut self.source, field, value, Refusal::InvalidValue, |value| {
                 one_of(value, MetricSource::from_name, MetricSource::ALL)
             }),
@@ -180,9 +146,7 @@ impl Draft {
         Ok(CustomMetric {
             name: name.ok_or_else(|| missing("name", Refusal::InvalidName))?,
             metric_type: self.metric_type.unwrap_or_default(),
-            value: self
-                .value
-                .ok_or_else(|| missing("value", Refusal::InvalidValue))?,
+            value: self.value.ok_or_else(|| missing("value", Refusal::InvalidValue))?,
             labels: self.labels.unwrap_or_default(),
             timestamp: self.timestamp,
             source: self.source.unwrap_or_default(),
@@ -239,11 +203,7 @@ fn one_of<T: Copy + fmt::Display>(
     from_name: fn(&str) -> Option<T>,
     all: &[T],
 ) -> Result<T, String> {
-    let found = if let Loose::Text(text) = value {
-        from_name(text)
-    } else {
-        None
-    };
+    let found = if let Loose::Text(text) = value { from_name(text) } else { None };
     found.ok_or_else(|| {
         let names: Vec<String> = all.iter().map(ToString::to_string).collect();
         format!("one of {}", names.join(", "))
@@ -269,9 +229,7 @@ fn timestamp(value: &Loose<'_>) -> Result<Millis, String> {
     const LIMIT: f64 = 9_007_199_254_740_992.0;
     let millis = match value {
         Loose::Number(number) if number.fract() == 0.0 && number.abs() <= LIMIT => Some(*number as Millis),
-        Loose::Text(text) => DateTime::parse_from_rfc3339(text)
-            .ok()
-            .map(|time| time.timestamp_millis()),
+        Loose::Text(text) => DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_millis()),
         _ => None,
     };
     millis.ok_or_else(|| "RFC 3339 or whole milliseconds since the epoch".to_owned())
@@ -291,11 +249,7 @@ fn labels(pairs: Vec<(Cow<'_, str>, Leaf<'_>)>) -> Result<Vec<(String, String)>,
     let mut names: Vec<&str> = labels.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(Wrong::new(
-            label_field(pair[0]),
-            Refusal::InvalidLabel,
-            "given more than once",
-        )),
+        Some(pair) => Err(Wrong::new(label_field(pair[0]), Refusal::InvalidLabel, "given more than once")),
         None => Ok(labels),
     }
 }

@@ -52,10 +52,7 @@ fn what_is_left_out_has_defaults() {
 fn values_and_timestamps() {
     let value = |json: &str, expected: f64| {
         let found = one(&format!(r#"{{"name":"a","value":{json}}}"#)).unwrap().value;
-        assert!(
-            found == expected || found.is_nan() && expected.is_nan(),
-            "{json}: {found}"
-        );
+        assert!(found == expected || found.is_nan() && expected.is_nan(), "{json}: {found}");
     };
     value("-0.1", -0.1);
     value("9007199254740993", 9_007_199_254_740_992.0);
@@ -65,9 +62,7 @@ fn values_and_timestamps() {
     value("\"+Inf\"", f64::INFINITY);
     value("\"-Inf\"", f64::NEG_INFINITY);
     let time = |json: &str, expected| {
-        let found = one(&format!(r#"{{"name":"a","value":1,"timestamp":{json}}}"#))
-            .unwrap()
-            .timestamp;
+        let found = one(&format!(r#"{{"name":"a","value":1,"timestamp":{json}}}"#)).unwrap().timestamp;
         assert_eq!(found, Some(expected), "{json}");
     };
     time("1750500000000", 1_750_500_000_000);
@@ -81,23 +76,14 @@ fn values_and_timestamps() {
 #[track_caller]
 fn bad(item: &str, field: &str, part: &str, refusal: Refusal) {
     let error = one(item).unwrap_err();
-    assert_eq!(
-        (error.field.as_str(), error.refusal),
-        (field, refusal),
-        "{item}: {error}"
-    );
+    assert_eq!((error.field.as_str(), error.refusal), (field, refusal), "{item}: {error}");
     assert!(error.message.contains(part), "{item}: {error}");
 }
 
 /// The same for what comes after a good name and value.
 #[track_caller]
 fn bad_rest(rest: &str, field: &str, part: &str, refusal: Refusal) {
-    bad(
-        &format!(r#"{{"name":"a","value":1,{rest}}}"#),
-        field,
-        part,
-        refusal,
-    );
+    bad(&format!(r#"{{"name":"a","value":1,{rest}}}"#), field, part, refusal);
 }
 
 #[test]
@@ -105,20 +91,10 @@ fn bad_names_and_values() {
     let (name, value) = (Refusal::InvalidName, Refusal::InvalidValue);
     bad(r#"{"value":1}"#, "name", "missing", name);
     bad(r#"{"name":"","value":1}"#, "name", "missing", name);
-    bad(
-        r#"{"name":7,"value":1}"#,
-        "name",
-        "expected a string, found 7",
-        name,
-    );
+    bad(r#"{"name":7,"value":1}"#, "name", "expected a string, found 7", name);
     bad(r#"{"name":"a"}"#, "value", "missing", value);
     bad(r#"{"name":"a","value":null}"#, "value", "missing", value);
-    bad(
-        r#"{"name":"a","value":"1.5"}"#,
-        "value",
-        "expected a number, \"NaN\"",
-        value,
-    );
+    bad(r#"{"name":"a","value":"1.5"}"#, "value", "expected a number, \"NaN\"", value);
     bad(r#"{"name":"a","value":true}"#, "value", "found a boolean", value);
     for item in ["1", "-1", "1.5", "null", "true", "\"a\"", "[{}]"] {
         bad(item, "", "expected an object", value);
@@ -129,25 +105,10 @@ fn bad_names_and_values() {
 fn bad_fields() {
     let value = Refusal::InvalidValue;
     bad_rest(r#""value":2"#, "value", "more than once", value);
-    bad_rest(
-        r#""metric_type":"counter""#,
-        "metric_type",
-        "one of COUNTER, GAUGE",
-        value,
-    );
-    bad_rest(
-        r#""source":"MARS""#,
-        "source",
-        "CUSTOM_EXPORTER, found \"MARS\"",
-        value,
-    );
+    bad_rest(r#""metric_type":"counter""#, "metric_type", "one of COUNTER, GAUGE", value);
+    bad_rest(r#""source":"MARS""#, "source", "CUSTOM_EXPORTER, found \"MARS\"", value);
     bad_rest(r#""timestamp":"yesterday""#, "timestamp", "RFC 3339", value);
-    bad_rest(
-        r#""timestamp":1750500000.25"#,
-        "timestamp",
-        "whole milliseconds",
-        value,
-    );
+    bad_rest(r#""timestamp":1750500000.25"#, "timestamp", "whole milliseconds", value);
     bad_rest(r#""timestamp":1e300"#, "timestamp", "whole milliseconds", value);
     bad_rest(r#""help_text":[]"#, "help_text", "found a list", value);
     bad_rest(r#""valeu":2"#, "valeu", "unknown field", value);

@@ -70,10 +70,8 @@ impl<'a> Exemplar<'a> {
     /// [`Self::MAX_CHARS`]: such an exemplar is to be dropped, its sample is good.
     pub fn parse_labels(&self) -> Result<Vec<series::Label<'a>>, SeriesError> {
         let labels = series::parse_labels(self.labels)?;
-        let chars: usize = labels
-            .iter()
-            .map(|(name, value)| name.chars().count() + value.chars().count())
-            .sum();
+        let chars: usize =
+            labels.iter().map(|(name, value)| name.chars().count() + value.chars().count()).sum();
         if chars > Self::MAX_CHARS {
             return Err(SeriesError::ExemplarTooLong(chars));
         }
@@ -134,10 +132,7 @@ impl ParseError {
         let column = fault.at.min(line.len());
         let rest = String::from_utf8_lossy(&line.as_bytes()[column..]);
         let near: String = rest.chars().take(Self::NEAR).collect();
-        Self {
-            line: line_number,
-            message: format!("{} at column {}, near {near:?}", fault.what, column + 1),
-        }
+        Self { line: line_number, message: format!("{} at column {}, near {near:?}", fault.what, column + 1) }
     }
 }
 

@@ -51,10 +51,7 @@ const OPEN_METRICS: &[(&str, &[MetricKind])] = &[
     ("_bucket", &[MetricKind::Histogram, MetricKind::GaugeHistogram]),
     ("_sum", &[MetricKind::Histogram, MetricKind::Summary]),
     ("_count", &[MetricKind::Histogram, MetricKind::Summary]),
-    (
-        "_created",
-        &[MetricKind::Counter, MetricKind::Histogram, MetricKind::Summary],
-    ),
+    ("_created", &[MetricKind::Counter, MetricKind::Histogram, MetricKind::Summary]),
     ("_gsum", &[MetricKind::GaugeHistogram]),
     ("_gcount", &[MetricKind::GaugeHistogram]),
     ("_info", &[MetricKind::Info]),
@@ -63,11 +60,7 @@ const OPEN_METRICS: &[(&str, &[MetricKind])] = &[
 impl<'a> Families<'a> {
     /// Knows nothing yet.
     pub fn new(format: Format) -> Self {
-        Self {
-            format,
-            heard: Vec::new(),
-            index: HashMap::new(),
-        }
+        Self { format, heard: Vec::new(), index: HashMap::new() }
     }
 
     /// Takes note of an entry; samples are ignored.
@@ -147,10 +140,7 @@ mod tests {
         check(families, "twice", Some(MetricKind::Counter));
         check(families, "other", None);
         assert_eq!(families.lookup("h_bucket").unwrap().help, Some("Help."));
-        assert_eq!(
-            families.lookup("h_bucket").unwrap().metric_type,
-            MetricType::Histogram
-        );
+        assert_eq!(families.lookup("h_bucket").unwrap().metric_type, MetricType::Histogram);
     }
 
     #[test]
@@ -178,10 +168,7 @@ mod tests {
         check(families, "s_created", Some(MetricKind::Summary));
         check(families, "set", Some(MetricKind::StateSet));
         check(families, "set_total", None);
-        assert_eq!(
-            families.lookup("g_bucket").unwrap().metric_type,
-            MetricType::Histogram
-        );
+        assert_eq!(families.lookup("g_bucket").unwrap().metric_type, MetricType::Histogram);
         assert_eq!(families.lookup("set").unwrap().metric_type, MetricType::Gauge);
     }
 }

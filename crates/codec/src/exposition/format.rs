@@ -40,31 +40,20 @@ mod tests {
     fn the_content_type_decides() {
         let check =
             |header: &str, expected| assert_eq!(Format::from_content_type(header), expected, "{header:?}");
-        check(
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            Some(Format::OpenMetrics),
-        );
-        check(
-            "Application/OpenMetrics-Text;version=0.0.1",
-            Some(Format::OpenMetrics),
-        );
+        check("application/openmetrics-text; version=1.0.0; charset=utf-8", Some(Format::OpenMetrics));
+        check("Application/OpenMetrics-Text;version=0.0.1", Some(Format::OpenMetrics));
         check("text/plain; version=0.0.4; charset=utf-8", Some(Format::Text));
         check("text/plain", Some(Format::Text));
         check("", Some(Format::Text));
         check(";;;", Some(Format::Text));
         check("text/html", Some(Format::Text));
-        check(
-            "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily",
-            None,
-        );
+        check("application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily", None);
     }
 
     #[test]
     fn weights_fall_from_left_to_right() {
-        let weights: Vec<f64> = ACCEPT
-            .split(',')
-            .map(|part| part.rsplit_once("q=").unwrap().1.parse().unwrap())
-            .collect();
+        let weights: Vec<f64> =
+            ACCEPT.split(',').map(|part| part.rsplit_once("q=").unwrap().1.parse().unwrap()).collect();
         assert!(weights.is_sorted_by(|a, b| a > b), "{ACCEPT}");
         assert!(!ACCEPT.contains(' '));
     }

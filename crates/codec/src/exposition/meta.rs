@@ -33,10 +33,7 @@ pub(super) fn text(line: &str, start: usize) -> Result<Option<Entry<'_>>, Fault>
         "summary" => MetricKind::Summary,
         "untyped" => MetricKind::Unknown,
         _ => {
-            return Err(Fault::new(
-                rest,
-                "expected counter, gauge, histogram, summary or untyped",
-            ));
+            return Err(Fault::new(rest, "expected counter, gauge, histogram, summary or untyped"));
         }
     };
     Ok(Some(Entry::Type { name, kind }))
@@ -46,10 +43,7 @@ pub(super) fn text(line: &str, start: usize) -> Result<Option<Entry<'_>>, Fault>
 pub(super) fn open_metrics(line: &str) -> Result<Entry<'_>, Fault> {
     let keyword = line.get(..7).unwrap_or("");
     if !matches!(keyword, "# HELP " | "# TYPE " | "# UNIT ") {
-        return Err(Fault::new(
-            0,
-            "expected \"# HELP \", \"# TYPE \", \"# UNIT \" or \"# EOF\"",
-        ));
+        return Err(Fault::new(0, "expected \"# HELP \", \"# TYPE \", \"# UNIT \" or \"# EOF\""));
     }
     let (name, end) = name(line, keyword.len())?;
     if line.as_bytes().get(end) != Some(&b' ') {
@@ -66,10 +60,7 @@ pub(super) fn open_metrics(line: &str) -> Result<Entry<'_>, Fault> {
                 "expected counter, gauge, histogram, gaugehistogram, stateset, info, summary or unknown",
             )),
         },
-        _ => unit(name, argument).ok_or(Fault::new(
-            start,
-            "expected a unit that the metric name ends with",
-        )),
+        _ => unit(name, argument).ok_or(Fault::new(start, "expected a unit that the metric name ends with")),
     }
 }
 
@@ -89,10 +80,8 @@ fn open_metrics_kind(name: &str) -> Option<MetricKind> {
 
 /// A unit may be empty; otherwise `_unit` must end the name.
 fn unit<'a>(name: Cow<'a, str>, unit: &'a str) -> Option<Entry<'a>> {
-    let fits = unit.is_empty()
-        || name
-            .strip_suffix(unit)
-            .is_some_and(|rest| rest.len() > 1 && rest.ends_with('_'));
+    let fits =
+        unit.is_empty() || name.strip_suffix(unit).is_some_and(|rest| rest.len() > 1 && rest.ends_with('_'));
     fits.then_some(Entry::Unit { name, unit })
 }
 

@@ -42,11 +42,7 @@ fn short_decimal(token: &[u8]) -> Option<f64> {
         return None;
     }
     let decimals = point.map_or(0, |point| digits.len() - point - 1);
-    let value = if decimals == 0 {
-        number as f64
-    } else {
-        number as f64 / POWERS[decimals]
-    };
+    let value = if decimals == 0 { number as f64 } else { number as f64 / POWERS[decimals] };
     Some(if negative { -value } else { value })
 }
 
@@ -83,10 +79,7 @@ pub(super) fn seconds_as_millis(token: &str) -> Option<Millis> {
         return None;
     }
     let wanted = i64::try_from(whole.len()).ok()? + exponent + 3;
-    let digits = whole
-        .bytes()
-        .chain(fraction.bytes())
-        .map(|byte| i64::from(byte - b'0'));
+    let digits = whole.bytes().chain(fraction.bytes()).map(|byte| i64::from(byte - b'0'));
     let mut millis = 0i64;
     let mut seen = 0i64;
     for digit in digits.take(usize::try_from(wanted).unwrap_or(0)) {
@@ -179,9 +172,7 @@ mod tests {
         check("9223372036854775.807", Some(i64::MAX));
         check("9223372036854775.808", None);
         check("1e99999999999999999999", None);
-        for token in [
-            "", "+", "-", ".", "NaN", "Inf", "1e", "1e+", "e3", "1_0", "0x1", "1.5.5", "--1",
-        ] {
+        for token in ["", "+", "-", ".", "NaN", "Inf", "1e", "1e+", "e3", "1_0", "0x1", "1.5.5", "--1"] {
             check(token, None);
         }
     }

@@ -40,14 +40,7 @@ impl<'a> Parser<'a> {
                 (std::str::from_utf8(valid).unwrap_or(""), true)
             }
         };
-        Self {
-            text,
-            format,
-            at: 0,
-            line: 0,
-            state: State::Reading,
-            damaged,
-        }
+        Self { text, format, at: 0, line: 0, state: State::Reading, damaged }
     }
 
     /// The next line that says something; `None` at the end of the page.
@@ -80,10 +73,7 @@ impl<'a> Parser<'a> {
             }
             None if self.damaged => {
                 self.state = State::Done;
-                Err(ParseError {
-                    line: self.line + 1,
-                    message: "invalid UTF-8".to_owned(),
-                })
+                Err(ParseError { line: self.line + 1, message: "invalid UTF-8".to_owned() })
             }
             None if rest.is_empty() => Ok(None),
             None => {
@@ -113,10 +103,7 @@ impl<'a> Parser<'a> {
             return Err(Fault::new(0, "expected nothing after \"# EOF\""));
         }
         if bytes.last() == Some(&b'\r') {
-            return Err(Fault::new(
-                bytes.len() - 1,
-                "expected a line feed alone as the line's end",
-            ));
+            return Err(Fault::new(bytes.len() - 1, "expected a line feed alone as the line's end"));
         }
         match bytes.first() {
             None => Err(Fault::new(0, "expected no empty line")),
@@ -175,21 +162,12 @@ fn text_sample(line: &str, start: usize, number: usize) -> Result<Entry<'_>, Fau
 fn open_metrics_sample(line: &str, number: usize) -> Result<Entry<'_>, Fault> {
     let bytes = line.as_bytes();
     let end = scan::series::<_, true>(bytes, 0, &mut ())?;
-    let (value, at) = value(
-        line,
-        space(bytes, end, "expected a space and a value after the series")?,
-    )?;
+    let (value, at) = value(line, space(bytes, end, "expected a space and a value after the series")?)?;
     let (timestamp, at) = match bytes.get(at..at + 2) {
         Some([b' ', b'#']) => (None, at),
         _ => seconds(line, at)?,
     };
-    let mut sample = SampleLine {
-        series: &line[..end],
-        value,
-        timestamp,
-        exemplar: None,
-        line: number,
-    };
+    let mut sample = SampleLine { series: &line[..end], value, timestamp, exemplar: None, line: number };
     if at < bytes.len() {
         sample.exemplar = Some(exemplar(line, at)?);
     }
@@ -199,49 +177,29 @@ fn open_metrics_sample(line: &str, number: usize) -> Result<Entry<'_>, Fault> {
 fn exemplar(line: &str, at: usize) -> Result<Exemplar<'_>, Fault> {
     let bytes = line.as_bytes();
     if bytes.get(at..at + 4) != Some(b" # {") {
-        return Err(Fault::new(
-            at,
-            "expected an exemplar, \" # {\", or the end of the line",
-        ));
+        return Err(Fault::new(at, "expected an exemplar, \" # {\", or the end of the line"));
     }
     let start = at + 3;
     let end = scan::labels::<_, true>(bytes, start + 1, false, &mut ())?;
-    let (value, at) = value(
-        line,
-        space(
-            bytes,
-            end,
-            "expected a space and a value after the exemplar's labels",
-        )?,
-    )?;
+    let (value, at) =
+        value(line, space(bytes, end, "expected a space and a value after the exemplar's labels")?)?;
     let (timestamp, at) = seconds(line, at)?;
     if at < bytes.len() {
         return Err(Fault::new(at, "expected nothing after the exemplar"));
     }
-    Ok(Exemplar {
-        labels: &line[start..end],
-        value,
-        timestamp,
-    })
+    Ok(Exemplar { labels: &line[start..end], value, timestamp })
 }
 
 #[inline]
 fn space(line: &[u8], at: usize, what: &'static str) -> Result<usize, Fault> {
-    if line.get(at) == Some(&b' ') {
-        Ok(at + 1)
-    } else {
-        Err(Fault::new(at, what))
-    }
+    if line.get(at) == Some(&b' ') { Ok(at + 1) } else { Err(Fault::new(at, what)) }
 }
 
 /// The value at `at` and its end.
 #[inline]
 fn value(line: &str, at: usize) -> Result<(f64, usize), Fault> {
     let end = scan::token_end(line.as_bytes(), at);
-    let value = number::float(&line[at..end]).ok_or(Fault {
-        at,
-        what: "expected a value",
-    })?;
+    let value = number::float(&line[at..end]).ok_or(Fault { at, what: "expected a value" })?;
     Ok((value, end))
 }
 
@@ -254,11 +212,5 @@ fn seconds(line: &str, at: usize) -> Result<(Option<i64>, usize), Fault> {
     let start = space(line.as_bytes(), at, "expected a space")?;
     let end = scan::token_end(line.as_bytes(), start);
     let millis = number::seconds_as_millis(&line[start..end]);
-    Ok((
-        Some(millis.ok_or(Fault {
-            at: start,
-            what: "expected a timestamp in seconds",
-        })?),
-        end,
-    ))
+    Ok((Some(millis.ok_or(Fault { at: start, what: "expected a timestamp in seconds" })?), end))
 }

@@ -66,19 +66,14 @@ fn line() -> impl Strategy<Value = Line> {
     let millis = proptest::option::of(-4_000_000_000_000i64..4_000_000_000_000);
     (name, labels, any::<u64>(), millis).prop_map(|(name, labels, bits, millis)| Line {
         name,
-        labels: labels
-            .into_iter()
-            .filter(|(name, _)| name != "__name__")
-            .collect(),
+        labels: labels.into_iter().filter(|(name, _)| name != "__name__").collect(),
         value: f64::from_bits(bits),
         millis,
     })
 }
 
 fn escape(text: &str) -> String {
-    text.replace('\\', "\\\\")
-        .replace('\n', "\\n")
-        .replace('"', "\\\"")
+    text.replace('\\', "\\\\").replace('\n', "\\n").replace('"', "\\\"")
 }
 
 fn print(line: &Line, format: Format) -> String {
@@ -89,11 +84,7 @@ fn print(line: &Line, format: Format) -> String {
     }
     for (name, value) in &line.labels {
         let plain = metricsd_model::labels::is_classic_label_name(name);
-        let name = if plain {
-            name.clone()
-        } else {
-            format!("\"{}\"", escape(name))
-        };
+        let name = if plain { name.clone() } else { format!("\"{}\"", escape(name)) };
         parts.push(format!("{name}=\"{}\"", escape(value)));
     }
     let mut out = if plain { line.name.clone() } else { String::new() };

@@ -58,10 +58,7 @@ pub(super) fn skip_blanks(line: &[u8], mut at: usize) -> usize {
 /// End of the token that starts at `at`.
 #[inline]
 pub(super) fn token_end(line: &[u8], at: usize) -> usize {
-    line[at..]
-        .iter()
-        .position(|byte| matches!(byte, b' ' | b'\t'))
-        .map_or(line.len(), |length| at + length)
+    line[at..].iter().position(|byte| matches!(byte, b' ' | b'\t')).map_or(line.len(), |length| at + length)
 }
 
 /// Scans a series from `at` and returns its end. `STRICT` is OpenMetrics: no blanks inside, no comma before `}`.
@@ -77,39 +74,24 @@ pub(super) fn series<S: Sink, const STRICT: bool>(
     let end = metric_name(line, at)?;
     sink.name(at..end);
     let open = if STRICT { end } else { skip_blanks(line, end) };
-    if line.get(open) == Some(&b'{') {
-        labels::<S, STRICT>(line, open + 1, false, sink)
-    } else {
-        Ok(end)
-    }
+    if line.get(open) == Some(&b'{') { labels::<S, STRICT>(line, open + 1, false, sink) } else { Ok(end) }
 }
 
 /// End of the unquoted metric name at `at`.
 #[inline]
 pub(super) fn metric_name(line: &[u8], at: usize) -> Result<usize, Fault> {
     let end = name_end(line, at, METRIC);
-    if end == at {
-        Err(Fault::new(at, "expected a metric name"))
-    } else {
-        Ok(end)
-    }
+    if end == at { Err(Fault::new(at, "expected a metric name")) } else { Ok(end) }
 }
 
 #[inline]
 fn name_end(line: &[u8], at: usize, class: u8) -> usize {
     let is = |byte: &u8, mask: u8| CLASS[usize::from(*byte)] & mask != 0;
-    if line
-        .get(at)
-        .is_none_or(|byte| !is(byte, class) || is(byte, DIGIT))
-    {
+    if line.get(at).is_none_or(|byte| !is(byte, class) || is(byte, DIGIT)) {
         return at;
     }
     let rest = &line[at + 1..];
-    at + 1
-        + rest
-            .iter()
-            .position(|byte| !is(byte, class))
-            .unwrap_or(rest.len())
+    at + 1 + rest.iter().position(|byte| !is(byte, class)).unwrap_or(rest.len())
 }
 
 /// Scans what follows `{` and returns the end of `}`. With `named`, a quoted metric name must come first.
@@ -200,10 +182,7 @@ fn closing_quote(line: &[u8], mut at: usize) -> Result<usize, Fault> {
             Some(b'\\') => at += 2,
             Some(_) => at += 1,
             None => {
-                return Err(Fault::new(
-                    start.saturating_sub(1),
-                    "expected a closing double quote",
-                ));
+                return Err(Fault::new(start.saturating_sub(1), "expected a closing double quote"));
             }
         }
     }

@@ -45,29 +45,18 @@ impl From<Fault> for SeriesError {
 
 /// Takes apart what [`super::SampleLine::series`] holds: `name`, `name{a="b"}`, or `{"any name", "any label"="b"}`.
 pub fn parse_series(raw: &str) -> Result<SeriesText<'_>, SeriesError> {
-    let mut found = Collect {
-        raw,
-        name: Cow::Borrowed(""),
-        labels: Vec::new(),
-    };
+    let mut found = Collect { raw, name: Cow::Borrowed(""), labels: Vec::new() };
     let end = scan::series::<_, false>(raw.as_bytes(), 0, &mut found)?;
     if end != raw.len() {
         return Err(Fault::new(end, "expected nothing after the series").into());
     }
     check_unique(&found.labels)?;
-    Ok(SeriesText {
-        name: found.name,
-        labels: found.labels,
-    })
+    Ok(SeriesText { name: found.name, labels: found.labels })
 }
 
 /// Takes apart a label set in braces without a metric name.
 pub(super) fn parse_labels(raw: &str) -> Result<Vec<Label<'_>>, SeriesError> {
-    let mut found = Collect {
-        raw,
-        name: Cow::Borrowed(""),
-        labels: Vec::new(),
-    };
+    let mut found = Collect { raw, name: Cow::Borrowed(""), labels: Vec::new() };
     if !raw.starts_with('{') {
         return Err(Fault::new(0, "expected \"{\"").into());
     }
@@ -113,10 +102,7 @@ fn check_unique(labels: &[Label<'_>]) -> Result<(), SeriesError> {
     } else {
         let mut names: Vec<_> = labels.iter().map(|(name, _)| name).collect();
         names.sort_unstable();
-        names
-            .windows(2)
-            .find(|pair| pair[0] == pair[1])
-            .map(|pair| pair[0])
+        names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
     };
     duplicate.map_or(Ok(()), |name| Err(SeriesError::Duplicate(name.to_string())))
 }
@@ -129,11 +115,8 @@ mod tests {
     fn a_series_comes_apart() {
         let check = |raw: &str, name: &str, labels: &[(&str, &str)]| {
             let series = parse_series(raw).unwrap_or_else(|error| panic!("{raw}: {error}"));
-            let found: Vec<(&str, &str)> = series
-                .labels
-                .iter()
-                .map(|(n, v)| (n.as_ref(), v.as_ref()))
-                .collect();
+            let found: Vec<(&str, &str)> =
+                series.labels.iter().map(|(n, v)| (n.as_ref(), v.as_ref())).collect();
             assert_eq!((series.name.as_ref(), found.as_slice()), (name, labels), "{raw}");
         };
         check("up", "up", &[]);
@@ -144,11 +127,7 @@ mod tests {
         check(r#"a{b="C:\\D\nE\"F\x"}"#, "a", &[("b", "C:\\D\nE\"F\\x")]);
         check(r#"{"a.b"}"#, "a.b", &[]);
         check(r#"{"a.b",}"#, "a.b", &[]);
-        check(
-            r#"{"a\"\\\n", "läbel.x"="v", y="w"}"#,
-            "a\"\\\n",
-            &[("läbel.x", "v"), ("y", "w")],
-        );
+        check(r#"{"a\"\\\n", "läbel.x"="v", y="w"}"#, "a\"\\\n", &[("läbel.x", "v"), ("y", "w")]);
         check(r#"a{"b.c"="d"}"#, "a", &[("b.c", "d")]);
         check(r#"a{b="},{\\"}"#, "a", &[("b", "},{\\")]);
     }
@@ -175,9 +154,6 @@ mod tests {
         check(r#"a{__name__="b"}"#, "reserved");
         check("a b", "nothing after");
         let many: Vec<String> = (0..40).map(|at| format!("l{}=\"\"", at % 39)).collect();
-        check(
-            &format!("a{{{}}}", many.join(",")),
-            "label \"l0\" is given more than once",
-        );
+        check(&format!("a{{{}}}", many.join(",")), "label \"l0\" is given more than once");
     }
 }

@@ -75,10 +75,7 @@ fn text_samples() {
         "a 1 1395066363000\nb -2.5e-3 -5\nc 3 +7\n",
         &["a = 1 at 1395066363000", "b = -0.0025 at -5", "c = 3 at 7"],
     );
-    text(
-        "a Inf\nb +Inf\nc -inf\nd NaN\n",
-        &["a = inf", "b = inf", "c = -inf", "d = NaN"],
-    );
+    text("a Inf\nb +Inf\nc -inf\nd NaN\n", &["a = inf", "b = inf", "c = -inf", "d = NaN"]);
     text(r#"a{b="c",d="e"} 1"#, &[r#"a{b="c",d="e"} = 1"#]);
     text(r#"a{b="c",} 1"#, &[r#"a{b="c",} = 1"#]);
     text(r#"a{b="C:\\D\nE\"F"} 1"#, &[r#"a{b="C:\\D\nE\"F"} = 1"#]);
@@ -91,10 +88,7 @@ fn text_samples() {
 fn text_whitespace() {
     text("\n  \n\t\n a 1 \n", &["a = 1"]);
     text("\ta\t \t1\t2\t\n", &["a = 1 at 2"]);
-    text(
-        "a { b = \"c\"\t, d = \"e\" , } 1\n",
-        &["a { b = \"c\"\t, d = \"e\" , } = 1"],
-    );
+    text("a { b = \"c\"\t, d = \"e\" , } 1\n", &["a { b = \"c\"\t, d = \"e\" , } = 1"]);
     text("a{b=\"c\"}1\n", &["a{b=\"c\"} = 1"]);
     text("{ \"a\" , b = \"c\" } 1\n", &["{ \"a\" , b = \"c\" } = 1"]);
 }
@@ -104,24 +98,13 @@ fn text_metadata() {
     text("# HELP a Some  text. \n", &["help a: Some  text."]);
     text("# HELP a\n# HELP b \n", &["help a: ", "help b: "]);
     text("#\tHELP\ta\tx\\\\y\\nz \"q\"\n", &["help a: x\\y\nz \"q\""]);
-    text(
-        "# HELP \"a b\" x\n# TYPE \"a\\\"b\" gauge\n",
-        &["help a b: x", "type a\"b: Gauge"],
-    );
+    text("# HELP \"a b\" x\n# TYPE \"a\\\"b\" gauge\n", &["help a b: x", "type a\"b: Gauge"]);
     text("  #  TYPE  a  counter  \n", &["type a: Counter"]);
     text(
         "# TYPE a gauge\n# TYPE b histogram\n# TYPE c summary\n# TYPE d untyped\n",
-        &[
-            "type a: Gauge",
-            "type b: Histogram",
-            "type c: Summary",
-            "type d: Unknown",
-        ],
+        &["type a: Gauge", "type b: Histogram", "type c: Summary", "type d: Unknown"],
     );
-    text(
-        "# a comment\n#\n##\n# HELPa b\n#TYPE a what\n# UNIT a b c\n# EOF\nafter 1\n",
-        &["after = 1"],
-    );
+    text("# a comment\n#\n##\n# HELPa b\n#TYPE a what\n# UNIT a b c\n# EOF\nafter 1\n", &["after = 1"]);
 }
 
 #[test]
@@ -129,11 +112,7 @@ fn bad_text() {
     text_err("a 1\nb\n", 2, "expected a blank and a value");
     text_err("a \n", 1, "expected a value");
     text_err("a{} \n", 1, "expected a value");
-    text_err(
-        "\n\n1a 1\n",
-        3,
-        "expected a metric name at column 1, near \"1a 1\"",
-    );
+    text_err("\n\n1a 1\n", 3, "expected a metric name at column 1, near \"1a 1\"");
     text_err("a-b 1\n", 1, "expected a blank and a value");
     text_err("é 1\n", 1, "expected a metric name");
     text_err("a x\n", 1, "expected a value at column 3");
@@ -187,56 +166,30 @@ fn carriage_returns() {
 fn utf8() {
     check_err(Format::Text, b"a 1\nb{c=\"\xff\"} 2\nd 3\n", 2, "invalid UTF-8");
     check_err(Format::Text, b"a 1\nb{c=\"\xe2\x82", 2, "invalid UTF-8");
-    check_err(
-        Format::OpenMetrics,
-        b"\xef\xbb\xbfa 1\n# EOF\n",
-        1,
-        "expected a metric name",
-    );
+    check_err(Format::OpenMetrics, b"\xef\xbb\xbfa 1\n# EOF\n", 1, "expected a metric name");
     check_err(Format::OpenMetrics, b"\xff", 1, "invalid UTF-8");
-    text(
-        "a{b=\"\0日本\"} 1\n# HELP a 日本\n",
-        &["a{b=\"\0日本\"} = 1", "help a: 日本"],
-    );
+    text("a{b=\"\0日本\"} 1\n# HELP a 日本\n", &["a{b=\"\0日本\"} = 1", "help a: 日本"]);
 }
 
 #[test]
 fn open_metrics_samples() {
     check(Format::OpenMetrics, "# EOF\n", &[]);
     check(Format::OpenMetrics, "a 1\n# EOF", &["a = 1"]);
-    om(
-        "a 17.0\nb{} 0\nc{d=\"e\",f=\"\"} 1e3\n",
-        &["a = 17", "b{} = 0", "c{d=\"e\",f=\"\"} = 1000"],
-    );
-    om(
-        "a 17.0 1520879607.789\nb 1 -1\n",
-        &["a = 17 at 1520879607789", "b = 1 at -1000"],
-    );
-    om(
-        "a +inf\nb -INFINITY\nc nan\n",
-        &["a = inf", "b = -inf", "c = NaN"],
-    );
-    om(
-        "a_total 1\na_created 1520430000.123\n",
-        &["a_total = 1", "a_created = 1520430000.123"],
-    );
+    om("a 17.0\nb{} 0\nc{d=\"e\",f=\"\"} 1e3\n", &["a = 17", "b{} = 0", "c{d=\"e\",f=\"\"} = 1000"]);
+    om("a 17.0 1520879607.789\nb 1 -1\n", &["a = 17 at 1520879607789", "b = 1 at -1000"]);
+    om("a +inf\nb -INFINITY\nc nan\n", &["a = inf", "b = -inf", "c = NaN"]);
+    om("a_total 1\na_created 1520430000.123\n", &["a_total = 1", "a_created = 1520430000.123"]);
     om(
         r#"a{b="x\y\"\\\n"} 1
 "#,
         &[r#"a{b="x\y\"\\\n"} = 1"#],
     );
-    om(
-        "{\"a.b\",\"c.d\"=\"e\",f=\"g\"} 1\n",
-        &["{\"a.b\",\"c.d\"=\"e\",f=\"g\"} = 1"],
-    );
+    om("{\"a.b\",\"c.d\"=\"e\",f=\"g\"} 1\n", &["{\"a.b\",\"c.d\"=\"e\",f=\"g\"} = 1"]);
 }
 
 #[test]
 fn open_metrics_exemplars() {
-    om(
-        "a_total 1 # {trace_id=\"x\"} 0.5\n",
-        &["a_total = 1 # {trace_id=\"x\"} = 0.5"],
-    );
+    om("a_total 1 # {trace_id=\"x\"} 0.5\n", &["a_total = 1 # {trace_id=\"x\"} = 0.5"]);
     om(
         "a_bucket{le=\"1.0\"} 3 12.5 # {t=\" # {\"} 0.67 1520879607.789\n",
         &["a_bucket{le=\"1.0\"} = 3 at 12500 # {t=\" # {\"} = 0.67 at 1520879607789"],
@@ -247,44 +200,25 @@ fn open_metrics_exemplars() {
     om_err("a 1 # a=\"b\" 1\n# EOF\n", 1, "expected an exemplar");
     om_err("a 1 #{} 1\n# EOF\n", 1, "expected an exemplar");
     om_err("a 1 # {\n# EOF\n", 1, "expected a label name");
-    om_err(
-        "a 1 # {}\n# EOF\n",
-        1,
-        "expected a space and a value after the exemplar's labels",
-    );
+    om_err("a 1 # {}\n# EOF\n", 1, "expected a space and a value after the exemplar's labels");
     om_err("a 1 # {}1\n# EOF\n", 1, "expected a space and a value");
     om_err("a 1 # {} x\n# EOF\n", 1, "expected a value");
     om_err("a 1 # {\"b\"} 1\n# EOF\n", 1, "expected \"=\"");
-    om_err(
-        "a 1 # {b=\"c\"} 1 x\n# EOF\n",
-        1,
-        "expected a timestamp in seconds",
-    );
-    om_err(
-        "a 1 # {b=\"c\"} 1 2 3\n# EOF\n",
-        1,
-        "expected nothing after the exemplar",
-    );
+    om_err("a 1 # {b=\"c\"} 1 x\n# EOF\n", 1, "expected a timestamp in seconds");
+    om_err("a 1 # {b=\"c\"} 1 2 3\n# EOF\n", 1, "expected nothing after the exemplar");
 }
 
 #[test]
 fn exemplar_labels_are_limited() {
     let check = |labels: &str, part: Option<&str>| {
-        let exemplar = Exemplar {
-            labels,
-            value: 1.0,
-            timestamp: None,
-        };
+        let exemplar = Exemplar { labels, value: 1.0, timestamp: None };
         let error = exemplar.parse_labels().err().map(|error| error.to_string());
         assert_eq!(error.is_some(), part.is_some(), "{labels}: {error:?}");
         assert!(error.unwrap_or_default().contains(part.unwrap_or("")));
     };
     check("{}", None);
     check(&format!("{{a=\"{}\"}}", "ü".repeat(127)), None);
-    check(
-        &format!("{{a=\"{}\"}}", "ü".repeat(128)),
-        Some("this one has 129"),
-    );
+    check(&format!("{{a=\"{}\"}}", "ü".repeat(128)), Some("this one has 129"));
     check("{a=\"1\",a=\"2\"}", Some("more than once"));
     check("", Some("expected \"{\""));
 }
@@ -293,21 +227,12 @@ fn exemplar_labels_are_limited() {
 fn open_metrics_metadata() {
     om(
         "# TYPE a_seconds counter\n# UNIT a_seconds seconds\n# HELP a_seconds x \\n \\\" \\\\ \"\n",
-        &[
-            "type a_seconds: Counter",
-            "unit a_seconds: seconds",
-            "help a_seconds: x \n \" \\ \"",
-        ],
+        &["type a_seconds: Counter", "unit a_seconds: seconds", "help a_seconds: x \n \" \\ \""],
     );
     om("# HELP a \n# UNIT a \n", &["help a: ", "unit a: "]);
     om(
         "# TYPE a gaugehistogram\n# TYPE b stateset\n# TYPE c info\n# TYPE d unknown\n",
-        &[
-            "type a: GaugeHistogram",
-            "type b: StateSet",
-            "type c: Info",
-            "type d: Unknown",
-        ],
+        &["type a: GaugeHistogram", "type b: StateSet", "type c: Info", "type d: Unknown"],
     );
     om(
         "# TYPE e gauge\n# TYPE f histogram\n# TYPE g summary\n",
@@ -331,11 +256,7 @@ fn bad_open_metrics() {
     om_err("# TYPE a  gauge\n# EOF\n", 1, "expected counter");
     om_err("# TYPE a untyped\n# EOF\n", 1, "expected counter");
     om_err("# HELP a\n# EOF\n", 1, "expected a space");
-    om_err(
-        "# UNIT a seconds\n# EOF\n",
-        1,
-        "expected a unit that the metric name ends with",
-    );
+    om_err("# UNIT a seconds\n# EOF\n", 1, "expected a unit that the metric name ends with");
     om_err("# UNIT aseconds seconds\n# EOF\n", 1, "expected a unit");
     om_err("# UNIT _seconds seconds\n# EOF\n", 1, "expected a unit");
     om_err(" a 1\n# EOF\n", 1, "expected a metric name");
@@ -355,11 +276,7 @@ fn bad_open_metrics() {
 fn reading_can_go_on_after_a_bad_line() {
     let mut parser = Parser::new(b"a 1\nb\nc 3\n", Format::Text);
     let sample = |entry| {
-        if let Some(Entry::Sample(sample)) = entry {
-            (sample.series, sample.line)
-        } else {
-            ("", 0)
-        }
+        if let Some(Entry::Sample(sample)) = entry { (sample.series, sample.line) } else { ("", 0) }
     };
     assert_eq!(sample(parser.next_entry().unwrap()), ("a", 1));
     assert_eq!(parser.next_entry().unwrap_err().line, 2);

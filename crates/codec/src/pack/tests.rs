@@ -31,18 +31,8 @@ const ODD: [u64; 10] = [
 
 /// Columns as metrics have them: counters, decimals, constants, with odd floats strewn in.
 fn column() -> impl Strategy<Value = Vec<f64>> {
-    let steps = vec(
-        (0u32..1000, proptest::option::weighted(0.05, 0..ODD.len())),
-        0..700,
-    );
-    let scale = prop_oneof![
-        Just(1.0),
-        Just(0.1),
-        Just(0.001),
-        Just(0.0),
-        Just(1e17),
-        Just(1024.0)
-    ];
+    let steps = vec((0u32..1000, proptest::option::weighted(0.05, 0..ODD.len())), 0..700);
+    let scale = prop_oneof![Just(1.0), Just(0.1), Just(0.001), Just(0.0), Just(1e17), Just(1024.0)];
     (steps, scale, any::<bool>()).prop_map(|(steps, scale, counts)| {
         let mut total = 0u32;
         steps
@@ -82,22 +72,12 @@ fn damaged_blobs_are_refused() {
     assert_eq!(unpack_floats(&[PCO]), Err(PackError::Damaged));
     let blob = pack_ints(&(0..100).collect::<Vec<i32>>());
     assert_eq!(blob[0], PCO);
-    assert_eq!(
-        unpack_floats(&blob),
-        Err(PackError::Damaged),
-        "integers are no floats"
-    );
+    assert_eq!(unpack_floats(&blob), Err(PackError::Damaged), "integers are no floats");
     assert_eq!(unpack_ints(&blob[..blob.len() - 1]), Err(PackError::Damaged));
-    assert_eq!(
-        unpack_ints(&[blob.as_slice(), &[0]].concat()),
-        Err(PackError::Damaged)
-    );
+    assert_eq!(unpack_ints(&[blob.as_slice(), &[0]].concat()), Err(PackError::Damaged));
     let histograms = pack_histograms(&[(7, NativeHistogram::default())]);
     assert_eq!(unpack_histograms(&histograms[..10]), Err(PackError::Damaged));
-    assert_eq!(
-        unpack_histograms(&[histograms.as_slice(), &[0]].concat()),
-        Err(PackError::Damaged)
-    );
+    assert_eq!(unpack_histograms(&[histograms.as_slice(), &[0]].concat()), Err(PackError::Damaged));
     assert_eq!(unpack_histograms(&[255; 4]), Err(PackError::TooMany));
 }
 
@@ -116,21 +96,12 @@ fn histograms_come_back() {
         schema: 3,
         count: 4.0,
         sum: f64::from_bits(STALE_NAN_BITS),
-        positive_spans: vec![Span {
-            offset: -2,
-            length: 2,
-        }],
+        positive_spans: vec![Span { offset: -2, length: 2 }],
         positive_buckets: vec![1.0, 3.0],
         ..NativeHistogram::default()
     };
-    for histograms in [
-        vec![],
-        vec![(0, NativeHistogram::default()), (u32::MAX, histogram)],
-    ] {
-        assert_eq!(
-            unpack_histograms(&pack_histograms(&histograms)).unwrap(),
-            histograms
-        );
+    for histograms in [vec![], vec![(0, NativeHistogram::default()), (u32::MAX, histogram)]] {
+        assert_eq!(unpack_histograms(&pack_histograms(&histograms)).unwrap(), histograms);
     }
 }
 

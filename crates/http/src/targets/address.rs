@@ -28,10 +28,7 @@ pub(super) fn read_target_url(text: &str) -> Result<TargetUrl, String> {
     if text.chars().count() > MAX_URL {
         return Err(format!("is longer than {MAX_URL} characters"));
     }
-    if text
-        .chars()
-        .any(|c| c.is_whitespace() || c.is_control() || c == '\\')
-    {
+    if text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
         return Err("holds a blank, a control character or a backslash".to_owned());
     }
     if text.contains('#') {
@@ -85,10 +82,7 @@ mod tests {
     #[test]
     fn addresses_read() {
         let check = |text: &str, scheme, path: Option<&str>| {
-            let expected = TargetUrl {
-                scheme,
-                path: path.map(str::to_owned),
-            };
+            let expected = TargetUrl { scheme, path: path.map(str::to_owned) };
             assert_eq!(read_target_url(text), Ok(expected), "{text}");
         };
         check("localhost:9100", None, None);

@@ -55,11 +55,7 @@ impl<'t> From<&'t Target> for MetricTarget<'t> {
             target_id: &spec.target_id,
             target_url: &spec.scrape_config.target_url,
             labels: &spec.labels,
-            health_status: if spec.enabled {
-                health.status
-            } else {
-                HealthStatus::Disabled
-            },
+            health_status: if spec.enabled { health.status } else { HealthStatus::Disabled },
             last_scrape: health.last_scrape.map(rfc3339),
             scrape_duration_ms: health.scrape_duration_ms,
             samples_scraped: health.samples_scraped,

@@ -13,26 +13,15 @@ pub(super) fn differences(existing: &TargetSpec, requested: &TargetSpec) -> Vec<
         .into_iter()
         .filter_map(|(field, requested)| {
             let existing = before.get(&field).cloned().unwrap_or(Value::Null);
-            (existing != requested).then_some(Difference {
-                field,
-                existing,
-                requested,
-            })
+            (existing != requested).then_some(Difference { field, existing, requested })
         })
         .collect();
-    let (before, after) = (
-        &existing.scrape_config.authentication,
-        &requested.scrape_config.authentication,
-    );
+    let (before, after) = (&existing.scrape_config.authentication, &requested.scrape_config.authentication);
     let field = "scrape_config.authentication";
     // Secrets that differ look the same once they are masked.
     if before != after && !found.iter().any(|difference| difference.field == field) {
         let masked = scrape_config_json(&existing.scrape_config)["authentication"].clone();
-        found.push(Difference {
-            field: field.to_owned(),
-            existing: masked.clone(),
-            requested: masked,
-        });
+        found.push(Difference { field: field.to_owned(), existing: masked.clone(), requested: masked });
     }
     found
 }
@@ -40,11 +29,7 @@ pub(super) fn differences(existing: &TargetSpec, requested: &TargetSpec) -> Vec<
 fn flat(spec: &TargetSpec) -> Map<String, Value> {
     let mut flat = Map::new();
     if let Value::Object(config) = scrape_config_json(&spec.scrape_config) {
-        flat.extend(
-            config
-                .into_iter()
-                .map(|(name, value)| (format!("scrape_config.{name}"), value)),
-        );
+        flat.extend(config.into_iter().map(|(name, value)| (format!("scrape_config.{name}"), value)));
     }
     for (name, value) in [
         ("source_id", json!(spec.source_id)),

@@ -30,10 +30,7 @@ pub(crate) async fn latest(
             return Ok(([(header::CONTENT_TYPE, "application/json")], Body::from(json)).into_response());
         }
         Ok(None) => {}
-        Err(error) => debug!(
-            error = error.chain(),
-            "the cache is away; the store answers in its place"
-        ),
+        Err(error) => debug!(error = error.chain(), "the cache is away; the store answers in its place"),
     }
     let interval = target.spec.scrape_config.scrape_interval.millis();
     let since = now().saturating_sub(LOOK_BACK_MILLIS.max(interval.saturating_mul(2)));

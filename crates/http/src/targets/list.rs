@@ -48,12 +48,7 @@ pub(crate) async fn show(
     State(shared): AppState,
     TargetId(target_id): TargetId,
 ) -> Result<Response, Problem> {
-    let target = shared
-        .api
-        .catalog
-        .target(&target_id)
-        .await?
-        .ok_or_else(unknown_target)?;
+    let target = shared.api.catalog.target(&target_id).await?.ok_or_else(unknown_target)?;
     Ok(Json(MetricTarget::from(&target)).into_response())
 }
 
@@ -66,16 +61,10 @@ fn read(query: Option<&str>) -> Result<(TargetFilter, usize), Problem> {
             let names: Vec<&str> = HealthStatus::ALL.iter().map(|status| status.as_str()).collect();
             HealthStatus::from_name(text).ok_or_else(|| format!("is not one of {}", names.join(", ")))
         }),
-        labels: labels
-            .iter()
-            .filter_map(|text| split_label(&mut params, text))
-            .collect(),
-        enabled: params.parsed("enabled", |text| {
-            text.parse().map_err(|_| "is not true or false".to_owned())
-        }),
-        after: params.parsed("cursor", |text| {
-            decode_cursor(text).ok_or_else(|| "is not a cursor".to_owned())
-        }),
+        labels: labels.iter().filter_map(|text| split_label(&mut params, text)).collect(),
+        enabled: params.parsed("enabled", |text| text.parse().map_err(|_| "is not true or false".to_owned())),
+        after: params
+            .parsed("cursor", |text| decode_cursor(text).ok_or_else(|| "is not a cursor".to_owned())),
     };
     let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT);
     params.finish()?;

@@ -29,9 +29,7 @@ pub(super) fn read_filters(fields: &mut Fields<'_>) -> Vec<MetricFilter> {
         return Vec::new();
     }
     let items = list.into_iter().enumerate();
-    items
-        .filter_map(|(index, item)| read_filter(index, item, fields.errors()))
-        .collect()
+    items.filter_map(|(index, item)| read_filter(index, item, fields.errors())).collect()
 }
 
 fn read_filter(index: usize, item: Value, errors: &mut Errors) -> Option<MetricFilter> {
@@ -62,23 +60,12 @@ fn read_filter(index: usize, item: Value, errors: &mut Errors) -> Option<MetricF
         fields.error("name", format!("a pattern is longer than {MAX_TEXT} bytes"));
     }
     fields.finish();
-    let filter = action.map(|action| MetricFilter {
-        action,
-        name,
-        labels,
-        drop_labels,
-    });
+    let filter = action.map(|action| MetricFilter { action, name, labels, drop_labels });
     if own.is_empty()
         && let Some(filter) = &filter
         && let Err(error) = FilterSet::compile(std::slice::from_ref(filter))
     {
-        let reason = error
-            .message
-            .lines()
-            .last()
-            .unwrap_or("")
-            .trim_start_matches("error: ")
-            .to_owned();
+        let reason = error.message.lines().last().unwrap_or("").trim_start_matches("error: ").to_owned();
         own.add(format!("{path}.{}", error.field), reason);
     }
     errors.append(own);
@@ -101,10 +88,7 @@ fn read_drop_labels(fields: &mut Fields<'_>, action: Option<FilterAction>) -> Ve
                 fields.error("drop_labels", "names no label, or the metric's name");
             }
             Value::String(name) => names.push(name),
-            other => fields.error(
-                "drop_labels",
-                format!("expected label names, found {}", kind_of(&other)),
-            ),
+            other => fields.error("drop_labels", format!("expected label names, found {}", kind_of(&other))),
         }
     }
     names
@@ -117,11 +101,8 @@ enum AuthType {
     Header,
 }
 
-const AUTH_TYPES: [(&str, AuthType); 3] = [
-    ("basic", AuthType::Basic),
-    ("bearer", AuthType::Bearer),
-    ("header", AuthType::Header),
-];
+const AUTH_TYPES: [(&str, AuthType); 3] =
+    [("basic", AuthType::Basic), ("bearer", AuthType::Bearer), ("header", AuthType::Header)];
 
 /// Headers that would change what a request is rather than who sends it.
 const FORBIDDEN_HEADERS: [&str; 12] = [
@@ -151,19 +132,14 @@ pub(super) fn read_authentication(
         Some(AuthType::Basic) => {
             let username = text(&mut auth, "username");
             if username.as_ref().is_some_and(|name| name.contains(':')) {
-                auth.error(
-                    "username",
-                    "holds a colon, which basic authentication cannot carry",
-                );
+                auth.error("username", "holds a colon, which basic authentication cannot carry");
             }
             let kept = match stored {
                 Some(AuthConfig::Basic { password, .. }) => Some(password),
                 _ => None,
             };
             let password = secret(&mut auth, "password", kept);
-            username
-                .zip(password)
-                .map(|(username, password)| AuthConfig::Basic { username, password })
+            username.zip(password).map(|(username, password)| AuthConfig::Basic { username, password })
         }
         Some(AuthType::Bearer) => {
             let kept = match stored {
@@ -182,8 +158,7 @@ pub(super) fn read_authentication(
                 _ => None,
             };
             let value = secret(&mut auth, "value", kept);
-            name.zip(value)
-                .map(|(name, value)| AuthConfig::Header { name, value })
+            name.zip(value).map(|(name, value)| AuthConfig::Header { name, value })
         }
         None => return None,
     };
@@ -195,10 +170,7 @@ fn check_header_name(name: &str) -> Result<(), String> {
     if axum::http::HeaderName::from_bytes(name.as_bytes()).is_err() {
         return Err("is not a header's name".to_owned());
     }
-    if FORBIDDEN_HEADERS
-        .iter()
-        .any(|forbidden| forbidden.eq_ignore_ascii_case(name))
-    {
+    if FORBIDDEN_HEADERS.iter().any(|forbidden| forbidden.eq_ignore_ascii_case(name)) {
         return Err("is a header that metricsd sets itself".to_owned());
     }
     Ok(())
@@ -223,10 +195,7 @@ fn secret(fields: &mut Fields<'_>, name: &'static str, kept: Option<&Secret>) ->
         _ if text != MASK => Some(Secret::new(text)),
         Some(kept) => Some(kept.clone()),
         None => {
-            fields.error(
-                name,
-                "is the mask of an answer, and no secret is stored that it could stand for",
-            );
+            fields.error(name, "is the mask of an answer, and no secret is stored that it could stand for");
             None
         }
     }
@@ -235,12 +204,9 @@ fn secret(fields: &mut Fields<'_>, name: &'static str, kept: Option<&Secret>) ->
 /// As answers show it; beside the reader, so that both change together.
 pub(super) fn masked(auth: &AuthConfig) -> BTreeMap<&'static str, &str> {
     match auth {
-        AuthConfig::Basic { username, .. } => [
-            ("type", "basic"),
-            ("username", username.as_str()),
-            ("password", MASK),
-        ]
-        .into(),
+        AuthConfig::Basic { username, .. } => {
+            [("type", "basic"), ("username", username.as_str()), ("password", MASK)].into()
+        }
         AuthConfig::Bearer { .. } => [("type", "bearer"), ("token", MASK)].into(),
         AuthConfig::Header { name, .. } => {
             [("type", "header"), ("name", name.as_str()), ("value", MASK)].into()

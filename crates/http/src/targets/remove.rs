@@ -27,10 +27,7 @@ pub(crate) async fn delete(
     TargetId(target_id): TargetId,
 ) -> Result<Response, Problem> {
     let api = &shared.api;
-    api.catalog
-        .request_deletion(&target_id)
-        .await?
-        .ok_or_else(unknown_target)?;
+    api.catalog.request_deletion(&target_id).await?.ok_or_else(unknown_target)?;
     if !wait_until_gone(api, &target_id).await? {
         let result = DeletionResult {
             target_id,
@@ -71,9 +68,7 @@ async fn wait_until_gone(api: &Api, target_id: &str) -> Result<bool, PortError> 
 /// Whether any process lives that scrapes.
 pub(super) async fn has_worker(api: &Api) -> Result<bool, PortError> {
     let processes = api.catalog.processes().await?;
-    Ok(processes
-        .iter()
-        .any(|process| process.roles.iter().any(|role| role == "worker")))
+    Ok(processes.iter().any(|process| process.roles.iter().any(|role| role == "worker")))
 }
 
 /// Removes what the caches hold of a target; what stays expires.
@@ -84,9 +79,6 @@ async fn forget(api: &Api, target_id: &str) {
         CacheKey::ScrapeSchedule(target_id.to_owned()),
     ];
     if let Err(error) = api.cache.remove(&keys).await {
-        debug!(
-            error = error.chain(),
-            "a deleted target stays in the caches until it expires there"
-        );
+        debug!(error = error.chain(), "a deleted target stays in the caches until it expires there");
     }
 }

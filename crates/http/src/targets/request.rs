@@ -54,10 +54,7 @@ fn read_spec(fields: &mut Fields<'_>, context: &Context<'_>) -> Option<TargetSpe
     if let Some(Err(message)) = source_id.as_deref().map(check_source_id) {
         fields.error("source_id", message);
     }
-    let method = fields.one_of(
-        "collection_method",
-        &named(CollectionMethod::ALL, CollectionMethod::as_str),
-    );
+    let method = fields.one_of("collection_method", &named(CollectionMethod::ALL, CollectionMethod::as_str));
     if let Some(message) = method.and_then(not_scraped) {
         fields.error("collection_method", message);
     }
@@ -128,21 +125,11 @@ fn derived_id(spec: &TargetSpec) -> String {
     let slug: String = spec
         .source_id
         .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || "._-".contains(c) {
-                c
-            } else {
-                '-'
-            }
-        })
+        .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' })
         .take(MAX_ID - ID_DIGITS - 1)
         .collect();
     let key = content_key(format!("{}\n{}", spec.source_id, spec.scrape_url()).as_bytes());
-    let digits: String = key
-        .iter()
-        .take(ID_DIGITS / 2)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digits: String = key.iter().take(ID_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect();
     format!("{slug}-{digits}")
 }
 
@@ -157,26 +144,14 @@ pub(super) fn check_labels(fields: &mut Fields<'_>, labels: &BTreeMap<String, St
         let shown: String = name.chars().take(60).collect();
         let path = format!("labels.{shown}");
         if name.starts_with("__") {
-            fields.error(
-                &path,
-                "is reserved: names that begin with two underscores are metricsd's own",
-            );
+            fields.error(&path, "is reserved: names that begin with two underscores are metricsd's own");
         } else if !is_classic_label_name(name) {
-            fields.error(
-                &path,
-                "is not a label name: letters, digits and _, not a digit first",
-            );
+            fields.error(&path, "is not a label name: letters, digits and _, not a digit first");
         } else if name.len() > limits.max_label_name_bytes {
-            fields.error(
-                &path,
-                format!("has a name longer than {} bytes", limits.max_label_name_bytes),
-            );
+            fields.error(&path, format!("has a name longer than {} bytes", limits.max_label_name_bytes));
         }
         if value.len() > limits.max_label_value_bytes {
-            fields.error(
-                &path,
-                format!("has a value longer than {} bytes", limits.max_label_value_bytes),
-            );
+            fields.error(&path, format!("has a value longer than {} bytes", limits.max_label_value_bytes));
         }
         if value.contains('\0') {
             fields.error(&path, "holds a NUL character");
@@ -189,10 +164,7 @@ fn read_retention(fields: &mut Fields<'_>) -> Option<RetentionPolicy> {
     let duration = policy.duration("duration");
     let duration = policy.require("duration", duration);
     if duration.is_some_and(|duration| duration.millis() == 0) {
-        policy.error(
-            "duration",
-            "must be above zero; leave retention_policy out for the global setting",
-        );
+        policy.error("duration", "must be above zero; leave retention_policy out for the global setting");
     }
     policy.finish();
     duration.map(|duration| RetentionPolicy { duration })
@@ -216,18 +188,12 @@ fn read_scrape_config(fields: &mut Fields<'_>, context: &Context<'_>) -> Option<
         if let (Some(asked), Some(said)) = (scheme, url.scheme)
             && asked != said
         {
-            fields.error(
-                "scheme",
-                format!("is {asked}, but target_url begins with {said}://"),
-            );
+            fields.error("scheme", format!("is {asked}, but target_url begins with {said}://"));
         }
         if let (Some(asked), Some(said)) = (&metrics_path, &url.path)
             && asked != said
         {
-            fields.error(
-                "metrics_path",
-                format!("is {asked:?}, but the path of target_url is {said:?}"),
-            );
+            fields.error("metrics_path", format!("is {asked:?}, but the path of target_url is {said:?}"));
         }
     }
     let (scrape_interval, scrape_timeout) = read_times(fields, context.settings);
@@ -257,36 +223,23 @@ fn read_path(fields: &mut Fields<'_>) -> Option<String> {
     } else if path.len() > MAX_PATH {
         fields.error("metrics_path", format!("is longer than {MAX_PATH} bytes"));
     } else if path.chars().any(odd) {
-        fields.error(
-            "metrics_path",
-            "holds a blank, a control character, a backslash or #",
-        );
+        fields.error("metrics_path", "holds a blank, a control character, a backslash or #");
     }
     Some(path)
 }
 
 /// Interval and timeout; where one is wrong its default stands in, as the request is refused anyway.
 fn read_times(fields: &mut Fields<'_>, settings: &ApiSettings) -> (PromDuration, PromDuration) {
-    let interval = fields
-        .duration("scrape_interval")
-        .unwrap_or(settings.default_interval);
+    let interval = fields.duration("scrape_interval").unwrap_or(settings.default_interval);
     if interval.millis() < MIN_INTERVAL_MILLIS {
-        fields.error(
-            "scrape_interval",
-            format!("is {interval}, shorter than {MIN_INTERVAL_MILLIS}ms"),
-        );
+        fields.error("scrape_interval", format!("is {interval}, shorter than {MIN_INTERVAL_MILLIS}ms"));
     }
     if interval.millis() > MAX_INTERVAL_MILLIS {
         fields.error("scrape_interval", format!("is {interval}, longer than 1d"));
     }
-    let timeout = fields
-        .duration("scrape_timeout")
-        .unwrap_or(settings.default_timeout.min(interval));
+    let timeout = fields.duration("scrape_timeout").unwrap_or(settings.default_timeout.min(interval));
     if timeout > interval {
-        fields.error(
-            "scrape_timeout",
-            format!("is {timeout}, longer than the interval of {interval}"),
-        );
+        fields.error("scrape_timeout", format!("is {timeout}, longer than the interval of {interval}"));
     }
     if timeout.millis() == 0 {
         fields.error("scrape_timeout", "must be above zero");

@@ -43,18 +43,11 @@ pub(crate) async fn scrape(
         ));
     }
     if !has_worker(api).await? {
-        return Err(Problem::unavailable(
-            "no process with the role worker lives, so nothing can scrape",
-        ));
+        return Err(Problem::unavailable("no process with the role worker lives, so nothing can scrape"));
     }
     let at = now();
-    api.catalog
-        .request_scrape(&target_id, at)
-        .await?
-        .ok_or_else(unknown_target)?;
-    let health = wait_for_scrape(api, &target, at)
-        .await?
-        .ok_or_else(|| no_scrape(&target))?;
+    api.catalog.request_scrape(&target_id, at).await?.ok_or_else(unknown_target)?;
+    let health = wait_for_scrape(api, &target, at).await?.ok_or_else(|| no_scrape(&target))?;
     let result = ScrapeResult {
         target_id: &target_id,
         health_status: health.status,

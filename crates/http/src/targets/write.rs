@@ -33,12 +33,7 @@ pub(crate) async fn create(
 ) -> Result<Response, Problem> {
     let api = &shared.api;
     let map = read_body(api, &headers, body, &TYPES[..1]).await?;
-    let context = Context {
-        settings: &api.settings,
-        limits: &api.limits,
-        target_id: None,
-        stored: None,
-    };
+    let context = Context { settings: &api.settings, limits: &api.limits, target_id: None, stored: None };
     let spec = request::read(map, &context)?;
     check_address(api, &spec).await?;
     match api.catalog.create_target(&spec).await? {
@@ -84,11 +79,7 @@ pub(crate) async fn replace(
     };
     let spec = request::read(map, &context)?;
     check_address(api, &spec).await?;
-    let replaced = api
-        .catalog
-        .replace_target(&spec)
-        .await?
-        .ok_or_else(unknown_target)?;
+    let replaced = api.catalog.replace_target(&spec).await?.ok_or_else(unknown_target)?;
     Ok(Json(MetricTarget::from(&replaced)).into_response())
 }
 
@@ -103,23 +94,12 @@ pub(crate) async fn change(
     let map = read_body(api, &headers, body, &TYPES).await?;
     let mut errors = Errors::default();
     let mut fields = Fields::new("", map, &mut errors);
-    let change = TargetChange {
-        enabled: fields.bool("enabled"),
-        labels: fields.string_map("labels"),
-    };
-    request::check_labels(
-        &mut fields,
-        change.labels.as_ref().unwrap_or(&Default::default()),
-        &api.limits,
-    );
+    let change = TargetChange { enabled: fields.bool("enabled"), labels: fields.string_map("labels") };
+    request::check_labels(&mut fields, change.labels.as_ref().unwrap_or(&Default::default()), &api.limits);
     fields.finish();
     let change = errors.into_result(Some(change))?;
     existing(api, &target_id).await?;
-    let changed = api
-        .catalog
-        .change_target(&target_id, &change)
-        .await?
-        .ok_or_else(unknown_target)?;
+    let changed = api.catalog.change_target(&target_id, &change).await?.ok_or_else(unknown_target)?;
     Ok(Json(MetricTarget::from(&changed)).into_response())
 }
 
@@ -139,10 +119,7 @@ async fn read_body(
 
 async fn check_address(api: &Api, spec: &TargetSpec) -> Result<(), Problem> {
     check_policy(api, spec).await.map_err(|message| {
-        Problem::fields(vec![FieldError {
-            field: "scrape_config.target_url".to_owned(),
-            message,
-        }])
+        Problem::fields(vec![FieldError { field: "scrape_config.target_url".to_owned(), message }])
     })
 }
 

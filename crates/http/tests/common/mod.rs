@@ -1,10 +1,6 @@
 //! A whole service in memory, called through its router without a socket.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test file uses its own part of the harness"
-)]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of the harness")]
 
 use std::io;
 use std::net::SocketAddr;
@@ -126,10 +122,7 @@ impl Service {
         let (commit, _) = GroupCommit::start(sink.clone(), options, counted, after, shutdown.clone());
         let limits = Arc::new(limits);
         let mut api = Api {
-            roles: Roles {
-                api: true,
-                ingest: true,
-            },
+            roles: Roles { api: true, ingest: true },
             settings: ApiSettings {
                 deletion_patience: Duration::from_millis(200),
                 scrape_patience: Duration::from_millis(100),
@@ -155,23 +148,13 @@ impl Service {
             shutdown: shutdown.clone(),
         };
         change(&mut api);
-        Self {
-            store,
-            cache,
-            bus,
-            shutdown,
-            router: router(api),
-        }
+        Self { store, cache, bus, shutdown, router: router(api) }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body: to_bytes(body, 64 << 20).await.unwrap(),
-        }
+        Answer { status: parts.status, headers: parts.headers, body: to_bytes(body, 64 << 20).await.unwrap() }
     }
 
     pub async fn get(&self, uri: &str) -> Answer {
@@ -179,12 +162,8 @@ impl Service {
     }
 
     pub async fn call(&self, method: &str, uri: &str, body: &Value) -> Answer {
-        let request = Request::builder()
-            .method(method)
-            .uri(uri)
-            .header("content-type", "application/json");
-        self.send(request.body(Body::from(body.to_string())).unwrap())
-            .await
+        let request = Request::builder().method(method).uri(uri).header("content-type", "application/json");
+        self.send(request.body(Body::from(body.to_string())).unwrap()).await
     }
 
     pub async fn create(&self, body: &Value) -> Answer {
@@ -199,10 +178,7 @@ impl Service {
             listen: "127.0.0.1:9099".into(),
             version: "test".into(),
         };
-        self.store
-            .heartbeat(&process, Duration::from_secs(60))
-            .await
-            .unwrap();
+        self.store.heartbeat(&process, Duration::from_secs(60)).await.unwrap();
     }
 }
 

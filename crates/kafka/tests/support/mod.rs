@@ -30,10 +30,7 @@ pub(crate) async fn with_topic(test: impl AsyncFnOnce(&str)) {
 
 /// An administrator.
 pub(crate) fn admin() -> AdminClient<DefaultClientContext> {
-    ClientConfig::new()
-        .set("bootstrap.servers", brokers())
-        .create()
-        .expect("an administrator's client")
+    ClientConfig::new().set("bootstrap.servers", brokers()).create().expect("an administrator's client")
 }
 
 /// One record as an ordinary consumer sees it.
@@ -60,9 +57,8 @@ pub(crate) async fn read(topic: &str, count: usize) -> Vec<Record> {
         let next = tokio::time::timeout(Duration::from_secs(30), consumer.recv()).await;
         let message = next.expect("a record arrives").expect("a record");
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
-        let header = message
-            .headers()
-            .and_then(|headers| headers.iter().find(|header| header.key == "content-type"));
+        let header =
+            message.headers().and_then(|headers| headers.iter().find(|header| header.key == "content-type"));
         records.push(Record {
             key: text(message.key().expect("a key")),
             value: message.payload().expect("a value").to_vec(),

@@ -35,24 +35,18 @@ pub(super) struct Answer {
 impl Client {
     /// For a server's address.
     pub(super) fn new(base: &str) -> Result<Self, Failure> {
-        let wrong = || {
-            Failure::usage(format!(
-                "--url: expected http://host:port or https://host:port, not {base:?}"
-            ))
-        };
+        let wrong =
+            || Failure::usage(format!("--url: expected http://host:port or https://host:port, not {base:?}"));
         let parsed = Url::parse(base).map_err(|_| wrong())?;
-        let mut builder = reqwest::Client::builder()
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT);
+        let mut builder = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT);
         match parsed.scheme() {
             // Nothing is verified without TLS, and a machine without certificates must do.
             "http" => builder = builder.tls_certs_only([]),
             "https" => {}
             _ => return Err(wrong()),
         }
-        let http = builder
-            .build()
-            .map_err(|error| Failure::failed(chain("cannot start a client", &error)))?;
+        let http =
+            builder.build().map_err(|error| Failure::failed(chain("cannot start a client", &error)))?;
         Ok(Self { http, base: parsed })
     }
 
@@ -60,9 +54,7 @@ impl Client {
     pub(super) fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty()
-                .extend(["api", "v1", "metrics"])
-                .extend(segments);
+            path.pop_if_empty().extend(["api", "v1", "metrics"]).extend(segments);
         }
         self.http.request(method, url)
     }
@@ -71,17 +63,10 @@ impl Client {
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Answer, Failure> {
         let response = self.open(request.timeout(ANSWER_TIMEOUT)).await?;
         let status = response.status().as_u16();
-        let next = response
-            .headers()
-            .get(NEXT_CURSOR)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
+        let next =
+            response.headers().get(NEXT_CURSOR).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
-        let value = if body.is_empty() {
-            Ok(Value::Null)
-        } else {
-            serde_json::from_slice(&body)
-        };
+        let value = if body.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&body) };
         let value = value
             .map_err(|_| Failure::failed(format!("{} answered with something else than JSON", self.base)))?;
         Ok(Answer { value, status, next })
@@ -141,10 +126,7 @@ fn told(problem: &Value) -> String {
     }
     for difference in list("differences") {
         let (existing, requested) = (&difference["existing"], &difference["requested"]);
-        told = format!(
-            "{told}\n  {}: is {existing}, asked for {requested}",
-            cell(&difference["field"])
-        );
+        told = format!("{told}\n  {}: is {existing}, asked for {requested}", cell(&difference["field"]));
     }
     told
 }
@@ -157,10 +139,7 @@ mod tests {
     #[test]
     fn problems_are_told_with_their_fields() {
         let check = |problem: Value, expected: &str| assert_eq!(told(&problem), expected);
-        check(
-            json!({"title": "not found", "detail": "no target a"}),
-            "no target a",
-        );
+        check(json!({"title": "not found", "detail": "no target a"}), "no target a");
         check(json!({"title": "not found"}), "not found");
         let field = |field: &str| json!({"field": field, "message": "is required"});
         let one = json!({"title": "t", "detail": "a: is required", "errors": [field("a")]});
@@ -179,17 +158,11 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let check = |base: &str, expected: &str| {
             let client = Client::new(base).unwrap();
-            let request = client
-                .request(Method::GET, &["targets", "a/b ?"])
-                .build()
-                .unwrap();
+            let request = client.request(Method::GET, &["targets", "a/b ?"]).build().unwrap();
             assert_eq!(request.url().as_str(), expected);
         };
         check("http://h:1", "http://h:1/api/v1/metrics/targets/a%2Fb%20%3F");
-        check(
-            "http://h:1/prefix/",
-            "http://h:1/prefix/api/v1/metrics/targets/a%2Fb%20%3F",
-        );
+        check("http://h:1/prefix/", "http://h:1/prefix/api/v1/metrics/targets/a%2Fb%20%3F");
         for wrong in ["h:1", "localhost", "ftp://h", ""] {
             assert!(Client::new(wrong).is_err(), "{wrong}");
         }

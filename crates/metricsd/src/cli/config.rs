@@ -84,12 +84,8 @@ impl ConfigCommand {
             Self::Print(args) => {
                 let (_, effective) = args.config.load(environment)?;
                 let text = match args.output {
-                    Format::Table => effective
-                        .yaml()
-                        .map_err(|error| Failure::failed(error.to_string()))?,
-                    Format::Json => effective
-                        .json()
-                        .map_err(|error| Failure::failed(error.to_string()))?,
+                    Format::Table => effective.yaml().map_err(|error| Failure::failed(error.to_string()))?,
+                    Format::Json => effective.json().map_err(|error| Failure::failed(error.to_string()))?,
                 };
                 writeln!(out, "{}", text.trim_end())?;
                 out.flush()?;

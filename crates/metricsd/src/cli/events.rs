@@ -41,25 +41,14 @@ pub(crate) struct EventsArgs {
 /// Follows the stream.
 pub(super) async fn run(args: &EventsArgs, environment: &Environment) -> Result<Exit, Failure> {
     let client = args.client.client(environment)?;
-    let source: Vec<_> = args
-        .source_id
-        .iter()
-        .map(|source| ("source_id", source))
-        .collect();
-    let request = client
-        .request(Method::GET, &["events"])
-        .query(&source)
-        .header(ACCEPT, "text/event-stream");
+    let source: Vec<_> = args.source_id.iter().map(|source| ("source_id", source)).collect();
+    let request = client.request(Method::GET, &["events"]).query(&source).header(ACCEPT, "text/event-stream");
     let mut chunks = client.open(request).await?.bytes_stream();
     let mut stream = EventStream::default();
     let mut left = args.limit.unwrap_or(u64::MAX);
     let mut out = io::stdout().lock();
     if args.client.output == Format::Table {
-        writeln!(
-            out,
-            "{}",
-            row(["TIME", "SOURCE", "METHOD", "METRICS", "MS", "HEALTH", "ERRORS"])
-        )?;
+        writeln!(out, "{}", row(["TIME", "SOURCE", "METHOD", "METRICS", "MS", "HEALTH", "ERRORS"]))?;
         out.flush()?;
     }
     while let Some(chunk) = chunks.next().await {
@@ -147,11 +136,8 @@ mod tests {
         let text = ": hello\n\nid: 1\nevent: metrics_collected\ndata: {\"a\":\ndata: 1}\r\n\r\n: still here\n\ndata:{}\n\ndata: half";
         for size in 1..text.len() {
             let mut stream = EventStream::default();
-            let events: Vec<String> = text
-                .as_bytes()
-                .chunks(size)
-                .flat_map(|chunk| stream.read(chunk).unwrap())
-                .collect();
+            let events: Vec<String> =
+                text.as_bytes().chunks(size).flat_map(|chunk| stream.read(chunk).unwrap()).collect();
             assert_eq!(events, ["{\"a\":\n1}", "{}"], "chunks of {size}");
         }
         assert!(EventStream::default().read(&vec![b'x'; MAX_LINE + 1]).is_err());

@@ -30,26 +30,17 @@ pub(crate) struct Failure {
 impl Failure {
     /// Refused, or tried in vain.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
-        Self {
-            exit: Exit::Failed,
-            message: message.into(),
-        }
+        Self { exit: Exit::Failed, message: message.into() }
     }
 
     /// Asked for in a wrong way.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self {
-            exit: Exit::Usage,
-            message: message.into(),
-        }
+        Self { exit: Exit::Usage, message: message.into() }
     }
 
     /// Nobody answers.
     pub(crate) fn unreachable(message: impl Into<String>) -> Self {
-        Self {
-            exit: Exit::Unreachable,
-            message: message.into(),
-        }
+        Self { exit: Exit::Unreachable, message: message.into() }
     }
 
     /// Whether the server said no, rather than nobody being there.
@@ -76,10 +67,7 @@ impl From<io::Error> for Failure {
     /// Errors of our own output. A reader that has gone (`metricsd … | head`) has what it wanted.
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::BrokenPipe => Self {
-                exit: Exit::Done,
-                message: String::new(),
-            },
+            io::ErrorKind::BrokenPipe => Self { exit: Exit::Done, message: String::new() },
             _ => Self::failed(format!("cannot write the answer: {error}")),
         }
     }

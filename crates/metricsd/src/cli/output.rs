@@ -69,19 +69,12 @@ pub(super) fn cell(value: &Value) -> String {
 
 /// Three decimals at most: people compare durations and rates, scripts take JSON.
 fn rounded(float: f64) -> String {
-    format!("{float:.3}")
-        .trim_end_matches('0')
-        .trim_end_matches('.')
-        .to_owned()
+    format!("{float:.3}").trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn labels<'a>(pairs: impl Iterator<Item = (&'a str, String)>) -> String {
     let text: Vec<String> = pairs.map(|(name, value)| format!("{name}={value}")).collect();
-    if text.is_empty() {
-        "-".to_owned()
-    } else {
-        text.join(",")
-    }
+    if text.is_empty() { "-".to_owned() } else { text.join(",") }
 }
 
 /// A series as a selector writes it: `name{a="b"}`.
@@ -127,10 +120,7 @@ mod tests {
         check(json!({"b": "2", "a": "1"}), "a=1,b=2");
         check(json!({}), "-");
         assert_eq!(series(&json!({"__name__": "up"})), "up");
-        assert_eq!(
-            series(&json!({"__name__": "up", "job": "a\"b"})),
-            "up{job=\"a\\\"b\"}"
-        );
+        assert_eq!(series(&json!({"__name__": "up", "job": "a\"b"})), "up{job=\"a\\\"b\"}");
         assert_eq!(series(&json!({"job": "a"})), "{job=\"a\"}");
         assert_eq!(series(&json!({})), "{}");
         assert_eq!(timestamp(&json!(1_750_500_000.25)), "2025-06-21T10:00:00.250Z");
@@ -143,9 +133,6 @@ mod tests {
         table.add_row(["longer", "-"]);
         let mut out = Vec::new();
         print_table(&mut out, &table).unwrap();
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            "TARGET  HEALTH\na       healthy\nlonger  -\n"
-        );
+        assert_eq!(String::from_utf8(out).unwrap(), "TARGET  HEALTH\na       healthy\nlonger  -\n");
     }
 }

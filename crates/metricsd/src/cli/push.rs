@@ -45,10 +45,8 @@ pub(super) async fn run(args: &PushArgs, environment: &Environment) -> Result<Ex
     let client = args.client.client(environment)?;
     let body =
         read(&args.file).map_err(|error| Failure::usage(format!("{} cannot be read: {error}", args.file)))?;
-    let mut request = client
-        .request(Method::POST, &["custom"])
-        .header(CONTENT_TYPE, "application/json")
-        .body(body);
+    let mut request =
+        client.request(Method::POST, &["custom"]).header(CONTENT_TYPE, "application/json").body(body);
     let extension = args.file.rsplit_once('.').map(|(_, extension)| extension);
     if let Some(encoding) = extension.and_then(|extension| match extension {
         "gz" => Some("gzip"),
@@ -105,11 +103,7 @@ fn print(out: &mut impl Write, answer: &Value) -> io::Result<()> {
     let Some(errors) = errors else { return Ok(()) };
     let mut table = output::table(&["item", "reason", "message"]);
     for error in errors {
-        table.add_row([
-            cell(&error["index"]),
-            cell(&error["reason"]),
-            cell(&error["message"]),
-        ]);
+        table.add_row([cell(&error["index"]), cell(&error["reason"]), cell(&error["message"])]);
     }
     writeln!(out)?;
     output::print_table(out, &table)
@@ -123,10 +117,7 @@ mod tests {
     #[test]
     fn the_exit_code_says_how_much_was_stored() {
         let check = |accepted: u64, rejected: u64, expected: Exit| {
-            assert_eq!(
-                exit(&json!({"accepted": accepted, "rejected": rejected})),
-                expected
-            );
+            assert_eq!(exit(&json!({"accepted": accepted, "rejected": rejected})), expected);
         };
         check(2, 0, Exit::Done);
         check(0, 0, Exit::Done);

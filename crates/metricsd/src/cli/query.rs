@@ -49,9 +49,7 @@ const DEFAULT_STEPS: i64 = 250;
 pub(super) async fn run(args: &QueryArgs, environment: &Environment) -> Result<Exit, Failure> {
     let parameters = parameters(args, chrono::Utc::now().timestamp_millis())?;
     let client = args.client.client(environment)?;
-    let answer = client
-        .send(client.request(Method::GET, &["query"]).query(&parameters))
-        .await?;
+    let answer = client.send(client.request(Method::GET, &["query"]).query(&parameters)).await?;
     let mut out = io::stdout().lock();
     match args.client.output {
         Format::Json => output::print_json(&mut out, &answer.value)?,
@@ -75,11 +73,7 @@ fn parameters(args: &QueryArgs, now: Millis) -> Result<Vec<(&'static str, String
             let seconds = (end - start).max(0) / DEFAULT_STEPS / 1_000;
             format!("{}s", seconds.max(1))
         });
-        parameters.extend([
-            ("start", time::seconds(start)),
-            ("end", time::seconds(end)),
-            ("step", step),
-        ]);
+        parameters.extend([("start", time::seconds(start)), ("end", time::seconds(end)), ("step", step)]);
     }
     Ok(parameters)
 }
@@ -113,10 +107,7 @@ mod tests {
             panic!("no query");
         };
         let parameters = parameters(&args, 1_750_500_000_000).unwrap();
-        parameters
-            .into_iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect()
+        parameters.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
     }
 
     #[test]
@@ -126,31 +117,10 @@ mod tests {
         check(&["up", "--time", "-1m"], &["query=up", "time=1750499940.000"]);
         check(
             &["up", "--start", "250s"],
-            &[
-                "query=up",
-                "start=1750499750.000",
-                "end=1750500000.000",
-                "step=1s",
-            ],
+            &["query=up", "start=1750499750.000", "end=1750500000.000", "step=1s"],
         );
-        let range = [
-            "up",
-            "--start",
-            "1750000000",
-            "--end",
-            "1750000060",
-            "--step",
-            "30s",
-        ];
-        check(
-            &range,
-            &[
-                "query=up",
-                "start=1750000000.000",
-                "end=1750000060.000",
-                "step=30s",
-            ],
-        );
+        let range = ["up", "--start", "1750000000", "--end", "1750000060", "--step", "30s"];
+        check(&range, &["query=up", "start=1750000000.000", "end=1750000060.000", "step=30s"]);
     }
 
     #[test]

@@ -70,18 +70,9 @@ impl ConfigArgs {
             ("--roles", "roles", self.roles.clone()),
             ("--log-format", "log.format", log_format),
         ];
-        let flags = flags
-            .into_iter()
-            .filter_map(|(flag, path, text)| Some((flag, path, text?)))
-            .collect();
-        let sources = Sources {
-            file: self.config.clone(),
-            environment: environment.clone(),
-            flags,
-        };
-        sources
-            .load()
-            .map_err(|error| Failure::usage(format!("the configuration is wrong\n{error}")))
+        let flags = flags.into_iter().filter_map(|(flag, path, text)| Some((flag, path, text?))).collect();
+        let sources = Sources { file: self.config.clone(), environment: environment.clone(), flags };
+        sources.load().map_err(|error| Failure::usage(format!("the configuration is wrong\n{error}")))
     }
 }
 
@@ -104,9 +95,7 @@ pub(crate) struct MigrateArgs {
 /// Runs until a signal.
 pub(super) fn run(args: &RunArgs, environment: &Environment) -> Result<Exit, Failure> {
     let config = prepared(&args.config, environment)?;
-    runtime()?
-        .block_on(node::run(config))
-        .map_err(|error| Failure::failed(format!("{error:#}")))?;
+    runtime()?.block_on(node::run(config)).map_err(|error| Failure::failed(format!("{error:#}")))?;
     Ok(Exit::Done)
 }
 
@@ -124,23 +113,15 @@ pub(super) fn migrate(args: &MigrateArgs, environment: &Environment) -> Result<E
 
 fn prepared(args: &ConfigArgs, environment: &Environment) -> Result<Config, Failure> {
     let (config, _) = args.load(environment)?;
-    let set = |name: &str| {
-        environment
-            .get(name)
-            .map(String::as_str)
-            .filter(|value| !value.is_empty())
-    };
-    logging::init(
-        &config.log,
-        set(logging::DIRECTIVES_VARIABLE),
-        set("NO_COLOR").is_some(),
-    )
-    .map_err(|error| {
-        Failure::usage(format!(
-            "{}: expected directives like info,metricsd_scrape=debug: {error}",
-            logging::DIRECTIVES_VARIABLE
-        ))
-    })?;
+    let set = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
+    logging::init(&config.log, set(logging::DIRECTIVES_VARIABLE), set("NO_COLOR").is_some()).map_err(
+        |error| {
+            Failure::usage(format!(
+                "{}: expected directives like info,metricsd_scrape=debug: {error}",
+                logging::DIRECTIVES_VARIABLE
+            ))
+        },
+    )?;
     Ok(config)
 }
 

@@ -32,10 +32,8 @@ pub(super) async fn run(args: &StatsArgs, environment: &Environment) -> Result<E
     let mut out = io::stdout().lock();
     match (args.client.output, &answer) {
         (Format::Table, Value::Object(fields)) => {
-            let pairs: Vec<(&str, String)> = fields
-                .iter()
-                .map(|(name, value)| (name.as_str(), cell(value)))
-                .collect();
+            let pairs: Vec<(&str, String)> =
+                fields.iter().map(|(name, value)| (name.as_str(), cell(value))).collect();
             output::print_pairs(&mut out, &pairs)?;
         }
         _ => output::print_json(&mut out, &answer)?,

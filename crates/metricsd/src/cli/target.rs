@@ -96,24 +96,10 @@ impl TargetCommand {
             Self::Scrape(args) => one(args, Method::POST, &["scrape"], environment).await,
             Self::Rm(args) => each(args, Method::DELETE, None, "removed", environment).await,
             Self::Enable(args) => {
-                each(
-                    args,
-                    Method::PATCH,
-                    Some(json!({"enabled": true})),
-                    "enabled",
-                    environment,
-                )
-                .await
+                each(args, Method::PATCH, Some(json!({"enabled": true})), "enabled", environment).await
             }
             Self::Disable(args) => {
-                each(
-                    args,
-                    Method::PATCH,
-                    Some(json!({"enabled": false})),
-                    "disabled",
-                    environment,
-                )
-                .await
+                each(args, Method::PATCH, Some(json!({"enabled": false})), "disabled", environment).await
             }
         }
     }
@@ -124,31 +110,15 @@ async fn list(args: &ListArgs, environment: &Environment) -> Result<Exit, Failur
     let mut filter = vec![("limit", PAGE.to_owned())];
     filter.extend(args.source_id.iter().map(|source| ("source_id", source.clone())));
     filter.extend(args.health.iter().map(|health| ("health", health.clone())));
-    filter.extend(
-        args.labels
-            .iter()
-            .map(|(name, value)| ("label", format!("{name}:{value}"))),
-    );
-    filter.extend(
-        args.enabled
-            .iter()
-            .map(|enabled| ("enabled", enabled.to_string())),
-    );
+    filter.extend(args.labels.iter().map(|(name, value)| ("label", format!("{name}:{value}"))));
+    filter.extend(args.enabled.iter().map(|enabled| ("enabled", enabled.to_string())));
     let targets = all_pages(&client, &filter).await?;
     let mut out = io::stdout().lock();
     if args.client.output == Format::Json {
         output::print_json(&mut out, &Value::Array(targets))?;
         return Ok(Exit::Done);
     }
-    let mut table = output::table(&[
-        "target",
-        "source",
-        "health",
-        "last scrape",
-        "ms",
-        "samples",
-        "url",
-    ]);
+    let mut table = output::table(&["target", "source", "health", "last scrape", "ms", "samples", "url"]);
     for target in &targets {
         let of = |name: &str| cell(&target[name]);
         let health = match target["last_error"]["reason"].as_str() {
@@ -156,15 +126,7 @@ async fn list(args: &ListArgs, environment: &Environment) -> Result<Exit, Failur
             None => of("health_status"),
         };
         let (last, took, samples) = (of("last_scrape"), of("scrape_duration_ms"), of("samples_scraped"));
-        table.add_row([
-            of("target_id"),
-            of("source_id"),
-            health,
-            last,
-            took,
-            samples,
-            of("target_url"),
-        ]);
+        table.add_row([of("target_id"), of("source_id"), health, last, took, samples, of("target_url")]);
     }
     output::print_table(&mut out, &table)?;
     Ok(Exit::Done)
@@ -204,10 +166,8 @@ async fn one(
     let mut out = io::stdout().lock();
     match (args.client.output, &answer.value) {
         (Format::Table, Value::Object(fields)) => {
-            let pairs: Vec<(&str, String)> = fields
-                .iter()
-                .map(|(name, value)| (name.as_str(), cell(value)))
-                .collect();
+            let pairs: Vec<(&str, String)> =
+                fields.iter().map(|(name, value)| (name.as_str(), cell(value))).collect();
             output::print_pairs(&mut out, &pairs)?;
         }
         _ => output::print_json(&mut out, &answer.value)?,

@@ -31,17 +31,11 @@ fn server(
             let (mut socket, _) = listener.accept().unwrap();
             let mut request = vec![0; 64 * 1024];
             let length = socket.read(&mut request).unwrap();
-            let head = format!(
-                "HTTP/1.1 {head}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-                body.len()
-            );
+            let head =
+                format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
             socket.write_all(head.as_bytes()).unwrap();
             socket.write_all(body.as_bytes()).unwrap();
-            String::from_utf8_lossy(&request[..length])
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .to_owned()
+            String::from_utf8_lossy(&request[..length]).lines().next().unwrap_or_default().to_owned()
         };
         answers.iter().map(answer).collect()
     };
@@ -53,13 +47,7 @@ fn the_definition_holds_and_every_command_teaches() {
     let mut command = Cli::command();
     command.clone().debug_assert();
     let help = command.render_help().to_string();
-    for code in [
-        "0  done",
-        "1  refused",
-        "2  the command line",
-        "3  the server",
-        "4  partly",
-    ] {
+    for code in ["0  done", "1  refused", "2  the command line", "3  the server", "4  partly"] {
         assert!(help.contains(code), "--help lacks {code}");
     }
     for path in [
@@ -71,9 +59,8 @@ fn the_definition_holds_and_every_command_teaches() {
         &["target", "add"],
         &["config", "keys"],
     ] {
-        let found = path.iter().fold(Cli::command(), |command, name| {
-            command.find_subcommand(name).unwrap().clone()
-        });
+        let found =
+            path.iter().fold(Cli::command(), |command, name| command.find_subcommand(name).unwrap().clone());
         let help = found.clone().render_help().to_string();
         assert!(help.contains("Example"), "{path:?} has no example");
     }
@@ -99,16 +86,10 @@ fn wrong_command_lines_are_refused() {
 
 #[test]
 fn a_server_that_is_not_there_is_exit_3() {
-    let url = format!(
-        "http://{}",
-        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-    );
+    let url = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     let (exit, message) = run(&["stats"], &environment(&url)).unwrap_err();
     assert_eq!(exit, Exit::Unreachable);
-    assert!(
-        message.starts_with(&format!("cannot reach {url}/: ")),
-        "{message}"
-    );
+    assert!(message.starts_with(&format!("cannot reach {url}/: ")), "{message}");
     // The flag goes before the variable.
     let (exit, _) = run(&["stats", "--url", "nonsense"], &environment(&url)).unwrap_err();
     assert_eq!(exit, Exit::Usage);
@@ -116,61 +97,37 @@ fn a_server_that_is_not_there_is_exit_3() {
 
 #[test]
 fn a_refusal_is_exit_1_and_says_why() {
-    let (url, asked) = server(&[(
-        "404 Not Found",
-        r#"{"title": "t", "detail": "there is no target of this id"}"#,
-    )]);
+    let (url, asked) =
+        server(&[("404 Not Found", r#"{"title": "t", "detail": "there is no target of this id"}"#)]);
     let refused = run(&["target", "show", "a b"], &environment(&url)).unwrap_err();
-    assert_eq!(
-        refused,
-        (Exit::Failed, "there is no target of this id".to_owned())
-    );
-    assert_eq!(
-        asked.join().unwrap(),
-        ["GET /api/v1/metrics/targets/a%20b HTTP/1.1"]
-    );
+    assert_eq!(refused, (Exit::Failed, "there is no target of this id".to_owned()));
+    assert_eq!(asked.join().unwrap(), ["GET /api/v1/metrics/targets/a%20b HTTP/1.1"]);
     let (url, _) = server(&[("502 Bad Gateway", "<html>")]);
     let (exit, message) = run(&["stats"], &environment(&url)).unwrap_err();
     assert_eq!(
         (exit, message),
-        (
-            Exit::Failed,
-            format!("{url}/ answered 502 Bad Gateway, and not as metricsd does")
-        )
+        (Exit::Failed, format!("{url}/ answered 502 Bad Gateway, and not as metricsd does"))
     );
 }
 
 #[test]
 fn partly_done_is_exit_4() {
-    let (url, _) = server(&[(
-        "200 OK",
-        r#"{"batch_id": "b", "accepted": 1, "rejected": 1, "errors": []}"#,
-    )]);
+    let (url, _) = server(&[("200 OK", r#"{"batch_id": "b", "accepted": 1, "rejected": 1, "errors": []}"#)]);
     let folder = crate::testing::TempDir::new();
     let file = folder.write("m.json", "[{}, {}]");
-    let exit = run(
-        &["push", file.to_str().unwrap(), "--source-id", "x y"],
-        &environment(&url),
-    );
+    let exit = run(&["push", file.to_str().unwrap(), "--source-id", "x y"], &environment(&url));
     assert_eq!(exit, Ok(Exit::Partial));
-    let (url, asked) = server(&[
-        ("200 OK", r#"{"deleted": true}"#),
-        ("404 Not Found", r#"{"title": "gone"}"#),
-    ]);
-    assert_eq!(
-        run(&["target", "rm", "a", "b"], &environment(&url)),
-        Ok(Exit::Partial)
-    );
+    let (url, asked) =
+        server(&[("200 OK", r#"{"deleted": true}"#), ("404 Not Found", r#"{"title": "gone"}"#)]);
+    assert_eq!(run(&["target", "rm", "a", "b"], &environment(&url)), Ok(Exit::Partial));
     let expected = ["a", "b"].map(|id| format!("DELETE /api/v1/metrics/targets/{id} HTTP/1.1"));
     assert_eq!(asked.join().unwrap(), expected);
 }
 
 #[test]
 fn lists_follow_the_cursor() {
-    let (url, asked) = server(&[
-        ("200 OK\r\nx-next-cursor: n1", r#"[{"target_id": "a"}]"#),
-        ("200 OK", "[]"),
-    ]);
+    let (url, asked) =
+        server(&[("200 OK\r\nx-next-cursor: n1", r#"[{"target_id": "a"}]"#), ("200 OK", "[]")]);
     let done = run(&["target", "list", "--label", "env=prod"], &environment(&url));
     assert_eq!(done, Ok(Exit::Done));
     let first = "GET /api/v1/metrics/targets?limit=1000&label=env%3Aprod HTTP/1.1";
@@ -181,16 +138,10 @@ fn lists_follow_the_cursor() {
 #[test]
 fn events_end_with_their_number_or_with_the_server() {
     let (url, _) = server(&[("200 OK", "data: {\"timestamp\": \"now\"}\n\ndata: {}\n\n")]);
-    assert_eq!(
-        run(&["events", "--limit", "2"], &environment(&url)),
-        Ok(Exit::Done)
-    );
+    assert_eq!(run(&["events", "--limit", "2"], &environment(&url)), Ok(Exit::Done));
     let (url, _) = server(&[("200 OK", "data: {}\n\n")]);
     let ended = run(&["events", "-o", "json"], &environment(&url)).unwrap_err();
-    assert_eq!(
-        ended,
-        (Exit::Unreachable, "the server ended the stream".to_owned())
-    );
+    assert_eq!(ended, (Exit::Unreachable, "the server ended the stream".to_owned()));
 }
 
 #[test]
@@ -198,14 +149,8 @@ fn a_wrong_configuration_is_exit_2() {
     let wrong = Environment::from([("METRICSD_LISTEN".to_owned(), "here".to_owned())]);
     let (exit, message) = run(&["config", "check"], &wrong).unwrap_err();
     assert_eq!(exit, Exit::Usage);
-    assert!(
-        message.contains("METRICSD_LISTEN: listen: expected host:port"),
-        "{message}"
-    );
-    assert_eq!(
-        run(&["config", "print", "--output", "json"], &Environment::new()),
-        Ok(Exit::Done)
-    );
+    assert!(message.contains("METRICSD_LISTEN: listen: expected host:port"), "{message}");
+    assert_eq!(run(&["config", "print", "--output", "json"], &Environment::new()), Ok(Exit::Done));
     assert_eq!(run(&["config", "keys"], &Environment::new()), Ok(Exit::Done));
 }
 

@@ -25,11 +25,7 @@ pub(super) fn parse(text: &str, now: Millis) -> Result<Millis, String> {
 /// Writes a time the way the server reads it: seconds, to the millisecond.
 pub(super) fn seconds(time: Millis) -> String {
     let sign = if time < 0 { "-" } else { "" };
-    format!(
-        "{sign}{}.{:03}",
-        time.unsigned_abs() / 1_000,
-        time.unsigned_abs() % 1_000
-    )
+    format!("{sign}{}.{:03}", time.unsigned_abs() / 1_000, time.unsigned_abs() % 1_000)
 }
 
 #[cfg(test)]

@@ -37,10 +37,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
-            Self::File {
-                path,
-                line: Some(line),
-            } => write!(f, "{}:{line}", path.display()),
+            Self::File { path, line: Some(line) } => write!(f, "{}:{line}", path.display()),
             Self::File { path, line: None } => write!(f, "{}", path.display()),
             Self::Environment(name) => f.write_str(name),
             Self::Flag(name) => f.write_str(name),
@@ -94,10 +91,7 @@ pub(crate) fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> 
     let near = (wrong.len() / 3).max(2);
     let is_alike = |far: usize, name: &str| far <= near || (wrong.len() > near && is_part(wrong, name));
     let names = names.map(|name| (distance(wrong, name), name));
-    names
-        .filter(|(far, name)| is_alike(*far, name))
-        .min()
-        .map(|(_, name)| name)
+    names.filter(|(far, name)| is_alike(*far, name)).min().map(|(_, name)| name)
 }
 
 /// Whether all characters of `part` stand in `whole`, in their order.

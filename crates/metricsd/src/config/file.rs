@@ -35,14 +35,7 @@ pub(super) struct Entry {
 /// Reads a file.
 pub(super) fn read(path: &Path) -> Result<Entry, Problem> {
     let refuse = |line, message: String| {
-        Err(Problem {
-            origin: Origin::File {
-                path: path.to_owned(),
-                line,
-            },
-            key: None,
-            message,
-        })
+        Err(Problem { origin: Origin::File { path: path.to_owned(), line }, key: None, message })
     };
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -55,9 +48,7 @@ pub(super) fn read(path: &Path) -> Result<Entry, Problem> {
             options.snippets = SnippetMode::Off;
             let message = error.render_with_options(options);
             // The place stands before the message already, as file:line.
-            let message = message
-                .rsplit_once(" at line ")
-                .map_or(message.as_str(), |(message, _)| message);
+            let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
             refuse(error.location().map(|place| place.line()), message.to_owned())
         }
     }
@@ -79,12 +70,9 @@ fn entry(spanned: Spanned<Node>, source: &str) -> Entry {
         Node::Text(text) => Written::Text(text),
         Node::Other => Written::Text(source_text(&spanned.defined, source).to_owned()),
         Node::List(items) => Written::List(items.into_iter().map(|item| entry(item, source)).collect()),
-        Node::Map(items) => Written::Map(
-            items
-                .into_iter()
-                .map(|(name, value)| (name, entry(value, source)))
-                .collect(),
-        ),
+        Node::Map(items) => {
+            Written::Map(items.into_iter().map(|(name, value)| (name, entry(value, source))).collect())
+        }
     };
     Entry { line, value }
 }

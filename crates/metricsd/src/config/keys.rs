@@ -54,10 +54,7 @@ pub(crate) struct Keys {
 impl Keys {
     /// Reads them off the default configuration.
     pub(crate) fn new() -> Self {
-        let mut keys = Self {
-            by_path: BTreeMap::new(),
-            sections: BTreeSet::new(),
-        };
+        let mut keys = Self { by_path: BTreeMap::new(), sections: BTreeSet::new() };
         let defaults = serde_json::to_value(Settings::default()).unwrap_or_default();
         keys.collect("", &defaults);
         keys
@@ -79,13 +76,7 @@ impl Keys {
             Value::Null | Value::String(_) => Kind::Text,
         };
         let env = format!("{ENV_PREFIX}{}", path.replace('.', "_").to_uppercase());
-        let key = Key {
-            path: path.to_owned(),
-            env,
-            kind,
-            default: written(value),
-            meaning: meaning(path),
-        };
+        let key = Key { path: path.to_owned(), env, kind, default: written(value), meaning: meaning(path) };
         self.by_path.insert(path.to_owned(), key);
     }
 
@@ -106,22 +97,19 @@ impl Keys {
 
     /// The key that a path of the deserialiser (`roles[1]`, `events.settings.a.b`) belongs to.
     pub(super) fn owner(&self, path: &str) -> Option<&Key> {
-        self.iter()
-            .find(|key| match path.strip_prefix(key.path.as_str()) {
-                Some(rest) => rest.is_empty() || rest.starts_with(['.', '[']),
-                None => false,
-            })
+        self.iter().find(|key| match path.strip_prefix(key.path.as_str()) {
+            Some(rest) => rest.is_empty() || rest.starts_with(['.', '[']),
+            None => false,
+        })
     }
 
     /// Names that stand directly in a section.
     pub(super) fn names_in<'a>(&'a self, section: &'a str) -> impl Iterator<Item = &'a str> {
         let paths = self.by_path.keys().chain(&self.sections).map(String::as_str);
-        paths
-            .filter(|path| !path.is_empty())
-            .filter_map(move |path| match path.rsplit_once('.') {
-                Some((parent, name)) => (parent == section).then_some(name),
-                None => section.is_empty().then_some(path),
-            })
+        paths.filter(|path| !path.is_empty()).filter_map(move |path| match path.rsplit_once('.') {
+            Some((parent, name)) => (parent == section).then_some(name),
+            None => section.is_empty().then_some(path),
+        })
     }
 
     /// What to say of a name that is none of a section's.
@@ -158,11 +146,7 @@ impl Keys {
 
 /// Puts a name under a section's path.
 pub(super) fn join(section: &str, name: &str) -> String {
-    if section.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{section}.{name}")
-    }
+    if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
 }
 
 fn written(value: &Value) -> String {
@@ -195,9 +179,7 @@ mod tests {
     fn the_operations_page_lists_every_key() {
         let page = include_str!("../../../../docs/operations.md");
         for key in Keys::new().iter() {
-            let row = page
-                .lines()
-                .find(|line| line.starts_with(&format!("| `{}` |", key.path)));
+            let row = page.lines().find(|line| line.starts_with(&format!("| `{}` |", key.path)));
             let row = row.unwrap_or_else(|| panic!("docs/operations.md has no row for {}", key.path));
             assert!(row.contains(&format!("`{}`", key.env)), "{row} lacks {}", key.env);
             assert!(
@@ -212,31 +194,17 @@ mod tests {
     fn variables_find_their_keys() {
         let keys = Keys::new();
         let check = |variable: &str, expected: Result<Option<&str>, &str>| {
-            let found = keys
-                .of_variable(variable)
-                .map(|key| key.map(|key| key.path.as_str()));
+            let found = keys.of_variable(variable).map(|key| key.map(|key| key.path.as_str()));
             assert_eq!(found, expected.map_err(str::to_owned), "{variable}");
         };
         check("METRICSD_STORAGE_URL", Ok(Some("storage.url")));
-        check(
-            "METRICSD_SCRAPE_DEFAULT_INTERVAL",
-            Ok(Some("scrape.default_interval")),
-        );
-        check(
-            "METRICSD_LIMITS_MAX_BODY_BYTES",
-            Ok(Some("limits.max_body_bytes")),
-        );
+        check("METRICSD_SCRAPE_DEFAULT_INTERVAL", Ok(Some("scrape.default_interval")));
+        check("METRICSD_LIMITS_MAX_BODY_BYTES", Ok(Some("limits.max_body_bytes")));
         check("METRICSD_TEST_POSTGRES_URL", Ok(None));
         check("METRICSD_SERVICES_DIR", Ok(None));
         check("METRICSD_CONFIG", Ok(None));
         check("HOME", Ok(None));
-        check(
-            "METRICSD_STORAGE_ULR",
-            Err("unknown variable; did you mean METRICSD_STORAGE_URL?"),
-        );
-        check(
-            "METRICSD_X",
-            Err("unknown variable; `metricsd config keys` lists all"),
-        );
+        check("METRICSD_STORAGE_ULR", Err("unknown variable; did you mean METRICSD_STORAGE_URL?"));
+        check("METRICSD_X", Err("unknown variable; `metricsd config keys` lists all"));
     }
 }

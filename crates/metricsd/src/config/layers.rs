@@ -24,12 +24,7 @@ pub(super) struct Layers<'a> {
 impl<'a> Layers<'a> {
     /// Nothing but defaults.
     pub(super) fn new(keys: &'a Keys) -> Self {
-        Self {
-            keys,
-            values: BTreeMap::new(),
-            origins: BTreeMap::new(),
-            problems: Vec::new(),
-        }
+        Self { keys, values: BTreeMap::new(), origins: BTreeMap::new(), problems: Vec::new() }
     }
 
     /// Lays a file on top.
@@ -38,16 +33,9 @@ impl<'a> Layers<'a> {
             Written::Nothing => {}
             Written::Map(section) => self.add_section(path, "", section),
             Written::Text(_) | Written::List(_) => {
-                let origin = Origin::File {
-                    path: path.to_owned(),
-                    line: root.line,
-                };
+                let origin = Origin::File { path: path.to_owned(), line: root.line };
                 let message = "expected keys like `listen: 127.0.0.1:9099`".to_owned();
-                self.problems.push(Problem {
-                    origin,
-                    key: None,
-                    message,
-                });
+                self.problems.push(Problem { origin, key: None, message });
             }
         }
     }
@@ -55,10 +43,7 @@ impl<'a> Layers<'a> {
     fn add_section(&mut self, file: &Path, section: &str, entries: BTreeMap<String, Entry>) {
         for (name, entry) in entries {
             let path = join(section, &name);
-            let origin = Origin::File {
-                path: file.to_owned(),
-                line: entry.line,
-            };
+            let origin = Origin::File { path: file.to_owned(), line: entry.line };
             if let Some(key) = self.keys.get(&path) {
                 self.add(&key.clone(), entry.value, origin);
                 continue;
@@ -76,11 +61,7 @@ impl<'a> Layers<'a> {
                 }
                 (false, _) => self.keys.unknown_in(section, &name),
             };
-            self.problems.push(Problem {
-                origin,
-                key: Some(path),
-                message,
-            });
+            self.problems.push(Problem { origin, key: Some(path), message });
         }
     }
 
@@ -91,11 +72,7 @@ impl<'a> Layers<'a> {
             match self.keys.of_variable(variable) {
                 Ok(Some(key)) => self.add(&key.clone(), Written::Text(text.clone()), origin),
                 Ok(None) => {}
-                Err(message) => self.problems.push(Problem {
-                    origin,
-                    key: None,
-                    message,
-                }),
+                Err(message) => self.problems.push(Problem { origin, key: None, message }),
             }
         }
     }
@@ -119,11 +96,7 @@ impl<'a> Layers<'a> {
                 self.values.insert(key.path.clone(), value);
                 self.origins.insert(key.path.clone(), origin);
             }
-            Err(message) => self.problems.push(Problem {
-                origin,
-                key: Some(key.path.clone()),
-                message,
-            }),
+            Err(message) => self.problems.push(Problem { origin, key: Some(key.path.clone()), message }),
         }
     }
 
@@ -182,20 +155,14 @@ fn value_of(key: &Key, written: Written) -> Result<Value, String> {
             "false" => Ok(Value::Bool(false)),
             _ => Err(format!("expected true or false, not {text:?}")),
         },
-        (Kind::List, Written::Text(text)) => Ok(text
-            .split(',')
-            .map(str::trim)
-            .filter(|item| !item.is_empty())
-            .collect()),
+        (Kind::List, Written::Text(text)) => {
+            Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect())
+        }
         (Kind::List, Written::List(items)) => items.into_iter().map(|item| text_of(item.value)).collect(),
         (Kind::Map, Written::Text(text)) => pairs(&text),
         (Kind::Map, Written::Map(items)) => {
-            let items = items
-                .into_iter()
-                .map(|(name, item)| Ok((name, text_of(item.value)?)));
-            items
-                .collect::<Result<Map<String, Value>, String>>()
-                .map(Value::Object)
+            let items = items.into_iter().map(|(name, item)| Ok((name, text_of(item.value)?)));
+            items.collect::<Result<Map<String, Value>, String>>().map(Value::Object)
         }
         (kind, _) => Err(format!("expected {}", expected(kind))),
     }
@@ -203,17 +170,9 @@ fn value_of(key: &Key, written: Written) -> Result<Value, String> {
 
 fn number(key: &Key, text: &str) -> Result<Value, String> {
     let plain = text.parse::<u64>().ok();
-    let size = || {
-        ByteSize::parse(text)
-            .filter(|_| key.path.ends_with("_bytes"))
-            .map(|size| size.0 as u64)
-    };
+    let size = || ByteSize::parse(text).filter(|_| key.path.ends_with("_bytes")).map(|size| size.0 as u64);
     plain.or_else(size).map(Value::from).ok_or_else(|| {
-        let size = if key.path.ends_with("_bytes") {
-            " or a size like 64MiB"
-        } else {
-            ""
-        };
+        let size = if key.path.ends_with("_bytes") { " or a size like 64MiB" } else { "" };
         format!("expected a whole number{size}, not {text:?}")
     })
 }
@@ -224,9 +183,7 @@ fn pairs(text: &str) -> Result<Value, String> {
         Some((name, value)) => Ok((name.trim().to_owned(), Value::from(value.trim()))),
         None => Err("expected name=value pairs with commas between them".to_owned()),
     });
-    pairs
-        .collect::<Result<Map<String, Value>, String>>()
-        .map(Value::Object)
+    pairs.collect::<Result<Map<String, Value>, String>>().map(Value::Object)
 }
 
 fn text_of(written: Written) -> Result<Value, String> {

@@ -11,10 +11,7 @@ pub(crate) struct Effective(Settings);
 
 impl Effective {
     pub(super) fn of(mut settings: Settings) -> Self {
-        for url in [&mut settings.storage.url, &mut settings.cache.url]
-            .into_iter()
-            .flatten()
-        {
+        for url in [&mut settings.storage.url, &mut settings.cache.url].into_iter().flatten() {
             *url = mask_url(url);
         }
         settings.scrape.node_exporter = mask_url(&settings.scrape.node_exporter);

@@ -12,9 +12,7 @@ pub(super) fn read(path: &str) -> Result<String, String> {
     let refuse = |error: std::io::Error| format!("{path} cannot be read: {error}");
     let size = std::fs::metadata(Path::new(path)).map_err(refuse)?.len();
     if size > MAX_SECRET_BYTES {
-        return Err(format!(
-            "{path} is longer than {MAX_SECRET_BYTES} bytes; expected one secret"
-        ));
+        return Err(format!("{path} is longer than {MAX_SECRET_BYTES} bytes; expected one secret"));
     }
     let text = std::fs::read_to_string(path).map_err(refuse)?;
     let secret = text.trim_end_matches(['\n', '\r']);
@@ -56,15 +54,8 @@ fn mask_parameters(address: &str) -> String {
 /// Whether the value that goes by this name is a secret.
 pub(super) fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    let marks = [
-        "password",
-        "passwd",
-        "secret",
-        "token",
-        "key.pem",
-        "sasl.oauthbearer.config",
-        "credentials",
-    ];
+    let marks =
+        ["password", "passwd", "secret", "token", "key.pem", "sasl.oauthbearer.config", "credentials"];
     marks.iter().any(|mark| name.contains(mark))
 }
 
@@ -78,23 +69,11 @@ mod tests {
         check("sqlite:data/metricsd.db", "sqlite:data/metricsd.db");
         check("postgres://db/metricsd", "postgres://db/metricsd");
         check("postgres://me@db/metricsd", "postgres://me@db/metricsd");
-        check(
-            "postgres://me:pw@db:5432/metricsd",
-            "postgres://me:********@db:5432/metricsd",
-        );
-        check(
-            "postgres://me:p@w:/x@db/metricsd",
-            "postgres://me:********@db/metricsd",
-        );
-        check(
-            "postgres://me:p?w@db/metricsd",
-            "postgres://me:********@db/metricsd",
-        );
+        check("postgres://me:pw@db:5432/metricsd", "postgres://me:********@db:5432/metricsd");
+        check("postgres://me:p@w:/x@db/metricsd", "postgres://me:********@db/metricsd");
+        check("postgres://me:p?w@db/metricsd", "postgres://me:********@db/metricsd");
         check("redis://:pw@cache:6379/1", "redis://:********@cache:6379/1");
-        check(
-            "postgres://db/m?user=me&password=pw&a=b",
-            "postgres://db/m?user=me&password=********&a=b",
-        );
+        check("postgres://db/m?user=me&password=pw&a=b", "postgres://db/m?user=me&password=********&a=b");
     }
 
     #[test]

@@ -139,10 +139,7 @@ pub(super) struct Commit {
 impl Default for Commit {
     fn default() -> Self {
         let max_delay = PromDuration(std::time::Duration::from_millis(50));
-        Self {
-            max_delay,
-            max_bytes: ByteSize(4 << 20),
-        }
+        Self { max_delay, max_bytes: ByteSize(4 << 20) }
     }
 }
 
@@ -154,9 +151,7 @@ pub(super) struct Jobs {
 
 impl Default for Jobs {
     fn default() -> Self {
-        Self {
-            retention: PromDuration::from_secs(24 * 3_600),
-        }
+        Self { retention: PromDuration::from_secs(24 * 3_600) }
     }
 }
 
@@ -194,10 +189,7 @@ pub(super) struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self {
-            level: "info".to_owned(),
-            format: "text".to_owned(),
-        }
+        Self { level: "info".to_owned(), format: "text".to_owned() }
     }
 }
 
@@ -209,8 +201,6 @@ pub(super) struct Shutdown {
 
 impl Default for Shutdown {
     fn default() -> Self {
-        Self {
-            timeout: PromDuration::from_secs(10),
-        }
+        Self { timeout: PromDuration::from_secs(10) }
     }
 }

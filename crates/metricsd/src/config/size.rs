@@ -28,10 +28,7 @@ impl ByteSize {
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.0 as u64;
-        match UNITS
-            .iter()
-            .find(|(_, size)| bytes >= *size && bytes.is_multiple_of(*size))
-        {
+        match UNITS.iter().find(|(_, size)| bytes >= *size && bytes.is_multiple_of(*size)) {
             Some((unit, size)) => write!(f, "{}{unit}", bytes / size),
             None => write!(f, "{bytes}B"),
         }

@@ -8,28 +8,16 @@ use crate::testing::TempDir;
 const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
 fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 fn load_environment(pairs: &[(&str, &str)]) -> Result<Config, String> {
-    let sources = Sources {
-        environment: environment(pairs),
-        ..Sources::default()
-    };
-    sources
-        .load()
-        .map(|(config, _)| config)
-        .map_err(|error| error.to_string())
+    let sources = Sources { environment: environment(pairs), ..Sources::default() };
+    sources.load().map(|(config, _)| config).map_err(|error| error.to_string())
 }
 
 fn load_file(path: &Path) -> Result<(Config, Effective), String> {
-    let sources = Sources {
-        file: Some(path.to_owned()),
-        ..Sources::default()
-    };
+    let sources = Sources { file: Some(path.to_owned()), ..Sources::default() };
     sources.load().map_err(|error| error.to_string())
 }
 
@@ -42,10 +30,7 @@ fn every_mistake_is_named_with_its_place() {
     for file in std::fs::read_dir(&folder).unwrap() {
         let path = file.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
-        let expected: Vec<&str> = text
-            .lines()
-            .map_while(|line| line.strip_prefix("# expect: "))
-            .collect();
+        let expected: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("# expect: ")).collect();
         let said = load_file(&path).map_or_else(|error| error, |_| "nothing".to_owned());
         let said = said.replace(&path.display().to_string(), "FILE");
         if said != expected.join("\n") {
@@ -53,11 +38,7 @@ fn every_mistake_is_named_with_its_place() {
         }
         seen += 1;
     }
-    assert!(
-        differing.is_empty(),
-        "said otherwise than expected:\n{}",
-        differing.join("\n\n")
-    );
+    assert!(differing.is_empty(), "said otherwise than expected:\n{}", differing.join("\n\n"));
     assert!(seen > 40, "only {seen} files in {}", folder.display());
 }
 
@@ -66,22 +47,13 @@ fn nothing_at_all_is_standalone() {
     let config = load_environment(&[]).unwrap();
     assert_eq!(config.listen, "127.0.0.1:9099");
     assert!(config.is_standalone());
-    assert_eq!(
-        config.storage.backend,
-        StorageBackend::Sqlite("./data/metricsd.db".into())
-    );
+    assert_eq!(config.storage.backend, StorageBackend::Sqlite("./data/metricsd.db".into()));
     assert_eq!(config.cache, CacheConfig::InProcess);
     assert_eq!(config.events, EventsConfig::InProcess);
     assert_eq!(config.limits, Limits::default());
-    assert_eq!(
-        (config.commit.max_delay, config.commit.max_bytes),
-        (Duration::from_millis(50), 4 << 20)
-    );
+    assert_eq!((config.commit.max_delay, config.commit.max_bytes), (Duration::from_millis(50), 4 << 20));
     assert!(config.scrape.self_scrape);
-    assert_eq!(
-        config.scrape.node_exporter.as_deref(),
-        Some("http://127.0.0.1:9100/metrics")
-    );
+    assert_eq!(config.scrape.node_exporter.as_deref(), Some("http://127.0.0.1:9100/metrics"));
     assert_eq!(config.sealing_key, None);
 }
 
@@ -91,9 +63,7 @@ fn a_complete_file_reads() {
     let (config, effective) = load_file(&path).unwrap();
     assert_eq!(config.roles.names(), ["api", "worker"]);
     assert!(!config.is_standalone());
-    let EventsConfig::Kafka(kafka) = &config.events else {
-        panic!("no Kafka")
-    };
+    let EventsConfig::Kafka(kafka) = &config.events else { panic!("no Kafka") };
     assert_eq!(kafka.format, EventFormat::Protobuf);
     assert_eq!(kafka.settings["linger.ms"].expose(), "5");
     assert_eq!(config.scrape.allow_cidrs[1].to_string(), "169.254.2.1/32");
@@ -101,17 +71,9 @@ fn a_complete_file_reads() {
     // Not standalone, so that several processes do not each add themselves.
     assert!(!config.scrape.self_scrape);
     assert_eq!(config.scrape.node_exporter, None);
-    let shown = [
-        effective.yaml().unwrap(),
-        effective.json().unwrap(),
-        format!("{config:?}"),
-    ];
+    let shown = [effective.yaml().unwrap(), effective.json().unwrap(), format!("{config:?}")];
     assert!(shown.iter().all(|text| !text.contains("hunter2")), "{shown:?}");
-    assert!(
-        shown[0].contains("postgres://me:********@db/metricsd"),
-        "{}",
-        shown[0]
-    );
+    assert!(shown[0].contains("postgres://me:********@db/metricsd"), "{}", shown[0]);
 }
 
 #[test]
@@ -142,11 +104,7 @@ fn flags_go_before_environment_before_file_before_defaults() {
     assert_eq!(config.data_dir, Path::new("environment"));
     assert_eq!(config.log.level, "warn");
     assert_eq!(config.log.format, LogFormat::Text);
-    let without_flags = Sources {
-        file: None,
-        flags: Vec::new(),
-        ..sources
-    };
+    let without_flags = Sources { file: None, flags: Vec::new(), ..sources };
     assert_eq!(without_flags.load().unwrap().0.listen, "environment:1");
     let by_variable = load_environment(&[("METRICSD_CONFIG", other.to_str().unwrap())]);
     assert_eq!(by_variable.unwrap().listen, "other:1");
@@ -170,18 +128,13 @@ fn the_environment_writes_every_kind() {
     ])
     .unwrap();
     assert_eq!(config.roles.names(), ["api", "ingest"]);
-    assert_eq!(
-        config.storage.backend,
-        StorageBackend::Sqlite("/var/lib/m.db".into())
-    );
+    assert_eq!(config.storage.backend, StorageBackend::Sqlite("/var/lib/m.db".into()));
     assert_eq!(config.scrape.concurrency, 7);
     assert!(config.scrape.close_private);
     assert_eq!(config.scrape.node_exporter, None);
     assert_eq!(config.limits.max_queue_bytes, 1 << 30);
     assert_eq!(config.sealing_key, SealingKey::parse(KEY));
-    let EventsConfig::Kafka(kafka) = config.events else {
-        panic!("no Kafka")
-    };
+    let EventsConfig::Kafka(kafka) = config.events else { panic!("no Kafka") };
     assert_eq!(kafka.brokers, ["a:9092", "b:9092"]);
     assert_eq!(kafka.settings["sasl.password"].expose(), "p=w");
 }
@@ -215,17 +168,8 @@ fn mistakes_of_the_environment_and_of_flags_name_their_source() {
         "/nonexistent.yml: cannot be read: No such file or directory (os error 2)",
     );
     let flags = vec![("--roles", "roles", String::new())];
-    let error = Sources {
-        flags,
-        ..Sources::default()
-    }
-    .load()
-    .map(|_| ())
-    .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "--roles: roles: expected at least one of api, worker, ingest, writer"
-    );
+    let error = Sources { flags, ..Sources::default() }.load().map(|_| ()).unwrap_err();
+    assert_eq!(error.to_string(), "--roles: roles: expected at least one of api, worker, ingest, writer");
 }
 
 #[test]
@@ -233,11 +177,7 @@ fn secrets_come_from_files() {
     let folder = TempDir::new();
     let at = |name: &str, text: &str| folder.write(name, text).to_str().unwrap().to_owned();
     let url = at("url", "postgres://me:hunter2@db/m\n");
-    let (cache, password, key) = (
-        at("cache", "redis://cache"),
-        at("password", "pw\r\n"),
-        at("key", KEY),
-    );
+    let (cache, password, key) = (at("cache", "redis://cache"), at("password", "pw\r\n"), at("key", KEY));
     let set = [
         ("METRICSD_STORAGE_URL_FILE", url.as_str()),
         ("METRICSD_CACHE_URL_FILE", &cache),
@@ -246,19 +186,13 @@ fn secrets_come_from_files() {
         ("METRICSD_SECRETS_KEY_FILE", &key),
     ];
     let config = load_environment(&set).unwrap();
-    assert_eq!(
-        config.storage.backend,
-        StorageBackend::Postgres(Secret::new("postgres://me:hunter2@db/m"))
-    );
+    assert_eq!(config.storage.backend, StorageBackend::Postgres(Secret::new("postgres://me:hunter2@db/m")));
     assert_eq!(config.cache, CacheConfig::Redis(Secret::new("redis://cache")));
     assert_eq!(config.sealing_key, SealingKey::parse(KEY));
-    let EventsConfig::Kafka(kafka) = config.events else {
-        panic!("no Kafka")
-    };
+    let EventsConfig::Kafka(kafka) = config.events else { panic!("no Kafka") };
     assert_eq!(kafka.settings["sasl.password"].expose(), "pw");
-    let error = load_environment(&[("METRICSD_SECRETS_KEY_FILE", &at("empty", "\n"))])
-        .map(|_| ())
-        .unwrap_err();
+    let error =
+        load_environment(&[("METRICSD_SECRETS_KEY_FILE", &at("empty", "\n"))]).map(|_| ()).unwrap_err();
     assert!(error.ends_with("is empty; expected one secret"), "{error}");
 }
 
@@ -268,11 +202,8 @@ fn of_a_secret_and_its_file_the_higher_layer_wins() {
     let file = folder.write("a.yml", "storage: {url: 'sqlite:file'}\n");
     let secret = folder.write("url", "sqlite:secret\n");
     let load = |pairs: &[(&str, &str)]| {
-        let sources = Sources {
-            file: Some(file.clone()),
-            environment: environment(pairs),
-            ..Sources::default()
-        };
+        let sources =
+            Sources { file: Some(file.clone()), environment: environment(pairs), ..Sources::default() };
         sources.load().unwrap().0.storage.backend
     };
     let by_file = [("METRICSD_STORAGE_URL_FILE", secret.to_str().unwrap())];

@@ -41,17 +41,12 @@ pub(super) fn validate(
     problems: &mut Vec<Problem>,
 ) -> Option<Config> {
     if settings.storage.url.is_none() && settings.storage.url_file.is_none() {
-        settings.storage.url = Some(format!(
-            "sqlite:{}/metricsd.db",
-            settings.data_dir.trim_end_matches('/')
-        ));
+        settings.storage.url =
+            Some(format!("sqlite:{}/metricsd.db", settings.data_dir.trim_end_matches('/')));
     }
     // Who shortens the interval alone does not mean a timeout above it.
     if !origins.contains_key("scrape.default_timeout") {
-        let shorter = settings
-            .scrape
-            .default_timeout
-            .min(settings.scrape.default_interval);
+        let shorter = settings.scrape.default_timeout.min(settings.scrape.default_interval);
         settings.scrape.default_timeout = shorter;
     }
     let mut check = Check { origins, problems };
@@ -71,14 +66,8 @@ pub(super) fn validate(
     let log = check.log(settings);
     check.at_least("jobs.retention", settings.jobs.retention, Duration::from_secs(60));
     check.at_least("shutdown.timeout", settings.shutdown.timeout, MIN_INTERVAL);
-    let standalone = roles.all()
-        && matches!(
-            storage,
-            Some(StorageConfig {
-                backend: StorageBackend::Sqlite(_),
-                ..
-            })
-        );
+    let standalone =
+        roles.all() && matches!(storage, Some(StorageConfig { backend: StorageBackend::Sqlite(_), .. }));
     scrape.self_scrape &= standalone;
     scrape.node_exporter = scrape.node_exporter.filter(|_| standalone);
     Some(Config {
@@ -107,19 +96,12 @@ struct Check<'a> {
 impl Check<'_> {
     fn refuse(&mut self, key: &str, message: impl Into<String>) {
         let origin = self.origins.get(key).cloned().unwrap_or(Origin::Default);
-        self.problems.push(Problem {
-            origin,
-            key: Some(key.to_owned()),
-            message: message.into(),
-        });
+        self.problems.push(Problem { origin, key: Some(key.to_owned()), message: message.into() });
     }
 
     fn at_least(&mut self, key: &str, value: PromDuration, least: Duration) {
         if value.0 < least {
-            self.refuse(
-                key,
-                format!("expected at least {}, not {value}", PromDuration(least)),
-            );
+            self.refuse(key, format!("expected at least {}, not {value}", PromDuration(least)));
         }
     }
 
@@ -143,9 +125,7 @@ impl Check<'_> {
             (Some(value), None) => return Some(value.clone()),
             (_, file) => file?,
         };
-        secrets::read(file)
-            .map_err(|message| self.refuse(&file_key, message))
-            .ok()
+        secrets::read(file).map_err(|message| self.refuse(&file_key, message)).ok()
     }
 
     fn listen(&mut self, listen: &str) {
@@ -170,10 +150,7 @@ impl Check<'_> {
                     let hint = nearest(name, Role::ALL.iter().map(|role| role.as_str()));
                     let hint = hint.map_or_else(String::new, |role| format!("; did you mean {role}?"));
                     let known = Role::ALL.map(Role::as_str).join(", ");
-                    self.refuse(
-                        "roles",
-                        format!("{name:?} is no role, expected some of {known}{hint}"),
-                    );
+                    self.refuse("roles", format!("{name:?} is no role, expected some of {known}{hint}"));
                 }
             }
         }
@@ -188,10 +165,7 @@ impl Check<'_> {
     fn storage(&mut self, settings: &Settings) -> Option<StorageConfig> {
         let storage = &settings.storage;
         if storage.max_connections < MIN_CONNECTIONS {
-            let message = format!(
-                "expected at least {MIN_CONNECTIONS}, not {}",
-                storage.max_connections
-            );
+            let message = format!("expected at least {MIN_CONNECTIONS}, not {}", storage.max_connections);
             self.refuse("storage.max_connections", message);
         }
         let interval = storage.chunk_interval;
@@ -202,16 +176,11 @@ impl Check<'_> {
             );
         }
         if !(1..=MAX_SPACE_PARTITIONS).contains(&storage.space_partitions) {
-            let message = format!(
-                "expected 1 to {MAX_SPACE_PARTITIONS}, not {}",
-                storage.space_partitions
-            );
+            let message = format!("expected 1 to {MAX_SPACE_PARTITIONS}, not {}", storage.space_partitions);
             self.refuse("storage.space_partitions", message);
         }
         let url = self.secret("storage.url", storage.url.as_ref(), storage.url_file.as_ref())?;
-        let backend = storage_backend(&url)
-            .map_err(|message| self.refuse("storage.url", message))
-            .ok()?;
+        let backend = storage_backend(&url).map_err(|message| self.refuse("storage.url", message)).ok()?;
         Some(StorageConfig {
             backend,
             max_connections: storage.max_connections,
@@ -229,10 +198,7 @@ impl Check<'_> {
         if url.starts_with("redis://") || url.starts_with("rediss://") {
             return Some(CacheConfig::Redis(Secret::new(url)));
         }
-        self.refuse(
-            "cache.url",
-            format!("expected redis://… or rediss://…, not {:?}", mask_url(&url)),
-        );
+        self.refuse("cache.url", format!("expected redis://… or rediss://…, not {:?}", mask_url(&url)));
         None
     }
 
@@ -241,10 +207,7 @@ impl Check<'_> {
             "json" => EventFormat::Json,
             "protobuf" => EventFormat::Protobuf,
             other => {
-                self.refuse(
-                    "events.format",
-                    format!("expected json or protobuf, not {other:?}"),
-                );
+                self.refuse("events.format", format!("expected json or protobuf, not {other:?}"));
                 return None;
             }
         };
@@ -259,9 +222,7 @@ impl Check<'_> {
             return Some(EventsConfig::InProcess);
         }
         for broker in &events.brokers {
-            let port = broker
-                .rsplit_once(':')
-                .and_then(|(_, port)| port.parse::<u16>().ok());
+            let port = broker.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
             if port.is_none() {
                 self.refuse(
                     "events.brokers",
@@ -303,20 +264,13 @@ impl Check<'_> {
                 Err(message) => self.refuse("events.sasl_password_file", message),
             }
         }
-        settings
-            .into_iter()
-            .map(|(name, value)| (name, Secret::new(value)))
-            .collect()
+        settings.into_iter().map(|(name, value)| (name, Secret::new(value))).collect()
     }
 
     fn scrape(&mut self, settings: &Settings) -> ScrapeSettings {
         let scrape = &settings.scrape;
         self.at_least("scrape.default_interval", scrape.default_interval, MIN_INTERVAL);
-        self.at_least(
-            "scrape.default_timeout",
-            scrape.default_timeout,
-            Duration::from_millis(1),
-        );
+        self.at_least("scrape.default_timeout", scrape.default_timeout, Duration::from_millis(1));
         if scrape.default_timeout > scrape.default_interval {
             let (timeout, interval) = (scrape.default_timeout, scrape.default_interval);
             let message = format!("expected at most scrape.default_interval ({interval}), not {timeout}");
@@ -325,10 +279,7 @@ impl Check<'_> {
         self.above_zero("scrape.concurrency", scrape.concurrency);
         let mut allow_cidrs = Vec::new();
         for text in &scrape.allow_cidrs {
-            match text
-                .parse::<IpNet>()
-                .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-            {
+            match text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
                 Ok(network) => allow_cidrs.push(network),
                 Err(_) => {
                     let message = format!("expected a network such as 169.254.10.0/24, not {text:?}");
@@ -340,10 +291,7 @@ impl Check<'_> {
         let is_http =
             |url: &String| Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
         if node_exporter.as_ref().is_some_and(|url| !is_http(url)) {
-            self.refuse(
-                "scrape.node_exporter",
-                "expected an http or https URL, or nothing at all",
-            );
+            self.refuse("scrape.node_exporter", "expected an http or https URL, or nothing at all");
         }
         ScrapeSettings {
             default_interval: scrape.default_interval,
@@ -369,18 +317,12 @@ impl Check<'_> {
     fn commit(&mut self, settings: &Settings) -> CommitConfig {
         let commit = &settings.commit;
         if commit.max_delay.0 > MAX_COMMIT_DELAY {
-            let message = format!(
-                "expected at most {}, not {}",
-                PromDuration(MAX_COMMIT_DELAY),
-                commit.max_delay
-            );
+            let message =
+                format!("expected at most {}, not {}", PromDuration(MAX_COMMIT_DELAY), commit.max_delay);
             self.refuse("commit.max_delay", message);
         }
         self.above_zero("commit.max_bytes", commit.max_bytes.0);
-        CommitConfig {
-            max_delay: commit.max_delay.0,
-            max_bytes: commit.max_bytes.0,
-        }
+        CommitConfig { max_delay: commit.max_delay.0, max_bytes: commit.max_bytes.0 }
     }
 
     fn query(&mut self, settings: &Settings) -> QueryConfig {
@@ -401,15 +343,8 @@ impl Check<'_> {
         let text = self.secret("secrets.key", key, file)?;
         let parsed = SealingKey::parse(&text);
         if parsed.is_none() {
-            let at = if from_file {
-                "secrets.key_file"
-            } else {
-                "secrets.key"
-            };
-            self.refuse(
-                at,
-                "expected 32 bytes as base64 or hex, such as `openssl rand -base64 32` makes",
-            );
+            let at = if from_file { "secrets.key_file" } else { "secrets.key" };
+            self.refuse(at, "expected 32 bytes as base64 or hex, such as `openssl rand -base64 32` makes");
         }
         parsed
     }
@@ -417,10 +352,7 @@ impl Check<'_> {
     fn log(&mut self, settings: &Settings) -> Option<LogConfig> {
         let (level, format) = (settings.log.level.as_str(), settings.log.format.as_str());
         if !LEVELS.contains(&level) {
-            self.refuse(
-                "log.level",
-                format!("expected one of {}, not {level:?}", LEVELS.join(", ")),
-            );
+            self.refuse("log.level", format!("expected one of {}, not {level:?}", LEVELS.join(", ")));
         }
         let format = match format {
             "text" => LogFormat::Text,
@@ -430,10 +362,7 @@ impl Check<'_> {
                 return None;
             }
         };
-        Some(LogConfig {
-            level: level.to_owned(),
-            format,
-        })
+        Some(LogConfig { level: level.to_owned(), format })
     }
 }
 

@@ -43,9 +43,7 @@ impl Adapters {
         };
         let sealer = Sealer::new(&key)?;
         let (cache, bus) = (open_cache(config)?, open_bus(config)?);
-        let patient = Patience {
-            until: Instant::now() + STORE_PATIENCE,
-        };
+        let patient = Patience { until: Instant::now() + STORE_PATIENCE };
         match &config.storage.backend {
             StorageBackend::Sqlite(path) => {
                 let store = Arc::new(patient.open(async || SqliteStore::open(path).await).await?);
@@ -65,14 +63,7 @@ impl Adapters {
         S: SampleSink + SampleSource + Catalog + Outbox,
     {
         let catalog = Arc::new(SealedCatalog::new(store.clone(), sealer));
-        Self {
-            sink: store.clone(),
-            source: store.clone(),
-            catalog,
-            outbox: store,
-            cache,
-            bus,
-        }
+        Self { sink: store.clone(), source: store.clone(), catalog, outbox: store, cache, bus }
     }
 }
 
@@ -85,9 +76,7 @@ pub(crate) async fn migrate(config: &Config) -> Result<Vec<String>> {
         }
         StorageBackend::Postgres(url) => {
             let options = postgres_options(config);
-            let done = metricsd_postgres::migrate(url.expose(), &options)
-                .await
-                .map_err(reported)?;
+            let done = metricsd_postgres::migrate(url.expose(), &options).await.map_err(reported)?;
             ("the database".to_owned(), done.from, done.to)
         }
     };
@@ -147,17 +136,8 @@ fn open_bus(config: &Config) -> Result<Arc<dyn EventBus>> {
         EventFormat::Json => metricsd_kafka::EventFormat::Json,
         EventFormat::Protobuf => metricsd_kafka::EventFormat::Protobuf,
     };
-    let extra = kafka
-        .settings
-        .iter()
-        .map(|(name, value)| (name.clone(), value.expose().to_owned()))
-        .collect();
-    let options = KafkaOptions {
-        format,
-        extra,
-        ..KafkaOptions::new(kafka.brokers.join(","), &kafka.topic)
-    };
-    Ok(Arc::new(
-        KafkaBus::connect(options).context("the event bus cannot be used (events)")?,
-    ))
+    let extra =
+        kafka.settings.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
+    let options = KafkaOptions { format, extra, ..KafkaOptions::new(kafka.brokers.join(","), &kafka.topic) };
+    Ok(Arc::new(KafkaBus::connect(options).context("the event bus cannot be used (events)")?))
 }

@@ -37,14 +37,10 @@ pub(super) fn start(
             ..EngineOptions::default()
         },
     );
-    let public_address = listener
-        .local_addr()
-        .map_or_else(|_| config.listen.clone(), |address| address.to_string());
+    let public_address =
+        listener.local_addr().map_or_else(|_| config.listen.clone(), |address| address.to_string());
     let router = router(Api {
-        roles: Roles {
-            api: config.roles.has(Role::Api),
-            ingest: config.roles.has(Role::Ingest),
-        },
+        roles: Roles { api: config.roles.has(Role::Api), ingest: config.roles.has(Role::Ingest) },
         settings: ApiSettings {
             default_interval: config.scrape.default_interval,
             default_timeout: config.scrape.default_timeout,

@@ -16,16 +16,8 @@ const PROBE: Duration = Duration::from_secs(2);
 /// Adds this process, and a node_exporter where one answers, to the targets.
 pub(super) async fn first_targets(config: &Config, address: SocketAddr, catalog: &dyn Catalog) {
     if config.scrape.self_scrape {
-        ensure(
-            catalog,
-            spec(
-                config,
-                "metricsd",
-                &format!("http://{}", reachable(address)),
-                "/metrics",
-            ),
-        )
-        .await;
+        ensure(catalog, spec(config, "metricsd", &format!("http://{}", reachable(address)), "/metrics"))
+            .await;
     }
     if let Some(url) = &config.scrape.node_exporter
         && answers(url).await
@@ -47,12 +39,7 @@ fn spec(config: &Config, name: &str, url: &str, path: &str) -> TargetSpec {
             scrape_interval: interval,
             scrape_timeout: PromDuration(timeout.0.min(interval.0)),
             metrics_path: path.to_owned(),
-            scheme: if url.starts_with("https:") {
-                "https"
-            } else {
-                "http"
-            }
-            .to_owned(),
+            scheme: if url.starts_with("https:") { "https" } else { "http" }.to_owned(),
             authentication: None,
             honor_labels: false,
             honor_timestamps: true,
@@ -68,24 +55,14 @@ fn spec(config: &Config, name: &str, url: &str, path: &str) -> TargetSpec {
 async fn ensure(catalog: &dyn Catalog, spec: TargetSpec) {
     let result = match catalog.create_target(&spec).await {
         Ok(Created::New(_)) => {
-            info!(
-                target_id = spec.target_id,
-                url = spec.scrape_url(),
-                "target added"
-            );
+            info!(target_id = spec.target_id, url = spec.scrape_url(), "target added");
             Ok(())
         }
         Ok(Created::Existing(target))
             if target.spec.scrape_url() != spec.scrape_url() && !target.deleting =>
         {
             let scrape_config = spec.scrape_config;
-            catalog
-                .replace_target(&TargetSpec {
-                    scrape_config,
-                    ..target.spec
-                })
-                .await
-                .map(drop)
+            catalog.replace_target(&TargetSpec { scrape_config, ..target.spec }).await.map(drop)
         }
         Ok(Created::Existing(_)) => Ok(()),
         Err(error) => Err(error),
@@ -96,17 +73,9 @@ async fn ensure(catalog: &dyn Catalog, spec: TargetSpec) {
 }
 
 async fn answers(url: &str) -> bool {
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .tls_certs_only([])
-        .timeout(PROBE)
-        .build();
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(PROBE).build();
     let Ok(client) = client else { return false };
-    client
-        .get(url)
-        .send()
-        .await
-        .is_ok_and(|answer| answer.status().is_success())
+    client.get(url).send().await.is_ok_and(|answer| answer.status().is_success())
 }
 
 fn split(url: &str) -> Option<(String, String)> {

@@ -41,11 +41,7 @@ impl SealingKey {
     /// Reads a key: 32 bytes as 64 hex digits or as base64 of either alphabet.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        let bytes = if text.len() == 2 * KEY_BYTES {
-            from_hex(text)?
-        } else {
-            from_base64(text)?
-        };
+        let bytes = if text.len() == 2 * KEY_BYTES { from_hex(text)? } else { from_base64(text)? };
         bytes.try_into().ok().map(Self)
     }
 
@@ -65,11 +61,7 @@ impl SealingKey {
         // Written whole under another name first: a crash in between leaves no half of a key behind.
         let draft = data_dir.join(format!("{KEY_FILE}.{}", std::process::id()));
         let _ = fs::remove_file(&draft);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&draft)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
         writeln!(file, "{}", STANDARD.encode(bytes))?;
         file.sync_all()?;
         let linked = fs::hard_link(&draft, &path);
@@ -93,9 +85,7 @@ impl SealingKey {
             tracing::warn!(path = %path.display(), mode = format!("{mode:o}"), "others can read the sealing key");
         }
         let invalid = || io::Error::new(ErrorKind::InvalidData, "not 32 bytes as base64 or hex");
-        Self::parse(text)
-            .map(|key| (key, KeyOrigin::Found))
-            .ok_or_else(invalid)
+        Self::parse(text).map(|key| (key, KeyOrigin::Found)).ok_or_else(invalid)
     }
 
     pub(super) fn bytes(&self) -> &[u8; KEY_BYTES] {
@@ -105,20 +95,13 @@ impl SealingKey {
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u32> = text.chars().map(|c| c.to_digit(16)).collect::<Option<_>>()?;
-    Some(
-        digits
-            .chunks_exact(2)
-            .map(|pair| (pair[0] * 16 + pair[1]) as u8)
-            .collect(),
-    )
+    Some(digits.chunks_exact(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect())
 }
 
 fn from_base64(text: &str) -> Option<Vec<u8>> {
     let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let alphabets = [&base64::alphabet::STANDARD, &base64::alphabet::URL_SAFE];
-    alphabets
-        .into_iter()
-        .find_map(|alphabet| GeneralPurpose::new(alphabet, config).decode(text).ok())
+    alphabets.into_iter().find_map(|alphabet| GeneralPurpose::new(alphabet, config).decode(text).ok())
 }
 
 #[cfg(test)]
@@ -132,22 +115,9 @@ mod tests {
         let key = SealingKey::parse(hex).unwrap();
         let base64 = STANDARD.encode(key.bytes());
         assert_eq!(SealingKey::parse(&base64), Some(key.clone()));
-        assert_eq!(
-            SealingKey::parse(&format!("{}\n", base64.trim_end_matches('='))),
-            Some(key.clone())
-        );
-        assert_eq!(
-            SealingKey::parse(&base64.replace('+', "-").replace('/', "_")),
-            Some(key.clone())
-        );
-        for text in [
-            "",
-            "short",
-            &hex[1..],
-            &format!("{hex}00"),
-            &hex.replace('0', "x"),
-            "é",
-        ] {
+        assert_eq!(SealingKey::parse(&format!("{}\n", base64.trim_end_matches('='))), Some(key.clone()));
+        assert_eq!(SealingKey::parse(&base64.replace('+', "-").replace('/', "_")), Some(key.clone()));
+        for text in ["", "short", &hex[1..], &format!("{hex}00"), &hex.replace('0', "x"), "é"] {
             assert_eq!(SealingKey::parse(text), None, "{text}");
         }
         assert_eq!(format!("{key:?}"), MASK);
@@ -161,15 +131,9 @@ mod tests {
         assert_eq!(origin, KeyOrigin::Made);
         let mode = fs::metadata(data.join(KEY_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(
-            SealingKey::load_or_create(&data).unwrap(),
-            (made, KeyOrigin::Found)
-        );
+        assert_eq!(SealingKey::load_or_create(&data).unwrap(), (made, KeyOrigin::Found));
         assert_eq!(fs::read_dir(&data).unwrap().count(), 1);
         fs::write(data.join(KEY_FILE), "half").unwrap();
-        assert_eq!(
-            SealingKey::load_or_create(&data).unwrap_err().kind(),
-            ErrorKind::InvalidData
-        );
+        assert_eq!(SealingKey::load_or_create(&data).unwrap_err().kind(), ErrorKind::InvalidData);
     }
 }

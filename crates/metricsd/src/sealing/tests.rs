@@ -14,17 +14,9 @@ fn sealer(first: &str) -> Sealer {
 
 fn all_kinds() -> [AuthConfig; 3] {
     [
-        AuthConfig::Basic {
-            username: "me".into(),
-            password: Secret::new("hunter2"),
-        },
-        AuthConfig::Bearer {
-            token: Secret::new("hunter2 \"ü\""),
-        },
-        AuthConfig::Header {
-            name: "X-Key".into(),
-            value: Secret::new(""),
-        },
+        AuthConfig::Basic { username: "me".into(), password: Secret::new("hunter2") },
+        AuthConfig::Bearer { token: Secret::new("hunter2 \"ü\"") },
+        AuthConfig::Header { name: "X-Key".into(), value: Secret::new("") },
     ]
 }
 
@@ -59,16 +51,7 @@ fn damaged_texts_do_not_unseal() {
     let mut flipped = STANDARD.decode(&good[3..]).unwrap();
     *flipped.last_mut().unwrap() ^= 1;
     let flipped = format!("v1:{}", STANDARD.encode(flipped));
-    for bad in [
-        "",
-        "v1:",
-        "v1:AAAA",
-        "v2:AAAA",
-        "hunter2",
-        &good[3..],
-        &good[..good.len() - 4],
-        &flipped,
-    ] {
+    for bad in ["", "v1:", "v1:AAAA", "v2:AAAA", "hunter2", &good[3..], &good[..good.len() - 4], &flipped] {
         assert_eq!(sealer.unseal("t", bad), None, "{bad}");
     }
 }
@@ -105,18 +88,11 @@ async fn a_database_sees_no_secret_and_callers_see_no_seal() {
     let store = Arc::new(MemoryStore::new());
     let catalog = SealedCatalog::new(store.clone(), sealer("a"));
     let [basic, bearer, _] = all_kinds();
-    let Created::New(created) = catalog
-        .create_target(&spec("t", Some(basic.clone())))
-        .await
-        .unwrap()
-    else {
+    let Created::New(created) = catalog.create_target(&spec("t", Some(basic.clone()))).await.unwrap() else {
         panic!("it was there before")
     };
     assert_eq!(auth_of(&created), Some(&basic));
-    let Created::Existing(existing) = catalog
-        .create_target(&spec("t", Some(bearer.clone())))
-        .await
-        .unwrap()
+    let Created::Existing(existing) = catalog.create_target(&spec("t", Some(bearer.clone()))).await.unwrap()
     else {
         panic!("it was created twice")
     };
@@ -124,16 +100,9 @@ async fn a_database_sees_no_secret_and_callers_see_no_seal() {
     let stored = store.target("t").await.unwrap().unwrap();
     assert!(text(auth_of(&stored).unwrap()).starts_with("v1:"));
 
-    let replaced = catalog
-        .replace_target(&spec("t", Some(bearer.clone())))
-        .await
-        .unwrap()
-        .unwrap();
+    let replaced = catalog.replace_target(&spec("t", Some(bearer.clone()))).await.unwrap().unwrap();
     assert_eq!(auth_of(&replaced), Some(&bearer));
-    let change = TargetChange {
-        enabled: Some(false),
-        labels: None,
-    };
+    let change = TargetChange { enabled: Some(false), labels: None };
     let changed = catalog.change_target("t", &change).await.unwrap().unwrap();
     assert_eq!(auth_of(&changed), Some(&bearer));
     let listed = catalog.targets(&TargetFilter::default(), 10).await.unwrap();
@@ -149,10 +118,7 @@ async fn a_database_sees_no_secret_and_callers_see_no_seal() {
 async fn without_the_key_credentials_stay_sealed_and_the_rest_works() {
     let store = Arc::new(MemoryStore::new());
     let theirs = SealedCatalog::new(store.clone(), sealer("a"));
-    theirs
-        .create_target(&spec("t", Some(all_kinds()[0].clone())))
-        .await
-        .unwrap();
+    theirs.create_target(&spec("t", Some(all_kinds()[0].clone()))).await.unwrap();
     theirs.create_target(&spec("u", None)).await.unwrap();
     let ours = SealedCatalog::new(store, sealer("b"));
     let target = ours.target("t").await.unwrap().unwrap();

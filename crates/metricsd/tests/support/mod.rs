@@ -45,11 +45,7 @@ pub struct Start<'a> {
 
 impl<'a> Start<'a> {
     pub fn new(data: &'a Path) -> Self {
-        Self {
-            data,
-            port: free_port(),
-            env: vec![("METRICSD_SCRAPE_SELF_SCRAPE", "false".into())],
-        }
+        Self { data, port: free_port(), env: vec![("METRICSD_SCRAPE_SELF_SCRAPE", "false".into())] }
     }
 
     #[must_use]
@@ -62,10 +58,7 @@ impl<'a> Start<'a> {
     pub async fn start(&self) -> Node {
         let address = format!("127.0.0.1:{}", self.port);
         let mut command = Command::new(env!("CARGO_BIN_EXE_metricsd"));
-        command
-            .args(["run", "--listen", &address, "--data-dir"])
-            .arg(self.data)
-            .env_clear();
+        command.args(["run", "--listen", &address, "--data-dir"]).arg(self.data).env_clear();
         command.envs(self.env.iter().map(|(name, value)| (*name, value)));
         command
             .env("METRICSD_SCRAPE_NODE_EXPORTER", "")
@@ -74,27 +67,15 @@ impl<'a> Start<'a> {
             .kill_on_drop(true);
         let child = command.spawn().unwrap();
         let client = client();
-        let mut node = Node {
-            child,
-            address,
-            client,
-        };
+        let mut node = Node { child, address, client };
         let ready = node.wait_ready().await;
-        assert!(
-            ready,
-            "metricsd was not ready in time; its log:\n{}",
-            self.log_text()
-        );
+        assert!(ready, "metricsd was not ready in time; its log:\n{}", self.log_text());
         node
     }
 
     fn log(&self) -> std::fs::File {
         let path = self.data.join("test.log");
-        std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)
-            .unwrap()
+        std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap()
     }
 
     pub fn log_text(&self) -> String {
@@ -104,20 +85,11 @@ impl<'a> Start<'a> {
 
 pub fn client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
-        .no_proxy()
-        .tls_certs_only([])
-        .timeout(Duration::from_secs(40))
-        .build()
-        .unwrap()
+    reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(Duration::from_secs(40)).build().unwrap()
 }
 
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Node {
@@ -173,47 +145,27 @@ impl Node {
 
     /// The instant vector of a selector: label sets with values.
     pub async fn query(&self, selector: &str) -> Vec<(Value, f64)> {
-        let request = self
-            .client
-            .get(self.url("/api/v1/metrics/query"))
-            .query(&[("query", selector)]);
+        let request = self.client.get(self.url("/api/v1/metrics/query")).query(&[("query", selector)]);
         let (status, answer) = self.send(request).await;
         assert_eq!(status, 200, "{answer}");
         let result = answer["result"].as_array().unwrap();
-        let entry = |entry: &Value| {
-            (
-                entry["metric"].clone(),
-                entry["value"][1].as_str().unwrap().parse().unwrap(),
-            )
-        };
+        let entry =
+            |entry: &Value| (entry["metric"].clone(), entry["value"][1].as_str().unwrap().parse().unwrap());
         result.iter().map(entry).collect()
     }
 
     /// All jobs of a target, newest first.
     pub async fn jobs(&self, target: &str) -> Vec<Value> {
-        let (status, jobs) = self
-            .get(&format!("/api/v1/metrics/jobs?target_id={target}&limit=1000"))
-            .await;
+        let (status, jobs) = self.get(&format!("/api/v1/metrics/jobs?target_id={target}&limit=1000")).await;
         assert_eq!(status, 200, "{jobs}");
         jobs.as_array().unwrap().clone()
     }
 
     /// The value of one of metricsd's own metrics, all series summed.
     pub async fn own_metric(&self, name: &str) -> f64 {
-        let page = self
-            .client
-            .get(self.url("/metrics"))
-            .send()
-            .await
-            .unwrap()
-            .text()
-            .await
-            .unwrap();
+        let page = self.client.get(self.url("/metrics")).send().await.unwrap().text().await.unwrap();
         let of_name = |line: &&str| line.split(['{', ' ']).next() == Some(name);
-        page.lines()
-            .filter(of_name)
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum()
+        page.lines().filter(of_name).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
     /// kill -9.
@@ -242,10 +194,7 @@ where
         if let Some(found) = ask().await {
             return found;
         }
-        assert!(
-            Instant::now() < deadline,
-            "{what} did not happen within {seconds} s"
-        );
+        assert!(Instant::now() < deadline, "{what} did not happen within {seconds} s");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -22,24 +22,14 @@ struct State {
 
 impl PageTarget {
     pub async fn start(page: &str) -> Self {
-        let state = Arc::new(Mutex::new(State {
-            page: page.to_owned(),
-            status: 200,
-            served: 0,
-        }));
+        let state = Arc::new(Mutex::new(State { page: page.to_owned(), status: 200, served: 0 }));
         let shared = state.clone();
         let answer = move || {
             let mut state = shared.lock();
             state.served += 1;
             let page = state.page.replace("$SERIAL", &state.served.to_string());
             let status = StatusCode::from_u16(state.status).unwrap();
-            async move {
-                (
-                    status,
-                    [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
-                    page,
-                )
-            }
+            async move { (status, [(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page) }
         };
         let url = serve(Router::new().route("/metrics", get(answer))).await;
         Self { url, state }
@@ -83,11 +73,8 @@ impl Window {
 
     /// Samples of each page served so far.
     pub fn samples(&self) -> Vec<usize> {
-        let samples = |page: &String| {
-            page.lines()
-                .filter(|line| !line.is_empty() && !line.starts_with('#'))
-                .count()
-        };
+        let samples =
+            |page: &String| page.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).count();
         self.pages.lock().iter().map(samples).collect()
     }
 

@@ -39,16 +39,15 @@ impl Database {
     }
 
     pub async fn remove(self) {
-        execute(&self.admin, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
+        let drop = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        // TimescaleDB's scheduler can hold the drop up; the server ends it without us.
+        let _ = tokio::time::timeout(Duration::from_secs(5), execute(&self.admin, &drop)).await;
     }
 }
 
 async fn execute(url: &str, statement: &str) {
     let mut connection = PgConnection::connect(url).await.unwrap();
-    sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()))
-        .execute(&mut connection)
-        .await
-        .unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.unwrap();
 }
 
 /// An ordinary consumer of a topic, from its beginning.
@@ -70,17 +69,16 @@ impl Events {
         Self { consumer }
     }
 
-    /// Key and value of what comes until nothing has come for `quiet`.
+    /// Key and value of what comes until nothing has come for `quiet`, or for at most ten times as long.
     pub async fn read(&self, quiet: Duration) -> Vec<(String, Value)> {
+        let deadline = tokio::time::Instant::now() + quiet * 10;
         let mut events = Vec::new();
-        while let Ok(message) = tokio::time::timeout(quiet, self.consumer.recv()).await {
+        while tokio::time::Instant::now() < deadline {
+            let Ok(message) = tokio::time::timeout(quiet, self.consumer.recv()).await else { break };
             // A topic that is not there yet is no reason to stop.
             let Ok(message) = message else { continue };
             let key = String::from_utf8(message.key().unwrap_or_default().to_vec()).unwrap();
-            events.push((
-                key,
-                serde_json::from_slice(message.payload().unwrap_or_default()).unwrap(),
-            ));
+            events.push((key, serde_json::from_slice(message.payload().unwrap_or_default()).unwrap()));
         }
         events
     }
@@ -90,9 +88,5 @@ impl Events {
 pub async fn control(verb: &str, server: &str) {
     let script = address("METRICSD_TEST_SERVICES_CTL");
     let output = Command::new(script).args([verb, server]).output().await.unwrap();
-    assert!(
-        output.status.success(),
-        "{verb} {server}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{verb} {server}: {}", String::from_utf8_lossy(&output.stderr));
 }

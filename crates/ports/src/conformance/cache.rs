@@ -26,40 +26,21 @@ pub fn keys_and_lifetimes_are_the_contract() {
         assert_eq!(key.name(), name);
         assert_eq!(key.ttl(), Duration::from_secs(seconds), "lifetime of {name}");
     };
-    check(
-        CacheKey::TargetHealth("node-1".into()),
-        "target_health:node-1",
-        300,
-    );
-    check(
-        CacheKey::LatestMetrics("node-1".into()),
-        "latest_metrics:node-1",
-        120,
-    );
+    check(CacheKey::TargetHealth("node-1".into()), "target_health:node-1", 300);
+    check(CacheKey::LatestMetrics("node-1".into()), "latest_metrics:node-1", 120);
     check(CacheKey::CollectionStats, "collection_stats", 60);
-    check(
-        CacheKey::ScrapeSchedule("node-1".into()),
-        "scrape_schedule:node-1",
-        600,
-    );
+    check(CacheKey::ScrapeSchedule("node-1".into()), "scrape_schedule:node-1", 600);
 }
 
 /// All four keys of one random target: different keys never meet.
 pub async fn what_was_put_is_read_back(cache: &dyn Cache) {
     let keys = keys_of(&random_target());
     assert_eq!(get(cache, &keys[0]).await, None, "nothing was put yet");
-    let entries: Vec<_> = keys
-        .iter()
-        .map(|key| entry(key, &format!("{{\"of\":\"{}\"}}", key.name())))
-        .collect();
+    let entries: Vec<_> =
+        keys.iter().map(|key| entry(key, &format!("{{\"of\":\"{}\"}}", key.name()))).collect();
     put(cache, &entries).await;
     for entry in &entries {
-        assert_eq!(
-            get(cache, &entry.key).await.as_ref(),
-            Some(&entry.value),
-            "{}",
-            entry.key.name()
-        );
+        assert_eq!(get(cache, &entry.key).await.as_ref(), Some(&entry.value), "{}", entry.key.name());
     }
     put(cache, &[]).await;
 }
@@ -69,17 +50,9 @@ pub async fn a_later_put_wins(cache: &dyn Cache) {
     let key = CacheKey::TargetHealth(random_target());
     put(cache, &[entry(&key, "1")]).await;
     put(cache, &[entry(&key, "2")]).await;
-    assert_eq!(
-        get(cache, &key).await.as_deref(),
-        Some("2"),
-        "the later of two calls"
-    );
+    assert_eq!(get(cache, &key).await.as_deref(), Some("2"), "the later of two calls");
     put(cache, &[entry(&key, "3"), entry(&key, "4")]).await;
-    assert_eq!(
-        get(cache, &key).await.as_deref(),
-        Some("4"),
-        "the later of two entries"
-    );
+    assert_eq!(get(cache, &key).await.as_deref(), Some("4"), "the later of two entries");
 }
 
 /// Those that were never there included; others stay.
@@ -88,18 +61,11 @@ pub async fn removed_entries_are_gone(cache: &dyn Cache) {
     let entries: Vec<_> = keys.iter().map(|key| entry(key, "true")).collect();
     put(cache, &entries).await;
     let absent = CacheKey::LatestMetrics(random_target());
-    cache
-        .remove(&[keys[0].clone(), absent, keys[1].clone()])
-        .await
-        .expect("absent entries are no error");
+    cache.remove(&[keys[0].clone(), absent, keys[1].clone()]).await.expect("absent entries are no error");
     cache.remove(&[]).await.expect("removing nothing is no error");
     assert_eq!(get(cache, &keys[0]).await, None);
     assert_eq!(get(cache, &keys[1]).await, None);
-    assert_eq!(
-        get(cache, &keys[2]).await.as_deref(),
-        Some("true"),
-        "was not removed"
-    );
+    assert_eq!(get(cache, &keys[2]).await.as_deref(), Some("true"), "was not removed");
 }
 
 /// More than fit any one message to a server.
@@ -120,19 +86,11 @@ pub async fn many_entries_at_once(cache: &dyn Cache) {
 
 /// Empty, long, and beyond ASCII.
 pub async fn odd_values_survive(cache: &dyn Cache) {
-    let values = [
-        String::new(),
-        "\u{1f680} \"\\ \r\n \0 é".to_owned(),
-        "y".repeat(2_000_000),
-    ];
+    let values = [String::new(), "\u{1f680} \"\\ \r\n \0 é".to_owned(), "y".repeat(2_000_000)];
     for value in values {
         let key = CacheKey::LatestMetrics(format!("ziel ü {}", random_target()));
         put(cache, &[entry(&key, &value)]).await;
-        assert!(
-            get(cache, &key).await.as_ref() == Some(&value),
-            "a value of {} bytes changed",
-            value.len()
-        );
+        assert!(get(cache, &key).await.as_ref() == Some(&value), "a value of {} bytes changed", value.len());
         cache.remove(&[key]).await.expect("clean up");
     }
 }
@@ -146,24 +104,12 @@ pub async fn entries_expire(cache: &dyn Cache, lifetime: Duration) {
     let entries = [entry(&short, "1"), entry(&renewed, "1"), entry(&long, "1")];
     put(cache, &entries).await;
     tokio::time::sleep(lifetime * 3 / 5).await;
-    assert_eq!(
-        get(cache, &short).await.as_deref(),
-        Some("1"),
-        "three fifths of the lifetime"
-    );
+    assert_eq!(get(cache, &short).await.as_deref(), Some("1"), "three fifths of the lifetime");
     put(cache, &[entry(&renewed, "2")]).await;
     tokio::time::sleep(lifetime * 3 / 5).await;
     assert_eq!(get(cache, &short).await, None, "six fifths of the lifetime");
-    assert_eq!(
-        get(cache, &renewed).await.as_deref(),
-        Some("2"),
-        "was written again"
-    );
-    assert_eq!(
-        get(cache, &long).await.as_deref(),
-        Some("1"),
-        "another key, another lifetime"
-    );
+    assert_eq!(get(cache, &renewed).await.as_deref(), Some("2"), "was written again");
+    assert_eq!(get(cache, &long).await.as_deref(), Some("1"), "another key, another lifetime");
 }
 
 /// The four keys, three of them of one target.
@@ -182,17 +128,11 @@ pub fn random_target() -> String {
 }
 
 fn entry(key: &CacheKey, value: &str) -> CacheEntry {
-    CacheEntry {
-        key: key.clone(),
-        value: value.to_owned(),
-    }
+    CacheEntry { key: key.clone(), value: value.to_owned() }
 }
 
 async fn put(cache: &dyn Cache, entries: &[CacheEntry]) {
-    cache
-        .put(entries)
-        .await
-        .expect("a cache that is there takes entries");
+    cache.put(entries).await.expect("a cache that is there takes entries");
 }
 
 async fn get(cache: &dyn Cache, key: &CacheKey) -> Option<String> {

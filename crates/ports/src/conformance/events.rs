@@ -52,17 +52,11 @@ pub async fn events_arrive_unchanged(bus: &dyn EventBus) {
 pub async fn a_subscriber_sees_later_events_only(bus: &dyn EventBus) {
     for round in 0..3 {
         let source = random_source();
-        bus.publish(&[event(&source, 0), event(&source, 1)])
-            .await
-            .expect("publish");
+        bus.publish(&[event(&source, 0), event(&source, 1)]).await.expect("publish");
         let mut events = bus.subscribe().await.expect("subscribe");
         bus.publish(&[event(&source, 2)]).await.expect("publish");
         let seen = first_of(&mut events, &source, 1).await;
-        assert_eq!(
-            seen,
-            [event(&source, 2)],
-            "round {round}: only what was published after subscribing"
-        );
+        assert_eq!(seen, [event(&source, 2)], "round {round}: only what was published after subscribing");
     }
 }
 
@@ -123,9 +117,7 @@ pub async fn a_repeat_keeps_the_order(bus: &dyn EventBus) {
 pub async fn thousands_of_events_arrive(bus: &dyn EventBus) {
     let run = random_source();
     let mut events = bus.subscribe().await.expect("subscribe");
-    let sent: Vec<_> = (0..5_000)
-        .map(|n| event(&format!("{run}-{}", n % 100), n))
-        .collect();
+    let sent: Vec<_> = (0..5_000).map(|n| event(&format!("{run}-{}", n % 100), n)).collect();
     bus.publish(&sent).await.expect("publish");
     let mut missing: HashSet<Uuid> = sent.iter().map(|event| event.event_id).collect();
     assert_eq!(missing.len(), 5_000, "ids are distinct");
@@ -147,12 +139,7 @@ pub fn event(source_id: &str, n: usize) -> MetricsCollected {
             collection_duration_ms: 85,
             collection_method: CollectionMethod::PullScraping,
             target_health: HealthStatus::Healthy,
-            metrics_summary: TypeCounts {
-                counters: number,
-                gauges: 0,
-                histograms: 0,
-                summaries: 0,
-            },
+            metrics_summary: TypeCounts { counters: number, gauges: 0, histograms: 0, summaries: 0 },
             error_count: 0,
             samples_per_second: number * 1_000 / 85,
         },
@@ -174,9 +161,7 @@ pub async fn next_of(events: &mut BoxStream<'static, MetricsCollected>, source: 
             }
         }
     };
-    tokio::time::timeout(PATIENCE, wanted)
-        .await
-        .expect("an event that was published arrives")
+    tokio::time::timeout(PATIENCE, wanted).await.expect("an event that was published arrives")
 }
 
 /// The next `count` events of a source.

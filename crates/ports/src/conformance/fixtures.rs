@@ -23,10 +23,7 @@ pub const NOON: Millis = 1_750_500_000_000;
 pub const HOUR: Millis = 3_600_000;
 
 /// Limits that no check reaches by accident.
-pub const WIDE: SelectLimits = SelectLimits {
-    max_series: 1_000_000,
-    max_samples: 100_000_000,
-};
+pub const WIDE: SelectLimits = SelectLimits { max_series: 1_000_000, max_samples: 100_000_000 };
 
 /// A label set of a metric.
 pub fn labels(name: &str, pairs: &[(&str, &str)]) -> LabelSet {
@@ -52,29 +49,18 @@ pub fn series(name: &str, pairs: &[(&str, &str)]) -> Arc<Series> {
 /// The same under an id that is not its own, to stage a collision of hashes.
 pub fn series_with_id(id: u64, name: &str, pairs: &[(&str, &str)]) -> Arc<Series> {
     let series = series(name, pairs);
-    Arc::new(Series {
-        id: SeriesId(id),
-        ..Series::clone(&series)
-    })
+    Arc::new(Series { id: SeriesId(id), ..Series::clone(&series) })
 }
 
 /// `count` series of one metric that differ in the label `n` (`0000`, `0001`, …), in order of labels.
 pub fn many_series(name: &str, count: usize) -> Vec<Arc<Series>> {
-    (0..count)
-        .map(|n| series(name, &[("n", &format!("{n:04}"))]))
-        .collect()
+    (0..count).map(|n| series(name, &[("n", &format!("{n:04}"))])).collect()
 }
 
 /// A frame whose samples share one timestamp.
 pub fn frame(layout: &Arc<Layout>, time: Millis, values: &[f64]) -> Frame {
     assert_eq!(layout.ids.len(), values.len(), "one value a column");
-    Frame {
-        layout: layout.clone(),
-        time,
-        offsets: None,
-        values: values.to_vec(),
-        histograms: Vec::new(),
-    }
+    Frame { layout: layout.clone(), time, offsets: None, values: values.to_vec(), histograms: Vec::new() }
 }
 
 /// A frame with a timestamp for each column, all within one hour.
@@ -83,18 +69,13 @@ pub fn frame_at(layout: &Arc<Layout>, samples: &[(Millis, f64)]) -> Frame {
     let offset = |at: Millis| i32::try_from(at - time).expect("within an hour");
     let values: Vec<f64> = samples.iter().map(|(_, value)| *value).collect();
     let offsets = Some(samples.iter().map(|(at, _)| offset(*at)).collect());
-    Frame {
-        offsets,
-        ..frame(layout, time, &values)
-    }
+    Frame { offsets, ..frame(layout, time, &values) }
 }
 
 /// Puts a native histogram into a column of a frame.
 pub fn put_histogram(frame: &mut Frame, column: usize, histogram: NativeHistogram) {
     frame.values[column] = f64::from_bits(HISTOGRAM_MARKER_BITS);
-    frame
-        .histograms
-        .push((u32::try_from(column).expect("a column"), histogram));
+    frame.histograms.push((u32::try_from(column).expect("a column"), histogram));
     frame.histograms.sort_by_key(|(column, _)| *column);
 }
 
@@ -106,13 +87,7 @@ pub fn histogram(seed: f64) -> NativeHistogram {
         zero_count: 2.0,
         count: 7.0 + seed,
         sum: -1.5 * seed,
-        positive_spans: vec![
-            Span {
-                offset: -4,
-                length: 2,
-            },
-            Span { offset: 3, length: 1 },
-        ],
+        positive_spans: vec![Span { offset: -4, length: 2 }, Span { offset: 3, length: 1 }],
         positive_buckets: vec![1.0, 2.0, 2.0 + seed],
         ..NativeHistogram::default()
     }
@@ -130,15 +105,8 @@ pub fn collection(target_id: &str, started: Millis, stored: u64) -> Collection {
         health: HealthStatus::Healthy,
         reason: None,
         error: None,
-        ledger: Ledger {
-            received: stored,
-            stored,
-            ..Ledger::default()
-        },
-        types: TypeCounts {
-            gauges: stored,
-            ..TypeCounts::default()
-        },
+        ledger: Ledger { received: stored, stored, ..Ledger::default() },
+        types: TypeCounts { gauges: stored, ..TypeCounts::default() },
     }
 }
 
@@ -168,12 +136,7 @@ pub fn matcher(name: &str, op: &str, value: &str) -> Matcher {
 
 /// All series of one metric in a range.
 pub fn selection(name: &str, start: Millis, end: Millis) -> Selection {
-    Selection {
-        matchers: vec![Matcher::equal("__name__", name)],
-        start,
-        end,
-        limits: WIDE,
-    }
+    Selection { matchers: vec![Matcher::equal("__name__", name)], start, end, limits: WIDE }
 }
 
 /// What one series has, in a form that compares bit for bit: its labels as text, then (timestamp, bits).
@@ -189,27 +152,19 @@ pub fn rows(selected: &[SelectedSeries]) -> Vec<Row> {
             series.labels
         );
         let values = series.values.iter().map(|value| value.to_bits());
-        (
-            series.labels.to_string(),
-            series.timestamps.iter().copied().zip(values).collect(),
-        )
+        (series.labels.to_string(), series.timestamps.iter().copied().zip(values).collect())
     };
     selected.iter().map(row).collect()
 }
 
 /// The [`Row`] that is expected of a series.
 pub fn row(series: &Series, samples: &[(Millis, f64)]) -> Row {
-    (
-        series.labels.to_string(),
-        samples.iter().map(|(at, value)| (*at, value.to_bits())).collect(),
-    )
+    (series.labels.to_string(), samples.iter().map(|(at, value)| (*at, value.to_bits())).collect())
 }
 
 /// All samples of a metric, far before and after [`NOON`].
 pub async fn all_of(store: &(impl SampleSource + ?Sized), name: &str) -> Vec<Row> {
-    let selected = store
-        .select(&selection(name, NOON - 100 * HOUR, NOON + 100 * HOUR))
-        .await;
+    let selected = store.select(&selection(name, NOON - 100 * HOUR, NOON + 100 * HOUR)).await;
     rows(&selected.expect("a selection"))
 }
 

@@ -24,11 +24,7 @@ pub async fn check_all<S: Store>(new: impl AsyncFn() -> S) {
 fn batches(keys: std::ops::Range<usize>) -> Vec<Arc<Batch>> {
     let layout = Layout::shared(many_series("outbox", 2));
     let one = |n: usize| {
-        batch(
-            &format!("t{}", n % 3),
-            &n.to_string(),
-            vec![frame(&layout, NOON + n as i64, &[1.0; 2])],
-        )
+        batch(&format!("t{}", n % 3), &n.to_string(), vec![frame(&layout, NOON + n as i64, &[1.0; 2])])
     };
     keys.map(one).collect()
 }
@@ -58,10 +54,7 @@ pub async fn check_events(store: &impl Store) {
     let batches = batches(0..25);
     store.append(&batches[..20]).await.expect("an append");
     store.append(&batches[20..]).await.expect("an append");
-    store
-        .append(&batches)
-        .await
-        .expect("a repeat, which tells nothing");
+    store.append(&batches).await.expect("a repeat, which tells nothing");
     assert_eq!(store.backlog().await.expect("a backlog"), 25);
     let first = store.pending(relay, LONG, 10).await.expect("events");
     assert_eq!(first.len(), 10, "at most as many as asked for");
@@ -71,11 +64,7 @@ pub async fn check_events(store: &impl Store) {
         first,
         "they stay until they were published"
     );
-    assert_eq!(
-        unpacked(first.clone()),
-        events(&batches[..10]),
-        "whole, and in order"
-    );
+    assert_eq!(unpacked(first.clone()), events(&batches[..10]), "whole, and in order");
 
     // Not all that was given is published, and some of it twice.
     let mut seqs = seqs(&first);
@@ -85,17 +74,10 @@ pub async fn check_events(store: &impl Store) {
     store.published(&[]).await.expect("nothing published");
     assert_eq!(store.backlog().await.expect("a backlog"), 16);
     let rest = store.pending(relay, LONG, 1_000).await.expect("events");
-    assert_eq!(
-        rest.first().map(|event| event.seq),
-        Some(kept),
-        "the oldest comes first"
-    );
+    assert_eq!(rest.first().map(|event| event.seq), Some(kept), "the oldest comes first");
     let expected: Vec<_> = batches[4..5].iter().chain(&batches[10..]).cloned().collect();
     assert_eq!(unpacked(rest.clone()), events(&expected));
-    store
-        .published(&rest.iter().map(|event| event.seq).collect::<Vec<_>>())
-        .await
-        .expect("published");
+    store.published(&rest.iter().map(|event| event.seq).collect::<Vec<_>>()).await.expect("published");
     assert_eq!(store.backlog().await.expect("a backlog"), 0);
     assert_eq!(store.pending(relay, LONG, 10).await.expect("events"), []);
     store.append(&batches).await.expect("a repeat");
@@ -111,49 +93,21 @@ pub async fn check_lease(store: &impl Store) {
     let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
     let count = async |relay, lease: Duration| store.pending(relay, lease, 100).await.expect("events").len();
     let short = Duration::from_millis(600);
-    assert_eq!(
-        count(a, short).await,
-        0,
-        "the first that asks holds the lease, even of an empty outbox"
-    );
+    assert_eq!(count(a, short).await, 0, "the first that asks holds the lease, even of an empty outbox");
     store.append(&batches(0..3)).await.expect("an append");
-    assert_eq!(
-        (count(b, short).await, count(a, short).await),
-        (0, 3),
-        "to others the outbox looks empty"
-    );
-    assert_eq!(
-        store.backlog().await.expect("a backlog"),
-        3,
-        "whoever asks, all are counted"
-    );
+    assert_eq!((count(b, short).await, count(a, short).await), (0, 3), "to others the outbox looks empty");
+    assert_eq!(store.backlog().await.expect("a backlog"), 3, "whoever asks, all are counted");
     for _ in 0..4 {
         tokio::time::sleep(short / 3).await;
-        assert_eq!(
-            (count(a, short).await, count(b, short).await),
-            (3, 0),
-            "asking again keeps the lease"
-        );
+        assert_eq!((count(a, short).await, count(b, short).await), (3, 0), "asking again keeps the lease");
     }
     tokio::time::sleep(short * 2).await;
-    assert_eq!(
-        (count(b, LONG).await, count(a, LONG).await),
-        (3, 0),
-        "after a silence another takes over"
-    );
+    assert_eq!((count(b, LONG).await, count(a, LONG).await), (3, 0), "after a silence another takes over");
     let given = store.pending(b, LONG, 100).await.expect("events");
     store.published(&seqs(&given[..1])).await.expect("published");
-    assert_eq!(
-        count(b, Duration::ZERO).await,
-        2,
-        "a lease of nothing gives the outbox up"
-    );
+    assert_eq!(count(b, Duration::ZERO).await, 2, "a lease of nothing gives the outbox up");
     assert_eq!(count(a, LONG).await, 2);
-    assert_eq!(
-        count(b, Duration::ZERO).await,
-        0,
-        "who holds nothing gives nothing up"
-    );
+    assert_eq!(count(b, Duration::ZERO).await, 0, "who holds nothing gives nothing up");
     assert_eq!((count(b, LONG).await, count(a, LONG).await), (0, 2));
 }
 
@@ -167,11 +121,7 @@ pub async fn check_one_relay(store: &Arc<impl Store>) {
             given.expect("events").len()
         })
     });
-    let mut counts: Vec<_> = join_all(asks)
-        .await
-        .into_iter()
-        .map(|count| count.expect("a task"))
-        .collect();
+    let mut counts: Vec<_> = join_all(asks).await.into_iter().map(|count| count.expect("a task")).collect();
     counts.sort_unstable();
     assert_eq!(counts, [0, 0, 0, 0, 0, 3]);
 }
@@ -205,14 +155,7 @@ pub async fn check_under_load(store: &Arc<impl Store>) {
     assert_eq!(told.len(), BATCHES, "each event once");
     for source in 0..3 {
         let id = format!("source-of-t{source}");
-        let told = told
-            .iter()
-            .filter(|event| event.metrics_collected.source_id == id)
-            .cloned();
-        assert_eq!(
-            told.collect::<Vec<_>>(),
-            events(&of_source(&all, source)),
-            "in order of {id}"
-        );
+        let told = told.iter().filter(|event| event.metrics_collected.source_id == id).cloned();
+        assert_eq!(told.collect::<Vec<_>>(), events(&of_source(&all, source)), "in order of {id}");
     }
 }

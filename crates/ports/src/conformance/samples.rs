@@ -27,13 +27,7 @@ pub async fn check_all<S: Store>(new: impl AsyncFn() -> S) {
         check_wide_frames,
         check_empty
     );
-    super::each!(
-        new,
-        check_repeats,
-        check_jobs,
-        check_first_wins,
-        check_large_group
-    );
+    super::each!(new, check_repeats, check_jobs, check_first_wins, check_large_group);
     super::each_shared!(new, check_concurrent_repeats, check_atomic);
     super::each!(new, check_collisions, check_descriptions);
     super::each_shared!(new, check_concurrent_collision, check_new_series_at_once);

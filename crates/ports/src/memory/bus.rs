@@ -27,10 +27,7 @@ impl MemoryBus {
     /// A bus that keeps the newest `capacity` events for readers that fall behind.
     pub fn new(capacity: usize) -> Self {
         let (sender, _) = broadcast::channel(capacity.clamp(1, MAX_CAPACITY));
-        Self {
-            sender,
-            missed: Arc::default(),
-        }
+        Self { sender, missed: Arc::default() }
     }
 
     /// How many events slow readers have missed, all readers together.
@@ -102,11 +99,7 @@ mod tests {
         for n in 0..10 {
             bus.publish(&[event("slow", n)]).await.unwrap();
         }
-        assert_eq!(
-            slow.next().await,
-            Some(event("slow", 6)),
-            "the oldest that is still kept"
-        );
+        assert_eq!(slow.next().await, Some(event("slow", 6)), "the oldest that is still kept");
         assert_eq!(bus.missed(), 6);
         bus.publish(&[event("slow", 10)]).await.unwrap();
         for n in 7..=10 {

@@ -57,9 +57,7 @@ impl Default for MemoryCache {
 
 impl fmt::Debug for MemoryCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryCache")
-            .field("entries", &self.entries.entry_count())
-            .finish_non_exhaustive()
+        f.debug_struct("MemoryCache").field("entries", &self.entries.entry_count()).finish_non_exhaustive()
     }
 }
 
@@ -94,8 +92,7 @@ impl Expiry<CacheKey, Arc<str>> for ByKey {
 impl Cache for MemoryCache {
     async fn put(&self, entries: &[CacheEntry]) -> Result<(), PortError> {
         for entry in entries {
-            self.entries
-                .insert(entry.key.clone(), Arc::from(entry.value.as_str()));
+            self.entries.insert(entry.key.clone(), Arc::from(entry.value.as_str()));
         }
         Ok(())
     }
@@ -132,11 +129,8 @@ mod tests {
             CacheKey::TargetHealth(_) => Duration::from_millis(400),
             _ => Duration::from_secs(60),
         };
-        cache::entries_expire(
-            &MemoryCache::with_lifetimes(1 << 20, lifetime),
-            Duration::from_millis(400),
-        )
-        .await;
+        cache::entries_expire(&MemoryCache::with_lifetimes(1 << 20, lifetime), Duration::from_millis(400))
+            .await;
     }
 
     #[tokio::test]
@@ -144,13 +138,7 @@ mod tests {
         let cache = MemoryCache::new(100_000);
         for n in 0..1_000 {
             let key = CacheKey::LatestMetrics(format!("t{n}"));
-            cache
-                .put(&[CacheEntry {
-                    key,
-                    value: "x".repeat(1_000),
-                }])
-                .await
-                .unwrap();
+            cache.put(&[CacheEntry { key, value: "x".repeat(1_000) }]).await.unwrap();
         }
         let bytes = cache.bytes();
         assert!((1_000..=100_000).contains(&bytes), "{bytes} bytes are kept");

@@ -50,10 +50,7 @@ struct StoredFrame {
 impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
-        Self {
-            state: Mutex::default(),
-            revision: watch::Sender::new(0),
-        }
+        Self { state: Mutex::default(), revision: watch::Sender::new(0) }
     }
 }
 
@@ -66,10 +63,7 @@ impl Default for MemoryStore {
 impl State {
     /// The newest sample's time of a frame.
     fn end_of(frame: &Frame) -> Millis {
-        (0..frame.values.len())
-            .map(|column| frame.timestamp(column))
-            .max()
-            .unwrap_or(frame.time)
+        (0..frame.values.len()).map(|column| frame.timestamp(column)).max().unwrap_or(frame.time)
     }
 }
 
@@ -83,10 +77,7 @@ impl Outbox for MemoryStore {
     ) -> Result<Vec<OutboxEvent>, PortError> {
         let mut state = self.state.lock();
         let now = Instant::now();
-        if state
-            .relay
-            .is_some_and(|(holder, until)| holder != relay && until > now)
-        {
+        if state.relay.is_some_and(|(holder, until)| holder != relay && until > now) {
             return Ok(Vec::new());
         }
         state.relay = Some((relay, now + lease));

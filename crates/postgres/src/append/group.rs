@@ -23,10 +23,8 @@ impl<'a> Group<'a> {
     /// Refuses what the tables cannot hold, so that one damaged batch is named instead of failing somewhere inside.
     pub(super) fn new(batches: &'a [Arc<Batch>]) -> Result<Self, PortError> {
         let mut seen: HashSet<BatchId> = HashSet::with_capacity(batches.len());
-        let mut group = Self {
-            distinct: Vec::with_capacity(batches.len()),
-            given: Vec::with_capacity(batches.len()),
-        };
+        let mut group =
+            Self { distinct: Vec::with_capacity(batches.len()), given: Vec::with_capacity(batches.len()) };
         for batch in batches {
             let first = seen.insert(batch.id);
             group.given.push((batch.id.to_uuid(), first));
@@ -85,11 +83,8 @@ impl<'a> JobColumns<'a> {
     fn push(&mut self, batch: &'a Batch) {
         let collection = &batch.collection;
         let ledger = &collection.ledger;
-        let refused: HashMap<&str, u64> = ledger
-            .refused
-            .iter()
-            .map(|(reason, n)| (reason.as_str(), *n))
-            .collect();
+        let refused: HashMap<&str, u64> =
+            ledger.refused.iter().map(|(reason, n)| (reason.as_str(), *n)).collect();
         self.id.push(batch.id.to_uuid());
         self.job_id.push(batch.id.collection_batch_id(collection.started));
         self.target_id.push(&collection.target_id);
@@ -97,13 +92,11 @@ impl<'a> JobColumns<'a> {
         self.status.push(collection.status.as_str());
         self.duration_ms.push(collection.duration_ms);
         self.error_details.push(error_details(collection));
-        self.created_at
-            .push(DateTime::from_timestamp_millis(collection.started).unwrap_or_default());
+        self.created_at.push(DateTime::from_timestamp_millis(collection.started).unwrap_or_default());
         self.source_id.push(&collection.source_id);
         self.received.push(count(ledger.received));
         self.dropped.push(count(ledger.dropped));
-        self.refused
-            .push(serde_json::to_string(&refused).unwrap_or_else(|_| "{}".to_owned()));
+        self.refused.push(serde_json::to_string(&refused).unwrap_or_else(|_| "{}".to_owned()));
         self.stored.push(count(ledger.stored));
     }
 }
@@ -126,10 +119,7 @@ fn error_details(collection: &Collection) -> Option<String> {
 fn check(batch: &Batch) -> Result<(), PortError> {
     let refuse = |what: &str| Err(invalid(format!("batch {:032x}: {what}", batch.id.0)));
     let collection = &batch.collection;
-    for (name, text) in [
-        ("source id", &collection.source_id),
-        ("target id", &collection.target_id),
-    ] {
+    for (name, text) in [("source id", &collection.source_id), ("target id", &collection.target_id)] {
         if text.chars().count() > 100 || text.contains('\0') {
             return refuse(&format!("its {name} is longer than 100 characters or holds NUL"));
         }
@@ -160,17 +150,10 @@ fn frame_fault(frame: &Frame) -> Option<&'static str> {
     }
     // Readers look for samples between a frame's time and the end of its hour.
     let room = FRAME_BUCKET_MILLIS - frame.time.rem_euclid(FRAME_BUCKET_MILLIS);
-    if offsets
-        .iter()
-        .any(|offset| *offset < 0 || i64::from(*offset) >= room)
-    {
+    if offsets.iter().any(|offset| *offset < 0 || i64::from(*offset) >= room) {
         return Some("a frame's offset leaves its hour");
     }
-    if frame
-        .histograms
-        .iter()
-        .any(|(column, _)| *column as usize >= columns)
-    {
+    if frame.histograms.iter().any(|(column, _)| *column as usize >= columns) {
         return Some("a frame's histogram has no column");
     }
     None

@@ -33,10 +33,7 @@ pub(crate) struct Known {
 
 impl Known {
     pub(crate) fn new(max_series: usize, max_columns: usize) -> Self {
-        Self {
-            series: Generations::new(max_series),
-            layouts: Generations::new(max_columns),
-        }
+        Self { series: Generations::new(max_series), layouts: Generations::new(max_columns) }
     }
 
     pub(crate) fn clear(&mut self) {
@@ -55,9 +52,7 @@ pub(super) struct Interned<'a> {
 
 impl Interned<'_> {
     pub(super) fn columns(&self, layout: &Arc<Layout>) -> Result<&Columns, Fault> {
-        self.columns
-            .get(&Arc::as_ptr(layout).addr())
-            .ok_or_else(|| damaged("a layout was not prepared"))
+        self.columns.get(&Arc::as_ptr(layout).addr()).ok_or_else(|| damaged("a layout was not prepared"))
     }
 
     /// To be called after the commit, not before.
@@ -83,19 +78,12 @@ pub(super) async fn intern<'a>(
     known: &Mutex<Known>,
     layouts: &[&'a Arc<Layout>],
 ) -> Result<Interned<'a>, Fault> {
-    let mut interned = Interned {
-        columns: HashMap::new(),
-        series: HashMap::new(),
-        layouts: Vec::new(),
-    };
+    let mut interned = Interned { columns: HashMap::new(), series: HashMap::new(), layouts: Vec::new() };
     let work = skip_known(known, layouts, &mut interned);
     if work.is_empty() {
         return Ok(interned);
     }
-    let mut owners = Owners {
-        known,
-        learned: HashMap::new(),
-    };
+    let mut owners = Owners { known, learned: HashMap::new() };
     for _ in 0..MAX_ATTEMPTS {
         let missing = owners.missing(&work)?;
         if missing.is_empty() {
@@ -119,17 +107,11 @@ fn skip_known<'a>(
     let mut known = known.lock();
     let mut work = Vec::new();
     for layout in layouts {
-        let shared = layout.id.filter(|id| {
-            known
-                .layouts
-                .get(*id)
-                .is_some_and(|stored| Arc::ptr_eq(stored, layout))
-        });
+        let shared =
+            layout.id.filter(|id| known.layouts.get(*id).is_some_and(|stored| Arc::ptr_eq(stored, layout)));
         match shared {
             Some(id) => {
-                interned
-                    .columns
-                    .insert(Arc::as_ptr(layout).addr(), Columns::Shared(id.0.cast_signed()));
+                interned.columns.insert(Arc::as_ptr(layout).addr(), Columns::Shared(id.0.cast_signed()));
             }
             None => work.push(*layout),
         }
@@ -157,11 +139,7 @@ type Changed = BTreeMap<SeriesId, Arc<Series>>;
 impl Owners<'_> {
     fn place(&self, known: &mut Known, id: SeriesId, series: &Arc<Series>) -> Result<Place, Fault> {
         for attempt in 0..MAX_ATTEMPTS {
-            let id = if attempt == 0 {
-                id
-            } else {
-                SeriesId::rehashed(&series.labels, attempt)
-            };
+            let id = if attempt == 0 { id } else { SeriesId::rehashed(&series.labels, attempt) };
             match self.learned.get(&id).or_else(|| known.series.get(id)) {
                 None => return Ok(Place::Unknown(id)),
                 Some(owner) if Arc::ptr_eq(owner, series) || owner.labels == series.labels => {
@@ -194,10 +172,8 @@ impl Owners<'_> {
         missing: HashMap<SeriesId, Arc<Series>>,
     ) -> Result<(), Fault> {
         // Sorted as the database sorts, so that writers take their locks in one order.
-        let mut missing: Vec<(i64, Arc<Series>)> = missing
-            .into_iter()
-            .map(|(id, series)| (id.to_i64(), series))
-            .collect();
+        let mut missing: Vec<(i64, Arc<Series>)> =
+            missing.into_iter().map(|(id, series)| (id.to_i64(), series)).collect();
         missing.sort_unstable_by_key(|(id, _)| *id);
         for part in missing.chunks(SERIES_A_STATEMENT) {
             let inserted = insert_series(tx, part).await?;
@@ -219,10 +195,7 @@ impl Owners<'_> {
         if taken.is_empty() {
             return Ok(());
         }
-        let rows = sqlx::query(include_str!("../sql/series_by_id.sql"))
-            .bind(taken)
-            .fetch_all(tx)
-            .await?;
+        let rows = sqlx::query(include_str!("../sql/series_by_id.sql")).bind(taken).fetch_all(tx).await?;
         for row in rows {
             let series = series_of_row(&row)?;
             self.learned.insert(series.id, Arc::new(series));
@@ -240,10 +213,7 @@ impl Owners<'_> {
             let mut ids = Vec::with_capacity(layout.ids.len());
             for (id, series) in layout.ids.iter().zip(&layout.series) {
                 let Place::At(id, owner) = self.place(&mut known, *id, series)? else {
-                    return Err(damaged(format!(
-                        "series {} is neither new nor stored",
-                        series.labels
-                    )));
+                    return Err(damaged(format!("series {} is neither new nor stored", series.labels)));
                 };
                 if !Arc::ptr_eq(&owner, series) {
                     if owner.description_hash() != series.description_hash() {
@@ -279,10 +249,8 @@ async fn insert_series(tx: &mut PgConnection, series: &[(i64, Arc<Series>)]) -> 
         .bind(optional(|series| series.unit.as_deref().map(without_nul)))
         .fetch_all(tx)
         .await?;
-    let mut ids: Vec<i64> = rows
-        .iter()
-        .map(|row| required(row, 0).map(i64::from_be_bytes))
-        .collect::<Result<_, _>>()?;
+    let mut ids: Vec<i64> =
+        rows.iter().map(|row| required(row, 0).map(i64::from_be_bytes)).collect::<Result<_, _>>()?;
     ids.sort_unstable();
     Ok(ids)
 }
@@ -306,21 +274,9 @@ async fn describe(tx: &mut PgConnection, changed: &Changed) -> Result<(), Fault>
     rows.sort_unstable_by_key(|(id, _)| *id);
     sqlx::query(include_str!("../sql/describe_series.sql"))
         .bind(rows.iter().map(|(id, _)| *id).collect::<Vec<_>>())
-        .bind(
-            rows.iter()
-                .map(|(_, series)| series.metric_type.as_str())
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            rows.iter()
-                .map(|(_, series)| series.help.as_deref().map(without_nul))
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            rows.iter()
-                .map(|(_, series)| series.unit.as_deref().map(without_nul))
-                .collect::<Vec<_>>(),
-        )
+        .bind(rows.iter().map(|(_, series)| series.metric_type.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, series)| series.help.as_deref().map(without_nul)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, series)| series.unit.as_deref().map(without_nul)).collect::<Vec<_>>())
         .execute(tx)
         .await?;
     Ok(())
@@ -337,15 +293,9 @@ async fn place_layouts<'a>(
     let mut wanted: BTreeMap<i64, Arc<[i64]>> = BTreeMap::new();
     for (layout, ids) in work.iter().zip(&assigned) {
         if let Some(id) = layout.id.filter(|_| *ids == layout.ids) {
-            let stored = known
-                .lock()
-                .layouts
-                .get(id)
-                .is_some_and(|stored| stored.ids == layout.ids);
+            let stored = known.lock().layouts.get(id).is_some_and(|stored| stored.ids == layout.ids);
             if !stored {
-                wanted
-                    .entry(id.0.cast_signed())
-                    .or_insert_with(|| signed(&layout.ids));
+                wanted.entry(id.0.cast_signed()).or_insert_with(|| signed(&layout.ids));
             }
         }
     }
@@ -355,11 +305,7 @@ async fn place_layouts<'a>(
             let number = id.0.cast_signed();
             let stored = match wanted.get(&number) {
                 Some(wanted) => wanted.iter().copied().eq(layout.ids.iter().map(|id| id.to_i64())),
-                None => known
-                    .lock()
-                    .layouts
-                    .get(*id)
-                    .is_some_and(|stored| stored.ids == layout.ids),
+                None => known.lock().layouts.get(*id).is_some_and(|stored| stored.ids == layout.ids),
             };
             ids == layout.ids && stored && !refused.contains(&number)
         });
@@ -412,10 +358,7 @@ async fn other_lists(
         return Ok(Vec::new());
     }
     let mut other = Vec::new();
-    let rows = sqlx::query(include_str!("../sql/layouts_by_id.sql"))
-        .bind(taken)
-        .fetch_all(tx)
-        .await?;
+    let rows = sqlx::query(include_str!("../sql/layouts_by_id.sql")).bind(taken).fetch_all(tx).await?;
     for row in rows {
         let id = i64::from_be_bytes(required(&row, 0)?);
         let stored = required_array::<8>(&row, 1)?.iter().map(i64::from_be_bytes);

@@ -137,26 +137,14 @@ async fn insert_jobs<'a>(
     }
     // The rows were inserted in order of id; the numbers are handed out in the order that the caller gave.
     numbers.sort_unstable();
-    let fresh = group
-        .distinct()
-        .iter()
-        .filter(|batch| ids.contains(&batch.id.to_uuid()));
-    Ok(fresh
-        .zip(numbers)
-        .map(|(batch, seq)| Fresh { batch, seq })
-        .collect())
+    let fresh = group.distinct().iter().filter(|batch| ids.contains(&batch.id.to_uuid()));
+    Ok(fresh.zip(numbers).map(|(batch, seq)| Fresh { batch, seq }).collect())
 }
 
 fn distinct_layouts<'a>(fresh: &[Fresh<'a>]) -> Vec<&'a Arc<Layout>> {
     let mut seen = HashSet::new();
-    let frames = fresh
-        .iter()
-        .flat_map(|fresh| &fresh.batch.frames)
-        .filter(|frame| !frame.values.is_empty());
-    frames
-        .map(|frame| &frame.layout)
-        .filter(|layout| seen.insert(Arc::as_ptr(layout).addr()))
-        .collect()
+    let frames = fresh.iter().flat_map(|fresh| &fresh.batch.frames).filter(|frame| !frame.values.is_empty());
+    frames.map(|frame| &frame.layout).filter(|layout| seen.insert(Arc::as_ptr(layout).addr())).collect()
 }
 
 async fn copy_frames(
@@ -206,10 +194,7 @@ async fn account(tx: &mut PgConnection, fresh: &[Fresh<'_>]) -> Result<(), Fault
         sources.push(batch.collection.source_id.as_str());
         events.push(event.map_err(|error| damaged("cannot write an event").caused_by(error))?);
     }
-    let samples: u64 = fresh
-        .iter()
-        .map(|fresh| fresh.batch.collection.ledger.stored)
-        .sum();
+    let samples: u64 = fresh.iter().map(|fresh| fresh.batch.collection.ledger.stored).sum();
     let slot = Uuid::new_v4().as_bytes()[0] & 63;
     sqlx::query(include_str!("../sql/account.sql"))
         .bind(sources)

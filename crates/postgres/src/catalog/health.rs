@@ -30,12 +30,7 @@ pub(super) async fn record(store: &PostgresStore, updates: &[(String, Health)]) 
         .bind(column(|health| health.reason.map(|reason| reason.as_str())))
         .bind(errors)
         .bind(scraped)
-        .bind(
-            newest
-                .iter()
-                .map(|(_, health)| health.scrape_duration_ms)
-                .collect::<Vec<_>>(),
-        )
+        .bind(newest.iter().map(|(_, health)| health.scrape_duration_ms).collect::<Vec<_>>())
         .bind(
             newest
                 .iter()

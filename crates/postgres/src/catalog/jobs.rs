@@ -29,11 +29,7 @@ pub(super) async fn list(store: &PostgresStore, filter: &JobFilter, limit: usize
 
 pub(super) async fn purge(store: &PostgresStore, before: Millis) -> Result<u64, Fault> {
     let sql = include_str!("../sql/purge_jobs.sql");
-    let purged = sqlx::query(sql)
-        .bind(bound(before))
-        .bind(PURGED_A_CALL)
-        .execute(&store.pool)
-        .await?;
+    let purged = sqlx::query(sql).bind(bound(before)).bind(PURGED_A_CALL).execute(&store.pool).await?;
     Ok(purged.rows_affected())
 }
 
@@ -71,9 +67,7 @@ fn job_of_row(row: &PgRow) -> Result<Job, Fault> {
         collection_method: named(row, "collection_method", CollectionMethod::from_name)?,
         status: named(row, "status", JobStatus::from_name)?,
         metrics_collected: count("metrics_collected")?,
-        collection_duration_ms: row
-            .try_get::<Option<f64>, _>("collection_duration_ms")?
-            .unwrap_or(0.0),
+        collection_duration_ms: row.try_get::<Option<f64>, _>("collection_duration_ms")?.unwrap_or(0.0),
         error_details: row.try_get("error_details")?,
         ledger: Ledger {
             received: count("received")?,

@@ -23,23 +23,19 @@ const POLL: Duration = Duration::from_secs(1);
 #[async_trait]
 impl Catalog for PostgresStore {
     async fn create_target(&self, spec: &TargetSpec) -> Result<Created, PortError> {
-        self.retried("create the target", || targets::create(self, spec))
-            .await
+        self.retried("create the target", || targets::create(self, spec)).await
     }
 
     async fn target(&self, target_id: &str) -> Result<Option<Target>, PortError> {
-        self.retried("read the target", || targets::one(self, target_id))
-            .await
+        self.retried("read the target", || targets::one(self, target_id)).await
     }
 
     async fn targets(&self, filter: &TargetFilter, limit: usize) -> Result<Vec<Target>, PortError> {
-        self.retried("list targets", || targets::list(self, filter, limit))
-            .await
+        self.retried("list targets", || targets::list(self, filter, limit)).await
     }
 
     async fn replace_target(&self, spec: &TargetSpec) -> Result<Option<Target>, PortError> {
-        self.retried("replace the target", || targets::replace(self, spec))
-            .await
+        self.retried("replace the target", || targets::replace(self, spec)).await
     }
 
     async fn change_target(
@@ -47,27 +43,19 @@ impl Catalog for PostgresStore {
         target_id: &str,
         change: &TargetChange,
     ) -> Result<Option<Target>, PortError> {
-        self.retried("change the target", || targets::change(self, target_id, change))
-            .await
+        self.retried("change the target", || targets::change(self, target_id, change)).await
     }
 
     async fn request_deletion(&self, target_id: &str) -> Result<Option<Target>, PortError> {
-        self.retried("mark the target for deletion", || {
-            targets::request_deletion(self, target_id)
-        })
-        .await
+        self.retried("mark the target for deletion", || targets::request_deletion(self, target_id)).await
     }
 
     async fn finish_deletion(&self, target_id: &str) -> Result<bool, PortError> {
-        self.retried("remove the target", || targets::finish_deletion(self, target_id))
-            .await
+        self.retried("remove the target", || targets::finish_deletion(self, target_id)).await
     }
 
     async fn request_scrape(&self, target_id: &str, at: Millis) -> Result<Option<Target>, PortError> {
-        self.retried("request a scrape", || {
-            targets::request_scrape(self, target_id, at)
-        })
-        .await
+        self.retried("request a scrape", || targets::request_scrape(self, target_id, at)).await
     }
 
     async fn changes(&self, revision: i64, wait: Duration) -> Result<Vec<Target>, PortError> {
@@ -78,12 +66,8 @@ impl Catalog for PostgresStore {
             if let Some(feed) = &mut feed {
                 feed.mark_unchanged();
             }
-            let changed = self
-                .retried("read changes", || targets::changes(self, revision))
-                .await?;
-            let left = deadline.map_or(POLL, |deadline| {
-                deadline.saturating_duration_since(Instant::now())
-            });
+            let changed = self.retried("read changes", || targets::changes(self, revision)).await?;
+            let left = deadline.map_or(POLL, |deadline| deadline.saturating_duration_since(Instant::now()));
             let Some(feed) = feed.as_mut().filter(|_| changed.is_empty() && !left.is_zero()) else {
                 return Ok(changed);
             };
@@ -93,13 +77,11 @@ impl Catalog for PostgresStore {
     }
 
     async fn record_health(&self, updates: &[(String, Health)]) -> Result<(), PortError> {
-        self.retried("record health", || health::record(self, updates))
-            .await
+        self.retried("record health", || health::record(self, updates)).await
     }
 
     async fn jobs(&self, filter: &JobFilter, limit: usize) -> Result<Vec<Job>, PortError> {
-        self.retried("list jobs", || jobs::list(self, filter, limit))
-            .await
+        self.retried("list jobs", || jobs::list(self, filter, limit)).await
     }
 
     async fn purge_jobs(&self, before: Millis) -> Result<u64, PortError> {
@@ -107,18 +89,15 @@ impl Catalog for PostgresStore {
     }
 
     async fn stats(&self, now: Millis, window: Duration) -> Result<CollectionStats, PortError> {
-        self.retried("read statistics", || jobs::stats(self, now, window))
-            .await
+        self.retried("read statistics", || jobs::stats(self, now, window)).await
     }
 
     async fn heartbeat(&self, process: &Process, ttl: Duration) -> Result<(), PortError> {
-        self.retried("record a heartbeat", || processes::heartbeat(self, process, ttl))
-            .await
+        self.retried("record a heartbeat", || processes::heartbeat(self, process, ttl)).await
     }
 
     async fn goodbye(&self, process: Uuid) -> Result<(), PortError> {
-        self.retried("forget a process", || processes::goodbye(self, process))
-            .await
+        self.retried("forget a process", || processes::goodbye(self, process)).await
     }
 
     async fn processes(&self) -> Result<Vec<Process>, PortError> {

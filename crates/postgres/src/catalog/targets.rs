@@ -19,10 +19,7 @@ pub(super) async fn create(store: &PostgresStore, spec: &TargetSpec) -> Result<C
     let columns = SpecColumns::of(spec)?;
     // A target that was in the way may be gone when it is looked at: then its id is free again.
     loop {
-        if let Some(target) = columns
-            .write(store, spec, include_str!("../sql/create_target.sql"))
-            .await?
-        {
+        if let Some(target) = columns.write(store, spec, include_str!("../sql/create_target.sql")).await? {
             return Ok(Created::New(target));
         }
         if let Some(target) = one(store, &spec.target_id).await? {
@@ -32,19 +29,12 @@ pub(super) async fn create(store: &PostgresStore, spec: &TargetSpec) -> Result<C
 }
 
 pub(super) async fn replace(store: &PostgresStore, spec: &TargetSpec) -> Result<Option<Target>, Fault> {
-    SpecColumns::of(spec)?
-        .write(store, spec, include_str!("../sql/replace_target.sql"))
-        .await
+    SpecColumns::of(spec)?.write(store, spec, include_str!("../sql/replace_target.sql")).await
 }
 
 pub(super) async fn one(store: &PostgresStore, target_id: &str) -> Result<Option<Target>, Fault> {
     let sql = include_str!("../sql/target.sql");
-    optional(
-        sqlx::query(sql)
-            .bind(target_id)
-            .fetch_optional(&store.pool)
-            .await?,
-    )
+    optional(sqlx::query(sql).bind(target_id).fetch_optional(&store.pool).await?)
 }
 
 pub(super) async fn list(
@@ -64,12 +54,7 @@ pub(super) async fn list(
         .bind(filter.enabled)
         .bind(filter.after.as_deref())
         .bind(one_each)
-        .bind(
-            absent
-                .into_iter()
-                .map(|(name, _)| name.as_str())
-                .collect::<Vec<_>>(),
-        )
+        .bind(absent.into_iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>())
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(&store.pool)
         .await?;
@@ -95,11 +80,7 @@ pub(super) async fn request_deletion(
     target_id: &str,
 ) -> Result<Option<Target>, Fault> {
     let sql = include_str!("../sql/request_deletion.sql");
-    match sqlx::query(sql)
-        .bind(target_id)
-        .fetch_optional(&store.pool)
-        .await?
-    {
+    match sqlx::query(sql).bind(target_id).fetch_optional(&store.pool).await? {
         Some(row) => target_of_row(&row).map(Some),
         // It was asked for before, or there is no such target.
         None => one(store, target_id).await,
@@ -108,12 +89,7 @@ pub(super) async fn request_deletion(
 
 pub(super) async fn finish_deletion(store: &PostgresStore, target_id: &str) -> Result<bool, Fault> {
     let sql = "DELETE FROM metric_targets WHERE target_id = $1 AND deleting";
-    Ok(sqlx::query(sql)
-        .bind(target_id)
-        .execute(&store.pool)
-        .await?
-        .rows_affected()
-        > 0)
+    Ok(sqlx::query(sql).bind(target_id).execute(&store.pool).await?.rows_affected() > 0)
 }
 
 pub(super) async fn request_scrape(
@@ -248,9 +224,7 @@ pub(super) fn millis(row: &PgRow, column: &str) -> Result<Option<Millis>, Fault>
 /// A value that is kept as jsonb: one byte of version, then the text.
 pub(super) fn stored<T: DeserializeOwned>(row: &PgRow, column: &str) -> Result<T, Fault> {
     let at = row.try_column(column)?.ordinal();
-    let text = bytes(row, at)?
-        .and_then(|bytes| bytes.get(1..))
-        .unwrap_or(b"null");
+    let text = bytes(row, at)?.and_then(|bytes| bytes.get(1..)).unwrap_or(b"null");
     serde_json::from_slice(text)
         .map_err(|error| damaged(format!("damaged {column} in the database")).caused_by(error))
 }

@@ -46,9 +46,7 @@ fn narrow(matchers: &[Matcher]) -> Narrowed {
             _ => {}
         }
     }
-    let labels = (!labels.is_empty())
-        .then(|| serde_json::to_string(&labels).ok())
-        .flatten();
+    let labels = (!labels.is_empty()).then(|| serde_json::to_string(&labels).ok()).flatten();
     Narrowed { names, labels }
 }
 
@@ -62,9 +60,8 @@ fn alternatives(pattern: &str) -> Option<Vec<String>> {
 /// All series that match.
 pub(super) async fn matching(tx: &mut PgConnection, matchers: &[Matcher]) -> Result<Vec<Found>, Fault> {
     let narrowed = narrow(matchers);
-    let query = sqlx::query(include_str!("../sql/find_series.sql"))
-        .bind(narrowed.names)
-        .bind(narrowed.labels);
+    let query =
+        sqlx::query(include_str!("../sql/find_series.sql")).bind(narrowed.names).bind(narrowed.labels);
     let mut rows = query.fetch(tx);
     let mut found = Vec::new();
     while let Some(row) = rows.try_next().await? {
@@ -79,11 +76,7 @@ pub(super) async fn matching(tx: &mut PgConnection, matchers: &[Matcher]) -> Res
             return Err(PortError::new(ErrorKind::Limit, message).into());
         }
         let metric_type = metric_type(row.try_get(2)?)?;
-        found.push(Found {
-            id: i64::from_be_bytes(required(&row, 0)?),
-            labels,
-            metric_type,
-        });
+        found.push(Found { id: i64::from_be_bytes(required(&row, 0)?), labels, metric_type });
     }
     Ok(found)
 }
@@ -95,17 +88,13 @@ pub(super) async fn first_series(
     limit: usize,
 ) -> Result<Vec<Arc<Series>>, Fault> {
     let narrowed = narrow(matchers);
-    let query = sqlx::query(include_str!("../sql/find_series_whole.sql"))
-        .bind(narrowed.names)
-        .bind(narrowed.labels);
+    let query =
+        sqlx::query(include_str!("../sql/find_series_whole.sql")).bind(narrowed.names).bind(narrowed.labels);
     let mut rows = query.fetch(&store.pool);
     let mut first = BTreeMap::new();
     while let Some(row) = rows.try_next().await? {
         let series = series_of_row(&row)?;
-        if matchers
-            .iter()
-            .all(|matcher| matcher.matches_labels(&series.labels))
-        {
+        if matchers.iter().all(|matcher| matcher.matches_labels(&series.labels)) {
             first.insert(series.labels.clone(), Arc::new(series));
             if first.len() > limit {
                 first.pop_last();
@@ -138,9 +127,7 @@ fn metric_type(name: &str) -> Result<MetricType, Fault> {
 
 fn labels_of_row(row: &PgRow, name: usize, labels: usize) -> Result<LabelSet, Fault> {
     // Binary jsonb: one byte of version, then the text.
-    let json = bytes(row, labels)?
-        .and_then(|bytes| bytes.get(1..))
-        .unwrap_or_default();
+    let json = bytes(row, labels)?.and_then(|bytes| bytes.get(1..)).unwrap_or_default();
     let pairs: BTreeMap<String, String> = serde_json::from_slice(json)
         .map_err(|error| damaged("damaged labels in the database").caused_by(error))?;
     let name: &str = row.try_get(name)?;
@@ -156,31 +143,17 @@ mod tests {
     #[test]
     fn only_what_an_index_can_answer_is_pushed_down() {
         let check = |matchers: &[(&str, MatchOp, &str)], names: Option<&[&str]>, labels: Option<&str>| {
-            let matchers: Vec<Matcher> = matchers
-                .iter()
-                .map(|(name, op, value)| Matcher::new(*name, *op, *value).unwrap())
-                .collect();
+            let matchers: Vec<Matcher> =
+                matchers.iter().map(|(name, op, value)| Matcher::new(*name, *op, *value).unwrap()).collect();
             let narrowed = narrow(&matchers);
             let expected = names.map(|names| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
-            assert_eq!(
-                (narrowed.names, narrowed.labels.as_deref()),
-                (expected, labels),
-                "{matchers:?}"
-            );
+            assert_eq!((narrowed.names, narrowed.labels.as_deref()), (expected, labels), "{matchers:?}");
         };
         use MatchOp::{Equal, NotEqual, Regex};
-        check(
-            &[("__name__", Equal, "up"), ("a", Equal, "b")],
-            Some(&["up"]),
-            Some(r#"{"a":"b"}"#),
-        );
+        check(&[("__name__", Equal, "up"), ("a", Equal, "b")], Some(&["up"]), Some(r#"{"a":"b"}"#));
         check(&[("__name__", Regex, "up|down")], Some(&["up", "down"]), None);
         check(&[("__name__", Regex, "node_.*"), ("a", Equal, "")], None, None);
         check(&[("a", NotEqual, "b"), ("c", Equal, "\0")], None, None);
-        check(
-            &[("__name__", Equal, "up"), ("__name__", Regex, "a|b")],
-            Some(&["up"]),
-            None,
-        );
+        check(&[("__name__", Equal, "up"), ("__name__", Regex, "a|b")], Some(&["up"]), None);
     }
 }

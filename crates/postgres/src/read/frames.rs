@@ -41,29 +41,16 @@ impl Plan {
     ) -> Result<Self, Fault> {
         let ids: Vec<i64> = wanted.keys().copied().collect();
         // The planner takes comparing two arrays for cheap and reads every layout; the index is far faster.
-        sqlx::query("SET LOCAL enable_seqscan = off")
-            .execute(&mut *tx)
-            .await?;
-        let rows = sqlx::query(include_str!("../sql/find_layouts.sql"))
-            .bind(ids)
-            .fetch_all(&mut *tx)
-            .await?;
-        sqlx::query("SET LOCAL enable_seqscan = on")
-            .execute(&mut *tx)
-            .await?;
-        let layouts: Vec<i64> = rows
-            .iter()
-            .map(|row| required(row, 0).map(i64::from_be_bytes))
-            .collect::<Result<_, _>>()?;
-        let mut plan = Self {
-            picked: HashMap::new(),
-            whole: HashMap::new(),
-        };
+        sqlx::query("SET LOCAL enable_seqscan = off").execute(&mut *tx).await?;
+        let rows = sqlx::query(include_str!("../sql/find_layouts.sql")).bind(ids).fetch_all(&mut *tx).await?;
+        sqlx::query("SET LOCAL enable_seqscan = on").execute(&mut *tx).await?;
+        let layouts: Vec<i64> =
+            rows.iter().map(|row| required(row, 0).map(i64::from_be_bytes)).collect::<Result<_, _>>()?;
+        let mut plan = Self { picked: HashMap::new(), whole: HashMap::new() };
         for (layout, series) in load(store, tx, layouts).await? {
             let columns = series.iter().enumerate();
-            let columns: Vec<_> = columns
-                .filter_map(|(at, id)| wanted.get(id).map(|index| (at, *index)))
-                .collect();
+            let columns: Vec<_> =
+                columns.filter_map(|(at, id)| wanted.get(id).map(|index| (at, *index))).collect();
             let few = columns.len() <= PICKS && columns.len() * ELEMENTS_A_PICK < series.len();
             let kind = if few { &mut plan.picked } else { &mut plan.whole };
             kind.insert(layout, columns);
@@ -92,19 +79,11 @@ async fn load(
     if missing.is_empty() {
         return Ok(loaded);
     }
-    let mut rows = sqlx::query(include_str!("../sql/layouts_by_id.sql"))
-        .bind(missing)
-        .fetch(tx);
+    let mut rows = sqlx::query(include_str!("../sql/layouts_by_id.sql")).bind(missing).fetch(tx);
     while let Some(row) = rows.try_next().await? {
         let layout = i64::from_be_bytes(required(&row, 0)?);
-        let series: Arc<[i64]> = required_array::<8>(&row, 1)?
-            .iter()
-            .map(i64::from_be_bytes)
-            .collect();
-        store
-            .layouts
-            .lock()
-            .insert(layout, Arc::clone(&series), series.len() + 1);
+        let series: Arc<[i64]> = required_array::<8>(&row, 1)?.iter().map(i64::from_be_bytes).collect();
+        store.layouts.lock().insert(layout, Arc::clone(&series), series.len() + 1);
         loaded.push((layout, series));
     }
     Ok(loaded)
@@ -118,10 +97,7 @@ pub(super) async fn read_picks(tx: &mut PgConnection, plan: &Plan, gather: &mut 
     let layouts: Vec<i64> = plan.picked.keys().copied().collect();
     // Arrays of the database begin at 1; an absent column is null, and so is what it picks.
     let column = |pick: usize| -> Vec<Option<i32>> {
-        plan.picked
-            .values()
-            .map(|columns| columns.get(pick).map(|(at, _)| *at as i32 + 1))
-            .collect()
+        plan.picked.values().map(|columns| columns.get(pick).map(|(at, _)| *at as i32 + 1)).collect()
     };
     let range = gather.range();
     let query = sqlx::query(include_str!("../sql/pick_frames.sql"))
@@ -137,10 +113,8 @@ pub(super) async fn read_picks(tx: &mut PgConnection, plan: &Plan, gather: &mut 
     while let Some(row) = rows.try_next().await? {
         let head = Head::of(&row)?;
         let layout = i64::from_be_bytes(required(&row, 4)?);
-        let columns = plan
-            .picked
-            .get(&layout)
-            .ok_or_else(|| damaged("a frame of a layout that was not asked for"))?;
+        let columns =
+            plan.picked.get(&layout).ok_or_else(|| damaged("a frame of a layout that was not asked for"))?;
         let mut histograms = Histograms::of(&row, 3)?;
         for (pick, (at, index)) in columns.iter().enumerate() {
             let value = f64::from_be_bytes(required(&row, 5 + 2 * pick)?);
@@ -168,10 +142,8 @@ pub(super) async fn read_whole(tx: &mut PgConnection, plan: &Plan, gather: &mut 
     let mut rows = query.fetch(tx);
     while let Some(row) = rows.try_next().await? {
         let layout = i64::from_be_bytes(required(&row, 4)?);
-        let columns = plan
-            .whole
-            .get(&layout)
-            .ok_or_else(|| damaged("a frame of a layout that was not asked for"))?;
+        let columns =
+            plan.whole.get(&layout).ok_or_else(|| damaged("a frame of a layout that was not asked for"))?;
         let mut frame = WholeFrame::of(&row, 5)?;
         for (at, index) in columns {
             frame.give(*at, *index, gather)?;
@@ -223,21 +195,13 @@ async fn search_inline(
     while let Some(row) = rows.try_next().await? {
         let head = Head::of(&row)?;
         let id = i64::from_be_bytes(required(&row, 4)?);
-        let index = wanted
-            .get(&id)
-            .ok_or_else(|| damaged("a sample of a series that was not asked for"))?;
+        let index = wanted.get(&id).ok_or_else(|| damaged("a sample of a series that was not asked for"))?;
         let at = i32::from_be_bytes(required(&row, 5)?) - 1;
         let value = f64::from_be_bytes(required(&row, 6)?);
         let offset = number(&row, 7)?.map_or(0, i32::from_be_bytes);
         let mut histograms = Histograms::of(&row, 3)?;
         let histogram = || histograms.take(at.max(0) as usize, value);
-        gather.add(
-            *index,
-            head.time + i64::from(offset),
-            head.order,
-            value,
-            histogram,
-        )?;
+        gather.add(*index, head.time + i64::from(offset), head.order, value, histogram)?;
     }
     Ok(())
 }
@@ -253,10 +217,7 @@ impl Head {
     fn of(row: &PgRow) -> Result<Self, Fault> {
         let seq = i64::from_be_bytes(required(row, 1)?);
         let part = i16::from_be_bytes(required(row, 2)?);
-        Ok(Self {
-            time: millis(i64::from_be_bytes(required(row, 0)?)),
-            order: (seq << 15) | i64::from(part),
-        })
+        Ok(Self { time: millis(i64::from_be_bytes(required(row, 0)?)), order: (seq << 15) | i64::from(part) })
     }
 }
 
@@ -310,10 +271,7 @@ struct Histograms<'r> {
 
 impl<'r> Histograms<'r> {
     fn of(row: &'r PgRow, column: usize) -> Result<Self, Fault> {
-        Ok(Self {
-            packed: bytes(row, column)?,
-            unpacked: Vec::new(),
-        })
+        Ok(Self { packed: bytes(row, column)?, unpacked: Vec::new() })
     }
 
     fn take(&mut self, at: usize, value: f64) -> Result<Option<NativeHistogram>, Fault> {

@@ -22,11 +22,7 @@ pub(super) struct Range {
 impl Range {
     pub(super) fn new(start: Millis, end: Millis) -> Self {
         let bucket = start.saturating_sub(start.rem_euclid(FRAME_BUCKET_MILLIS));
-        Self {
-            bucket: bound(bucket),
-            start: bound(start),
-            end: bound(end),
-        }
+        Self { bucket: bound(bucket), start: bound(start), end: bound(end) }
     }
 }
 
@@ -57,20 +53,9 @@ pub(super) struct Gather {
 impl Gather {
     pub(super) fn new(found: Vec<Found>, selection: &Selection) -> Self {
         let columns = found.iter().map(|_| Column::default()).collect();
-        let Selection {
-            start, end, limits, ..
-        } = *selection;
+        let Selection { start, end, limits, .. } = *selection;
         let compact_at = limits.max_samples.saturating_add(1);
-        Self {
-            found,
-            columns,
-            start,
-            end,
-            limits,
-            series: 0,
-            samples: 0,
-            compact_at,
-        }
+        Self { found, columns, start, end, limits, series: 0, samples: 0, compact_at }
     }
 
     pub(super) fn range(&self) -> Range {
@@ -119,21 +104,15 @@ impl Gather {
             return Err(limit("max_samples", self.limits.max_samples));
         }
         // Half as much again before the next look, so that looking stays cheap.
-        self.compact_at = self
-            .limits
-            .max_samples
-            .saturating_add(self.limits.max_samples / 2)
-            .saturating_add(1);
+        self.compact_at =
+            self.limits.max_samples.saturating_add(self.limits.max_samples / 2).saturating_add(1);
         Ok(())
     }
 
     pub(super) fn finish(mut self) -> Result<Vec<SelectedSeries>, PortError> {
         self.compact()?;
-        let with_samples = self
-            .found
-            .into_iter()
-            .zip(self.columns)
-            .filter(|(_, column)| !column.timestamps.is_empty());
+        let with_samples =
+            self.found.into_iter().zip(self.columns).filter(|(_, column)| !column.timestamps.is_empty());
         let mut selected: Vec<SelectedSeries> = with_samples
             .map(|(found, column)| SelectedSeries {
                 labels: found.labels,
@@ -149,10 +128,7 @@ impl Gather {
 }
 
 fn limit(name: &str, value: usize) -> PortError {
-    PortError::new(
-        ErrorKind::Limit,
-        format!("the selection has more than {name} = {value}"),
-    )
+    PortError::new(ErrorKind::Limit, format!("the selection has more than {name} = {value}"))
 }
 
 impl Column {
@@ -166,10 +142,8 @@ impl Column {
         places.dedup_by_key(|place| self.timestamps[*place]);
         let mut histograms: std::collections::HashMap<usize, NativeHistogram> =
             self.histograms.drain(..).collect();
-        let kept = places
-            .iter()
-            .enumerate()
-            .filter_map(|(now, place)| Some((now, histograms.remove(place)?)));
+        let kept =
+            places.iter().enumerate().filter_map(|(now, place)| Some((now, histograms.remove(place)?)));
         self.histograms = kept.collect();
         self.timestamps = places.iter().map(|place| self.timestamps[*place]).collect();
         self.orders = places.iter().map(|place| self.orders[*place]).collect();
@@ -183,10 +157,7 @@ mod tests {
 
     #[test]
     fn the_first_of_a_timestamp_wins_and_histograms_keep_their_place() {
-        let histogram = |count| NativeHistogram {
-            count,
-            ..NativeHistogram::default()
-        };
+        let histogram = |count| NativeHistogram { count, ..NativeHistogram::default() };
         let mut column = Column {
             timestamps: vec![30, 10, 30, 20],
             orders: vec![2, 5, 1, 1],

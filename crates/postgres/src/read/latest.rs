@@ -30,15 +30,9 @@ pub(super) async fn latest(
     let mut newest: HashMap<i64, Sample> = HashMap::new();
     for row in &rows {
         let mut frame = WholeFrame::of(row, 5)?;
-        for (at, id) in required_array::<8>(row, 4)?
-            .iter()
-            .map(i64::from_be_bytes)
-            .enumerate()
-        {
+        for (at, id) in required_array::<8>(row, 4)?.iter().map(i64::from_be_bytes).enumerate() {
             let (timestamp, value) = frame.sample(at)?;
-            let older = newest
-                .get(&id)
-                .is_some_and(|sample| sample.timestamp >= timestamp);
+            let older = newest.get(&id).is_some_and(|sample| sample.timestamp >= timestamp);
             if timestamp < since || is_stale(value) || older {
                 continue;
             }
@@ -50,19 +44,13 @@ pub(super) async fn latest(
         }
     }
     let ids: Vec<i64> = newest.keys().copied().collect();
-    let rows = sqlx::query(include_str!("../sql/series_by_id.sql"))
-        .bind(ids)
-        .fetch_all(&mut *tx)
-        .await?;
+    let rows = sqlx::query(include_str!("../sql/series_by_id.sql")).bind(ids).fetch_all(&mut *tx).await?;
     tx.rollback().await?;
     let mut latest = Vec::with_capacity(rows.len());
     for row in &rows {
         let series = find::series_of_row(row)?;
         if let Some(sample) = newest.remove(&series.id.to_i64()) {
-            latest.push(LatestMetric {
-                series: Arc::new(series),
-                sample,
-            });
+            latest.push(LatestMetric { series: Arc::new(series), sample });
         }
     }
     latest.sort_by(|a, b| a.series.labels.cmp(&b.series.labels));

@@ -29,15 +29,11 @@ impl SampleSource for PostgresStore {
     }
 
     async fn series(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<Arc<Series>>, PortError> {
-        self.retried("select series", || find::first_series(self, matchers, limit))
-            .await
+        self.retried("select series", || find::first_series(self, matchers, limit)).await
     }
 
     async fn latest(&self, target_id: &str, since: Millis) -> Result<Vec<LatestMetric>, PortError> {
-        self.retried("read the latest metrics", || {
-            latest::latest(self, target_id, since)
-        })
-        .await
+        self.retried("read the latest metrics", || latest::latest(self, target_id, since)).await
     }
 }
 
@@ -47,11 +43,8 @@ async fn select(store: &PostgresStore, selection: &Selection) -> Result<Vec<Sele
     }
     let mut tx = snapshot(store).await?;
     let found = find::matching(&mut tx, &selection.matchers).await?;
-    let wanted: HashMap<i64, usize> = found
-        .iter()
-        .zip(0..)
-        .map(|(series, index)| (series.id, index))
-        .collect();
+    let wanted: HashMap<i64, usize> =
+        found.iter().zip(0..).map(|(series, index)| (series.id, index)).collect();
     let mut gather = Gather::new(found, selection);
     if !wanted.is_empty() {
         let plan = Plan::new(store, &mut tx, &wanted).await?;
@@ -64,8 +57,5 @@ async fn select(store: &PostgresStore, selection: &Selection) -> Result<Vec<Sele
 }
 
 async fn snapshot(store: &PostgresStore) -> Result<PgTransaction<'static>, Fault> {
-    Ok(store
-        .pool
-        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .await?)
+    Ok(store.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
 }

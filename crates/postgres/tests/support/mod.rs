@@ -34,44 +34,29 @@ impl Database {
             )
         });
         let name = format!("metricsd_test_{}", Uuid::new_v4().simple());
-        let (path, query) = server
-            .split_once('?')
-            .map_or((server.as_str(), ""), |(path, query)| (path, query));
+        let (path, query) =
+            server.split_once('?').map_or((server.as_str(), ""), |(path, query)| (path, query));
         let (host, _) = path.rsplit_once('/').expect("the URL names a database");
         let mark = if query.is_empty() { "" } else { "?" };
-        let database = Self {
-            url: format!("{host}/{name}{mark}{query}"),
-            name,
-            server: server.clone(),
-        };
-        let mut connection = PgConnection::connect(&server)
-            .await
-            .expect("the server of METRICSD_TEST_POSTGRES_URL answers");
+        let database = Self { url: format!("{host}/{name}{mark}{query}"), name, server: server.clone() };
+        let mut connection =
+            PgConnection::connect(&server).await.expect("the server of METRICSD_TEST_POSTGRES_URL answers");
         let sql = format!("CREATE DATABASE {} TEMPLATE template0", database.name);
-        connection
-            .execute(AssertSqlSafe(sql))
-            .await
-            .expect("create a database");
+        connection.execute(AssertSqlSafe(sql)).await.expect("create a database");
         database
     }
 
     pub(crate) async fn store(&self) -> PostgresStore {
-        PostgresStore::connect(&self.url, options())
-            .await
-            .expect("connect to the test database")
+        PostgresStore::connect(&self.url, options()).await.expect("connect to the test database")
     }
 
     /// A connection to another database of the same server.
     pub(crate) async fn server(&self) -> PgConnection {
-        PgConnection::connect(&self.server)
-            .await
-            .expect("connect to the server")
+        PgConnection::connect(&self.server).await.expect("connect to the server")
     }
 
     pub(crate) async fn connection(&self) -> PgConnection {
-        PgConnection::connect(&self.url)
-            .await
-            .expect("connect to the test database")
+        PgConnection::connect(&self.url).await.expect("connect to the test database")
     }
 }
 
@@ -80,9 +65,7 @@ impl Drop for Database {
         let (server, name) = (self.server.clone(), self.name.clone());
         // The test's runtime may be gone: dropping takes one of its own.
         let drop = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let mut connection = PgConnection::connect(&server).await?;
                 let sql = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
@@ -101,10 +84,7 @@ impl Drop for Database {
 }
 
 pub(crate) fn options() -> PostgresOptions {
-    PostgresOptions {
-        max_connections: 4,
-        ..PostgresOptions::default()
-    }
+    PostgresOptions { max_connections: 4, ..PostgresOptions::default() }
 }
 
 /// A round hour.
@@ -126,19 +106,11 @@ pub(crate) fn series(pairs: &[(&str, &str)]) -> Arc<Series> {
 
 /// `m{i="0"}`, `m{i="1"}`, …
 pub(crate) fn many(count: usize) -> Vec<Arc<Series>> {
-    (0..count)
-        .map(|i| series(&[("__name__", "m"), ("i", &i.to_string())]))
-        .collect()
+    (0..count).map(|i| series(&[("__name__", "m"), ("i", &i.to_string())])).collect()
 }
 
 pub(crate) fn frame(layout: &Arc<Layout>, time: Millis, values: Vec<f64>) -> Frame {
-    Frame {
-        layout: Arc::clone(layout),
-        time,
-        offsets: None,
-        values,
-        histograms: Vec::new(),
-    }
+    Frame { layout: Arc::clone(layout), time, offsets: None, values, histograms: Vec::new() }
 }
 
 pub(crate) fn batch(id: u128, frames: Vec<Frame>) -> Arc<Batch> {
@@ -155,12 +127,7 @@ pub(crate) fn batch(id: u128, frames: Vec<Frame>) -> Arc<Batch> {
             health: HealthStatus::Healthy,
             reason: None,
             error: None,
-            ledger: Ledger {
-                received: stored,
-                stored,
-                dropped: 0,
-                refused: BTreeMap::new(),
-            },
+            ledger: Ledger { received: stored, stored, dropped: 0, refused: BTreeMap::new() },
             types: TypeCounts::default(),
         },
         frames,
@@ -172,10 +139,7 @@ pub(crate) fn selection(matchers: Vec<Matcher>, start: Millis, end: Millis) -> S
         matchers,
         start,
         end,
-        limits: SelectLimits {
-            max_series: 1_000_000,
-            max_samples: 10_000_000,
-        },
+        limits: SelectLimits { max_series: 1_000_000, max_samples: 10_000_000 },
     }
 }
 

@@ -20,12 +20,7 @@ impl Forwarder {
     pub(crate) async fn new(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address");
-        Self {
-            server: server.to_owned(),
-            address,
-            silent: watch::Sender::new(false),
-            running: None,
-        }
+        Self { server: server.to_owned(), address, silent: watch::Sender::new(false), running: None }
     }
 
     /// Where to connect to.
@@ -36,9 +31,7 @@ impl Forwarder {
     /// Takes connections and passes bytes on.
     pub(crate) async fn on(&mut self) {
         self.off().await;
-        let listener = TcpListener::bind(self.address)
-            .await
-            .expect("the port is still free");
+        let listener = TcpListener::bind(self.address).await.expect("the port is still free");
         let (server, silent) = (self.server.clone(), self.silent.subscribe());
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();

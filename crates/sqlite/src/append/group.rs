@@ -26,10 +26,8 @@ impl Group {
     /// Refuses what the tables cannot hold, so that one damaged batch is named instead of failing somewhere inside.
     pub(super) fn new(batches: &[Arc<Batch>]) -> Result<Self, PortError> {
         let mut seen: HashSet<BatchId> = HashSet::with_capacity(batches.len());
-        let mut group = Self {
-            distinct: Vec::with_capacity(batches.len()),
-            given: Vec::with_capacity(batches.len()),
-        };
+        let mut group =
+            Self { distinct: Vec::with_capacity(batches.len()), given: Vec::with_capacity(batches.len()) };
         for batch in batches {
             let first = seen.insert(batch.id);
             group.given.push((batch.id.to_uuid(), first));
@@ -59,11 +57,8 @@ impl Group {
 pub(super) fn push_job(mut row: Separated<'_, Sqlite, &'static str>, batch: &Batch) {
     let collection = &batch.collection;
     let ledger = &collection.ledger;
-    let refused: BTreeMap<&str, u64> = ledger
-        .refused
-        .iter()
-        .map(|(reason, count)| (reason.as_str(), *count))
-        .collect();
+    let refused: BTreeMap<&str, u64> =
+        ledger.refused.iter().map(|(reason, count)| (reason.as_str(), *count)).collect();
     row.push_bind(batch.id.to_uuid().to_string())
         .push_bind(batch.id.collection_batch_id(collection.started))
         .push_bind(&collection.target_id)
@@ -92,10 +87,7 @@ fn error_details(collection: &Collection) -> Option<String> {
 fn check(batch: &Batch) -> Result<(), PortError> {
     let refuse = |what: &str| Err(invalid(format!("batch {:032x}: {what}", batch.id.0)));
     let collection = &batch.collection;
-    for (name, text) in [
-        ("source id", &collection.source_id),
-        ("target id", &collection.target_id),
-    ] {
+    for (name, text) in [("source id", &collection.source_id), ("target id", &collection.target_id)] {
         if text.chars().count() > 100 || text.contains('\0') {
             return refuse(&format!("its {name} is longer than 100 characters or holds NUL"));
         }
@@ -134,17 +126,10 @@ fn frame_fault(frame: &Frame) -> Option<&'static str> {
     }
     // Readers look for samples between a frame's time and the end of its hour.
     let room = FRAME_BUCKET_MILLIS - frame.time.rem_euclid(FRAME_BUCKET_MILLIS);
-    if offsets
-        .iter()
-        .any(|offset| *offset < 0 || i64::from(*offset) >= room)
-    {
+    if offsets.iter().any(|offset| *offset < 0 || i64::from(*offset) >= room) {
         return Some("a frame's offset leaves its hour");
     }
-    if frame
-        .histograms
-        .iter()
-        .any(|(column, _)| *column as usize >= columns)
-    {
+    if frame.histograms.iter().any(|(column, _)| *column as usize >= columns) {
         return Some("a frame's histogram has no column");
     }
     None

@@ -27,10 +27,7 @@ pub(crate) struct Known {
 
 impl Known {
     pub(crate) fn new(max_series: usize, max_columns: usize) -> Self {
-        Self {
-            series: Recent::new(max_series),
-            layouts: Recent::new(max_columns),
-        }
+        Self { series: Recent::new(max_series), layouts: Recent::new(max_columns) }
     }
 
     pub(crate) fn clear(&mut self) {
@@ -55,14 +52,12 @@ impl Interned {
     }
 
     pub(super) fn share(&mut self, layout: &Arc<Layout>, id: LayoutId) {
-        self.columns
-            .insert(Arc::as_ptr(layout).addr(), Columns::Shared(id.0.cast_signed()));
+        self.columns.insert(Arc::as_ptr(layout).addr(), Columns::Shared(id.0.cast_signed()));
         self.layouts.push(Arc::clone(layout));
     }
 
     pub(super) fn spell_out(&mut self, layout: &Arc<Layout>, ids: &[SeriesId]) {
-        self.columns
-            .insert(Arc::as_ptr(layout).addr(), Columns::inline(ids));
+        self.columns.insert(Arc::as_ptr(layout).addr(), Columns::inline(ids));
     }
 
     /// To be called after the commit, not before.
@@ -91,10 +86,7 @@ pub(super) async fn intern(
     if work.is_empty() {
         return Ok(interned);
     }
-    let mut owners = Owners {
-        known,
-        learned: HashMap::new(),
-    };
+    let mut owners = Owners { known, learned: HashMap::new() };
     for _ in 0..MAX_ATTEMPTS {
         let missing = owners.missing(&work)?;
         if missing.is_empty() {
@@ -202,10 +194,7 @@ impl Owners<'_> {
             return Ok(());
         }
         let mut select = QueryBuilder::<Sqlite>::new(SERIES_COLUMNS);
-        select
-            .push(" WHERE id IN (SELECT value FROM json_each(")
-            .push_bind(id_list(taken))
-            .push("))");
+        select.push(" WHERE id IN (SELECT value FROM json_each(").push_bind(id_list(taken)).push("))");
         for row in select.build().fetch_all(tx).await? {
             let series = series_of_row(&row)?;
             self.learned.insert(series.id, Arc::new(series));

@@ -61,10 +61,7 @@ async fn find_or_write(
         .execute(&mut *tx)
         .await?;
     if new.rows_affected() == 0 {
-        let row = sqlx::query("SELECT series FROM layouts WHERE id = ?1")
-            .bind(number)
-            .fetch_one(tx)
-            .await?;
+        let row = sqlx::query("SELECT series FROM layouts WHERE id = ?1").bind(number).fetch_one(tx).await?;
         let list = unpack_ids(row.try_get(0)?);
         let list = list.map_err(|error| damaged("damaged layout in the database").caused_by(error))?;
         return Ok(list.into_iter().map(SeriesId).collect());

@@ -32,9 +32,7 @@ impl SampleSink for SqliteStore {
         if group.distinct().is_empty() {
             return Ok(Vec::new());
         }
-        let stored = append(self, &group)
-            .await
-            .map_err(|fault| fault.into_port("append batches"));
+        let stored = append(self, &group).await.map_err(|fault| fault.into_port("append batches"));
         if stored.as_ref().is_err_and(PortError::is_retryable) {
             // Whatever became of the file, another look costs little.
             self.known.lock().clear();
@@ -43,12 +41,8 @@ impl SampleSink for SqliteStore {
     }
 
     async fn ping(&self) -> Result<(), PortError> {
-        let asked = sqlx::query("SELECT 1 FROM catalogue")
-            .fetch_one(&self.readers)
-            .await;
-        asked
-            .map(drop)
-            .map_err(|error| Fault::Sql(error).into_port("read the database"))
+        let asked = sqlx::query("SELECT 1 FROM catalogue").fetch_one(&self.readers).await;
+        asked.map(drop).map_err(|error| Fault::Sql(error).into_port("read the database"))
     }
 }
 
@@ -113,11 +107,8 @@ async fn pack(batches: Vec<Arc<Batch>>) -> Result<Vec<PackedBatch>, Fault> {
 /// Writes the job rows of batches that are new, which from then on are this transaction's to store.
 async fn insert_jobs(tx: &mut SqliteConnection, group: &Group) -> Result<HashSet<Uuid>, Fault> {
     let replayed = stored_frames(tx, group).await?;
-    let batches: Vec<&Arc<Batch>> = group
-        .distinct()
-        .iter()
-        .filter(|batch| !replayed.contains(&batch.id.to_uuid()))
-        .collect();
+    let batches: Vec<&Arc<Batch>> =
+        group.distinct().iter().filter(|batch| !replayed.contains(&batch.id.to_uuid())).collect();
     let mut fresh = HashSet::with_capacity(batches.len());
     for part in batches.chunks(ROWS) {
         let mut insert = QueryBuilder::<Sqlite>::new(
@@ -137,11 +128,8 @@ async fn insert_jobs(tx: &mut SqliteConnection, group: &Group) -> Result<HashSet
 /// Batches of the group that have frames already. A batch may come again after its job was purged: then its frames
 /// are what tells that it was stored.
 async fn stored_frames(tx: &mut SqliteConnection, group: &Group) -> Result<HashSet<Uuid>, Fault> {
-    let ids: Vec<String> = group
-        .distinct()
-        .iter()
-        .map(|batch| batch.id.to_uuid().simple().to_string())
-        .collect();
+    let ids: Vec<String> =
+        group.distinct().iter().map(|batch| batch.id.to_uuid().simple().to_string()).collect();
     let rows = sqlx::query(
         "SELECT DISTINCT f.batch_id FROM json_each(?1) AS wanted CROSS JOIN frames f ON f.batch_id = unhex(wanted.value)",
     )
@@ -165,9 +153,7 @@ async fn insert_frames(
 ) -> Result<(), Fault> {
     let rows = fresh.into_iter().flat_map(|fresh| {
         let batch = fresh.batch;
-        (0i64..)
-            .zip(fresh.frames)
-            .map(move |(part, frame)| (Arc::clone(&batch), part, frame))
+        (0i64..).zip(fresh.frames).map(move |(part, frame)| (Arc::clone(&batch), part, frame))
     });
     let mut rows = rows.peekable();
     while rows.peek().is_some() {
@@ -225,10 +211,7 @@ struct Totals {
 impl Totals {
     fn of(fresh: &[PackedBatch]) -> Self {
         Self {
-            samples: fresh
-                .iter()
-                .map(|fresh| fresh.batch.collection.ledger.stored)
-                .sum(),
+            samples: fresh.iter().map(|fresh| fresh.batch.collection.ledger.stored).sum(),
             batches: fresh.len(),
         }
     }

@@ -18,11 +18,7 @@ pub(super) async fn record(store: &SqliteStore, updates: &[(String, Health)]) ->
     let mut tx = store.write().await?;
     for (target_id, health) in updates {
         // SQLite keeps a NaN as NULL.
-        let duration = if health.scrape_duration_ms.is_nan() {
-            0.0
-        } else {
-            health.scrape_duration_ms
-        };
+        let duration = if health.scrape_duration_ms.is_nan() { 0.0 } else { health.scrape_duration_ms };
         sqlx::query(RECORD)
             .bind(target_id)
             .bind(health.status.as_str())

@@ -71,16 +71,8 @@ pub(super) async fn stats(
     window: Duration,
 ) -> Result<CollectionStats, Fault> {
     let since = now.saturating_sub(i64::try_from(window.as_millis()).unwrap_or(i64::MAX));
-    let row = sqlx::query(STATS)
-        .bind(since)
-        .bind(now)
-        .fetch_one(&store.readers)
-        .await?;
-    let (jobs, failed, stored) = (
-        count(&row, "jobs")?,
-        count(&row, "failed")?,
-        count(&row, "stored")?,
-    );
+    let row = sqlx::query(STATS).bind(since).bind(now).fetch_one(&store.readers).await?;
+    let (jobs, failed, stored) = (count(&row, "jobs")?, count(&row, "failed")?, count(&row, "stored")?);
     let share = |part: u64, whole: f64| if whole > 0.0 { part as f64 / whole } else { 0.0 };
     Ok(CollectionStats {
         total_targets: count(&row, "targets")?,

@@ -44,31 +44,19 @@ impl Catalog for SqliteStore {
         target_id: &str,
         change: &TargetChange,
     ) -> Result<Option<Target>, PortError> {
-        told(
-            "change the target",
-            targets::change(self, target_id, change).await,
-        )
+        told("change the target", targets::change(self, target_id, change).await)
     }
 
     async fn request_deletion(&self, target_id: &str) -> Result<Option<Target>, PortError> {
-        told(
-            "mark the target for deletion",
-            targets::request_deletion(self, target_id).await,
-        )
+        told("mark the target for deletion", targets::request_deletion(self, target_id).await)
     }
 
     async fn finish_deletion(&self, target_id: &str) -> Result<bool, PortError> {
-        told(
-            "remove the target",
-            targets::finish_deletion(self, target_id).await,
-        )
+        told("remove the target", targets::finish_deletion(self, target_id).await)
     }
 
     async fn request_scrape(&self, target_id: &str, at: Millis) -> Result<Option<Target>, PortError> {
-        told(
-            "request a scrape",
-            targets::request_scrape(self, target_id, at).await,
-        )
+        told("request a scrape", targets::request_scrape(self, target_id, at).await)
     }
 
     async fn changes(&self, revision: i64, wait: Duration) -> Result<Vec<Target>, PortError> {
@@ -78,9 +66,7 @@ impl Catalog for SqliteStore {
         loop {
             changed.mark_unchanged();
             let targets = told("read changes", targets::changes(self, revision).await)?;
-            let left = deadline.map_or(POLL, |deadline| {
-                deadline.saturating_duration_since(Instant::now())
-            });
+            let left = deadline.map_or(POLL, |deadline| deadline.saturating_duration_since(Instant::now()));
             if !targets.is_empty() || left.is_zero() {
                 return Ok(targets);
             }
@@ -106,10 +92,7 @@ impl Catalog for SqliteStore {
     }
 
     async fn heartbeat(&self, process: &Process, ttl: Duration) -> Result<(), PortError> {
-        told(
-            "record a heartbeat",
-            processes::heartbeat(self, process, ttl).await,
-        )
+        told("record a heartbeat", processes::heartbeat(self, process, ttl).await)
     }
 
     async fn goodbye(&self, process: Uuid) -> Result<(), PortError> {

@@ -69,15 +69,8 @@ pub(super) async fn change(
     target_id: &str,
     change: &TargetChange,
 ) -> Result<Option<Target>, Fault> {
-    let labels = change
-        .labels
-        .as_ref()
-        .map(|labels| written(serde_json::to_string(labels)))
-        .transpose()?;
-    update(store, CHANGE, |query| {
-        query.bind(target_id).bind(change.enabled).bind(labels)
-    })
-    .await
+    let labels = change.labels.as_ref().map(|labels| written(serde_json::to_string(labels))).transpose()?;
+    update(store, CHANGE, |query| query.bind(target_id).bind(change.enabled).bind(labels)).await
 }
 
 pub(super) async fn request_deletion(store: &SqliteStore, target_id: &str) -> Result<Option<Target>, Fault> {
@@ -112,12 +105,7 @@ pub(super) async fn request_scrape(
 
 pub(super) async fn one(executor: impl SqliteExecutor<'_>, target_id: &str) -> Result<Option<Target>, Fault> {
     let query = sqlx::query("SELECT * FROM metric_targets WHERE target_id = ?1").bind(target_id);
-    query
-        .fetch_optional(executor)
-        .await?
-        .as_ref()
-        .map(target_of_row)
-        .transpose()
+    query.fetch_optional(executor).await?.as_ref().map(target_of_row).transpose()
 }
 
 pub(super) async fn list(
@@ -178,9 +166,8 @@ async fn update<'q>(
 }
 
 async fn next_revision(tx: &mut SqliteConnection) -> Result<i64, Fault> {
-    let row = sqlx::query("UPDATE catalogue SET revision = revision + 1 RETURNING revision")
-        .fetch_one(tx)
-        .await?;
+    let row =
+        sqlx::query("UPDATE catalogue SET revision = revision + 1 RETURNING revision").fetch_one(tx).await?;
     Ok(row.try_get(0)?)
 }
 

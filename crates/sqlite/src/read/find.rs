@@ -52,11 +52,7 @@ fn narrowed(select: &str, matchers: &[Matcher]) -> QueryBuilder<Sqlite> {
                 let Some(text) = as_written(name, &matcher.value) else {
                     continue;
                 };
-                query
-                    .push(word)
-                    .push("instr(labels, ")
-                    .push_bind(text)
-                    .push(") > 0");
+                query.push(word).push("instr(labels, ").push_bind(text).push(") > 0");
             }
             _ => continue,
         }
@@ -67,10 +63,7 @@ fn narrowed(select: &str, matchers: &[Matcher]) -> QueryBuilder<Sqlite> {
 
 /// A label as it stands in the column, whose JSON is compact: rows without this text do not have the label.
 fn as_written(name: &str, value: &str) -> Option<String> {
-    let (name, value) = (
-        serde_json::to_string(name).ok()?,
-        serde_json::to_string(value).ok()?,
-    );
+    let (name, value) = (serde_json::to_string(name).ok()?, serde_json::to_string(value).ok()?);
     Some(format!("{name}:{value}"))
 }
 
@@ -85,10 +78,7 @@ fn alternatives(pattern: &str) -> Option<Vec<&str>> {
 
 /// All series that match.
 pub(super) async fn matching(tx: &mut SqliteConnection, matchers: &[Matcher]) -> Result<Vec<Found>, Fault> {
-    let mut query = narrowed(
-        "SELECT id, metric_name, metric_type, labels FROM series",
-        matchers,
-    );
+    let mut query = narrowed("SELECT id, metric_name, metric_type, labels FROM series", matchers);
     let mut rows = query.build().fetch(tx);
     let mut found = Vec::new();
     while let Some(row) = rows.try_next().await? {
@@ -122,10 +112,7 @@ pub(super) async fn first_series(
     let mut first = BTreeMap::new();
     while let Some(row) = rows.try_next().await? {
         let series = series_of_row(&row)?;
-        if matchers
-            .iter()
-            .all(|matcher| matcher.matches_labels(&series.labels))
-        {
+        if matchers.iter().all(|matcher| matcher.matches_labels(&series.labels)) {
             first.insert(series.labels.clone(), Arc::new(series));
             if first.len() > limit {
                 first.pop_last();

@@ -64,17 +64,12 @@ pub(super) async fn read_inline(
     gather: &mut Gather,
 ) -> Result<(), Fault> {
     let range = gather.range();
-    let query = sqlx::query(INLINE)
-        .bind(range.bucket)
-        .bind(range.start)
-        .bind(range.end);
+    let query = sqlx::query(INLINE).bind(range.bucket).bind(range.start).bind(range.end);
     let mut rows = query.fetch(tx);
     while let Some(row) = rows.try_next().await? {
         let ids = unpacked(unpack_ids(row.try_get(5)?))?;
         let columns = ids.iter().enumerate();
-        let columns: Wanted = columns
-            .filter_map(|(at, id)| Some((at, *wanted.get(id)?)))
-            .collect();
+        let columns: Wanted = columns.filter_map(|(at, id)| Some((at, *wanted.get(id)?))).collect();
         if columns.is_empty() {
             continue;
         }
@@ -101,9 +96,7 @@ async fn plan(
     let mut plan = HashMap::with_capacity(rows.len());
     let mut add = |layout: i64, series: &[u64]| {
         let columns = series.iter().enumerate();
-        let columns: Wanted = columns
-            .filter_map(|(at, id)| Some((at, *wanted.get(id)?)))
-            .collect();
+        let columns: Wanted = columns.filter_map(|(at, id)| Some((at, *wanted.get(id)?))).collect();
         plan.insert(layout, columns);
     };
     let mut unread = Vec::new();
@@ -158,9 +151,7 @@ impl<'r> StoredFrame<'r> {
             time: row.try_get(0)?,
             seq: row.try_get(1)?,
             values: unpacked(unpack_floats(row.try_get(2)?))?,
-            offsets: offsets
-                .map(|offsets| unpacked(unpack_ints(offsets)))
-                .transpose()?,
+            offsets: offsets.map(|offsets| unpacked(unpack_ints(offsets))).transpose()?,
             packed: row.try_get(4)?,
             histograms: Vec::new(),
         })

@@ -132,10 +132,7 @@ impl Gather {
 }
 
 fn limit(name: &str, value: usize) -> PortError {
-    PortError::new(
-        ErrorKind::Limit,
-        format!("the selection has more than {name} = {value}"),
-    )
+    PortError::new(ErrorKind::Limit, format!("the selection has more than {name} = {value}"))
 }
 
 impl Column {
@@ -149,9 +146,7 @@ impl Column {
         places.dedup_by_key(|place| self.timestamps[*place]);
         let mut histograms: HashMap<usize, NativeHistogram> = self.histograms.drain(..).collect();
         let kept = places.iter().enumerate();
-        self.histograms = kept
-            .filter_map(|(now, place)| Some((now, histograms.remove(place)?)))
-            .collect();
+        self.histograms = kept.filter_map(|(now, place)| Some((now, histograms.remove(place)?))).collect();
         self.timestamps = places.iter().map(|place| self.timestamps[*place]).collect();
         self.orders = places.iter().map(|place| self.orders[*place]).collect();
         self.values = places.iter().map(|place| self.values[*place]).collect();
@@ -164,10 +159,7 @@ mod tests {
 
     #[test]
     fn the_first_of_a_timestamp_wins_and_histograms_keep_their_place() {
-        let histogram = |count| NativeHistogram {
-            count,
-            ..NativeHistogram::default()
-        };
+        let histogram = |count| NativeHistogram { count, ..NativeHistogram::default() };
         let mut column = Column {
             timestamps: vec![9, 3, 9, 6],
             orders: vec![2, 5, 1, 1],

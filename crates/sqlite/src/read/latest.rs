@@ -31,9 +31,7 @@ pub(super) async fn latest(
     since: Millis,
 ) -> Result<Vec<LatestMetric>, Fault> {
     let mut tx = store.snapshot().await?;
-    let query = sqlx::query(NEWEST)
-        .bind(target_id)
-        .bind(Range::new(since, since).bucket);
+    let query = sqlx::query(NEWEST).bind(target_id).bind(Range::new(since, since).bucket);
     let rows = query.fetch_all(&mut *tx).await?;
     let mut newest: HashMap<u64, Sample> = HashMap::new();
     for row in &rows {
@@ -41,9 +39,7 @@ pub(super) async fn latest(
         let mut frame = StoredFrame::of(row)?;
         for (at, id) in ids.into_iter().enumerate() {
             let (timestamp, value) = frame.sample(at)?;
-            let older = newest
-                .get(&id)
-                .is_some_and(|sample| sample.timestamp >= timestamp);
+            let older = newest.get(&id).is_some_and(|sample| sample.timestamp >= timestamp);
             if timestamp < since || is_stale(value) || older {
                 continue;
             }
@@ -56,10 +52,7 @@ pub(super) async fn latest(
     }
     let ids = id_list(newest.keys().map(|id| id.cast_signed()));
     let mut select = QueryBuilder::<Sqlite>::new(SERIES_COLUMNS);
-    select
-        .push(" WHERE id IN (SELECT value FROM json_each(")
-        .push_bind(ids)
-        .push("))");
+    select.push(" WHERE id IN (SELECT value FROM json_each(").push_bind(ids).push("))");
     let rows = select.build().fetch_all(&mut *tx).await?;
     tx.rollback().await?;
     let mut latest = Vec::with_capacity(rows.len());

@@ -23,15 +23,11 @@ pub(crate) use find::{SERIES_COLUMNS, series_of_row};
 #[async_trait]
 impl SampleSource for SqliteStore {
     async fn select(&self, selection: &Selection) -> Result<Vec<SelectedSeries>, PortError> {
-        select(self, selection)
-            .await
-            .map_err(|fault| fault.into_port("select samples"))
+        select(self, selection).await.map_err(|fault| fault.into_port("select samples"))
     }
 
     async fn series(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<Arc<Series>>, PortError> {
-        find::first_series(self, matchers, limit)
-            .await
-            .map_err(|fault| fault.into_port("select series"))
+        find::first_series(self, matchers, limit).await.map_err(|fault| fault.into_port("select series"))
     }
 
     async fn latest(&self, target_id: &str, since: Millis) -> Result<Vec<LatestMetric>, PortError> {
@@ -47,11 +43,8 @@ async fn select(store: &SqliteStore, selection: &Selection) -> Result<Vec<Select
     }
     let mut tx = store.snapshot().await?;
     let found = find::matching(&mut tx, &selection.matchers).await?;
-    let wanted: HashMap<u64, usize> = found
-        .iter()
-        .enumerate()
-        .map(|(index, series)| (series.id.0, index))
-        .collect();
+    let wanted: HashMap<u64, usize> =
+        found.iter().enumerate().map(|(index, series)| (series.id.0, index)).collect();
     let mut gather = Gather::new(found, selection);
     if !wanted.is_empty() {
         frames::read_shared(store, &mut tx, &wanted, &mut gather).await?;

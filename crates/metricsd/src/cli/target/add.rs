@@ -83,23 +83,14 @@ pub(crate) struct AddArgs {
 pub(super) async fn add(args: &AddArgs, environment: &Environment) -> Result<Exit, Failure> {
     let body = request_body(args)?;
     let client = args.client.client(environment)?;
-    let answer = client
-        .send(client.request(Method::POST, &["targets"]).json(&body))
-        .await?;
+    let answer = client.send(client.request(Method::POST, &["targets"]).json(&body)).await?;
     let mut out = io::stdout().lock();
     if args.client.output == Format::Json {
         output::print_json(&mut out, &answer.value)?;
         return Ok(Exit::Done);
     }
-    let what = if answer.status == 201 {
-        "added"
-    } else {
-        "unchanged"
-    };
-    let lines = [
-        (what, cell(&answer.value["target_id"])),
-        ("url", cell(&answer.value["target_url"])),
-    ];
+    let what = if answer.status == 201 { "added" } else { "unchanged" };
+    let lines = [(what, cell(&answer.value["target_id"])), ("url", cell(&answer.value["target_url"]))];
     output::print_pairs(&mut out, &lines)?;
     Ok(Exit::Done)
 }
@@ -122,10 +113,7 @@ fn request_body(args: &AddArgs) -> Result<Value, Failure> {
     if let Some(authentication) = authentication(args)? {
         scrape.insert("authentication".to_owned(), authentication);
     }
-    let source_id = args
-        .source_id
-        .clone()
-        .unwrap_or_else(|| host(&args.page).to_owned());
+    let source_id = args.source_id.clone().unwrap_or_else(|| host(&args.page).to_owned());
     let mut body = json!({
         "source_id": source_id,
         "collection_method": "PULL_SCRAPING",
@@ -136,10 +124,7 @@ fn request_body(args: &AddArgs) -> Result<Value, Failure> {
         body["filters"] = filters.into();
     }
     if !args.labels.is_empty() {
-        let labels = args
-            .labels
-            .iter()
-            .map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+        let labels = args.labels.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
         body["labels"] = Value::Object(labels.collect());
     }
     if let Some(duration) = &args.retention {
@@ -153,10 +138,7 @@ fn request_body(args: &AddArgs) -> Result<Value, Failure> {
 
 fn filters(args: &AddArgs) -> Vec<Value> {
     let named = |action: &'static str, names: &[String]| -> Vec<Value> {
-        names
-            .iter()
-            .map(|name| json!({"action": action, "name": name}))
-            .collect()
+        names.iter().map(|name| json!({"action": action, "name": name})).collect()
     };
     let mut filters = named("INCLUDE", &args.include);
     filters.extend(named("EXCLUDE", &args.exclude));
@@ -174,24 +156,14 @@ fn authentication(args: &AddArgs) -> Result<Option<Value>, Failure> {
             text.map_err(|error| Failure::usage(format!("{} cannot be read: {error}", path.display())))?;
         Ok::<_, Failure>(text.trim_end_matches(['\n', '\r']).to_owned())
     };
-    Ok(
-        match (
-            &args.user,
-            &args.password_file,
-            &args.bearer_file,
-            &args.header,
-            &args.header_file,
-        ) {
-            (Some(user), Some(file), ..) => {
-                Some(json!({"type": "basic", "username": user, "password": secret(file)?}))
-            }
-            (_, _, Some(file), ..) => Some(json!({"type": "bearer", "token": secret(file)?})),
-            (.., Some(name), Some(file)) => {
-                Some(json!({"type": "header", "name": name, "value": secret(file)?}))
-            }
-            _ => None,
-        },
-    )
+    Ok(match (&args.user, &args.password_file, &args.bearer_file, &args.header, &args.header_file) {
+        (Some(user), Some(file), ..) => {
+            Some(json!({"type": "basic", "username": user, "password": secret(file)?}))
+        }
+        (_, _, Some(file), ..) => Some(json!({"type": "bearer", "token": secret(file)?})),
+        (.., Some(name), Some(file)) => Some(json!({"type": "header", "name": name, "value": secret(file)?})),
+        _ => None,
+    })
 }
 
 /// The host of an address, as far as one is to be seen; the server judges the address.

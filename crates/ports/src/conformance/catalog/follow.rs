@@ -22,23 +22,14 @@ pub async fn check_changes(store: &impl Store) {
     let last = all[2].revision;
     assert!(all[0].revision < all[1].revision && all[1].revision < last);
     assert_eq!(store.changes(last, Duration::ZERO).await.expect("changes"), []);
-    assert_eq!(
-        store.changes(i64::MAX, Duration::ZERO).await.expect("changes"),
-        []
-    );
-    store
-        .change_target("c", &enabled(false))
-        .await
-        .expect("an answer");
+    assert_eq!(store.changes(i64::MAX, Duration::ZERO).await.expect("changes"), []);
+    store.change_target("c", &enabled(false)).await.expect("an answer");
     store.request_deletion("a").await.expect("an answer");
     let newer = store.changes(last, Duration::ZERO).await.expect("changes");
     assert_eq!(ids(&newer), ["c", "a"]);
     assert!(newer[0].revision > last && newer[1].revision > newer[0].revision);
     assert!(newer[1].deleting);
-    assert_eq!(
-        ids(&store.changes(0, Duration::ZERO).await.expect("changes")),
-        ["b", "c", "a"]
-    );
+    assert_eq!(ids(&store.changes(0, Duration::ZERO).await.expect("changes")), ["b", "c", "a"]);
 }
 
 /// While many write, one that follows by revision misses nothing.
@@ -48,27 +39,16 @@ pub async fn check_revisions(store: &Arc<impl Store>) {
     for n in 0..WRITERS {
         create(&**store, &target(&format!("revised-{n}"))).await;
     }
-    let start = store
-        .changes(0, Duration::ZERO)
-        .await
-        .expect("changes")
-        .last()
-        .map_or(0, |last| last.revision);
+    let start =
+        store.changes(0, Duration::ZERO).await.expect("changes").last().map_or(0, |last| last.revision);
     let write = |n: usize| {
         let store = store.clone();
         tokio::spawn(async move {
             let id = format!("revised-{n}");
             for round in 0..ROUNDS {
                 let labels = BTreeMap::from([("round".to_owned(), round.to_string())]);
-                let change = TargetChange {
-                    labels: Some(labels),
-                    ..TargetChange::default()
-                };
-                store
-                    .change_target(&id, &change)
-                    .await
-                    .expect("an answer")
-                    .expect("the target");
+                let change = TargetChange { labels: Some(labels), ..TargetChange::default() };
+                store.change_target(&id, &change).await.expect("an answer").expect("the target");
             }
             get(&*store, &id).await
         })
@@ -81,10 +61,7 @@ pub async fn check_revisions(store: &Arc<impl Store>) {
             seen.values().filter(done).count() == WRITERS
         };
         while !finished(&seen) {
-            let changes = store
-                .changes(revision, Duration::from_secs(5))
-                .await
-                .expect("changes");
+            let changes = store.changes(revision, Duration::from_secs(5)).await.expect("changes");
             assert!(!changes.is_empty(), "the last change of each target arrives");
             for target in changes {
                 assert!(target.revision > revision, "revisions ascend");
@@ -97,11 +74,7 @@ pub async fn check_revisions(store: &Arc<impl Store>) {
     let (written, mut seen) = join(join_all((0..WRITERS).map(write)), follow).await;
     for target in written {
         let target = target.expect("a task");
-        assert_eq!(
-            seen.remove(&target.spec.target_id),
-            Some(target),
-            "the follower has the last state"
-        );
+        assert_eq!(seen.remove(&target.spec.target_id), Some(target), "the follower has the last state");
     }
 }
 
@@ -109,18 +82,9 @@ pub async fn check_revisions(store: &Arc<impl Store>) {
 pub async fn check_waiting(store: &impl Store) {
     let made = create(store, &target("awaited")).await;
     let started = Instant::now();
-    assert_eq!(
-        store
-            .changes(made.revision, Duration::from_millis(300))
-            .await
-            .expect("changes"),
-        []
-    );
+    assert_eq!(store.changes(made.revision, Duration::from_millis(300)).await.expect("changes"), []);
     assert!(started.elapsed() >= Duration::from_millis(250), "it waits");
-    assert!(
-        started.elapsed() < Duration::from_secs(3),
-        "no longer than it was told"
-    );
+    assert!(started.elapsed() < Duration::from_secs(3), "no longer than it was told");
 
     let started = Instant::now();
     let change = async {
@@ -136,18 +100,8 @@ pub async fn check_waiting(store: &impl Store) {
     );
 
     let started = Instant::now();
-    assert_eq!(
-        store
-            .changes(made.revision, Duration::from_secs(20))
-            .await
-            .expect("changes")
-            .len(),
-        1
-    );
-    assert!(
-        started.elapsed() < Duration::from_secs(1),
-        "what is there already is not waited for"
-    );
+    assert_eq!(store.changes(made.revision, Duration::from_secs(20)).await.expect("changes").len(), 1);
+    assert!(started.elapsed() < Duration::from_secs(1), "what is there already is not waited for");
 }
 
 /// What was created and deleted again is no change: it does not keep those who wait from waiting.

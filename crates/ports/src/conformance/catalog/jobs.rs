@@ -17,106 +17,47 @@ fn job(target_id: &str, at: Millis, status: JobStatus) -> Arc<Batch> {
 }
 
 async fn times(store: &impl Store, filter: &JobFilter, limit: usize) -> Vec<Millis> {
-    store
-        .jobs(filter, limit)
-        .await
-        .expect("jobs")
-        .iter()
-        .map(|job| job.created_at - NOON)
-        .collect()
+    store.jobs(filter, limit).await.expect("jobs").iter().map(|job| job.created_at - NOON).collect()
 }
 
 /// Jobs, newest first, by target, outcome and time.
 pub async fn check_job_list(store: &impl Store) {
     use JobStatus::{Completed, Failed, Partial};
     let jobs = [(3, Completed), (1, Failed), (2, Partial), (4, Failed)];
-    let mut batches: Vec<_> = jobs
-        .iter()
-        .map(|(at, status)| job("job-list", NOON + at, *status))
-        .collect();
+    let mut batches: Vec<_> = jobs.iter().map(|(at, status)| job("job-list", NOON + at, *status)).collect();
     batches.push(job("job-list-other", NOON + 5, Failed));
     store.append(&batches).await.expect("an append");
-    let of = |target_id: &str| JobFilter {
-        target_id: Some(target_id.to_owned()),
-        ..JobFilter::default()
-    };
+    let of = |target_id: &str| JobFilter { target_id: Some(target_id.to_owned()), ..JobFilter::default() };
     let ours = of("job-list");
     assert_eq!(times(store, &ours, 100).await, [4, 3, 2, 1]);
     assert_eq!(times(store, &ours, 2).await, [4, 3], "the newest of them");
-    assert_eq!(
-        times(
-            store,
-            &JobFilter {
-                before: Some(NOON + 3),
-                ..ours.clone()
-            },
-            100
-        )
-        .await,
-        [2, 1]
-    );
-    assert_eq!(
-        times(
-            store,
-            &JobFilter {
-                status: Some(Failed),
-                ..ours.clone()
-            },
-            100
-        )
-        .await,
-        [4, 1]
-    );
-    let failed_before = JobFilter {
-        status: Some(Failed),
-        before: Some(NOON + 4),
-        ..ours
-    };
+    assert_eq!(times(store, &JobFilter { before: Some(NOON + 3), ..ours.clone() }, 100).await, [2, 1]);
+    assert_eq!(times(store, &JobFilter { status: Some(Failed), ..ours.clone() }, 100).await, [4, 1]);
+    let failed_before = JobFilter { status: Some(Failed), before: Some(NOON + 4), ..ours };
     assert_eq!(times(store, &failed_before, 100).await, [1]);
     assert_eq!(times(store, &of("job-list-other"), 100).await, [5]);
     assert_eq!(times(store, &of("nobody"), 100).await, []);
-    let failed = JobFilter {
-        status: Some(Failed),
-        ..JobFilter::default()
-    };
+    let failed = JobFilter { status: Some(Failed), ..JobFilter::default() };
     let failed = store.jobs(&failed, 1_000).await.expect("jobs");
-    assert!(
-        failed.len() >= 3 && failed.iter().all(|job| job.status == Failed),
-        "of all targets"
-    );
+    assert!(failed.len() >= 3 && failed.iter().all(|job| job.status == Failed), "of all targets");
 }
 
 /// Old jobs go, samples and totals stay.
 pub async fn check_purge(store: &impl Store) {
     let old = NOON - 1_000 * HOUR;
     let layout = Layout::shared(many_series("purged", 3));
-    let batches: Vec<_> = (0..4)
-        .map(|n| batch("purged", &n.to_string(), vec![frame(&layout, old + n, &[1.0; 3])]))
-        .collect();
+    let batches: Vec<_> =
+        (0..4).map(|n| batch("purged", &n.to_string(), vec![frame(&layout, old + n, &[1.0; 3])])).collect();
     store.append(&batches).await.expect("an append");
     let total = async || {
-        let stats = store
-            .stats(old + 10, Duration::from_secs(60))
-            .await
-            .expect("statistics");
+        let stats = store.stats(old + 10, Duration::from_secs(60)).await.expect("statistics");
         stats.total_metrics_collected
     };
     let before = total().await;
-    assert_eq!(
-        store.purge_jobs(old).await.expect("a purge"),
-        0,
-        "nothing is older"
-    );
-    assert_eq!(
-        store.purge_jobs(old + 2).await.expect("a purge"),
-        2,
-        "those created before"
-    );
+    assert_eq!(store.purge_jobs(old).await.expect("a purge"), 0, "nothing is older");
+    assert_eq!(store.purge_jobs(old + 2).await.expect("a purge"), 2, "those created before");
     assert_eq!(store.purge_jobs(old + 2).await.expect("a purge"), 0);
-    let ours = JobFilter {
-        target_id: Some("purged".to_owned()),
-        ..JobFilter::default()
-    };
+    let ours = JobFilter { target_id: Some("purged".to_owned()), ..JobFilter::default() };
     assert_eq!(store.jobs(&ours, 10).await.expect("jobs").len(), 2);
     assert_eq!(total().await, before, "the total survives");
     let samples: Vec<_> = (0..4).map(|n| (old + n, 1.0)).collect();
@@ -141,21 +82,11 @@ async fn create_counted(store: &impl Store) {
     ];
     for (id, status) in healths {
         store.create_target(&target(id)).await.expect("a creation");
-        let health = |status| Health {
-            status,
-            last_scrape: Some(NOON),
-            ..Health::default()
-        };
-        let updates: Vec<_> = status
-            .map(|status| (id.to_owned(), health(status)))
-            .into_iter()
-            .collect();
+        let health = |status| Health { status, last_scrape: Some(NOON), ..Health::default() };
+        let updates: Vec<_> = status.map(|status| (id.to_owned(), health(status))).into_iter().collect();
         store.record_health(&updates).await.expect("recorded");
     }
-    let off = TargetChange {
-        enabled: Some(false),
-        ..TargetChange::default()
-    };
+    let off = TargetChange { enabled: Some(false), ..TargetChange::default() };
     store.change_target("s-disabled", &off).await.expect("an answer");
     store.request_deletion("s-deleted").await.expect("an answer");
 }
@@ -180,11 +111,7 @@ pub async fn check_stats(store: &impl Store) {
     use JobStatus::{Completed, Failed, Partial};
     let window = Duration::from_secs(10);
     let empty = store.stats(NOON, window).await.expect("statistics");
-    assert_eq!(
-        empty,
-        CollectionStats::default(),
-        "nothing, and no division by it"
-    );
+    assert_eq!(empty, CollectionStats::default(), "nothing, and no division by it");
 
     create_counted(store).await;
     let batches = [
@@ -197,10 +124,7 @@ pub async fn check_stats(store: &impl Store) {
     ];
     let receipts = store.append(&batches).await.expect("an append");
     assert_eq!(receipts, [Receipt::Stored; 6]);
-    store
-        .append(&batches)
-        .await
-        .expect("a repeat, which counts for nothing");
+    store.append(&batches).await.expect("a repeat, which counts for nothing");
     let stats = store.stats(NOON, window).await.expect("statistics");
     let expected = CollectionStats {
         total_targets: 4,
@@ -232,46 +156,25 @@ pub async fn check_processes(store: &impl Store) {
     };
     let (long, short) = (Duration::from_secs(600), Duration::from_millis(400));
     assert_eq!(store.processes().await.expect("processes"), []);
-    store
-        .heartbeat(&process(2, "1"), long)
-        .await
-        .expect("a heartbeat");
-    store
-        .heartbeat(&process(3, "1"), short)
-        .await
-        .expect("a heartbeat");
-    store
-        .heartbeat(&process(1, "1"), long)
-        .await
-        .expect("a heartbeat");
+    store.heartbeat(&process(2, "1"), long).await.expect("a heartbeat");
+    store.heartbeat(&process(3, "1"), short).await.expect("a heartbeat");
+    store.heartbeat(&process(1, "1"), long).await.expect("a heartbeat");
     assert_eq!(
         store.processes().await.expect("processes"),
         [process(1, "1"), process(2, "1"), process(3, "1")]
     );
-    store
-        .heartbeat(&process(2, "2"), long)
-        .await
-        .expect("a heartbeat");
+    store.heartbeat(&process(2, "2"), long).await.expect("a heartbeat");
     store.goodbye(Uuid::from_u128(1)).await.expect("a goodbye");
-    store
-        .goodbye(Uuid::from_u128(99))
-        .await
-        .expect("a goodbye of one that nobody knows");
+    store.goodbye(Uuid::from_u128(99)).await.expect("a goodbye of one that nobody knows");
     tokio::time::sleep(Duration::from_millis(800)).await;
     assert_eq!(
         store.processes().await.expect("processes"),
         [process(2, "2")],
         "one has expired, one has gone"
     );
-    store
-        .heartbeat(&process(3, "1"), long)
-        .await
-        .expect("a heartbeat after a long silence");
+    store.heartbeat(&process(3, "1"), long).await.expect("a heartbeat after a long silence");
     assert_eq!(store.processes().await.expect("processes").len(), 2);
-    store
-        .heartbeat(&process(2, "2"), short)
-        .await
-        .expect("a heartbeat that promises less");
+    store.heartbeat(&process(2, "2"), short).await.expect("a heartbeat that promises less");
     tokio::time::sleep(Duration::from_millis(800)).await;
     assert_eq!(store.processes().await.expect("processes"), [process(3, "1")]);
     store.goodbye(Uuid::from_u128(3)).await.expect("a goodbye");

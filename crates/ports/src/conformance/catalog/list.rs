@@ -18,11 +18,7 @@ async fn create_listed(store: &impl Store) {
         spec.enabled = n != 4;
         create(store, &spec).await;
     }
-    let healthy = Health {
-        status: HealthStatus::Healthy,
-        last_scrape: Some(NOON),
-        ..Health::default()
-    };
+    let healthy = Health { status: HealthStatus::Healthy, last_scrape: Some(NOON), ..Health::default() };
     store
         .record_health(&[("A".to_owned(), healthy.clone()), ("9".to_owned(), healthy)])
         .await
@@ -35,10 +31,7 @@ pub async fn check_pages(store: &impl Store) {
     let none = store.targets(&TargetFilter::default(), 10).await;
     assert_eq!(none.expect("targets"), []);
     create_listed(store).await;
-    let all = store
-        .targets(&TargetFilter::default(), 100)
-        .await
-        .expect("targets");
+    let all = store.targets(&TargetFilter::default(), 100).await.expect("targets");
     assert_eq!(ids(&all), SORTED, "in order of id, those being deleted included");
     for size in [1, 3, 4, 11] {
         let (mut filter, mut found) = (TargetFilter::default(), Vec::new());
@@ -60,25 +53,13 @@ pub async fn check_filters(store: &impl Store) {
         let found = store.targets(&filter, 100).await.expect("targets");
         assert_eq!(ids(&found), expected, "{filter:?}");
     };
-    let of = |source: &str| TargetFilter {
-        source_id: Some(source.to_owned()),
-        ..TargetFilter::default()
-    };
+    let of = |source: &str| TargetFilter { source_id: Some(source.to_owned()), ..TargetFilter::default() };
     let with = |labels: &[(&str, &str)]| TargetFilter {
-        labels: labels
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect(),
+        labels: labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         ..TargetFilter::default()
     };
-    let in_health = |health| TargetFilter {
-        health: Some(health),
-        ..TargetFilter::default()
-    };
-    let enabled = |enabled| TargetFilter {
-        enabled: Some(enabled),
-        ..TargetFilter::default()
-    };
+    let in_health = |health| TargetFilter { health: Some(health), ..TargetFilter::default() };
+    let enabled = |enabled| TargetFilter { enabled: Some(enabled), ..TargetFilter::default() };
     check(of("odd"), &["9", "B", "a", "a.b", "b"]).await;
     check(of("Odd"), &[]).await;
     check(in_health(HealthStatus::Healthy), &["9", "A"]).await;
@@ -93,15 +74,9 @@ pub async fn check_filters(store: &impl Store) {
     check(with(&[second, ("third", "2")]), &[]).await;
     check(with(&[("team", "Observability")]), &[]).await;
     check(with(&[("nobody-has-it", "1")]), &[]).await;
-    let several = TargetFilter {
-        enabled: Some(true),
-        ..with(&[team, second])
-    };
+    let several = TargetFilter { enabled: Some(true), ..with(&[team, second]) };
     check(several, &["9", "a.b", "é"]).await;
-    let several = TargetFilter {
-        source_id: Some("even".to_owned()),
-        after: Some("a".to_owned()),
-        ..with(&[team])
-    };
+    let several =
+        TargetFilter { source_id: Some("even".to_owned()), after: Some("a".to_owned()), ..with(&[team]) };
     check(several, &["a-b", "ab", "é"]).await;
 }

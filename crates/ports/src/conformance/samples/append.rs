@@ -12,10 +12,7 @@ use crate::conformance::fixtures::*;
 use crate::{JobFilter, Receipt};
 
 async fn job_count(store: &impl Store, target_id: &str) -> usize {
-    let filter = JobFilter {
-        target_id: Some(target_id.to_owned()),
-        ..JobFilter::default()
-    };
+    let filter = JobFilter { target_id: Some(target_id.to_owned()), ..JobFilter::default() };
     store.jobs(&filter, 10_000).await.expect("jobs").len()
 }
 
@@ -28,28 +25,12 @@ pub async fn check_repeats(store: &impl Store) {
     // The same id with other content: still a repeat.
     let again = batch("repeats", "a", vec![frame(&layout, NOON + 1, &[2.0])]);
     let second = batch("repeats", "b", vec![frame(&layout, NOON + 2, &[3.0])]);
-    let receipts = store
-        .append(&[first.clone(), again.clone()])
-        .await
-        .expect("an append");
+    let receipts = store.append(&[first.clone(), again.clone()]).await.expect("an append");
     assert_eq!(receipts, [Receipt::Stored, Receipt::Duplicate], "within a call");
-    let receipts = store
-        .append(&[again, second.clone(), first])
-        .await
-        .expect("an append");
-    assert_eq!(
-        receipts,
-        [Receipt::Duplicate, Receipt::Stored, Receipt::Duplicate],
-        "in a later call"
-    );
-    assert_eq!(
-        store.append(&[second]).await.expect("an append"),
-        [Receipt::Duplicate]
-    );
-    assert_eq!(
-        all_of(store, "repeats").await,
-        [row(&series, &[(NOON, 1.0), (NOON + 2, 3.0)])]
-    );
+    let receipts = store.append(&[again, second.clone(), first]).await.expect("an append");
+    assert_eq!(receipts, [Receipt::Duplicate, Receipt::Stored, Receipt::Duplicate], "in a later call");
+    assert_eq!(store.append(&[second]).await.expect("an append"), [Receipt::Duplicate]);
+    assert_eq!(all_of(store, "repeats").await, [row(&series, &[(NOON, 1.0), (NOON + 2, 3.0)])]);
     assert_eq!(job_count(store, "repeats").await, 2, "one job a batch");
     let waiting = store.backlog().await.expect("a backlog") - before;
     assert_eq!(waiting, 2, "one event a batch");
@@ -61,13 +42,7 @@ pub async fn check_concurrent_repeats(store: &Arc<impl Store>) {
     let layout = Layout::shared(all.clone());
     let before = store.backlog().await.expect("a backlog");
     let batches: Vec<Arc<Batch>> = (0..5)
-        .map(|n| {
-            batch(
-                "concurrent-repeats",
-                &n.to_string(),
-                vec![frame(&layout, NOON + n, &[1.0; 20])],
-            )
-        })
+        .map(|n| batch("concurrent-repeats", &n.to_string(), vec![frame(&layout, NOON + n, &[1.0; 20])]))
         .collect();
     // Each call brings all of them, in an order of its own.
     let calls = join_all((0..8).map(|n| {
@@ -76,30 +51,16 @@ pub async fn check_concurrent_repeats(store: &Arc<impl Store>) {
         let store = store.clone();
         tokio::spawn(async move {
             let receipts = store.append(&batches).await.expect("an append");
-            receipts
-                .iter()
-                .filter(|receipt| **receipt == Receipt::Stored)
-                .count()
+            receipts.iter().filter(|receipt| **receipt == Receipt::Stored).count()
         })
     }));
     let stored: usize = calls.await.into_iter().map(|count| count.expect("a task")).sum();
     assert_eq!(stored, 5, "each batch was stored by one call");
-    assert_eq!(
-        job_count(&**store, "concurrent-repeats").await,
-        5,
-        "one job a batch"
-    );
-    assert_eq!(
-        store.backlog().await.expect("a backlog") - before,
-        5,
-        "one event a batch"
-    );
+    assert_eq!(job_count(&**store, "concurrent-repeats").await, 5, "one job a batch");
+    assert_eq!(store.backlog().await.expect("a backlog") - before, 5, "one event a batch");
     let found = all_of(&**store, "concurrent_repeats").await;
     let samples: Vec<_> = (0..5).map(|n| (NOON + n, 1.0)).collect();
-    assert_eq!(
-        found,
-        all.iter().map(|series| row(series, &samples)).collect::<Vec<_>>()
-    );
+    assert_eq!(found, all.iter().map(|series| row(series, &samples)).collect::<Vec<_>>());
 }
 
 /// The job row holds what the batch told, whole.
@@ -121,52 +82,24 @@ pub async fn check_jobs(store: &impl Store) {
         refused: BTreeMap::from([(Refusal::TooOld, 2), (Refusal::InvalidValue, 3)]),
         stored: 4,
     };
-    partial.collection.types = TypeCounts {
-        counters: 1,
-        gauges: 3,
-        ..TypeCounts::default()
-    };
-    store
-        .append(&[Arc::new(failed.clone()), Arc::new(partial.clone())])
-        .await
-        .expect("an append");
-    let filter = JobFilter {
-        target_id: Some("jobs".to_owned()),
-        ..JobFilter::default()
-    };
+    partial.collection.types = TypeCounts { counters: 1, gauges: 3, ..TypeCounts::default() };
+    store.append(&[Arc::new(failed.clone()), Arc::new(partial.clone())]).await.expect("an append");
+    let filter = JobFilter { target_id: Some("jobs".to_owned()), ..JobFilter::default() };
     let jobs = store.jobs(&filter, 10).await.expect("jobs");
-    let [first, second] = jobs.as_slice() else {
-        panic!("two jobs, not {}", jobs.len())
-    };
+    let [first, second] = jobs.as_slice() else { panic!("two jobs, not {}", jobs.len()) };
     assert_eq!(first.job_id, failed.id.collection_batch_id(NOON + 123));
+    assert_eq!((first.target_id.as_str(), first.source_id.as_str()), ("jobs", "source-of-jobs"));
+    assert_eq!((first.status, first.collection_method), (JobStatus::Failed, CollectionMethod::PullScraping));
     assert_eq!(
-        (first.target_id.as_str(), first.source_id.as_str()),
-        ("jobs", "source-of-jobs")
-    );
-    assert_eq!(
-        (first.status, first.collection_method),
-        (JobStatus::Failed, CollectionMethod::PullScraping)
-    );
-    assert_eq!(
-        (
-            first.created_at,
-            first.collection_duration_ms,
-            first.metrics_collected
-        ),
+        (first.created_at, first.collection_duration_ms, first.metrics_collected),
         (NOON + 123, 10_000.25, 0)
     );
-    assert_eq!(
-        first.error_details.as_deref(),
-        Some("timeout: no answer within 10s")
-    );
+    assert_eq!(first.error_details.as_deref(), Some("timeout: no answer within 10s"));
     assert_eq!(
         (second.status, second.collection_method),
         (JobStatus::Partial, CollectionMethod::BatchUpload)
     );
-    assert_eq!(
-        (second.metrics_collected, &second.ledger),
-        (4, &partial.collection.ledger)
-    );
+    assert_eq!((second.metrics_collected, &second.ledger), (4, &partial.collection.ledger));
     assert_eq!(second.error_details, None);
 }
 
@@ -183,40 +116,23 @@ pub async fn check_first_wins(store: &impl Store) {
         batch("first-wins", "4", vec![frame_at(&inline, &[(NOON + 1, 4.0)])]),
         batch("other-target", "5", vec![frame(&inline, NOON, &[5.0])]),
     ];
-    assert_eq!(
-        store.append(&rest).await.expect("an append"),
-        [Receipt::Stored; 4]
-    );
+    assert_eq!(store.append(&rest).await.expect("an append"), [Receipt::Stored; 4]);
     // Comes in a frame that begins earlier than the frame of the first.
     let other = many_series("first_wins_other", 1);
     let early = Layout::inline(vec![other[0].clone(), series.clone()]);
-    let late = batch(
-        "first-wins",
-        "6",
-        vec![frame_at(&early, &[(NOON, 9.0), (NOON + 1, 6.0)])],
-    );
+    let late = batch("first-wins", "6", vec![frame_at(&early, &[(NOON, 9.0), (NOON + 1, 6.0)])]);
     store.append(&[late]).await.expect("an append");
-    assert_eq!(
-        all_of(store, "first_wins").await,
-        [row(&series, &[(NOON, 1.0), (NOON + 1, 3.0)])]
-    );
+    assert_eq!(all_of(store, "first_wins").await, [row(&series, &[(NOON, 1.0), (NOON + 1, 3.0)])]);
 }
 
 /// Five hundred batches in one call.
 pub async fn check_large_group(store: &impl Store) {
     let all = many_series("large_group", 40);
-    let layouts: Vec<_> = all
-        .chunks(4)
-        .map(|chunk| Layout::shared(chunk.to_vec()))
-        .collect();
+    let layouts: Vec<_> = all.chunks(4).map(|chunk| Layout::shared(chunk.to_vec())).collect();
     let batches: Vec<Arc<Batch>> = (0..500usize)
         .map(|n| {
             let layout = &layouts[n % 10];
-            let layout = if n % 7 == 0 {
-                &Layout::inline(layout.series.clone())
-            } else {
-                layout
-            };
+            let layout = if n % 7 == 0 { &Layout::inline(layout.series.clone()) } else { layout };
             let time = NOON + 1_000 * (n / 10) as i64;
             batch(
                 &format!("large-group-{}", n % 10),
@@ -226,20 +142,13 @@ pub async fn check_large_group(store: &impl Store) {
         })
         .collect();
     let before = store.backlog().await.expect("a backlog");
-    assert_eq!(
-        store.append(&batches).await.expect("an append"),
-        vec![Receipt::Stored; 500]
-    );
-    assert_eq!(
-        store.append(&batches).await.expect("an append"),
-        vec![Receipt::Duplicate; 500]
-    );
+    assert_eq!(store.append(&batches).await.expect("an append"), vec![Receipt::Stored; 500]);
+    assert_eq!(store.append(&batches).await.expect("an append"), vec![Receipt::Duplicate; 500]);
     assert_eq!(store.backlog().await.expect("a backlog") - before, 500);
     assert_eq!(job_count(store, "large-group-3").await, 50);
     let expected = all.iter().enumerate().map(|(column, series)| {
-        let samples: Vec<_> = (0..50)
-            .map(|round| (NOON + 1_000 * round, (round * 10) as f64 + (column / 4) as f64))
-            .collect();
+        let samples: Vec<_> =
+            (0..50).map(|round| (NOON + 1_000 * round, (round * 10) as f64 + (column / 4) as f64)).collect();
         row(series, &samples)
     });
     assert_eq!(all_of(store, "large_group").await, expected.collect::<Vec<_>>());
@@ -252,10 +161,8 @@ pub async fn check_atomic(store: &Arc<impl Store>) {
     let target = store.clone();
     let writer = tokio::spawn(async move {
         for n in 0..BATCHES as i64 {
-            let frames = vec![
-                frame(&layout, NOON + n, &[1.0; 200]),
-                frame(&layout, NOON + HOUR + n, &[2.0; 200]),
-            ];
+            let frames =
+                vec![frame(&layout, NOON + n, &[1.0; 200]), frame(&layout, NOON + HOUR + n, &[2.0; 200])];
             let batch = batch("atomic", &n.to_string(), frames);
             target.append(&[batch]).await.expect("an append");
         }
@@ -263,25 +170,14 @@ pub async fn check_atomic(store: &Arc<impl Store>) {
     let reader = async {
         let mut seen = 0;
         while seen < BATCHES {
-            let found = store
-                .select(&selection("atomic", NOON, NOON + 2 * HOUR))
-                .await
-                .expect("a selection");
+            let found = store.select(&selection("atomic", NOON, NOON + 2 * HOUR)).await.expect("a selection");
             let batches = found.first().map_or(0, |first| first.timestamps.len() / 2);
             assert!(batches >= seen, "what was visible stays visible");
-            assert!(
-                found.is_empty() || found.len() == 200,
-                "all columns or none, not {}",
-                found.len()
-            );
+            assert!(found.is_empty() || found.len() == 200, "all columns or none, not {}", found.len());
             for series in &found {
                 assert_eq!(series.timestamps.len(), 2 * batches, "a batch is seen whole");
                 for n in 0..batches {
-                    assert_eq!(
-                        series.timestamps[n] + HOUR,
-                        series.timestamps[batches + n],
-                        "both frames"
-                    );
+                    assert_eq!(series.timestamps[n] + HOUR, series.timestamps[batches + n], "both frames");
                 }
             }
             seen = batches;

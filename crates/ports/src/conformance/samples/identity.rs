@@ -10,10 +10,8 @@ use crate::conformance::fixtures::*;
 
 /// Label sets of one id keep their own samples, whichever way they arrive.
 pub async fn check_collisions(store: &impl Store) {
-    let faked: Vec<Arc<Series>> = ["a", "b", "c"]
-        .iter()
-        .map(|s| series_with_id(0x0c01_11de, "collisions", &[("s", s)]))
-        .collect();
+    let faked: Vec<Arc<Series>> =
+        ["a", "b", "c"].iter().map(|s| series_with_id(0x0c01_11de, "collisions", &[("s", s)])).collect();
     let honest = series("collisions", &[("s", "honest")]);
     let mut time = NOON;
     let mut expected: Vec<Vec<(i64, f64)>> = vec![Vec::new(); 4];
@@ -21,29 +19,17 @@ pub async fn check_collisions(store: &impl Store) {
     for round in 0..2 {
         // Alone: these layouts have one id although they mean different series.
         for (n, series) in faked.iter().enumerate() {
-            for layout in [
-                Layout::shared(vec![series.clone()]),
-                Layout::inline(vec![series.clone()]),
-            ] {
+            for layout in [Layout::shared(vec![series.clone()]), Layout::inline(vec![series.clone()])] {
                 time += 1;
                 let value = time as f64;
-                let batch = batch(
-                    "collisions",
-                    &time.to_string(),
-                    vec![frame(&layout, time, &[value])],
-                );
+                let batch = batch("collisions", &time.to_string(), vec![frame(&layout, time, &[value])]);
                 store.append(&[batch]).await.expect("an append");
                 expected[n].push((time, value));
             }
         }
         // Together in one frame, in one batch, in one call, at one timestamp.
         time += 1;
-        let columns = vec![
-            faked[2].clone(),
-            honest.clone(),
-            faked[0].clone(),
-            faked[1].clone(),
-        ];
+        let columns = vec![faked[2].clone(), honest.clone(), faked[0].clone(), faked[1].clone()];
         let first = Layout::inline(columns.clone());
         let second = Layout::shared(columns.into_iter().rev().collect());
         let frames = vec![
@@ -59,15 +45,8 @@ pub async fn check_collisions(store: &impl Store) {
     }
     let series = faked.iter().chain([&honest]).zip(&expected);
     let expected: Vec<Row> = series.map(|(series, samples)| row(series, samples)).collect();
-    assert_eq!(
-        all_of(store, "collisions").await,
-        expected,
-        "colliding series are kept apart"
-    );
-    let known = store
-        .series(&[Matcher::equal("__name__", "collisions")], 10)
-        .await
-        .expect("series");
+    assert_eq!(all_of(store, "collisions").await, expected, "colliding series are kept apart");
+    let known = store.series(&[Matcher::equal("__name__", "collisions")], 10).await.expect("series");
     assert_eq!(known.len(), 4);
 }
 
@@ -92,11 +71,8 @@ pub async fn check_concurrent_collision(store: &Arc<impl Store>) {
         batch("concurrent-collision", &n.to_string(), vec![frame])
     });
     at_once(store, batches).await;
-    let expected: Vec<Row> = all
-        .iter()
-        .enumerate()
-        .map(|(n, series)| row(series, &[(NOON, n as f64)]))
-        .collect();
+    let expected: Vec<Row> =
+        all.iter().enumerate().map(|(n, series)| row(series, &[(NOON, n as f64)])).collect();
     assert_eq!(all_of(&**store, "concurrent_collision").await, expected);
 }
 
@@ -117,10 +93,7 @@ pub async fn check_new_series_at_once(store: &Arc<impl Store>) {
     let samples: Vec<_> = (0..8).map(|n| (NOON + n, n as f64)).collect();
     let expected: Vec<Row> = all.iter().map(|series| row(series, &samples)).collect();
     assert_eq!(all_of(&**store, "new_at_once").await, expected);
-    let known = store
-        .series(&[Matcher::equal("__name__", "new_at_once")], 1_000)
-        .await
-        .expect("series");
+    let known = store.series(&[Matcher::equal("__name__", "new_at_once")], 1_000).await.expect("series");
     assert_eq!(known.len(), 100, "each series is known once");
 }
 
@@ -141,42 +114,23 @@ pub async fn check_descriptions(store: &impl Store) {
         unit: Some("seconds".to_owned()),
         ..Series::clone(&first)
     });
-    let third = Arc::new(Series {
-        help: Some("Better said.".to_owned()),
-        ..Series::clone(&second)
-    });
+    let third = Arc::new(Series { help: Some("Better said.".to_owned()), ..Series::clone(&second) });
     let append = async |key: &str, series: &Arc<Series>, shared: bool| {
         let columns = vec![series.clone()];
-        let layout = if shared {
-            Layout::shared(columns)
-        } else {
-            Layout::inline(columns)
-        };
+        let layout = if shared { Layout::shared(columns) } else { Layout::inline(columns) };
         let at = NOON + i64::try_from(key.len()).unwrap_or(0);
-        store
-            .append(&[batch("described", key, vec![frame(&layout, at, &[1.0])])])
-            .await
-            .expect("an append");
-        let mut known = store
-            .series(&[Matcher::equal("__name__", "described")], 10)
-            .await
-            .expect("series");
+        store.append(&[batch("described", key, vec![frame(&layout, at, &[1.0])])]).await.expect("an append");
+        let mut known = store.series(&[Matcher::equal("__name__", "described")], 10).await.expect("series");
         assert_eq!(known.len(), 1, "a series is described once");
         Series::clone(&known.remove(0))
     };
-    let expected = |of: &Series| Series {
-        source: "first".to_owned(),
-        target_id: "target-1".to_owned(),
-        ..of.clone()
-    };
+    let expected =
+        |of: &Series| Series { source: "first".to_owned(), target_id: "target-1".to_owned(), ..of.clone() };
     assert_eq!(append("1", &first, true).await, expected(&first));
     assert_eq!(append("22", &second, true).await, expected(&second));
     assert_eq!(append("333", &third, false).await, expected(&third));
     assert_eq!(append("4444", &third, true).await, expected(&third));
-    let found = store
-        .select(&selection("described", NOON, NOON + HOUR))
-        .await
-        .expect("a selection");
+    let found = store.select(&selection("described", NOON, NOON + HOUR)).await.expect("a selection");
     assert_eq!((found.len(), found[0].timestamps.len()), (1, 4));
     assert_eq!(found[0].metric_type, MetricType::Counter);
 }

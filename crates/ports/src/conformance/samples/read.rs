@@ -10,10 +10,7 @@ use crate::{ErrorKind, SampleSource, SelectLimits};
 async fn append(store: &impl Store, target_id: &str, columns: &[(Arc<Series>, f64)]) {
     let layout = Layout::shared(columns.iter().map(|(series, _)| series.clone()).collect());
     let values: Vec<f64> = columns.iter().map(|(_, value)| *value).collect();
-    store
-        .append(&[batch(target_id, "1", vec![frame(&layout, NOON, &values)])])
-        .await
-        .expect("an append");
+    store.append(&[batch(target_id, "1", vec![frame(&layout, NOON, &values)])]).await.expect("an append");
 }
 
 /// Stores what the checks of matchers look for; the value of each is its place in the list.
@@ -26,14 +23,9 @@ async fn append_matched(store: &impl Store) -> Vec<Arc<Series>> {
         ("matched_B", &[("env", "Prod")]),
         ("matched_a_total", &[("env", "a.c")]),
     ];
-    let all: Vec<Arc<Series>> = own
-        .iter()
-        .map(|(name, pairs)| series(name, &[&[("check", "matchers")], *pairs].concat()))
-        .collect();
-    let columns = all
-        .iter()
-        .enumerate()
-        .map(|(n, series)| (series.clone(), n as f64));
+    let all: Vec<Arc<Series>> =
+        own.iter().map(|(name, pairs)| series(name, &[&[("check", "matchers")], *pairs].concat())).collect();
+    let columns = all.iter().enumerate().map(|(n, series)| (series.clone(), n as f64));
     append(store, "matchers", &columns.collect::<Vec<_>>()).await;
     all
 }
@@ -45,10 +37,7 @@ async fn check_found(
     matchers: &[(&str, &str, &str)],
     expected: &[usize],
 ) {
-    let matchers: Vec<_> = matchers
-        .iter()
-        .map(|(name, op, value)| matcher(name, op, value))
-        .collect();
+    let matchers: Vec<_> = matchers.iter().map(|(name, op, value)| matcher(name, op, value)).collect();
     let mut wanted = selection("", NOON, NOON);
     wanted.matchers = matchers.clone();
     let found = store.select(&wanted).await.expect("a selection");
@@ -71,11 +60,8 @@ pub async fn check_names(store: &impl Store) {
     check(&[("__name__", "=~", "matched_(a|b)")], &[0, 1, 2, 3]).await;
     check(&[("__name__", "=~", "matched")], &[]).await;
     check(&[("__name__", "=~", "matched_.*")], &[0, 1, 2, 3, 4, 5]).await;
-    let excluded = [
-        ("__name__", "=~", "matched_.*"),
-        ("__name__", "!~", ".*_total"),
-        ("__name__", "!=", "matched_a"),
-    ];
+    let excluded =
+        [("__name__", "=~", "matched_.*"), ("__name__", "!~", ".*_total"), ("__name__", "!=", "matched_a")];
     check(&excluded, &[3, 4]).await;
     check(&[("__name__", "=", "matched_a"), ("env", "=", "")], &[0]).await;
     check(&[("__name__", "=", "matched_a"), ("env", "!=", "dev")], &[0, 2]).await;
@@ -111,21 +97,10 @@ pub async fn check_matchers(store: &impl Store) {
 pub async fn check_range(store: &impl Store) {
     let (a, b) = (series("ranges", &[("s", "a")]), series("ranges", &[("s", "b")]));
     let layout = Layout::inline(vec![a.clone(), a.clone(), a.clone(), b.clone()]);
-    let samples = [
-        (NOON + 10, 1.0),
-        (NOON + 20, 2.0),
-        (NOON + 30, 3.0),
-        (NOON + 30, 4.0),
-    ];
-    store
-        .append(&[batch("ranges", "1", vec![frame_at(&layout, &samples)])])
-        .await
-        .expect("an append");
+    let samples = [(NOON + 10, 1.0), (NOON + 20, 2.0), (NOON + 30, 3.0), (NOON + 30, 4.0)];
+    store.append(&[batch("ranges", "1", vec![frame_at(&layout, &samples)])]).await.expect("an append");
     let check = async |start: i64, end: i64, expected: &[Row]| {
-        let found = store
-            .select(&selection("ranges", NOON + start, NOON + end))
-            .await
-            .expect("a selection");
+        let found = store.select(&selection("ranges", NOON + start, NOON + end)).await.expect("a selection");
         assert_eq!(rows(&found), expected, "from {start} to {end}");
     };
     check(10, 20, &[row(&a, &samples[..2])]).await;
@@ -136,10 +111,7 @@ pub async fn check_range(store: &impl Store) {
     check(-50, 9, &[]).await;
     check(31, 500, &[]).await;
     check(21, 30, &[row(&a, &samples[2..3]), row(&b, &samples[3..])]).await;
-    let all = store
-        .select(&selection("ranges", i64::MIN, i64::MAX))
-        .await
-        .expect("a selection of all time");
+    let all = store.select(&selection("ranges", i64::MIN, i64::MAX)).await.expect("a selection of all time");
     assert_eq!(rows(&all), [row(&a, &samples[..3]), row(&b, &samples[3..])]);
 }
 
@@ -150,38 +122,17 @@ pub async fn check_hours(store: &impl Store) {
     let whole = Layout::inline(vec![a.clone(), a.clone(), a.clone()]);
     let hour = [(NOON, 1.0), (NOON + 1, 2.0), (NOON + HOUR - 1, 3.0)];
     let before = [(NOON - HOUR, -1.0), (NOON - HOUR / 2, -2.0), (NOON - 1, -3.0)];
-    let frames = vec![
-        frame_at(&whole, &hour),
-        frame_at(&whole, &before),
-        frame(&shared, NOON + HOUR, &[4.0]),
-    ];
-    store
-        .append(&[batch("hours", "1", frames)])
-        .await
-        .expect("an append");
-    let all: Vec<_> = before
-        .into_iter()
-        .chain(hour)
-        .chain([(NOON + HOUR, 4.0)])
-        .collect();
+    let frames =
+        vec![frame_at(&whole, &hour), frame_at(&whole, &before), frame(&shared, NOON + HOUR, &[4.0])];
+    store.append(&[batch("hours", "1", frames)]).await.expect("an append");
+    let all: Vec<_> = before.into_iter().chain(hour).chain([(NOON + HOUR, 4.0)]).collect();
     let edges = [-HOUR, -HOUR + 1, -1, 0, 1, 2, HOUR - 1, HOUR, HOUR + 1];
     for start in edges {
         for end in edges {
             let (start, end) = (NOON + start, NOON + end);
-            let inside: Vec<_> = all
-                .iter()
-                .copied()
-                .filter(|(at, _)| (start..=end).contains(at))
-                .collect();
-            let expected = if inside.is_empty() {
-                Vec::new()
-            } else {
-                vec![row(&a, &inside)]
-            };
-            let found = store
-                .select(&selection("hours", start, end))
-                .await
-                .expect("a selection");
+            let inside: Vec<_> = all.iter().copied().filter(|(at, _)| (start..=end).contains(at)).collect();
+            let expected = if inside.is_empty() { Vec::new() } else { vec![row(&a, &inside)] };
+            let found = store.select(&selection("hours", start, end)).await.expect("a selection");
             assert_eq!(rows(&found), expected, "from {} to {}", start - NOON, end - NOON);
         }
     }
@@ -191,40 +142,20 @@ pub async fn check_hours(store: &impl Store) {
 pub async fn check_limits(store: &impl Store) {
     let all = many_series("limited", 5);
     let layout = Layout::shared(all);
-    let frames = vec![
-        frame(&layout, NOON, &[1.0; 5]),
-        frame(&layout, NOON + 1, &[1.0; 5]),
-    ];
-    store
-        .append(&[batch("limits", "1", frames)])
-        .await
-        .expect("an append");
+    let frames = vec![frame(&layout, NOON, &[1.0; 5]), frame(&layout, NOON + 1, &[1.0; 5])];
+    store.append(&[batch("limits", "1", frames)]).await.expect("an append");
     let select = async |max_series, max_samples, end| {
         let mut wanted = selection("limited", NOON, end);
-        wanted.limits = SelectLimits {
-            max_series,
-            max_samples,
-        };
+        wanted.limits = SelectLimits { max_series, max_samples };
         store.select(&wanted).await
     };
     assert_eq!(select(5, 10, NOON + 1).await.expect("at both limits").len(), 5);
-    assert_eq!(
-        select(5, 5, NOON)
-            .await
-            .expect("what is out of range does not count")
-            .len(),
-        5
-    );
+    assert_eq!(select(5, 5, NOON).await.expect("what is out of range does not count").len(), 5);
     for (max_series, max_samples, word, value) in [(4, 10, "series", "4"), (5, 9, "samples", "9")] {
-        let error = select(max_series, max_samples, NOON + 1)
-            .await
-            .expect_err("past a limit");
+        let error = select(max_series, max_samples, NOON + 1).await.expect_err("past a limit");
         assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
         let message = error.to_string();
-        assert!(
-            message.contains(word) && message.contains(value),
-            "{message:?} names the limit"
-        );
+        assert!(message.contains(word) && message.contains(value), "{message:?} names the limit");
     }
 }
 
@@ -233,10 +164,7 @@ pub async fn check_order(store: &impl Store) {
     let mut all: Vec<Arc<Series>> = ["b", "B", "a", "ab", "a-b", "é", "z", "10", "9", "_"]
         .iter()
         .flat_map(|s| {
-            [
-                series("ordered_x", &[("order", s)]),
-                series("ordered_y", &[("a", s), ("order", "1")]),
-            ]
+            [series("ordered_x", &[("order", s)]), series("ordered_y", &[("a", s), ("order", "1")])]
         })
         .collect();
     let columns: Vec<_> = all.iter().cloned().map(|series| (series, 1.0)).collect();
@@ -246,21 +174,9 @@ pub async fn check_order(store: &impl Store) {
     let mut wanted = selection("", NOON, NOON);
     wanted.matchers = vec![matcher("__name__", "=~", "ordered_.")];
     let found = store.select(&wanted).await.expect("a selection");
-    assert_eq!(
-        found
-            .iter()
-            .map(|series| series.labels.to_string())
-            .collect::<Vec<_>>(),
-        expected
-    );
+    assert_eq!(found.iter().map(|series| series.labels.to_string()).collect::<Vec<_>>(), expected);
     let known = store.series(&wanted.matchers, 100).await.expect("series");
-    assert_eq!(
-        known
-            .iter()
-            .map(|series| series.labels.to_string())
-            .collect::<Vec<_>>(),
-        expected
-    );
+    assert_eq!(known.iter().map(|series| series.labels.to_string()).collect::<Vec<_>>(), expected);
 }
 
 /// Series are found whatever their samples' time, at most as many as asked for.
@@ -283,20 +199,14 @@ pub async fn check_series(store: &impl Store) {
     assert_eq!(few.len(), 3, "at most as many as asked for");
     assert!(few.iter().all(|series| all.contains(series)));
     assert_eq!(
-        store
-            .series(&[matcher("__name__", "=", "listed_too")], 5)
-            .await
-            .expect("series"),
+        store.series(&[matcher("__name__", "=", "listed_too")], 5).await.expect("series"),
         [described]
     );
 }
 
 async fn latest(source: &impl SampleSource, target_id: &str, since: i64) -> Vec<(String, i64, SampleValue)> {
     let latest = source.latest(target_id, since).await.expect("latest metrics");
-    latest
-        .into_iter()
-        .map(|m| (m.series.labels.to_string(), m.sample.timestamp, m.sample.value))
-        .collect()
+    latest.into_iter().map(|m| (m.series.labels.to_string(), m.sample.timestamp, m.sample.value)).collect()
 }
 
 /// The newest collection of a target, without what ended in it.
@@ -306,61 +216,33 @@ pub async fn check_latest(store: &impl Store) {
         help: Some("Counts.".to_owned()),
         ..Series::clone(&series("latest_a", &[]))
     });
-    let (b, c, d) = (
-        series("latest_b", &[]),
-        series("latest_c", &[]),
-        series("latest_d", &[]),
-    );
+    let (b, c, d) = (series("latest_b", &[]), series("latest_c", &[]), series("latest_d", &[]));
     let shared = Layout::shared(vec![c.clone(), a.clone(), b.clone()]);
     assert_eq!(latest(store, "latest", NOON - HOUR).await, []);
     let old = batch("latest", "1", vec![frame(&shared, NOON, &[1.0, 2.0, 3.0])]);
-    let elsewhere = batch(
-        "latest-elsewhere",
-        "1",
-        vec![frame(&shared, NOON + 60_000, &[7.0, 8.0, 9.0])],
-    );
+    let elsewhere = batch("latest-elsewhere", "1", vec![frame(&shared, NOON + 60_000, &[7.0, 8.0, 9.0])]);
     store.append(&[old, elsewhere]).await.expect("an append");
     let value =
         |series: &Series, at: i64, value: f64| (series.labels.to_string(), at, SampleValue::Float(value));
     let first = [value(&a, NOON, 2.0), value(&b, NOON, 3.0), value(&c, NOON, 1.0)];
     assert_eq!(latest(store, "latest", NOON - HOUR).await, first);
-    assert_eq!(
-        latest(store, "latest", NOON).await,
-        first,
-        "`since` belongs to the range"
-    );
-    assert_eq!(
-        latest(store, "latest", NOON + 1).await,
-        [],
-        "older than asked for"
-    );
+    assert_eq!(latest(store, "latest", NOON).await, first, "`since` belongs to the range");
+    assert_eq!(latest(store, "latest", NOON + 1).await, [], "older than asked for");
 
     // The newest batch has two frames: what is read from the page, and the end of a series.
     let at = NOON + 15_000;
-    let mut page = frame(
-        &Layout::shared(vec![d.clone(), c.clone(), a.clone()]),
-        at,
-        &[0.0, f64::NAN, 5.0],
-    );
+    let mut page = frame(&Layout::shared(vec![d.clone(), c.clone(), a.clone()]), at, &[0.0, f64::NAN, 5.0]);
     put_histogram(&mut page, 0, histogram(3.0));
     let ended = frame(&Layout::inline(vec![b.clone()]), at, &[stale_marker()]);
     let newest = batch("latest", "2", vec![page, ended]);
     // Arrives after it, but is older.
-    let late = batch(
-        "latest",
-        "3",
-        vec![frame(&shared, NOON + 5_000, &[0.5, 0.5, 0.5])],
-    );
+    let late = batch("latest", "3", vec![frame(&shared, NOON + 5_000, &[0.5, 0.5, 0.5])]);
     store.append(&[newest]).await.expect("an append");
     store.append(&[late]).await.expect("an append");
     let second = [
         value(&a, at, 5.0),
         value(&c, at, f64::NAN),
-        (
-            d.labels.to_string(),
-            at,
-            SampleValue::Histogram(Box::new(histogram(3.0))),
-        ),
+        (d.labels.to_string(), at, SampleValue::Histogram(Box::new(histogram(3.0)))),
     ];
     assert_eq!(latest(store, "latest", NOON - HOUR).await, second);
     let found = store.latest("latest", NOON).await.expect("latest metrics");
@@ -380,10 +262,7 @@ pub async fn check_latest_of_offsets(store: &impl Store) {
     let at = NOON + 15_000;
     let twice = Layout::inline(vec![a.clone(), a.clone(), b.clone()]);
     let samples = [(at + 3_000, 2.0), (at + 1_000, 1.0), (at + 2_000, 3.0)];
-    store
-        .append(&[batch("latest", "4", vec![frame_at(&twice, &samples)])])
-        .await
-        .expect("an append");
+    store.append(&[batch("latest", "4", vec![frame_at(&twice, &samples)])]).await.expect("an append");
     let expected = [
         (a.labels.to_string(), at + 3_000, SampleValue::Float(2.0)),
         (b.labels.to_string(), at + 2_000, SampleValue::Float(3.0)),

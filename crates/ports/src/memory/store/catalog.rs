@@ -15,12 +15,8 @@ const PURGE_LIMIT: usize = 5_000;
 
 impl State {
     fn changed_since(&self, revision: i64) -> Vec<Target> {
-        let mut changed: Vec<Target> = self
-            .targets
-            .values()
-            .filter(|t| t.revision > revision)
-            .cloned()
-            .collect();
+        let mut changed: Vec<Target> =
+            self.targets.values().filter(|t| t.revision > revision).cloned().collect();
         changed.sort_by_key(|target| target.revision);
         changed
     }
@@ -28,10 +24,7 @@ impl State {
     /// Applies a change to a target that is not being deleted, under a new revision.
     fn change(&mut self, target_id: &str, change: impl FnOnce(&mut Target)) -> Option<Target> {
         let revision = self.revision + 1;
-        let target = self
-            .targets
-            .get_mut(target_id)
-            .filter(|target| !target.deleting)?;
+        let target = self.targets.get_mut(target_id).filter(|target| !target.deleting)?;
         change(target);
         target.revision = revision;
         self.revision = revision;
@@ -42,17 +35,8 @@ impl State {
 /// Sets whether a target is enabled, and the health that follows where that changes.
 fn enable(target: &mut Target, enabled: bool) {
     if target.spec.enabled != enabled {
-        let status = if enabled {
-            HealthStatus::Unknown
-        } else {
-            HealthStatus::Disabled
-        };
-        target.health = Health {
-            status,
-            reason: None,
-            error: None,
-            ..target.health.clone()
-        };
+        let status = if enabled { HealthStatus::Unknown } else { HealthStatus::Disabled };
+        target.health = Health { status, reason: None, error: None, ..target.health.clone() };
     }
     target.spec.enabled = enabled;
 }
@@ -74,18 +58,11 @@ impl Catalog for MemoryStore {
             return Ok(Created::Existing(existing.clone()));
         }
         state.revision += 1;
-        let status = if spec.enabled {
-            HealthStatus::Unknown
-        } else {
-            HealthStatus::Disabled
-        };
+        let status = if spec.enabled { HealthStatus::Unknown } else { HealthStatus::Disabled };
         let target = Target {
             id: Uuid::new_v4(),
             spec: spec.clone(),
-            health: Health {
-                status,
-                ..Health::default()
-            },
+            health: Health { status, ..Health::default() },
             created_at: chrono::Utc::now().timestamp_millis(),
             revision: state.revision,
             deleting: false,
@@ -104,25 +81,13 @@ impl Catalog for MemoryStore {
         let state = self.state.lock();
         let passes = |target: &&Target| {
             let spec = &target.spec;
-            filter
-                .source_id
-                .as_ref()
-                .is_none_or(|source| *source == spec.source_id)
+            filter.source_id.as_ref().is_none_or(|source| *source == spec.source_id)
                 && filter.health.is_none_or(|health| health == target.health.status)
                 && filter.enabled.is_none_or(|enabled| enabled == spec.enabled)
-                && filter
-                    .labels
-                    .iter()
-                    .all(|(name, value)| spec.labels.get(name) == Some(value))
+                && filter.labels.iter().all(|(name, value)| spec.labels.get(name) == Some(value))
                 && filter.after.as_ref().is_none_or(|after| spec.target_id > *after)
         };
-        Ok(state
-            .targets
-            .values()
-            .filter(passes)
-            .take(limit)
-            .cloned()
-            .collect())
+        Ok(state.targets.values().filter(passes).take(limit).cloned().collect())
     }
 
     async fn replace_target(&self, spec: &TargetSpec) -> Result<Option<Target>, PortError> {
@@ -196,10 +161,7 @@ impl Catalog for MemoryStore {
     async fn jobs(&self, filter: &JobFilter, limit: usize) -> Result<Vec<Job>, PortError> {
         let state = self.state.lock();
         let passes = |job: &&Job| {
-            filter
-                .target_id
-                .as_ref()
-                .is_none_or(|target| *target == job.target_id)
+            filter.target_id.as_ref().is_none_or(|target| *target == job.target_id)
                 && filter.status.is_none_or(|status| status == job.status)
                 && filter.before.is_none_or(|before| job.created_at < before)
         };
@@ -223,14 +185,9 @@ impl Catalog for MemoryStore {
     async fn stats(&self, now: Millis, window: Duration) -> Result<CollectionStats, PortError> {
         let state = self.state.lock();
         let start = now.saturating_sub(i64::try_from(window.as_millis()).unwrap_or(i64::MAX));
-        let jobs: Vec<&Job> = state
-            .jobs
-            .iter()
-            .filter(|job| job.created_at > start && job.created_at <= now)
-            .collect();
-        let scrapes = jobs
-            .iter()
-            .filter(|job| job.collection_method == CollectionMethod::PullScraping);
+        let jobs: Vec<&Job> =
+            state.jobs.iter().filter(|job| job.created_at > start && job.created_at <= now).collect();
+        let scrapes = jobs.iter().filter(|job| job.collection_method == CollectionMethod::PullScraping);
         let durations: Vec<f64> = scrapes.map(|job| job.collection_duration_ms).collect();
         let failed = jobs.iter().filter(|job| job.status == JobStatus::Failed).count();
         let stored: u64 = jobs.iter().map(|job| job.metrics_collected).sum();
@@ -238,9 +195,7 @@ impl Catalog for MemoryStore {
         let targets = || state.targets.values().filter(|target| !target.deleting);
         Ok(CollectionStats {
             total_targets: targets().count() as u64,
-            healthy_targets: targets()
-                .filter(|t| t.health.status == HealthStatus::Healthy)
-                .count() as u64,
+            healthy_targets: targets().filter(|t| t.health.status == HealthStatus::Healthy).count() as u64,
             total_metrics_collected: state.total_samples,
             collection_rate_per_second: share(stored as f64, window.as_secs_f64()),
             average_scrape_duration_ms: share(durations.iter().sum(), durations.len() as f64),
@@ -249,10 +204,7 @@ impl Catalog for MemoryStore {
     }
 
     async fn heartbeat(&self, process: &Process, ttl: Duration) -> Result<(), PortError> {
-        self.state
-            .lock()
-            .processes
-            .insert(process.id, (process.clone(), Instant::now() + ttl));
+        self.state.lock().processes.insert(process.id, (process.clone(), Instant::now() + ttl));
         Ok(())
     }
 
@@ -265,10 +217,6 @@ impl Catalog for MemoryStore {
         let mut state = self.state.lock();
         let now = Instant::now();
         state.processes.retain(|_, (_, until)| *until > now);
-        Ok(state
-            .processes
-            .values()
-            .map(|(process, _)| process.clone())
-            .collect())
+        Ok(state.processes.values().map(|(process, _)| process.clone()).collect())
     }
 }

@@ -40,12 +40,7 @@ impl State {
             self.frames.push(StoredFrame {
                 batch: batch.id,
                 target_id: batch.collection.target_id.clone(),
-                columns: frame
-                    .layout
-                    .series
-                    .iter()
-                    .map(|series| series.labels.clone())
-                    .collect(),
+                columns: frame.layout.series.iter().map(|series| series.labels.clone()).collect(),
                 frame: frame.clone(),
             });
         }
@@ -53,13 +48,7 @@ impl State {
         self.jobs.push(job_of(batch));
         self.last_seq += 1;
         let event = metricsd_model::MetricsCollected::of(batch);
-        self.outbox.insert(
-            self.last_seq,
-            OutboxEvent {
-                seq: self.last_seq,
-                event,
-            },
-        );
+        self.outbox.insert(self.last_seq, OutboxEvent { seq: self.last_seq, event });
         Receipt::Stored
     }
 
@@ -67,18 +56,8 @@ impl State {
     fn register(&mut self, series: &Arc<Series>) {
         if let Some(known) = self.series.get_mut(&series.labels) {
             if known.description_hash() != series.description_hash() {
-                let Series {
-                    metric_type,
-                    help,
-                    unit,
-                    ..
-                } = (**series).clone();
-                *known = Arc::new(Series {
-                    metric_type,
-                    help,
-                    unit,
-                    ..(**known).clone()
-                });
+                let Series { metric_type, help, unit, .. } = (**series).clone();
+                *known = Arc::new(Series { metric_type, help, unit, ..(**known).clone() });
             }
             return;
         }
@@ -90,23 +69,14 @@ impl State {
             id = SeriesId::rehashed(&series.labels, attempt);
         }
         self.ids.insert(id, series.labels.clone());
-        self.series.insert(
-            series.labels.clone(),
-            Arc::new(Series {
-                id,
-                ..(**series).clone()
-            }),
-        );
+        self.series.insert(series.labels.clone(), Arc::new(Series { id, ..(**series).clone() }));
     }
 }
 
 fn job_of(batch: &Batch) -> Job {
     let collection = &batch.collection;
     let reason = collection.reason.map(|reason| format!("{reason}: "));
-    let error = collection
-        .error
-        .as_ref()
-        .map(|error| format!("{}{error}", reason.unwrap_or_default()));
+    let error = collection.error.as_ref().map(|error| format!("{}{error}", reason.unwrap_or_default()));
     Job {
         job_id: batch.id.collection_batch_id(collection.started),
         target_id: collection.target_id.clone(),
@@ -131,12 +101,7 @@ impl SampleSource for MemoryStore {
             for (column, labels) in stored.columns.iter().enumerate() {
                 let timestamp = stored.frame.timestamp(column);
                 let inside = (selection.start..=selection.end).contains(&timestamp);
-                if !inside
-                    || !selection
-                        .matchers
-                        .iter()
-                        .all(|matcher| matcher.matches_labels(labels))
-                {
+                if !inside || !selection.matchers.iter().all(|matcher| matcher.matches_labels(labels)) {
                     continue;
                 }
                 let of_series = found.entry(labels).or_default();
@@ -148,18 +113,13 @@ impl SampleSource for MemoryStore {
             limit("max_series", found.len(), selection.limits.max_series)?;
             limit("max_samples", samples, selection.limits.max_samples)?;
         }
-        Ok(found
-            .into_iter()
-            .map(|(labels, values)| columns(&state.series[labels], values))
-            .collect())
+        Ok(found.into_iter().map(|(labels, values)| columns(&state.series[labels], values)).collect())
     }
 
     async fn series(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<Arc<Series>>, PortError> {
         let state = self.state.lock();
-        let matching = state
-            .series
-            .values()
-            .filter(|series| matchers.iter().all(|m| m.matches_labels(&series.labels)));
+        let matching =
+            state.series.values().filter(|series| matchers.iter().all(|m| m.matches_labels(&series.labels)));
         Ok(matching.take(limit).cloned().collect())
     }
 
@@ -167,11 +127,7 @@ impl SampleSource for MemoryStore {
         let state = self.state.lock();
         let of_target =
             |stored: &&StoredFrame| stored.target_id == target_id && Self::is_since(stored, since);
-        let newest = state
-            .frames
-            .iter()
-            .filter(of_target)
-            .max_by_key(|stored| State::end_of(&stored.frame));
+        let newest = state.frames.iter().filter(of_target).max_by_key(|stored| State::end_of(&stored.frame));
         let Some(newest) = newest.map(|stored| stored.batch) else {
             return Ok(Vec::new());
         };
@@ -180,18 +136,13 @@ impl SampleSource for MemoryStore {
             for (column, labels) in stored.columns.iter().enumerate() {
                 let timestamp = stored.frame.timestamp(column);
                 let value = value_at(&stored.frame, column);
-                let newer = latest
-                    .get(labels)
-                    .is_none_or(|sample| sample.timestamp < timestamp);
+                let newer = latest.get(labels).is_none_or(|sample| sample.timestamp < timestamp);
                 if value != SampleValue::Stale && newer {
                     latest.insert(labels, Sample { timestamp, value });
                 }
             }
         }
-        let metric = |(labels, sample)| LatestMetric {
-            series: state.series[labels].clone(),
-            sample,
-        };
+        let metric = |(labels, sample)| LatestMetric { series: state.series[labels].clone(), sample };
         Ok(latest.into_iter().map(metric).collect())
     }
 }
@@ -207,10 +158,7 @@ fn limit(name: &str, found: usize, limit: usize) -> Result<(), PortError> {
         return Ok(());
     }
     let what = if name == "max_series" { "series" } else { "samples" };
-    Err(PortError::new(
-        ErrorKind::Limit,
-        format!("the selection has more than {limit} {what} ({name})"),
-    ))
+    Err(PortError::new(ErrorKind::Limit, format!("the selection has more than {limit} {what} ({name})")))
 }
 
 fn value_at(frame: &Frame, column: usize) -> SampleValue {
@@ -218,10 +166,7 @@ fn value_at(frame: &Frame, column: usize) -> SampleValue {
     if value.to_bits() != HISTOGRAM_MARKER_BITS {
         return SampleValue::from_float(value);
     }
-    let histogram = frame
-        .histograms
-        .iter()
-        .find(|(place, _)| *place as usize == column);
+    let histogram = frame.histograms.iter().find(|(place, _)| *place as usize == column);
     histogram.map_or(SampleValue::Float(value), |(_, histogram)| {
         SampleValue::Histogram(Box::new(histogram.clone()))
     })
@@ -236,11 +181,7 @@ fn columns(series: &Series, values: BTreeMap<Millis, SampleValue>) -> SelectedSe
         histograms: Vec::new(),
     };
     for (timestamp, value) in values {
-        selected.values.push(float_of(
-            value,
-            selected.timestamps.len(),
-            &mut selected.histograms,
-        ));
+        selected.values.push(float_of(value, selected.timestamps.len(), &mut selected.histograms));
         selected.timestamps.push(timestamp);
     }
     selected
