@@ -58,9 +58,10 @@ ONE_OF = {
 
 # One outside system, one crate of ours: (normal use, use in tests only).
 OWNERS = {
-    "sqlx": ({"metricsd-postgres", "metricsd-sqlite"}, set()),
-    "rdkafka": ({"metricsd-kafka"}, set()),
-    "redis": ({"metricsd-redis"}, set()),
+    # The binary's end-to-end tests look into every system with an ordinary client.
+    "sqlx": ({"metricsd-postgres", "metricsd-sqlite"}, {"metricsd"}),
+    "rdkafka": ({"metricsd-kafka"}, {"metricsd"}),
+    "redis": ({"metricsd-redis"}, {"metricsd"}),
     "kube": ({"metricsd-kubernetes"}, set()),
     "axum": ({"metricsd-http", "metricsd"}, {"metricsd-scrape"}),
     "clap": ({"metricsd", "metricsd-benches"}, set()),
