@@ -21,6 +21,9 @@ const LEASE: Duration = Duration::from_secs(10);
 /// Longest pause without a nudge: other processes' batches wait in the same outbox.
 const POLL: Duration = Duration::from_millis(500);
 
+/// How long the relay gathers events after a nudge: one round for several commits.
+const GATHER: Duration = Duration::from_millis(50);
+
 /// Longest pause after a failure.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
@@ -96,7 +99,7 @@ impl Relay {
             *pause = (*pause * 2).min(MAX_PAUSE);
         } else {
             tokio::select! {
-                () = self.signal.notified() => {}
+                () = self.signal.notified() => tokio::time::sleep(GATHER).await,
                 () = tokio::time::sleep(POLL) => {}
                 () = stop.cancelled() => {}
             }

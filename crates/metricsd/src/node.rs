@@ -48,7 +48,7 @@ pub(crate) async fn run(config: Config) -> Result<()> {
     signals.recv().await;
     info!("stopping: what was accepted is stored first");
     let drained = tokio::select! {
-        drained = tokio::time::timeout(config.shutdown_timeout, node.drain()) => drained.is_ok(),
+        drained = tokio::time::timeout(config.shutdown_timeout, node.drain(config.shutdown_timeout)) => drained.is_ok(),
         () = signals.recv() => false,
     };
     if !drained {
@@ -145,19 +145,20 @@ impl Node {
     }
 
     /// Stops in the order of the flow: nothing comes in, what came in is stored, what was stored is told.
-    async fn drain(self) {
+    async fn drain(self, timeout: Duration) {
+        let share = |tenths: u32| timeout * tenths / 10;
         self.accept.cancel();
         if let Some(pool) = self.pool {
-            finish("scraping", pool, DRAIN_SCRAPES).await;
+            finish("scraping", pool, share(DRAIN_SCRAPES)).await;
         }
-        finish("requests", self.server, DRAIN_REQUESTS).await;
+        finish("requests", self.server, share(DRAIN_REQUESTS)).await;
         self.commit.cancel();
-        finish("commits", self.committer, DRAIN_COMMITS).await;
+        finish("commits", self.committer, share(DRAIN_COMMITS)).await;
         self.after.cancel();
-        finish("caches", self.teller, DRAIN_REST).await;
+        finish("caches", self.teller, share(DRAIN_REST)).await;
         self.rest.cancel();
         for chore in self.chores {
-            finish("events", chore, DRAIN_REST).await;
+            finish("events", chore, share(DRAIN_REST)).await;
         }
     }
 }
@@ -183,11 +184,11 @@ fn scrape_pool(
     })
 }
 
-/// Shares of the ten seconds in which a process must have ended.
-const DRAIN_SCRAPES: Duration = Duration::from_secs(3);
-const DRAIN_REQUESTS: Duration = Duration::from_secs(2);
-const DRAIN_COMMITS: Duration = Duration::from_secs(2);
-const DRAIN_REST: Duration = Duration::from_millis(1_000);
+/// Tenths of `shutdown.timeout` that each step of draining may take.
+const DRAIN_SCRAPES: u32 = 3;
+const DRAIN_REQUESTS: u32 = 2;
+const DRAIN_COMMITS: u32 = 2;
+const DRAIN_REST: u32 = 1;
 
 async fn finish(what: &str, mut task: JoinHandle<()>, limit: Duration) {
     if tokio::time::timeout(limit, &mut task).await.is_err() {

@@ -20,7 +20,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::json;
 use uuid::Uuid;
 
-pub(crate) use key::SealingKey;
+pub(crate) use key::{KeyOrigin, SealingKey};
 
 /// Names the cipher and the layout behind it, for the day either changes.
 const VERSION: &str = "v1:";

@@ -30,6 +30,9 @@ const MAX_CHANGES: usize = 1_000;
 /// How far back a restarted process looks for series of a target that is to be deleted.
 const GOODBYE_WINDOW_MS: i64 = 3_600_000;
 
+/// How far ahead of this process's clock a scrape out of turn may be dated.
+const MAX_AHEAD_MS: i64 = 1_000;
+
 /// What the pool works with.
 pub struct PoolOptions {
     /// Targets.
@@ -243,11 +246,13 @@ impl Shared {
 
     /// Starts a scrape out of turn, after the one that may be under way.
     fn begin_now(self: &Arc<Self>, entry: &Entry) {
+        let requested = entry.requested.unwrap_or_default().min(self.clock.now() + MAX_AHEAD_MS);
         let (shared, state) = (self.clone(), entry.state.clone());
         self.tasks.spawn(async move {
             let state = state.lock_owned().await;
-            let now = shared.clock.now();
-            let (target, batch, started) = shared.scrape(state, now).await;
+            // The asker's clock may be ahead of ours; it waits for a scrape that is not older than its question.
+            let at = shared.clock.now().max(requested);
+            let (target, batch, started) = shared.scrape(state, at).await;
             shared.store(target, batch, started).await;
         });
     }

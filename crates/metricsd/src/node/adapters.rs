@@ -13,7 +13,7 @@ use metricsd_sqlite::SqliteStore;
 use tracing::warn;
 
 use crate::config::{CacheConfig, Config, EventFormat, EventsConfig, StorageBackend};
-use crate::sealing::{SealedCatalog, Sealer, SealingKey};
+use crate::sealing::{KeyOrigin, SealedCatalog, Sealer, SealingKey};
 
 /// How long a starting process waits for its database.
 const STORE_PATIENCE: Duration = Duration::from_secs(60);
@@ -35,11 +35,7 @@ impl Adapters {
     pub(super) async fn open(config: &Config) -> Result<Self> {
         let key = match &config.sealing_key {
             Some(key) => key.clone(),
-            None => {
-                SealingKey::load_or_create(&config.data_dir)
-                    .context("the sealing key cannot be read or made")?
-                    .0
-            }
+            None => own_key(config)?,
         };
         let sealer = Sealer::new(&key)?;
         let (cache, bus) = (open_cache(config)?, open_bus(config)?);
@@ -65,6 +61,18 @@ impl Adapters {
         let catalog = Arc::new(SealedCatalog::new(store.clone(), sealer));
         Self { sink: store.clone(), source: store.clone(), catalog, outbox: store, cache, bus }
     }
+}
+
+/// The key of the data folder. Processes that share a database must share their key, and a folder is not shared.
+fn own_key(config: &Config) -> Result<SealingKey> {
+    let (key, origin) =
+        SealingKey::load_or_create(&config.data_dir).context("the sealing key cannot be read or made")?;
+    if origin == KeyOrigin::Made && matches!(config.storage.backend, StorageBackend::Postgres(_)) {
+        warn!(
+            "a sealing key was made for this process alone; give all processes one by secrets.key or secrets.key_file"
+        );
+    }
+    Ok(key)
 }
 
 /// Brings the configured database to the schema of this binary; answers what was done, a line each.

@@ -1,6 +1,7 @@
 //! The HTTP server of a process.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use metricsd_http::{Api, ApiSettings, Dependency, HttpMetrics, Roles, SystemResolver, router};
 use metricsd_ingest::Ingest;
@@ -44,6 +45,10 @@ pub(super) fn start(
         settings: ApiSettings {
             default_interval: config.scrape.default_interval,
             default_timeout: config.scrape.default_timeout,
+            // A query's own limit speaks first: its error says more.
+            request_timeout: ApiSettings::default()
+                .request_timeout
+                .max(config.query.timeout + Duration::from_secs(5)),
             public_address,
             ..ApiSettings::default()
         },
