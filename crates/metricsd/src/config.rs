@@ -1,7 +1,7 @@
 //! The configuration: flags over environment over file over defaults, checked, in one type that the program sees.
 //!
-//! In reading order: [`settings`] is what can be written, [`keys`] lists it, [`file`] reads it with its lines,
-//! [`layers`] lays the sources over one another, [`validate`] makes a [`Config`] of it, [`print`] shows it masked.
+//! In reading order: [`settings`] is what can be written, [`keys`] lists it, [`mod@file`] reads it with its lines,
+//! [`layers`] lays the sources over one another, [`validate`] makes a [`Config`] of it, [`mod@print`] shows it masked.
 
 mod settings;
 
