@@ -41,6 +41,7 @@ check-format:
 
 check-files:
 	scripts/check_lengths.sh
+	scripts/check_invariants.sh
 	python3 scripts/licences.py
 	scripts/with_yaml.sh scripts/check_compose.py docker-compose.yml deploy/compose.test.yml
 	@if command -v shellcheck >/dev/null; then echo "shellcheck $(SCRIPTS)"; shellcheck -x $(SCRIPTS); \

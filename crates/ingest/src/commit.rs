@@ -1,7 +1,8 @@
 //! Group commit: batches of many targets share a transaction.
 //!
-//! One writer task takes what has arrived, waits a little for more, and appends it all at once. Nothing is answered
-//! before it is committed. While the store is away batches wait in memory, bounded in bytes; when that is full, new
+//! One writer task takes what has arrived, waits a little for more, and appends it all at once. It waits as long as the
+//! commit before took, so that half of its time goes into commits however fast the store is, and never longer than
+//! configured. Nothing is answered before it is committed. While the store is away batches wait in memory, bounded in bytes; when that is full, new
 //! ones are turned away.
 
 use std::sync::Arc;
@@ -46,6 +47,9 @@ const MAX_QUEUE_BATCHES: usize = 200_000;
 
 /// A group of more batches than this is committed at once.
 const MAX_GROUP_BATCHES: usize = 2_000;
+
+/// The least that the first batch of a group waits: scrapes that are due together arrive together.
+const MIN_DELAY: Duration = Duration::from_millis(5);
 
 /// Pauses between attempts while the store is away.
 const RETRY_PAUSE: [Duration; 4] = [
@@ -93,6 +97,7 @@ impl GroupCommit {
             metrics,
             after,
             stop,
+            delay: MIN_DELAY,
         };
         let task = tokio::spawn(writer.run());
         (handle, task)
@@ -154,13 +159,17 @@ struct Writer {
     metrics: IngestMetrics,
     after: AfterCommit,
     stop: CancellationToken,
+    /// How long the next group is gathered.
+    delay: Duration,
 }
 
 impl Writer {
     async fn run(mut self) {
         while let Some(group) = self.next_group().await {
             let bytes: usize = group.iter().map(|waiting| waiting.size).sum();
+            let started = Instant::now();
             self.commit(group).await;
+            self.delay = started.elapsed().max(MIN_DELAY).min(self.options.max_delay);
             let left = self.queued.fetch_sub(bytes, Ordering::AcqRel) - bytes;
             self.metrics.queue_bytes.set(left as i64);
         }
@@ -173,7 +182,7 @@ impl Writer {
             waiting = self.receiver.recv() => waiting?,
             () = self.stop.cancelled() => self.receiver.try_recv().ok()?,
         };
-        let deadline = tokio::time::Instant::now() + self.options.max_delay;
+        let deadline = tokio::time::Instant::now() + self.delay;
         let mut bytes = first.size;
         let mut group = vec![first];
         while bytes < self.options.max_bytes && group.len() < MAX_GROUP_BATCHES {
