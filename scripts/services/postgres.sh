@@ -60,7 +60,9 @@ port = $POSTGRES_PORT
 unix_socket_directories = ''
 max_connections = 200
 shared_buffers = 256MB
-max_wal_size = 2GB
+# Tests kill this server: little to replay, and no file by file sync of hundreds of databases.
+max_wal_size = 256MB
+recovery_init_sync_method = syncfs
 # Nothing is mounted in this folder, /dev/shm neither.
 dynamic_shared_memory_type = sysv
 shared_preload_libraries = 'timescaledb'
