@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use metricsd_model::{AuthConfig, Health, Job, Millis, Target, TargetSpec};
+use metricsd_model::{AuthConfig, BatchId, Health, Job, Millis, Target, TargetSpec};
 use metricsd_ports::{
     Catalog, CollectionStats, Created, ErrorKind, JobFilter, PortError, Process, TargetChange, TargetFilter,
 };
@@ -170,6 +170,10 @@ impl Catalog for SealedCatalog {
 
     async fn jobs(&self, filter: &JobFilter, limit: usize) -> Result<Vec<Job>, PortError> {
         self.inner.jobs(filter, limit).await
+    }
+
+    async fn job_of(&self, batch: BatchId) -> Result<Option<Job>, PortError> {
+        self.inner.job_of(batch).await
     }
 
     async fn purge_jobs(&self, before: Millis) -> Result<u64, PortError> {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use metricsd_model::{Health, HealthStatus, Job, JobStatus, MetricsCollected, Millis, Target, TargetSpec};
+use metricsd_model::{
+    BatchId, Health, HealthStatus, Job, JobStatus, MetricsCollected, Millis, Target, TargetSpec,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -130,6 +132,9 @@ pub trait Catalog: Send + Sync + 'static {
 
     /// Jobs, newest first, at most `limit`.
     async fn jobs(&self, filter: &JobFilter, limit: usize) -> Result<Vec<Job>, PortError>;
+
+    /// The job of one batch; `None` where there is none, or it was removed.
+    async fn job_of(&self, batch: BatchId) -> Result<Option<Job>, PortError>;
 
     /// Removes jobs created before `before`, at most some thousands a call; answers how many.
     async fn purge_jobs(&self, before: Millis) -> Result<u64, PortError>;

@@ -18,4 +18,6 @@ pub use catalog::{
 };
 pub use error::{ErrorKind, PortError};
 pub use events::EventBus;
-pub use samples::{LatestMetric, Receipt, SampleSink, SampleSource, SelectLimits, SelectedSeries, Selection};
+pub use samples::{
+    LatestMetric, Receipt, Retention, SampleSink, SampleSource, SelectLimits, SelectedSeries, Selection,
+};

@@ -80,11 +80,20 @@ pub struct LatestMetric {
     pub sample: Sample,
 }
 
+/// Removes what is no longer to be kept.
+#[async_trait]
+pub trait Retention: Send + Sync + 'static {
+    /// Removes frames of one target all of whose samples are older than `before`, at most some thousands a call;
+    /// answers how many. Jobs and series stay.
+    async fn remove_before(&self, target_id: &str, before: Millis) -> Result<u64, PortError>;
+}
+
 /// Reads samples back.
 #[async_trait]
 pub trait SampleSource: Send + Sync + 'static {
     /// Series that match and have samples in the range, ordered by labels; each (series, timestamp) once, where
-    /// several batches brought the same, the one committed first. Every batch that was committed before the call is
+    /// several batches brought the same, the one committed first (of two appends that overlapped, either, but always the
+    /// same once both are committed). Every batch that was committed before the call is
     /// seen.
     async fn select(&self, selection: &Selection) -> Result<Vec<SelectedSeries>, PortError>;
 

@@ -29,7 +29,7 @@ struct State {
     ids: HashMap<SeriesId, LabelSet>,
     /// In order of commit, each with the target that it belongs to.
     frames: Vec<StoredFrame>,
-    jobs: Vec<Job>,
+    jobs: Vec<(BatchId, Job)>,
     total_samples: u64,
     targets: BTreeMap<String, Target>,
     revision: i64,

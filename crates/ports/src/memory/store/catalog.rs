@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use metricsd_model::{CollectionMethod, Health, HealthStatus, Job, JobStatus, Millis, Target, TargetSpec};
+use metricsd_model::{
+    BatchId, CollectionMethod, Health, HealthStatus, Job, JobStatus, Millis, Target, TargetSpec,
+};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -165,16 +167,20 @@ impl Catalog for MemoryStore {
                 && filter.status.is_none_or(|status| status == job.status)
                 && filter.before.is_none_or(|before| job.created_at < before)
         };
-        let mut jobs: Vec<Job> = state.jobs.iter().filter(passes).cloned().collect();
+        let mut jobs: Vec<Job> = state.jobs.iter().map(|(_, job)| job).filter(passes).cloned().collect();
         jobs.sort_by_key(|job| std::cmp::Reverse(job.created_at));
         jobs.truncate(limit);
         Ok(jobs)
     }
 
+    async fn job_of(&self, batch: BatchId) -> Result<Option<Job>, PortError> {
+        Ok(self.state.lock().jobs.iter().find(|(id, _)| *id == batch).map(|(_, job)| job.clone()))
+    }
+
     async fn purge_jobs(&self, before: Millis) -> Result<u64, PortError> {
         let mut state = self.state.lock();
         let mut removed = 0;
-        state.jobs.retain(|job| {
+        state.jobs.retain(|(_, job)| {
             let purged = job.created_at < before && removed < PURGE_LIMIT;
             removed += usize::from(purged);
             !purged
@@ -185,8 +191,12 @@ impl Catalog for MemoryStore {
     async fn stats(&self, now: Millis, window: Duration) -> Result<CollectionStats, PortError> {
         let state = self.state.lock();
         let start = now.saturating_sub(i64::try_from(window.as_millis()).unwrap_or(i64::MAX));
-        let jobs: Vec<&Job> =
-            state.jobs.iter().filter(|job| job.created_at > start && job.created_at <= now).collect();
+        let jobs: Vec<&Job> = state
+            .jobs
+            .iter()
+            .map(|(_, job)| job)
+            .filter(|job| job.created_at > start && job.created_at <= now)
+            .collect();
         let scrapes = jobs.iter().filter(|job| job.collection_method == CollectionMethod::PullScraping);
         let durations: Vec<f64> = scrapes.map(|job| job.collection_duration_ms).collect();
         let failed = jobs.iter().filter(|job| job.status == JobStatus::Failed).count();

@@ -12,8 +12,8 @@ use metricsd_model::{
 
 use super::{MemoryStore, State, StoredFrame};
 use crate::{
-    ErrorKind, LatestMetric, OutboxEvent, PortError, Receipt, SampleSink, SampleSource, SelectedSeries,
-    Selection,
+    ErrorKind, LatestMetric, OutboxEvent, PortError, Receipt, Retention, SampleSink, SampleSource,
+    SelectedSeries, Selection,
 };
 
 #[async_trait]
@@ -45,7 +45,7 @@ impl State {
             });
         }
         self.total_samples += batch.collection.ledger.stored;
-        self.jobs.push(job_of(batch));
+        self.jobs.push((batch.id, job_of(batch)));
         self.last_seq += 1;
         let event = metricsd_model::MetricsCollected::of(batch);
         self.outbox.insert(self.last_seq, OutboxEvent { seq: self.last_seq, event });
@@ -88,6 +88,16 @@ fn job_of(batch: &Batch) -> Job {
         error_details: error,
         ledger: collection.ledger.clone(),
         created_at: collection.started,
+    }
+}
+
+#[async_trait]
+impl Retention for MemoryStore {
+    async fn remove_before(&self, target_id: &str, before: Millis) -> Result<u64, PortError> {
+        let mut state = self.state.lock();
+        let held = state.frames.len();
+        state.frames.retain(|stored| stored.target_id != target_id || State::end_of(&stored.frame) >= before);
+        Ok((held - state.frames.len()) as u64)
     }
 }
 
