@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metricsd_model::event::rfc3339;
-use metricsd_model::{Batch, CollectionMethod, Health, Millis, SampleValue, Series};
+use metricsd_model::{Batch, CollectionMethod, Health, HealthStatus, Millis, SampleValue, Series};
 use metricsd_ports::{Cache, CacheEntry, CacheKey, Catalog};
 use serde_json::json;
 use tokio::sync::{Notify, mpsc};
@@ -134,7 +134,8 @@ impl Teller {
                 if target.is_empty() {
                     return;
                 }
-                if batch.collection.method == CollectionMethod::PullScraping {
+                let goodbye = batch.collection.health == HealthStatus::Disabled;
+                if batch.collection.method == CollectionMethod::PullScraping && !goodbye {
                     self.pending.health.insert(target.clone(), health_of(&batch));
                 }
                 self.pending.latest.insert(target, batch);

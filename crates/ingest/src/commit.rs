@@ -51,6 +51,9 @@ const MAX_GROUP_BATCHES: usize = 2_000;
 /// The least that the first batch of a group waits: scrapes that are due together arrive together.
 const MIN_DELAY: Duration = Duration::from_millis(5);
 
+/// How often a store that answers may refuse the same batches for a reason that passes.
+const MAX_REFUSALS: usize = 5;
+
 /// Pauses between attempts while the store is away.
 const RETRY_PAUSE: [Duration; 4] = [
     Duration::from_millis(100),
@@ -205,8 +208,9 @@ impl Writer {
                     self.committed(waiting, receipt);
                 }
             }
-            Err(error) if group.len() > 1 && !error.is_retryable() => {
+            Err(error) if group.len() > 1 && !self.stop.is_cancelled() => {
                 // One of them cannot be stored; its neighbours must not suffer for it.
+                warn!(error = error.chain(), batches = group.len(), "a group is stored batch by batch");
                 for waiting in group {
                     let batch = [waiting.batch.clone()];
                     match self.append_until_taken(&batch).await {
@@ -225,9 +229,10 @@ impl Writer {
         }
     }
 
-    /// Appends, again and again while the store is away and nobody has asked to stop.
+    /// Appends, again and again while the store is away and nobody has asked to stop. A store that answers and yet will
+    /// not take these batches is not away: after some attempts they are given up.
     async fn append_until_taken(&self, batches: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError> {
-        let mut attempt = 0;
+        let (mut attempt, mut refused) = (0, 0);
         loop {
             let started = Instant::now();
             match self.sink.append(batches).await {
@@ -238,7 +243,8 @@ impl Writer {
                     }
                     return Ok(receipts);
                 }
-                Err(error) if error.is_retryable() && !self.stop.is_cancelled() => {
+                Err(error) if error.is_retryable() && refused < MAX_REFUSALS && !self.stop.is_cancelled() => {
+                    refused += usize::from(self.sink.ping().await.is_ok());
                     if attempt == 0 {
                         warn!(error = error.chain(), "the store is away; batches wait in memory");
                     }

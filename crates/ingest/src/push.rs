@@ -72,6 +72,8 @@ pub struct Rejected {
 /// What became of a push.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pushed {
+    /// Under which it was, or had been, stored.
+    pub id: BatchId,
     /// `collection_batch_id`.
     pub batch_id: String,
     /// The batch was stored before; this request changed nothing.
@@ -103,11 +105,6 @@ impl Ingest {
     /// Checks and stores one push. On `Ok` everything that was accepted is committed.
     pub async fn push(&self, push: Push) -> Result<Pushed, IngestError> {
         let started = std::time::Instant::now();
-        let key = match &push.idempotency_key {
-            Some(key) => key.as_bytes().to_vec(),
-            None => push.content.to_vec(),
-        };
-        let id = BatchId::for_push(&push.source_id, &key);
         let mut rejected = push.unreadable.clone();
         let mut ledger =
             Ledger { received: (push.samples.len() + rejected.len()) as u64, ..Ledger::default() };
@@ -130,6 +127,7 @@ impl Ingest {
         }
         ledger.stored = builder.len() as u64;
         let accepted = ledger.stored;
+        let id = batch_id(&push, accepted);
         let collection = Collection {
             source_id: push.source_id,
             target_id: push.target_id,
@@ -149,7 +147,7 @@ impl Ingest {
         };
         let batch_id = id.collection_batch_id(push.received_at);
         let receipt = self.commit.append(builder.finish(id, collection)).await?;
-        Ok(Pushed { batch_id, duplicate: receipt == Receipt::Duplicate, accepted, rejected })
+        Ok(Pushed { id, batch_id, duplicate: receipt == Receipt::Duplicate, accepted, rejected })
     }
 
     fn admit(&self, push: &Push, sample: &PushSample, builder: &mut BatchBuilder) -> Result<(), Fault> {
@@ -180,6 +178,19 @@ impl Ingest {
                 "the same series has two values at this time in one request",
             ))
         }
+    }
+}
+
+/// The client's key decides, or the content. A push of which nothing is accepted does not take the key: its corrected
+/// repeat under the same key must be stored.
+fn batch_id(push: &Push, accepted: u64) -> BatchId {
+    match &push.idempotency_key {
+        Some(_) if accepted == 0 => {
+            let key = [b"rejected".as_slice(), &push.content, &push.received_at.to_le_bytes()].concat();
+            BatchId::for_push(&push.source_id, &key)
+        }
+        Some(key) => BatchId::for_push(&push.source_id, key.as_bytes()),
+        None => BatchId::for_push(&push.source_id, &push.content),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Publishes the events that the store keeps in its outbox: at least once, in order per source, never before the data.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metricsd_model::MetricsCollected;
 use metricsd_ports::{EventBus, Outbox, OutboxEvent, PortError};
@@ -15,8 +15,12 @@ use crate::IngestMetrics;
 /// Events of one round.
 const ROUND: usize = 1_000;
 
-/// How long the outbox is this relay's after each time that it asked.
-const LEASE: Duration = Duration::from_secs(10);
+/// How long the outbox is this relay's after each time that it asked; several times as long as a publish may take, so
+/// that no other relay publishes newer events beside one that is still under way.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// How often a long backlog is counted: it means reading all of it.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 
 /// Longest pause without a nudge: other processes' batches wait in the same outbox.
 const POLL: Duration = Duration::from_millis(500);
@@ -45,11 +49,12 @@ impl Relay {
         let id = Uuid::new_v4();
         let mut pause = Duration::from_millis(100);
         let mut failing = false;
+        let mut counted = None;
         loop {
             let last = stop.is_cancelled();
             // The last round gives the outbox up, so that another relay need not wait for the lease to run out.
             let lease = if last { Duration::ZERO } else { LEASE };
-            match self.round(id, lease).await {
+            match self.round(id, lease, &mut counted).await {
                 Ok(published) => {
                     if failing {
                         info!("events are published again");
@@ -75,13 +80,23 @@ impl Relay {
     }
 
     /// Publishes what waits, up to a round's worth; answers how much.
-    async fn round(&self, id: Uuid, lease: Duration) -> Result<usize, PortError> {
+    async fn round(
+        &self,
+        id: Uuid,
+        lease: Duration,
+        counted: &mut Option<Instant>,
+    ) -> Result<usize, PortError> {
         let waiting = self.outbox.pending(id, lease, ROUND).await?;
         if waiting.is_empty() {
             self.metrics.event_backlog.set(0);
             return Ok(0);
         }
-        self.metrics.event_backlog.set(self.outbox.backlog().await? as i64);
+        if waiting.len() < ROUND {
+            self.metrics.event_backlog.set(waiting.len() as i64);
+        } else if counted.is_none_or(|at| at.elapsed() > COUNT_EVERY) {
+            *counted = Some(Instant::now());
+            self.metrics.event_backlog.set(self.outbox.backlog().await? as i64);
+        }
         let (seqs, events): (Vec<i64>, Vec<MetricsCollected>) =
             waiting.into_iter().map(|OutboxEvent { seq, event }| (seq, event)).unzip();
         self.bus.publish(&events).await?;

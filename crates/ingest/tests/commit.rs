@@ -16,7 +16,8 @@ use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// A store that is away for its first `away` calls, and never takes batches of the source `poison`.
+/// A store that is away for its first `away` calls, never takes batches of the source `poison`, and says of those of
+/// the source `stubborn` that it will take them later, which it never does.
 struct Moody {
     store: Arc<MemoryStore>,
     away: AtomicUsize,
@@ -35,11 +36,17 @@ impl SampleSink for Moody {
         if batches.iter().any(|batch| batch.collection.source_id == "poison") {
             return Err(PortError::new(ErrorKind::Invalid, "poisoned"));
         }
+        if batches.iter().any(|batch| batch.collection.source_id == "stubborn") {
+            return Err(PortError::new(ErrorKind::Unavailable, "not just now"));
+        }
         self.store.append(batches).await
     }
 
     async fn ping(&self) -> Result<(), PortError> {
-        Ok(())
+        match self.away.load(Ordering::SeqCst) > 0 {
+            true => Err(PortError::new(ErrorKind::Unavailable, "away")),
+            false => Ok(()),
+        }
     }
 }
 
@@ -160,7 +167,7 @@ async fn nothing_is_acknowledged_while_the_store_is_away() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_turns_away_and_recovers() {
-    let options = CommitOptions { max_queue_bytes: 2_000, ..CommitOptions::default() };
+    let options = CommitOptions { max_queue_bytes: 15_000, ..CommitOptions::default() };
     let bench = bench(4, options);
     let pushes = (0..10).map(|n| {
         let ingest = bench.ingest.clone();
@@ -182,4 +189,27 @@ async fn the_end_answers_everybody() {
     assert!(matches!(waiting.await.unwrap(), Err(IngestError::Store { retryable: true, .. })));
     drop(bench.ingest);
     bench.writer.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_a_living_store_never_takes_holds_nobody_up() {
+    let options = CommitOptions { patience: Duration::from_secs(60), ..CommitOptions::default() };
+    let bench = bench(0, options);
+    let (stubborn, good) = (bench.ingest.clone(), bench.ingest.clone());
+    let (stubborn, good) = tokio::join!(
+        stubborn.push(push("stubborn", "k", vec![sample(0, "never", 1.0)])),
+        good.push(push("good", "k", vec![sample(0, "ok", 1.0)])),
+    );
+    assert!(matches!(stubborn, Err(IngestError::Store { retryable: true, .. })), "{stubborn:?}");
+    assert_eq!(good.unwrap().accepted, 1);
+}
+
+#[tokio::test]
+async fn a_push_of_which_nothing_is_accepted_does_not_take_its_key() {
+    let bench = bench(0, CommitOptions::default());
+    let bad = bench.ingest.push(push("s", "k", vec![sample(0, "", 1.0)])).await.unwrap();
+    assert_eq!((bad.accepted, bad.duplicate), (0, false));
+    let mended = bench.ingest.push(push("s", "k", vec![sample(0, "m", 1.0)])).await.unwrap();
+    assert_eq!((mended.accepted, mended.duplicate), (1, false));
+    assert_eq!(stored(&bench.store, "m").await, 1);
 }

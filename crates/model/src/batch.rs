@@ -248,10 +248,13 @@ pub struct Batch {
     pub frames: Vec<Frame>,
 }
 
+/// What a batch costs beside its samples while it waits: strings, the account, the task that waits for the answer.
+const WAITING_BYTES: usize = 4 << 10;
+
 impl Batch {
     /// Bytes that the batch takes in queues, approximately.
     pub fn size(&self) -> usize {
-        512 + self.frames.iter().map(Frame::size).sum::<usize>()
+        WAITING_BYTES + self.frames.iter().map(Frame::size).sum::<usize>()
     }
 
     /// All samples, those that metricsd adds included.

@@ -26,7 +26,7 @@ pub(crate) struct Scraped {
     pub(crate) vanished: Vec<Arc<Series>>,
     /// What became of the page's samples.
     pub(crate) ledger: Ledger,
-    /// Stored samples by type.
+    /// Samples in `values` by type.
     pub(crate) types: TypeCounts,
     /// Series that the page before did not have.
     pub(crate) added: u64,
@@ -41,6 +41,10 @@ pub(crate) struct PageReader {
     /// Hash of the last page's metadata: when it changes, types and help are read anew.
     metadata: u64,
     shape: Shape,
+    /// Series of the last page that brought their own timestamps: they end with the target, not with the page.
+    timed: Vec<Arc<Series>>,
+    /// Whether any page was read.
+    has_read: bool,
 }
 
 struct Line {
@@ -79,7 +83,15 @@ impl PageReader {
             layout: Layout::shared(reports(namer)),
             types: TypeCounts::default(),
         };
-        Self { lines: Vec::new(), known: HashMap::new(), order: Vec::new(), metadata: 0, shape }
+        Self {
+            lines: Vec::new(),
+            known: HashMap::new(),
+            order: Vec::new(),
+            metadata: 0,
+            shape,
+            timed: Vec::new(),
+            has_read: false,
+        }
     }
 
     /// Reads a page that was scraped at `at`. On `Err` nothing is remembered of it.
@@ -104,7 +116,7 @@ impl PageReader {
         }
         let (vanished, added) = difference(&before, &self.shape.layout);
         let values = self.shape.pick(pass.values, &mut ledger);
-        let mut types = self.shape.types;
+        let types = self.shape.types;
         let timed: Vec<_> = pass
             .timed
             .into_iter()
@@ -113,9 +125,8 @@ impl PageReader {
                 _ => None,
             })
             .collect();
-        for (series, ..) in &timed {
-            types.add(series.metric_type);
-        }
+        self.timed = timed.iter().map(|(series, ..)| series.clone()).collect();
+        self.has_read = true;
         ledger.stored = (values.len() + timed.len()) as u64;
         self.order = pass.order;
         self.forget_old_lines();
@@ -133,14 +144,28 @@ impl PageReader {
         (self.shape.layout.clone(), vanished)
     }
 
-    /// Series of the last scrape, reports included.
-    pub(crate) fn current(&self) -> &[Arc<Series>] {
-        &self.shape.layout.series
+    /// Series of the last scrape, reports and those with timestamps of their own included.
+    pub(crate) fn current(&self) -> Vec<Arc<Series>> {
+        self.shape.layout.series.iter().chain(&self.timed).cloned().collect()
+    }
+
+    /// Whether this reader knows what the target's series are: it has read a page, or took over from one that had.
+    pub(crate) fn has_read(&self) -> bool {
+        self.has_read
+    }
+
+    /// Takes for the last page's what another process stored last.
+    pub(crate) fn assume(&mut self, known: &[Arc<Series>]) {
+        self.timed.extend_from_slice(known);
+        self.shape.layout = Layout::inline(self.current());
+        self.has_read = true;
     }
 
     /// Takes over what another reader stored last, so that what this one does not find again is marked as ended.
     pub(crate) fn inherit(&mut self, other: &Self) {
         self.shape.layout = other.shape.layout.clone();
+        self.timed = other.timed.clone();
+        self.has_read = other.has_read;
     }
 
     #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! One task and one heap for all targets: a target that waits costs no task and no timer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,9 @@ use crate::scrape::LoopState;
 
 /// How long one question for changes waits at the catalogue.
 const CHANGES_WAIT: Duration = Duration::from_secs(10);
+
+/// How often all targets are read, changed or not.
+const RESYNC_EVERY: Duration = Duration::from_secs(30);
 
 /// Changes that may wait to be applied.
 const MAX_CHANGES: usize = 1_000;
@@ -58,6 +61,8 @@ pub struct ScrapePool {
     shared: Arc<Shared>,
     targets: HashMap<u64, Entry>,
     keys: HashMap<String, u64>,
+    /// States of disabled targets.
+    paused: HashMap<String, Arc<Mutex<LoopState>>>,
     timer: Timer,
     next_key: u64,
 }
@@ -67,6 +72,8 @@ struct Shared {
     clock: Clock,
     permits: Arc<Semaphore>,
     tasks: TaskTracker,
+    /// Targets whose deletion is under way.
+    ending: parking_lot::Mutex<HashSet<String>>,
     stop: CancellationToken,
 }
 
@@ -80,11 +87,19 @@ impl ScrapePool {
     /// A pool that has not begun.
     pub fn new(options: PoolOptions, stop: CancellationToken) -> Self {
         let permits = Arc::new(Semaphore::new(options.concurrency.max(1)));
-        let shared = Shared { options, clock: Clock::new(), permits, tasks: TaskTracker::new(), stop };
+        let shared = Shared {
+            options,
+            clock: Clock::new(),
+            permits,
+            tasks: TaskTracker::new(),
+            ending: parking_lot::Mutex::default(),
+            stop,
+        };
         Self {
             shared: Arc::new(shared),
             targets: HashMap::new(),
             keys: HashMap::new(),
+            paused: HashMap::new(),
             timer: Timer::default(),
             next_key: 0,
         }
@@ -100,7 +115,7 @@ impl ScrapePool {
                 biased;
                 () = self.shared.stop.cancelled() => break,
                 () = tokio::time::sleep_until(next) => self.start_due(),
-                Some(target) = changes.recv() => self.apply(target),
+                Some(change) = changes.recv() => self.apply(change),
             }
         }
         follower.abort();
@@ -129,27 +144,85 @@ impl ScrapePool {
         }
     }
 
-    /// Takes over one change of the catalogue. What is already so changes nothing.
-    fn apply(&mut self, target: Target) {
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::One(target) => self.apply_one(target),
+            Change::All(targets) => {
+                let ids: HashSet<String> =
+                    targets.iter().map(|target| target.spec.target_id.clone()).collect();
+                let gone: Vec<String> = self.keys.keys().filter(|id| !ids.contains(*id)).cloned().collect();
+                for id in gone {
+                    self.drop_gone(&id);
+                }
+                for target in targets {
+                    self.apply_one(target);
+                }
+            }
+        }
+        self.shared.options.metrics.targets.set(self.targets.len() as i64);
+    }
+
+    /// Takes over one target as the catalogue has it. What is already so changes nothing.
+    fn apply_one(&mut self, target: Target) {
         let id = target.spec.target_id.clone();
         let known = self.keys.get(&id).copied();
         if target.deleting || !target.spec.enabled {
-            let entry = known.and_then(|key| self.targets.remove(&key));
             self.keys.remove(&id);
-            self.shared.retire(target, entry);
+            let entry = known.and_then(|key| self.targets.remove(&key));
+            self.retire(target, entry);
         } else if let Some(key) = known {
             self.update(key, target);
         } else {
             self.add(target);
         }
-        self.shared.options.metrics.targets.set(self.targets.len() as i64);
+    }
+
+    /// The target was deleted while this process was not looking.
+    fn drop_gone(&mut self, id: &str) {
+        if let Some(entry) = self.keys.remove(id).and_then(|key| self.targets.remove(&key)) {
+            info!(target_id = id, "target is gone from the catalogue");
+            self.shared.retire(id.to_owned(), entry.state, false);
+        }
+    }
+
+    /// A target is scraped no more. The state of one that is only disabled stays, so that whatever comes next, a scrape
+    /// after it is enabled again or its end, comes after what is still under way.
+    fn retire(&mut self, target: Target, entry: Option<Entry>) {
+        let id = target.spec.target_id.clone();
+        let paused = self.paused.remove(&id);
+        let state = match (entry, paused) {
+            (Some(entry), _) => entry.state,
+            (None, Some(state)) if target.deleting => state,
+            (None, Some(state)) => {
+                self.paused.insert(id, state);
+                return;
+            }
+            (None, None) if target.deleting => self.new_state(&target.spec),
+            (None, None) => return,
+        };
+        if !target.deleting {
+            self.paused.insert(id.clone(), state.clone());
+        } else if !self.shared.ending.lock().insert(id.clone()) {
+            return;
+        }
+        self.shared.retire(id, state, target.deleting);
+    }
+
+    fn new_state(&self, spec: &TargetSpec) -> Arc<Mutex<LoopState>> {
+        Arc::new(Mutex::new(LoopState::new(spec.clone(), self.shared.options.limits.clone())))
     }
 
     fn add(&mut self, target: Target) {
         let spec = target.spec;
         debug!(target_id = spec.target_id, url = spec.scrape_url(), "target added");
-        let state = LoopState::new(spec.clone(), self.shared.options.limits.clone());
-        let entry = Entry { spec, state: Arc::new(Mutex::new(state)), requested: target.scrape_requested };
+        let state = match self.paused.remove(&spec.target_id) {
+            Some(state) => {
+                self.replace(&state, &spec);
+                state
+            }
+            None => self.new_state(&spec),
+        };
+        let entry = Entry { spec, state, requested: target.scrape_requested };
         let unanswered =
             target.scrape_requested.filter(|at| target.health.last_scrape.is_none_or(|last| last < *at));
         if unanswered.is_some() {
@@ -158,23 +231,25 @@ impl ScrapePool {
         self.schedule(entry);
     }
 
+    /// A scrape under way ends with the old settings.
+    fn replace(&self, state: &Arc<Mutex<LoopState>>, spec: &TargetSpec) {
+        let (state, spec, limits) = (state.clone(), spec.clone(), self.shared.options.limits.clone());
+        self.shared.tasks.spawn(async move { state.lock().await.replace(spec, limits) });
+    }
+
     fn update(&mut self, key: u64, target: Target) {
-        let Some(entry) = self.targets.get_mut(&key) else {
-            return;
-        };
+        let Some(entry) = self.targets.get(&key) else { return };
+        let changed = entry.spec != target.spec;
+        if changed {
+            self.replace(&entry.state, &target.spec);
+        }
+        let Some(entry) = self.targets.get_mut(&key) else { return };
         if entry.requested < target.scrape_requested {
             entry.requested = target.scrape_requested;
             self.shared.begin_now(entry);
         }
-        if entry.spec == target.spec {
-            return;
-        }
-        let (state, spec) = (entry.state.clone(), target.spec.clone());
-        let limits = self.shared.options.limits.clone();
-        // A scrape under way ends with the old settings.
-        self.shared.tasks.spawn(async move { state.lock().await.replace(spec, limits) });
         // A new key, so that what the timer still holds for the old interval is passed over.
-        if let Some(mut entry) = self.targets.remove(&key) {
+        if changed && let Some(mut entry) = self.targets.remove(&key) {
             entry.spec = target.spec;
             self.schedule(entry);
         }
@@ -191,31 +266,54 @@ impl ScrapePool {
     }
 }
 
-/// Hands on the catalogue's changes for as long as the pool lives.
-async fn follow(shared: Arc<Shared>, sender: mpsc::Sender<Target>) {
+/// What the pool hears of the catalogue.
+enum Change {
+    /// One target is new or has changed.
+    One(Target),
+    /// All targets there are: whoever is not among them is gone.
+    All(Vec<Target>),
+}
+
+/// Hands on the catalogue's changes for as long as the pool lives. A row that is gone says nothing any more, so all of
+/// them are read now and then, and after every time that the catalogue was away.
+async fn follow(shared: Arc<Shared>, sender: mpsc::Sender<Change>) {
     let mut revision = 0;
     let mut failing = false;
+    let mut resync = Instant::now();
     loop {
-        match shared.options.catalog.changes(revision, CHANGES_WAIT).await {
+        let all = Instant::now() >= resync;
+        let catalog = &shared.options.catalog;
+        let answer = match all {
+            true => catalog.changes(0, Duration::ZERO).await,
+            false => catalog.changes(revision, CHANGES_WAIT).await,
+        };
+        let changes = match answer {
             Ok(targets) => {
                 if std::mem::take(&mut failing) {
                     info!("the catalogue answers again");
                 }
-                for target in targets {
-                    revision = revision.max(target.revision);
-                    if sender.send(target).await.is_err() {
-                        return;
+                revision = targets.iter().map(|target| target.revision).fold(revision, i64::max);
+                match all {
+                    true => {
+                        resync = Instant::now() + RESYNC_EVERY;
+                        vec![Change::All(targets)]
                     }
+                    false => targets.into_iter().map(Change::One).collect(),
                 }
             }
             Err(error) => {
                 if !std::mem::replace(&mut failing, true) {
-                    warn!(
-                        error = error.chain(),
-                        "the catalogue is away; scraping goes on with what is known"
-                    );
+                    let what = "the catalogue is away; scraping goes on with what is known";
+                    warn!(error = error.chain(), "{what}");
                 }
+                resync = Instant::now();
                 tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+        };
+        for change in changes {
+            if sender.send(change).await.is_err() {
+                return;
             }
         }
     }
@@ -261,7 +359,8 @@ impl Shared {
         let metrics = &self.options.metrics;
         metrics.in_flight.inc();
         let started = Instant::now();
-        let batch = state.scrape(&self.options.client, at).await;
+        let id = state.target_id().to_owned();
+        let batch = state.scrape(&self.options.client, at, async || self.known_series(&id).await).await;
         metrics.in_flight.dec();
         metrics.ended(batch.collection.reason);
         (batch.collection.target_id.clone(), batch, started)
@@ -283,6 +382,10 @@ impl Shared {
         };
         match answer {
             Ok(_) => self.options.metrics.collection.observe(started.elapsed().as_secs_f64()),
+            // The process ends; the last word on these is the drain's.
+            Err(IngestError::Closed) => {
+                debug!(target_id = target, "a scrape was not stored: the process ends")
+            }
             Err(error) => {
                 warn!(target_id = target, %error, "a scrape was not stored");
                 let health = Health { error: Some(error.to_string()), ..health };
@@ -292,48 +395,46 @@ impl Shared {
     }
 
     /// A target is scraped no more: its series end, and where it was to be deleted, it is.
-    fn retire(self: &Arc<Self>, target: Target, entry: Option<Entry>) {
-        if entry.is_none() && !target.deleting {
-            return;
-        }
+    fn retire(self: &Arc<Self>, id: String, state: Arc<Mutex<LoopState>>, deleting: bool) {
         let shared = self.clone();
         self.tasks.spawn(async move {
-            let id = target.spec.target_id.clone();
-            let state = match entry {
-                Some(entry) => entry.state,
-                None => {
-                    Arc::new(Mutex::new(LoopState::new(target.spec.clone(), shared.options.limits.clone())))
-                }
-            };
-            shared.say_goodbye(&id, state).await;
-            if target.deleting {
+            let said = shared.say_goodbye(&id, state).await;
+            if deleting && said {
                 shared.finish_deletion(&id).await;
             }
+            shared.ending.lock().remove(&id);
         });
     }
 
-    async fn say_goodbye(&self, id: &str, state: Arc<Mutex<LoopState>>) {
+    /// Ends a target's series; answers whether that is stored. Only a process that is told to stop gives up.
+    async fn say_goodbye(&self, id: &str, state: Arc<Mutex<LoopState>>) -> bool {
         let mut state = state.lock().await;
-        let known = if state.has_scraped() { Vec::new() } else { self.known_series(id).await };
-        let batch = state.goodbye(self.clock.now(), known);
-        if batch.frames.is_empty() {
-            return;
-        }
-        let answer = match self.options.commit.submit(batch) {
-            Ok(committed) => committed.await.unwrap_or(Err(IngestError::Closed)),
-            Err(error) => Err(error),
+        let known = match state.knows_series() {
+            true => Vec::new(),
+            false => self.known_series(id).await.unwrap_or_default(),
         };
-        if let Err(error) = answer {
-            warn!(target_id = id, %error, "the end of a target's series was not stored");
+        let batch = state.goodbye(self.clock.now(), known);
+        loop {
+            let answer = match self.options.commit.submit(batch.clone()) {
+                Ok(committed) => committed.await.unwrap_or(Err(IngestError::Closed)),
+                Err(error) => Err(error),
+            };
+            let Err(error) = answer else { return true };
+            warn!(target_id = id, %error, "the end of a target's series is not stored yet");
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                () = self.stop.cancelled() => return false,
+            }
         }
     }
 
-    async fn known_series(&self, id: &str) -> Vec<Arc<Series>> {
+    /// The series of the target's last collection, by whichever process; `None` where that cannot be read now.
+    async fn known_series(&self, id: &str) -> Option<Vec<Arc<Series>>> {
         match self.options.source.latest(id, self.clock.now() - GOODBYE_WINDOW_MS).await {
-            Ok(latest) => latest.into_iter().map(|metric| metric.series).collect(),
+            Ok(latest) => Some(latest.into_iter().map(|metric| metric.series).collect()),
             Err(error) => {
                 warn!(target_id = id, error = error.chain(), "a target's last series could not be read");
-                Vec::new()
+                None
             }
         }
     }

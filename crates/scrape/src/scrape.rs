@@ -44,15 +44,31 @@ impl LoopState {
         *self = next;
     }
 
+    /// Whose state this is.
+    pub(crate) fn target_id(&self) -> &str {
+        &self.namer.spec().target_id
+    }
+
     /// Scrapes the target; the samples get the timestamp `at`, or a later one where that was used before.
-    pub(crate) async fn scrape(&mut self, client: &PageClient, at: Millis) -> Batch {
+    /// Where the scrape fails and this process does not know what the target had, `known` tells: it ends.
+    pub(crate) async fn scrape(
+        &mut self,
+        client: &PageClient,
+        at: Millis,
+        known: impl AsyncFnOnce() -> Option<Vec<Arc<Series>>>,
+    ) -> Batch {
         let at = at.max(self.last + 1);
         self.last = at;
         let started = Instant::now();
         let page = self.fetch(client).await;
-        let read = |state: &mut Self| page.and_then(|page| state.read(&page, at));
-        let scraped = read(self);
+        let scraped = page.and_then(|page| self.read(&page, at));
         let elapsed = started.elapsed().as_secs_f64();
+        if scraped.is_err()
+            && !self.reader.has_read()
+            && let Some(known) = known().await
+        {
+            self.reader.assume(&known);
+        }
         self.batch(scraped, at, elapsed)
     }
 
@@ -85,9 +101,12 @@ impl LoopState {
             Ok(scraped) => (scraped, None),
             Err(error) => (self.nothing(), Some(error)),
         };
-        let Scraped { layout, mut values, timed, vanished, mut ledger, types, added } = scraped;
+        let Scraped { layout, mut values, timed, vanished, mut ledger, mut types, added } = scraped;
         for (series, timestamp, value) in timed {
-            if !builder.push_unique(series, timestamp, SampleValue::Float(value)) {
+            let metric_type = series.metric_type;
+            if builder.push_unique(series, timestamp, SampleValue::Float(value)) {
+                types.add(metric_type);
+            } else {
                 ledger.refuse(Refusal::Duplicate);
                 ledger.stored -= 1;
             }
@@ -121,7 +140,7 @@ impl LoopState {
     pub(crate) fn goodbye(&mut self, at: Millis, known: Vec<Arc<Series>>) -> Batch {
         let at = at.max(self.last + 1);
         self.last = at;
-        let mut ending: Vec<Arc<Series>> = self.reader.current().to_vec();
+        let mut ending = self.reader.current();
         self.reader.fail(&self.namer);
         ending.extend(known);
         let mut builder = BatchBuilder::default();
@@ -132,9 +151,9 @@ impl LoopState {
         builder.finish(id, collection)
     }
 
-    /// Whether this process has scraped the target.
-    pub(crate) fn has_scraped(&self) -> bool {
-        self.last > 0
+    /// Whether this process knows the target's series by itself.
+    pub(crate) fn knows_series(&self) -> bool {
+        self.reader.has_read()
     }
 
     fn collection(&self, at: Millis, duration_ms: f64, ledger: Ledger, types: TypeCounts) -> Collection {
