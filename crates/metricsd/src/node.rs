@@ -31,6 +31,7 @@ pub(crate) use adapters::migrate;
 pub(crate) async fn run(config: Config) -> Result<()> {
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("the data folder {} cannot be made", config.data_dir.display()))?;
+    let _alone = lock_folder(&config)?;
     let listener = TcpListener::bind(&config.listen)
         .await
         .with_context(|| format!("cannot listen on {} (listen, --listen)", config.listen))?;
@@ -55,6 +56,28 @@ pub(crate) async fn run(config: Config) -> Result<()> {
         warn!("stopped before everything was drained; nothing that was acknowledged is lost");
     }
     Ok(())
+}
+
+/// Keeps a second standalone process out of the data folder for as long as the file is held: each would have its own
+/// idea of what is scraped and when.
+fn lock_folder(config: &Config) -> Result<Option<std::fs::File>> {
+    if !config.is_standalone() {
+        return Ok(None);
+    }
+    let path = config.data_dir.join("lock");
+    let file = std::fs::File::create(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => anyhow::bail!(
+            "another metricsd runs on the data folder {}; stop it, or give this one its own by --data-dir",
+            config.data_dir.display()
+        ),
+        // A file system without locks is no reason not to start.
+        Err(std::fs::TryLockError::Error(error)) => {
+            warn!(%error, "the data folder cannot be locked");
+            Ok(None)
+        }
+    }
 }
 
 /// SIGTERM and SIGINT.
@@ -157,9 +180,10 @@ impl Node {
         self.after.cancel();
         finish("caches", self.teller, share(DRAIN_REST)).await;
         self.rest.cancel();
-        for chore in self.chores {
-            finish("events", chore, share(DRAIN_REST)).await;
-        }
+        futures::future::join_all(
+            self.chores.into_iter().map(|chore| finish("events", chore, share(DRAIN_REST))),
+        )
+        .await;
     }
 }
 
@@ -180,9 +204,13 @@ fn scrape_pool(
         after: after.clone(),
         limits: Arc::new(config.limits.clone()),
         concurrency: config.scrape.concurrency,
+        resync_every: RESYNC_EVERY,
         metrics,
     })
 }
+
+/// How often a worker reads all targets, so that it notices one that is gone.
+const RESYNC_EVERY: Duration = Duration::from_secs(30);
 
 /// Tenths of `shutdown.timeout` that each step of draining may take.
 const DRAIN_SCRAPES: u32 = 3;
@@ -222,6 +250,9 @@ fn start_chores(
         tokio::spawn(chores::heartbeat(adapters.catalog.clone(), process, stop.clone())),
     ];
     if config.roles.has(Role::Writer) {
+        let removal =
+            chores::remove_old_samples(adapters.catalog.clone(), adapters.retention.clone(), stop.clone());
+        chores.push(tokio::spawn(removal));
         let retention = config.job_retention;
         chores.push(tokio::spawn(chores::purge_jobs(adapters.catalog.clone(), retention, stop.clone())));
     }

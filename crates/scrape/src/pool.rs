@@ -24,9 +24,6 @@ use crate::scrape::LoopState;
 /// How long one question for changes waits at the catalogue.
 const CHANGES_WAIT: Duration = Duration::from_secs(10);
 
-/// How often all targets are read, changed or not.
-const RESYNC_EVERY: Duration = Duration::from_secs(30);
-
 /// Changes that may wait to be applied.
 const MAX_CHANGES: usize = 1_000;
 
@@ -52,6 +49,8 @@ pub struct PoolOptions {
     pub limits: Arc<Limits>,
     /// Scrapes that may be under way at once.
     pub concurrency: usize,
+    /// How often all targets are read, changed or not.
+    pub resync_every: Duration,
     /// Counters.
     pub metrics: ScrapeMetrics,
 }
@@ -285,7 +284,10 @@ async fn follow(shared: Arc<Shared>, sender: mpsc::Sender<Change>) {
         let catalog = &shared.options.catalog;
         let answer = match all {
             true => catalog.changes(0, Duration::ZERO).await,
-            false => catalog.changes(revision, CHANGES_WAIT).await,
+            false => {
+                let wait = CHANGES_WAIT.min(resync.saturating_duration_since(Instant::now()));
+                catalog.changes(revision, wait).await
+            }
         };
         let changes = match answer {
             Ok(targets) => {
@@ -295,7 +297,7 @@ async fn follow(shared: Arc<Shared>, sender: mpsc::Sender<Change>) {
                 revision = targets.iter().map(|target| target.revision).fold(revision, i64::max);
                 match all {
                     true => {
-                        resync = Instant::now() + RESYNC_EVERY;
+                        resync = Instant::now() + shared.options.resync_every;
                         vec![Change::All(targets)]
                     }
                     false => targets.into_iter().map(Change::One).collect(),

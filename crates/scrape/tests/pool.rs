@@ -45,6 +45,7 @@ fn start(store: Arc<MemoryStore>, concurrency: usize) -> Bench {
         after,
         limits: Arc::new(Limits::default()),
         concurrency,
+        resync_every: Duration::from_millis(300),
         metrics: ScrapeMetrics::register(&mut registry),
     };
     let pool = tokio::spawn(ScrapePool::new(options, stop.clone()).run());
@@ -213,4 +214,56 @@ async fn a_scrape_out_of_turn_is_done_at_once_and_health_is_noted() {
     .await;
     bench.stop.cancel();
     tokio::time::timeout(Duration::from_secs(5), bench.pool).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_target_that_went_while_nobody_looked_is_let_go() {
+    let bench = start(Arc::new(MemoryStore::new()), 100);
+    let (url, _) = slow_target(Duration::ZERO).await;
+    bench.store.create_target(&spec("t", &url, 100)).await.unwrap();
+    until("a scrape", async || bench.jobs("t").await >= 1).await;
+    // Another worker ends it before this one has asked for changes.
+    bench.store.request_deletion("t").await.unwrap();
+    bench.store.finish_deletion("t").await.unwrap();
+    until("the end", async || is_stale(*bench.select("value").await[0].values.last().unwrap())).await;
+    let jobs = bench.jobs("t").await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(bench.jobs("t").await, jobs);
+}
+
+#[tokio::test]
+async fn pausing_and_resuming_during_a_slow_scrape_keeps_one_scrape_at_a_time() {
+    let bench = start(Arc::new(MemoryStore::new()), 100);
+    let (url, most) = slow_target(Duration::from_millis(500)).await;
+    bench.store.create_target(&spec("t", &url, 300)).await.unwrap();
+    until("the first request", async || most.load(Ordering::SeqCst) > 0).await;
+    for enabled in [false, true] {
+        let change = TargetChange { enabled: Some(enabled), ..TargetChange::default() };
+        bench.store.change_target("t", &change).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    let at = chrono::Utc::now().timestamp_millis();
+    bench.store.request_scrape("t", at).await.unwrap();
+    until("the scrape", async || {
+        let health = bench.store.target("t").await.unwrap().unwrap().health;
+        health.status == HealthStatus::Healthy && health.last_scrape >= Some(at)
+    })
+    .await;
+    assert_eq!(most.load(Ordering::SeqCst), 1);
+    assert!(!is_stale(*bench.select("value").await[0].values.last().unwrap()), "it is alive");
+}
+
+#[tokio::test]
+async fn a_restart_before_a_failing_target_ends_what_the_target_had() {
+    let store = Arc::new(MemoryStore::new());
+    let first = start(store.clone(), 100);
+    let (url, _) = slow_target(Duration::ZERO).await;
+    store.create_target(&spec("t", &url, 100)).await.unwrap();
+    until("a scrape", async || first.jobs("t").await >= 1).await;
+    first.stop.cancel();
+    first.pool.await.unwrap();
+    let moved = spec("t", "http://127.0.0.1:1", 100);
+    store.replace_target(&moved).await.unwrap();
+    let second = start(store.clone(), 100);
+    until("the end", async || is_stale(*second.select("value").await[0].values.last().unwrap())).await;
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use metricsd_kafka::{KafkaBus, KafkaOptions};
 use metricsd_ports::memory::{MemoryBus, MemoryCache};
-use metricsd_ports::{Cache, Catalog, EventBus, Outbox, PortError, SampleSink, SampleSource};
+use metricsd_ports::{Cache, Catalog, EventBus, Outbox, PortError, Retention, SampleSink, SampleSource};
 use metricsd_postgres::{PostgresOptions, PostgresStore};
 use metricsd_redis::RedisCache;
 use metricsd_sqlite::SqliteStore;
@@ -27,6 +27,7 @@ pub(super) struct Adapters {
     pub(super) source: Arc<dyn SampleSource>,
     pub(super) catalog: Arc<dyn Catalog>,
     pub(super) outbox: Arc<dyn Outbox>,
+    pub(super) retention: Arc<dyn Retention>,
     pub(super) cache: Arc<dyn Cache>,
     pub(super) bus: Arc<dyn EventBus>,
 }
@@ -56,10 +57,18 @@ impl Adapters {
 
     fn over<S>(store: Arc<S>, sealer: Sealer, cache: Arc<dyn Cache>, bus: Arc<dyn EventBus>) -> Self
     where
-        S: SampleSink + SampleSource + Catalog + Outbox,
+        S: SampleSink + SampleSource + Catalog + Outbox + Retention,
     {
         let catalog = Arc::new(SealedCatalog::new(store.clone(), sealer));
-        Self { sink: store.clone(), source: store.clone(), catalog, outbox: store, cache, bus }
+        Self {
+            sink: store.clone(),
+            source: store.clone(),
+            catalog,
+            outbox: store.clone(),
+            retention: store,
+            cache,
+            bus,
+        }
     }
 }
 

@@ -3,15 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use metricsd_http::{Api, ApiSettings, Dependency, HttpMetrics, Roles, SystemResolver, router};
 use metricsd_ingest::Ingest;
 use metricsd_promql::{Engine, EngineOptions};
 use metricsd_scrape::AddressPolicy;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::warn;
 
 use super::adapters::Adapters;
 use crate::config::{Config, Role};
@@ -70,10 +76,51 @@ pub(super) fn start(
         metrics,
         shutdown: stop.clone(),
     });
-    tokio::spawn(async move {
-        let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-        if let Err(error) = serving.await {
-            error!(%error, "the HTTP server ended");
-        }
-    })
+    tokio::spawn(serve(listener, router, stop))
+}
+
+/// Connections that may be open at once; more are closed as they come.
+const MAX_CONNECTIONS: usize = 4_096;
+
+/// How long a client may take to send the head of a request, and an idle connection stays open.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Pause after a failure to accept, such as no free file descriptor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until `stop` is cancelled, then answers what is under way.
+async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    server.http2().timer(TokioTimer::new()).keep_alive_interval(HEADER_TIMEOUT);
+    let open = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let socket = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) => socket,
+                Err(error) => {
+                    warn!(%error, "a connection was not accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+            () = stop.cancelled() => break,
+        };
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            warn!(limit = MAX_CONNECTIONS, "a connection was closed: too many are open");
+            continue;
+        };
+        let _ = socket.set_nodelay(true);
+        let service = TowerToHyperService::new(router.clone());
+        let connection = server.serve_connection(TokioIo::new(socket), service).into_owned();
+        let connection = open.watch(connection);
+        tokio::spawn(async move {
+            // A client that goes away, or sends nonsense, is no event.
+            let _ = connection.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    open.shutdown().await;
 }
