@@ -59,6 +59,7 @@ port = $POSTGRES_PORT
 # No local socket: its lock file would be one more thing to go stale.
 unix_socket_directories = ''
 max_connections = 200
+max_locks_per_transaction = 256
 shared_buffers = 256MB
 # Tests kill this server: little to replay, and no file by file sync of hundreds of databases.
 max_wal_size = 256MB
