@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Service, request, request_with};
-use metricsd_model::{Health, HealthStatus};
+use metricsd_model::{AuthConfig, Health, HealthStatus};
 use metricsd_ports::Catalog;
 use serde_json::{Value, json};
 
@@ -152,6 +152,51 @@ async fn a_target_is_replaced_and_a_mask_keeps_its_secret() {
     assert_eq!(config.scrape_interval.to_string(), "30s");
     let problem = service.call("PUT", NODE, &request_with("/target_id", json!("other"))).await.problem(422);
     assert_eq!(problem["errors"][0]["field"], "target_id");
+}
+
+#[tokio::test]
+async fn a_mask_stands_for_a_secret_only_where_it_goes_to_the_same_place() {
+    let service = Service::new();
+    let with = |url: &str, auth: &Value| {
+        let mut body = request_with("/scrape_config/authentication", auth.clone());
+        body["scrape_config"]["target_url"] = json!(url);
+        body
+    };
+    let check = async |stored: Value, masked: Value, field: &str, refused: &[&str], kept: &[&str]| {
+        let stored = with("http://127.0.0.1:80/m", &stored);
+        service.create(&stored).await;
+        let answer = service.call("PUT", NODE, &stored).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        for url in refused {
+            let problem = service.call("PUT", NODE, &with(url, &masked)).await.problem(422);
+            let error = &problem["errors"][0];
+            assert_eq!(error["field"], format!("scrape_config.authentication.{field}"), "{url}: {problem}");
+            assert!(error["message"].as_str().unwrap().contains("must be given again"), "{problem}");
+        }
+        for url in kept {
+            let answer = service.call("PUT", NODE, &with(url, &masked)).await;
+            assert_eq!(answer.status, 200, "{url}: {}", answer.text());
+            let auth =
+                service.store.target("node-1").await.unwrap().unwrap().spec.scrape_config.authentication;
+            let secret = match auth.unwrap() {
+                AuthConfig::Basic { password, .. } => password,
+                AuthConfig::Bearer { token } => token,
+                AuthConfig::Header { value, .. } => value,
+                AuthConfig::Sealed { .. } => panic!("nothing seals here"),
+            };
+            assert_eq!(secret.expose(), "hunter2", "{url}");
+        }
+    };
+    let same = ["http://127.0.0.1/other?x=1", "127.0.0.1:80"];
+    let other = ["http://127.0.0.1:81", "http://127.0.0.2", "https://127.0.0.1:80"];
+    let bearer = |token: &str| json!({"type": "bearer", "token": token});
+    check(bearer("hunter2"), bearer("********"), "token", &other, &same).await;
+    let basic = |name: &str, password: &str| json!({"type": "basic", "username": name, "password": password});
+    check(basic("u", "hunter2"), basic("u", "********"), "password", &other, &same).await;
+    check(basic("u", "hunter2"), basic("v", "********"), "password", &same, &[]).await;
+    let header = |name: &str, value: &str| json!({"type": "header", "name": name, "value": value});
+    check(header("X-Key", "hunter2"), header("x-key", "********"), "value", &other, &same).await;
+    check(header("X-Key", "hunter2"), header("X-Other", "********"), "value", &same, &[]).await;
 }
 
 #[tokio::test]

@@ -55,6 +55,12 @@ pub(super) fn read_target_url(text: &str) -> Result<TargetUrl, String> {
     Ok(TargetUrl { scheme, path })
 }
 
+/// Where a target's requests go: scheme, host and port. `None` where the address does not read.
+pub(super) fn origin(scheme: &str, target_url: &str) -> Option<url::Origin> {
+    let rest = target_url.split_once("://").map_or(target_url, |(_, rest)| rest);
+    Url::parse(&format!("{scheme}://{rest}")).ok().map(|url| url.origin())
+}
+
 /// A name that does not resolve by then is not held against its target: the scrape will tell.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 

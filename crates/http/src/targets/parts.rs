@@ -120,11 +120,60 @@ const FORBIDDEN_HEADERS: [&str; 12] = [
     "keep-alive",
 ];
 
-/// Reads `authentication`. A masked secret, as answers show it, stands for the stored one of the same type.
-pub(super) fn read_authentication(
-    fields: &mut Fields<'_>,
-    stored: Option<&AuthConfig>,
-) -> Option<AuthConfig> {
+/// The secret that a mask may stand for, or why it stands for none.
+type Kept<'s> = Result<&'s Secret, &'static str>;
+
+const NONE_STORED: &str = "is the mask of an answer, and no secret is stored that it could stand for";
+
+const OTHER_NAME: &str =
+    "is the mask of an answer, but what goes with it has changed: the secret must be given again";
+
+const MOVED: &str = "is the mask of an answer, but the target's scheme, host or port has changed: the secret must be given again";
+
+/// What a target that is replaced has, for the masks of a request.
+#[derive(Clone, Copy)]
+pub(super) struct Stored<'s> {
+    pub(super) authentication: &'s AuthConfig,
+    /// The request leads elsewhere, where the stored secret must not go.
+    pub(super) moved: bool,
+}
+
+impl<'s> Stored<'s> {
+    fn keep(self, same: bool, secret: &'s Secret) -> Kept<'s> {
+        match (self.moved, same) {
+            (true, _) => Err(MOVED),
+            (false, false) => Err(OTHER_NAME),
+            (false, true) => Ok(secret),
+        }
+    }
+
+    fn password(self, asked: Option<&str>) -> Kept<'s> {
+        match self.authentication {
+            AuthConfig::Basic { username, password } => self.keep(asked == Some(username), password),
+            _ => Err(NONE_STORED),
+        }
+    }
+
+    fn token(self) -> Kept<'s> {
+        match self.authentication {
+            AuthConfig::Bearer { token } => self.keep(true, token),
+            _ => Err(NONE_STORED),
+        }
+    }
+
+    fn value(self, asked: Option<&str>) -> Kept<'s> {
+        match self.authentication {
+            AuthConfig::Header { name, value } => {
+                self.keep(asked.is_some_and(|asked| asked.eq_ignore_ascii_case(name)), value)
+            }
+            _ => Err(NONE_STORED),
+        }
+    }
+}
+
+/// Reads `authentication`. A masked secret, as answers show it, stands for the stored one of the same type, as long as
+/// it goes to the same place under the same name.
+pub(super) fn read_authentication(fields: &mut Fields<'_>, stored: Option<Stored<'_>>) -> Option<AuthConfig> {
     let mut auth = fields.object("authentication")?;
     let kind = auth.one_of("type", &AUTH_TYPES);
     let kind = auth.require("type", kind);
@@ -134,18 +183,12 @@ pub(super) fn read_authentication(
             if username.as_ref().is_some_and(|name| name.contains(':')) {
                 auth.error("username", "holds a colon, which basic authentication cannot carry");
             }
-            let kept = match stored {
-                Some(AuthConfig::Basic { password, .. }) => Some(password),
-                _ => None,
-            };
+            let kept = stored.map_or(Err(NONE_STORED), |stored| stored.password(username.as_deref()));
             let password = secret(&mut auth, "password", kept);
             username.zip(password).map(|(username, password)| AuthConfig::Basic { username, password })
         }
         Some(AuthType::Bearer) => {
-            let kept = match stored {
-                Some(AuthConfig::Bearer { token }) => Some(token),
-                _ => None,
-            };
+            let kept = stored.map_or(Err(NONE_STORED), Stored::token);
             secret(&mut auth, "token", kept).map(|token| AuthConfig::Bearer { token })
         }
         Some(AuthType::Header) => {
@@ -153,10 +196,7 @@ pub(super) fn read_authentication(
             if let Some(Err(message)) = name.as_deref().map(check_header_name) {
                 auth.error("name", message);
             }
-            let kept = match stored {
-                Some(AuthConfig::Header { value, .. }) => Some(value),
-                _ => None,
-            };
+            let kept = stored.map_or(Err(NONE_STORED), |stored| stored.value(name.as_deref()));
             let value = secret(&mut auth, "value", kept);
             name.zip(value).map(|(name, value)| AuthConfig::Header { name, value })
         }
@@ -189,13 +229,13 @@ fn text(fields: &mut Fields<'_>, name: &'static str) -> Option<String> {
     Some(text)
 }
 
-fn secret(fields: &mut Fields<'_>, name: &'static str, kept: Option<&Secret>) -> Option<Secret> {
+fn secret(fields: &mut Fields<'_>, name: &'static str, kept: Kept<'_>) -> Option<Secret> {
     let text = text(fields, name)?;
     match kept {
         _ if text != MASK => Some(Secret::new(text)),
-        Some(kept) => Some(kept.clone()),
-        None => {
-            fields.error(name, "is the mask of an answer, and no secret is stored that it could stand for");
+        Ok(kept) => Some(kept.clone()),
+        Err(message) => {
+            fields.error(name, message);
             None
         }
     }

@@ -6,12 +6,12 @@ use metricsd_ingest::Limits;
 use metricsd_model::batch::content_key;
 use metricsd_model::labels::is_classic_label_name;
 use metricsd_model::{
-    AuthConfig, CollectionMethod, MetricSource, PromDuration, RetentionPolicy, ScrapeConfig, TargetSpec,
+    CollectionMethod, MetricSource, PromDuration, RetentionPolicy, ScrapeConfig, TargetSpec,
 };
 use serde_json::{Map, Value};
 
-use super::address::read_target_url;
-use super::parts::{read_authentication, read_filters};
+use super::address::{origin, read_target_url};
+use super::parts::{Stored, read_authentication, read_filters};
 use super::{MAX_ID, check_source_id, check_target_id};
 use crate::api::ApiSettings;
 use crate::fields::{Errors, Fields};
@@ -36,7 +36,7 @@ pub(super) struct Context<'c> {
     /// The id that the address names, for requests that replace a target.
     pub(super) target_id: Option<&'c str>,
     /// What is stored, so that a masked secret may stand for the one that is known.
-    pub(super) stored: Option<&'c AuthConfig>,
+    pub(super) stored: Option<&'c ScrapeConfig>,
 }
 
 /// Reads a whole request.
@@ -164,7 +164,7 @@ fn read_retention(fields: &mut Fields<'_>) -> Option<RetentionPolicy> {
     let duration = policy.duration("duration");
     let duration = policy.require("duration", duration);
     if duration.is_some_and(|duration| duration.millis() == 0) {
-        policy.error("duration", "must be above zero; leave retention_policy out for the global setting");
+        policy.error("duration", "must be above zero; leave retention_policy out to keep all samples");
     }
     policy.finish();
     duration.map(|duration| RetentionPolicy { duration })
@@ -197,7 +197,13 @@ fn read_scrape_config(fields: &mut Fields<'_>, context: &Context<'_>) -> Option<
         }
     }
     let (scrape_interval, scrape_timeout) = read_times(fields, context.settings);
-    let authentication = read_authentication(fields, context.stored);
+    let scheme = scheme.or(url.as_ref().and_then(|url| url.scheme)).unwrap_or("http");
+    let goes_to = target_url.as_deref().and_then(|target_url| origin(scheme, target_url));
+    let stored = context.stored.and_then(|stored| {
+        let moved = goes_to.is_none() || goes_to != origin(&stored.scheme, &stored.target_url);
+        stored.authentication.as_ref().map(|authentication| Stored { authentication, moved })
+    });
+    let authentication = read_authentication(fields, stored);
     let honor_labels = fields.bool("honor_labels").unwrap_or(false);
     let honor_timestamps = fields.bool("honor_timestamps").unwrap_or(true);
     let url = url?;
@@ -206,7 +212,7 @@ fn read_scrape_config(fields: &mut Fields<'_>, context: &Context<'_>) -> Option<
         scrape_interval,
         scrape_timeout,
         metrics_path: metrics_path.or(url.path).unwrap_or_else(|| "/metrics".to_owned()),
-        scheme: scheme.or(url.scheme).unwrap_or("http").to_owned(),
+        scheme: scheme.to_owned(),
         authentication,
         honor_labels,
         honor_timestamps,

@@ -75,7 +75,7 @@ pub(crate) async fn replace(
         settings: &api.settings,
         limits: &api.limits,
         target_id: Some(&target_id),
-        stored: stored.spec.scrape_config.authentication.as_ref(),
+        stored: Some(&stored.spec.scrape_config),
     };
     let spec = request::read(map, &context)?;
     check_address(api, &spec).await?;
