@@ -1,13 +1,14 @@
 //! Reads bodies: bounded as they arrive and again as they unfold, whatever a header claims.
 
 use std::io::{self, Read};
+use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 
-use crate::Problem;
+use crate::{Problem, ProblemKind};
 
 /// Bounds on a body in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +17,13 @@ pub(crate) struct BodyLimits {
     pub(crate) received: usize,
     /// After decompression.
     pub(crate) unpacked: usize,
+    /// How long it may take to arrive.
+    pub(crate) patience: Duration,
+}
+
+/// The part of a request's time that its body may take to arrive, so that there is time left to say so.
+pub(crate) fn patience(request_timeout: Duration) -> Duration {
+    request_timeout.mul_f64(0.75)
 }
 
 /// How a body is compressed.
@@ -52,7 +60,9 @@ pub(crate) fn require_type(headers: &HeaderMap, types: &[&str]) -> Result<(), Pr
 /// Reads a whole body, unpacked.
 pub(crate) async fn read(headers: &HeaderMap, body: Body, limits: BodyLimits) -> Result<Bytes, Problem> {
     let encoding = encoding_of(headers)?;
-    let received = receive(headers, body, limits.received).await?;
+    let received = tokio::time::timeout(limits.patience, receive(headers, body, limits.received))
+        .await
+        .map_err(|_| too_slow(limits.patience))??;
     match encoding {
         Encoding::Identity if received.len() > limits.unpacked => Err(too_large_unpacked(limits.unpacked)),
         Encoding::Identity => Ok(received),
@@ -80,6 +90,11 @@ fn encoding_of(headers: &HeaderMap) -> Result<Encoding, Problem> {
         "zstd" => Ok(Encoding::Zstd),
         other => Err(refused(other)),
     }
+}
+
+fn too_slow(patience: Duration) -> Problem {
+    let detail = format!("the body did not arrive within {}", metricsd_model::format_duration(patience));
+    Problem::new(StatusCode::REQUEST_TIMEOUT, ProblemKind::Timeout, detail)
 }
 
 async fn receive(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {

@@ -12,6 +12,7 @@ use metricsd_codec::custom::{BodyError, CustomLimits, CustomMetric, ItemError, d
 use metricsd_ingest::push::content_of;
 use metricsd_ingest::{Limits, Push, PushSample, Pushed, Rejected};
 use metricsd_model::{CollectionMethod, Millis, Refusal, SampleValue};
+use metricsd_ports::Catalog;
 use serde::Serialize;
 
 use crate::Problem;
@@ -41,7 +42,7 @@ const MAX_ERRORS: usize = 100;
 struct IngestionResult {
     batch_id: String,
     accepted: u64,
-    rejected: usize,
+    rejected: u64,
     duplicate: bool,
     errors: Vec<ItemFault>,
 }
@@ -70,12 +71,22 @@ pub(crate) async fn push(
     let idempotency_key = key_of(&headers)?;
     // Bodies wait in the socket rather than in memory.
     let slot = shared.pushes.acquire().await;
-    let limits =
-        BodyLimits { received: api.limits.max_body_bytes, unpacked: api.limits.max_decompressed_bytes };
+    let limits = BodyLimits {
+        received: api.limits.max_body_bytes,
+        unpacked: api.limits.max_decompressed_bytes,
+        patience: body::patience(api.settings.request_timeout),
+    };
     let bytes = body::read(&headers, body, limits).await?;
     let read = read_push(bytes, source_id, idempotency_key, api.limits.clone()).await?;
     drop(slot);
-    Ok(answer(ingest.push(read).await?))
+    let keyed = read.idempotency_key.is_some();
+    let pushed = ingest.push(read).await?;
+    let result = if pushed.duplicate {
+        repeated(&*api.catalog, pushed, keyed).await?
+    } else {
+        IngestionResult::from(pushed)
+    };
+    Ok(answer(result))
 }
 
 fn source_of(query: Option<&str>, headers: &HeaderMap) -> Result<String, Problem> {
@@ -88,16 +99,20 @@ fn source_of(query: Option<&str>, headers: &HeaderMap) -> Result<String, Problem
     let Some(value) = headers.get(SOURCE_HEADER) else {
         return Ok(DEFAULT_SOURCE.to_owned());
     };
-    let text = value.to_str().unwrap_or("");
-    check_source_id(text).map(|()| text.to_owned()).map_err(|message| header_problem("X-Source-Id", message))
+    let read = match value.to_str() {
+        Ok(text) => check_source_id(text).map(|()| text.to_owned()),
+        Err(_) => Err("must be visible ASCII characters".to_owned()),
+    };
+    read.map_err(|message| header_problem("X-Source-Id", message))
 }
 
 fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get(KEY_HEADER) else {
         return Ok(None);
     };
-    match value.to_str() {
-        Ok(text) if (1..=MAX_KEY).contains(&text.len()) => Ok(Some(text.to_owned())),
+    let visible = |text: &&str| text.bytes().all(|byte| byte.is_ascii_graphic());
+    match value.to_str().ok().filter(visible) {
+        Some(text) if (1..=MAX_KEY).contains(&text.len()) => Ok(Some(text.to_owned())),
         _ => {
             Err(header_problem("Idempotency-Key", format!("must be 1 to {MAX_KEY} visible ASCII characters")))
         }
@@ -183,28 +198,56 @@ fn to_rejected(error: ItemError) -> Rejected {
     Rejected { index: error.index, reason: error.refusal, field: error.field, message: error.message }
 }
 
-/// 200 when something was stored or nothing was sent; 422 when everything was refused.
-fn answer(pushed: Pushed) -> Response {
-    let rejected = pushed.rejected.len();
-    let status =
-        if pushed.accepted == 0 && rejected > 0 { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    let errors = pushed
-        .rejected
-        .into_iter()
-        .take(MAX_ERRORS)
-        .map(|item| ItemFault {
+impl From<Pushed> for IngestionResult {
+    fn from(pushed: Pushed) -> Self {
+        let rejected = pushed.rejected.len() as u64;
+        let fault = |item: Rejected| ItemFault {
             index: item.index,
             reason: item.reason,
             field: item.field,
             message: item.message,
-        })
-        .collect();
-    let result = IngestionResult {
-        batch_id: pushed.batch_id,
-        accepted: pushed.accepted,
-        rejected,
-        duplicate: pushed.duplicate,
-        errors,
+        };
+        Self {
+            batch_id: pushed.batch_id,
+            accepted: pushed.accepted,
+            rejected,
+            duplicate: pushed.duplicate,
+            errors: pushed.rejected.into_iter().take(MAX_ERRORS).map(fault).collect(),
+        }
+    }
+}
+
+/// What a repetition is answered: what the first request stored, not what this one would have. Where its job is gone,
+/// this request's own counts must do.
+async fn repeated(catalog: &dyn Catalog, pushed: Pushed, keyed: bool) -> Result<IngestionResult, Problem> {
+    let job = catalog.job_of(pushed.id).await?;
+    let mut result = IngestionResult::from(pushed);
+    let Some(job) = job else {
+        return Ok(result);
     };
+    let (received, stored) = (job.ledger.received, job.ledger.stored);
+    let asked = result.accepted + result.rejected;
+    result.batch_id = job.job_id;
+    if (received, stored) == (asked, result.accepted) {
+        return Ok(result);
+    }
+    if keyed {
+        return Err(Problem::conflict(format!(
+            "this Idempotency-Key was used for another body: {} stored {stored} of {received} items, of this body {} \
+             of {asked} would be; nothing of it was stored, send it under another key",
+            result.batch_id, result.accepted
+        )));
+    }
+    // The same body, but its items have become too old since; what is wrong with them now was not wrong then.
+    result.accepted = stored;
+    result.rejected = received.saturating_sub(stored);
+    result.errors.clear();
+    Ok(result)
+}
+
+/// 200 when something was stored or nothing was sent; 422 when everything was refused.
+fn answer(result: IngestionResult) -> Response {
+    let refused = result.accepted == 0 && result.rejected > 0;
+    let status = if refused { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     (status, Json(result)).into_response()
 }

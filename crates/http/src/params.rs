@@ -40,7 +40,13 @@ impl Params {
         let (taken, rest) = std::mem::take(&mut self.pairs).into_iter().partition(|(key, _)| key == name);
         self.pairs = rest;
         let taken: Vec<(String, String)> = taken;
-        taken.into_iter().map(|(_, value)| value).collect()
+        let (bad, good): (Vec<_>, Vec<_>) =
+            taken.into_iter().map(|(_, value)| value).partition(|value| value.contains('\0'));
+        // No store can hold one, so nothing could be found.
+        if !bad.is_empty() {
+            self.error(name, "holds a NUL character");
+        }
+        good
     }
 
     /// The value of a parameter that may be given once; an empty one counts as absent.

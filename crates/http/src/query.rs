@@ -90,7 +90,7 @@ pub(crate) async fn query(State(shared): AppState, RawQuery(query): RawQuery) ->
 fn read(query: Option<&str>) -> Result<(String, When), Problem> {
     let mut params = Params::new(query);
     let text = params.one("query");
-    if text.is_none() {
+    if text.is_none() && !params.is_wrong("query") {
         params.error("query", "is required, such as query=up{job=\"node\"}");
     }
     let (start, end) = (params.time("start"), params.time("end"));

@@ -12,7 +12,7 @@ use common::{Answer, Service};
 use metricsd_ingest::Limits;
 use metricsd_model::Batch;
 use metricsd_ports::memory::store::MemoryStore;
-use metricsd_ports::{ErrorKind, PortError, Receipt, SampleSink};
+use metricsd_ports::{Catalog, ErrorKind, PortError, Receipt, SampleSink};
 use serde_json::{Value, json};
 
 const CUSTOM: &str = "/api/v1/metrics/custom";
@@ -147,11 +147,40 @@ async fn the_source_is_named_by_parameter_or_header() {
         (Request::post(format!("{CUSTOM}?src=a")), "src"),
         (post().header("x-source-id", "a b"), "X-Source-Id"),
         (post().header("idempotency-key", ""), "Idempotency-Key"),
+        (post().header("idempotency-key", "a b"), "Idempotency-Key"),
+        (post().header("idempotency-key", "a\tb"), "Idempotency-Key"),
         (post().header("idempotency-key", "k".repeat(201)), "Idempotency-Key"),
     ] {
         let problem = push(&service, builder, body.clone()).await.problem(400);
         assert_eq!(problem["errors"][0]["field"], field);
     }
+    let problem = push(&service, post().header("x-source-id", "täg"), body).await.problem(400);
+    assert_eq!(problem["errors"][0]["message"], "must be visible ASCII characters");
+}
+
+#[tokio::test]
+async fn a_key_is_for_one_body() {
+    let service = Service::new();
+    let keyed =
+        async |body: Value| push(&service, post().header("idempotency-key", "k"), body.to_string()).await;
+    let (good, bad) = (json!({"name": "a", "value": 1}), json!({"name": "b", "value": "much"}));
+    // What is refused as a whole does not take the key.
+    assert_eq!(keyed(json!([bad])).await.status, 422);
+    let first = keyed(json!([good, bad])).await.json();
+    assert_eq!((&first["accepted"], &first["duplicate"]), (&json!(1), &json!(false)));
+    let again = keyed(json!([good, bad])).await;
+    assert_eq!(again.status, 200, "{}", again.text());
+    let seen = ["batch_id", "accepted", "rejected", "duplicate"].map(|field| again.json()[field].clone());
+    assert_eq!(seen, [first["batch_id"].clone(), json!(1), json!(1), json!(true)]);
+    for other in [json!([good, {"name": "b", "value": 2}]), json!([good])] {
+        let problem = keyed(other).await.problem(409);
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.starts_with("this Idempotency-Key was used for another body: "), "{detail}");
+        assert!(detail.contains(first["batch_id"].as_str().unwrap()), "{detail}");
+    }
+    // Once the job is gone, nobody knows what was stored.
+    service.store.purge_jobs(now() + 60_000).await.unwrap();
+    assert_eq!(keyed(json!([good])).await.json()["duplicate"], true);
 }
 
 #[tokio::test]

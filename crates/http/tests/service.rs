@@ -158,9 +158,9 @@ async fn a_body_that_never_comes_is_given_up() {
     let service = Service::with(|api| api.settings.request_timeout = Duration::from_secs(1));
     let never = Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
     let post = Request::post("/api/v1/metrics/custom").header("content-type", "application/json");
-    let problem = service.send(post.body(never).unwrap()).await.problem(503);
+    let problem = service.send(post.body(never).unwrap()).await.problem(408);
     assert_eq!(
         (&problem["type"], &problem["detail"]),
-        (&json!("urn:metricsd:problem:timeout"), &json!("the request took longer than 1s"))
+        (&json!("urn:metricsd:problem:timeout"), &json!("the body did not arrive within 750ms"))
     );
 }

@@ -272,6 +272,8 @@ async fn wrong_parameters_of_a_list_are_named() {
         ("cursor=%21", "cursor"),
         ("cursor=Li4", "cursor"),
         ("source_id=a&source_id=b", "source_id"),
+        ("source_id=%00", "source_id"),
+        ("label=a:%00", "label"),
         ("sort=name", "sort"),
     ] {
         let problem = service.get(&format!("{TARGETS}?{query}")).await.problem(400);
@@ -327,6 +329,21 @@ async fn a_deletion_waits_for_its_worker() {
 }
 
 #[tokio::test]
+async fn a_scrape_that_began_before_it_was_asked_for_is_no_answer() {
+    let service = Service::new();
+    service.create(&request_with("/scrape_config/scrape_timeout", json!("1ms"))).await;
+    service.announce_worker().await;
+    let before = chrono::Utc::now().timestamp_millis() - 1;
+    let store = service.store.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        let health = Health { status: HealthStatus::Healthy, last_scrape: Some(before), ..Health::default() };
+        store.record_health(&[("node-1".into(), health)]).await.unwrap();
+    });
+    service.call("POST", &format!("{NODE}/scrape"), &Value::Null).await.problem(504);
+}
+
+#[tokio::test]
 async fn a_scrape_out_of_turn_answers_its_result() {
     let service = Service::new();
     let scrape = format!("{NODE}/scrape");
@@ -343,8 +360,7 @@ async fn a_scrape_out_of_turn_answers_its_result() {
             status: HealthStatus::Unhealthy,
             reason: Some(metricsd_model::FailureReason::Connect),
             error: Some("refused".into()),
-            // Workers' clocks may be a little behind.
-            last_scrape: Some(chrono::Utc::now().timestamp_millis() - 100),
+            last_scrape: Some(chrono::Utc::now().timestamp_millis()),
             scrape_duration_ms: 1.5,
             samples_scraped: 7,
         };

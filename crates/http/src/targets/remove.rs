@@ -42,7 +42,7 @@ pub(crate) async fn delete(
         target_id,
         deleted: true,
         status: "deleted",
-        message: "its scraping has stopped; samples stay until their retention ends",
+        message: "its scraping has stopped; the samples that are stored stay",
     };
     Ok(Json(result).into_response())
 }

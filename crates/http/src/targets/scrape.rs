@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use metricsd_model::event::rfc3339;
-use metricsd_model::{Health, Millis, Target};
+use metricsd_model::{Health, HealthStatus, Millis, Target};
 use metricsd_ports::PortError;
 use serde::Serialize;
 use tokio::time::Instant;
@@ -20,7 +20,7 @@ use crate::{Problem, ProblemKind};
 #[derive(Serialize)]
 struct ScrapeResult<'t> {
     target_id: &'t str,
-    health_status: metricsd_model::HealthStatus,
+    health_status: HealthStatus,
     last_scrape: Option<String>,
     scrape_duration_ms: f64,
     samples_scraped: u64,
@@ -45,7 +45,8 @@ pub(crate) async fn scrape(
     if !has_worker(api).await? {
         return Err(Problem::unavailable("no process with the role worker lives, so nothing can scrape"));
     }
-    let at = now();
+    // Above the last scrape too, which a worker whose clock is ahead may have dated after now.
+    let at = now().max(target.health.last_scrape.map_or(Millis::MIN, |last| last.saturating_add(1)));
     api.catalog.request_scrape(&target_id, at).await?.ok_or_else(unknown_target)?;
     let health = wait_for_scrape(api, &target, at).await?.ok_or_else(|| no_scrape(&target))?;
     let result = ScrapeResult {
@@ -59,22 +60,18 @@ pub(crate) async fn scrape(
     Ok(Json(result).into_response())
 }
 
-/// How far a worker's clock may be behind this process'.
-const CLOCK_SLACK_MILLIS: Millis = 1_000;
-
 /// The health after a scrape that `at` asked for; `None` where none came in time, or the target went. A scrape that
-/// ended before is told by its start; the slack is there because a worker's clock is not ours.
+/// began before is told by its start: a worker dates what is asked of it at `at` or later, whatever its clock says.
 async fn wait_for_scrape(api: &Api, before: &Target, at: Millis) -> Result<Option<Health>, PortError> {
     let timeout = before.spec.scrape_config.scrape_timeout.0;
     let deadline = Instant::now() + timeout + api.settings.scrape_patience;
-    let earliest = Some(at.saturating_sub(CLOCK_SLACK_MILLIS));
     loop {
         let Some(target) = api.catalog.target(&before.spec.target_id).await? else {
             return Ok(None);
         };
-        let last = target.health.last_scrape;
-        if last > before.health.last_scrape && last >= earliest {
-            return Ok(Some(target.health));
+        let health = target.health;
+        if health.last_scrape >= Some(at) && health.status != HealthStatus::Disabled {
+            return Ok(Some(health));
         }
         if Instant::now() >= deadline {
             return Ok(None);

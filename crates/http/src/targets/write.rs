@@ -113,6 +113,7 @@ async fn read_body(
     let limits = BodyLimits {
         received: api.limits.max_body_bytes.min(MAX_BODY),
         unpacked: api.limits.max_decompressed_bytes.min(MAX_BODY),
+        patience: body::patience(api.settings.request_timeout),
     };
     parse_object(&body::read(headers, body, limits).await?)
 }
