@@ -27,6 +27,8 @@ const MAX_COMMIT_DELAY: Duration = Duration::from_secs(10);
 const CHUNK_UNIT: Duration = Duration::from_secs(3_600);
 /// One to read while one writes.
 const MIN_CONNECTIONS: u32 = 2;
+/// What the documented column of metric names holds.
+const MAX_METRIC_NAME_BYTES: usize = 200;
 /// TimescaleDB takes more, but every chunk is then as many tables.
 const MAX_SPACE_PARTITIONS: u32 = 128;
 /// Kafka's own bound on a topic's name.
@@ -306,11 +308,18 @@ impl Check<'_> {
 
     /// Every number of the section bounds something, and nothing works with a bound of zero.
     fn limits(&mut self, limits: &Limits) {
+        let name_bytes = limits.max_metric_name_bytes;
         let Ok(serde_json::Value::Object(limits)) = serde_json::to_value(limits) else {
             return;
         };
         for (name, _) in limits.iter().filter(|(_, value)| value.as_u64() == Some(0)) {
             self.refuse(&format!("limits.{name}"), "expected at least 1, not 0");
+        }
+        if name_bytes > MAX_METRIC_NAME_BYTES {
+            self.refuse(
+                "limits.max_metric_name_bytes",
+                format!("expected at most {MAX_METRIC_NAME_BYTES}, which is what the column holds, not {name_bytes}"),
+            );
         }
     }
 
