@@ -2,7 +2,7 @@
 //!
 //! Writing: `append` (one transaction a group of batches: `group` checks it, `intern` finds series and layouts,
 //! `copy` encodes frames). Reading: `select` (`find` series, `frames` of them, `gather` into columns) and `latest`.
-//! Beside them: `catalog`, `feed` (its changes), `outbox`, `migrate`.
+//! Beside them: `catalog`, `feed` (its changes), `outbox`, `retention`, `migrate`.
 
 mod migrate;
 mod options;
@@ -12,6 +12,7 @@ mod append;
 mod copy;
 
 mod read;
+mod retention;
 
 mod catalog;
 mod feed;

@@ -2,7 +2,7 @@
 //!
 //! Writing: `append` (one transaction a group of batches: `group` checks it, `intern` finds series and layouts).
 //! Reading: `read` (`find` series, `frames` of them, `gather` into columns) and `latest`.
-//! Beside them: `catalog`, `outbox`, `migrate`.
+//! Beside them: `catalog`, `outbox`, `retention`, `migrate`.
 //!
 //! Several processes may open the same file. Each has one connection that writes and some that read; the file's
 //! write lock makes all writers come one after another, and readers are never in their way.
@@ -12,6 +12,7 @@ mod store;
 
 mod append;
 mod read;
+mod retention;
 
 mod catalog;
 mod outbox;

@@ -5,11 +5,13 @@
 mod append;
 mod identity;
 mod read;
+mod retain;
 mod round_trip;
 
 pub use append::*;
 pub use identity::*;
 pub use read::*;
+pub use retain::*;
 pub use round_trip::*;
 
 use super::fixtures::Store;
@@ -31,6 +33,7 @@ pub async fn check_all<S: Store>(new: impl AsyncFn() -> S) {
     super::each_shared!(new, check_concurrent_repeats, check_atomic);
     super::each!(new, check_collisions, check_descriptions);
     super::each_shared!(new, check_concurrent_collision, check_new_series_at_once);
+    super::each!(new, check_retention, check_retention_in_steps);
     super::each!(
         new,
         check_names,

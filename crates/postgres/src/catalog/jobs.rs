@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use metricsd_model::{CollectionMethod, Job, JobStatus, Ledger, Millis, Refusal};
+use metricsd_model::{BatchId, CollectionMethod, Job, JobStatus, Ledger, Millis, Refusal};
 use metricsd_ports::{CollectionStats, JobFilter};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -25,6 +25,13 @@ pub(super) async fn list(store: &PostgresStore, filter: &JobFilter, limit: usize
         .fetch_all(&store.pool)
         .await?;
     rows.iter().map(job_of_row).collect()
+}
+
+/// The batch's id is the row's.
+pub(super) async fn of_batch(store: &PostgresStore, batch: BatchId) -> Result<Option<Job>, Fault> {
+    let sql = "SELECT * FROM collection_jobs WHERE id = $1";
+    let row = sqlx::query(sql).bind(batch.to_uuid()).fetch_optional(&store.pool).await?;
+    row.as_ref().map(job_of_row).transpose()
 }
 
 pub(super) async fn purge(store: &PostgresStore, before: Millis) -> Result<u64, Fault> {

@@ -8,7 +8,7 @@ mod targets;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use metricsd_model::{Health, Job, Millis, Target, TargetSpec};
+use metricsd_model::{BatchId, Health, Job, Millis, Target, TargetSpec};
 use metricsd_ports::{
     Catalog, CollectionStats, Created, JobFilter, PortError, Process, TargetChange, TargetFilter,
 };
@@ -82,6 +82,10 @@ impl Catalog for PostgresStore {
 
     async fn jobs(&self, filter: &JobFilter, limit: usize) -> Result<Vec<Job>, PortError> {
         self.retried("list jobs", || jobs::list(self, filter, limit)).await
+    }
+
+    async fn job_of(&self, batch: BatchId) -> Result<Option<Job>, PortError> {
+        self.retried("read the job", || jobs::of_batch(self, batch)).await
     }
 
     async fn purge_jobs(&self, before: Millis) -> Result<u64, PortError> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use metricsd_model::{CollectionMethod, Job, JobStatus, Ledger, Millis};
+use metricsd_model::{BatchId, CollectionMethod, Job, JobStatus, Ledger, Millis};
 use metricsd_ports::{CollectionStats, JobFilter};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -48,6 +48,13 @@ pub(super) async fn list(store: &SqliteStore, filter: &JobFilter, limit: usize) 
         .fetch_all(&store.readers)
         .await?;
     rows.iter().map(job_of_row).collect()
+}
+
+/// The batch's id is the row's.
+pub(super) async fn of_batch(store: &SqliteStore, batch: BatchId) -> Result<Option<Job>, Fault> {
+    let sql = "SELECT * FROM collection_jobs WHERE id = ?1";
+    let row = sqlx::query(sql).bind(batch.to_uuid().to_string()).fetch_optional(&store.readers).await?;
+    row.as_ref().map(job_of_row).transpose()
 }
 
 pub(super) async fn purge(store: &SqliteStore, before: Millis) -> Result<u64, Fault> {

@@ -8,7 +8,7 @@ mod targets;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use metricsd_model::{Health, Job, Millis, Target, TargetSpec};
+use metricsd_model::{BatchId, Health, Job, Millis, Target, TargetSpec};
 use metricsd_ports::{
     Catalog, CollectionStats, Created, JobFilter, PortError, Process, TargetChange, TargetFilter,
 };
@@ -81,6 +81,10 @@ impl Catalog for SqliteStore {
 
     async fn jobs(&self, filter: &JobFilter, limit: usize) -> Result<Vec<Job>, PortError> {
         told("list jobs", jobs::list(self, filter, limit).await)
+    }
+
+    async fn job_of(&self, batch: BatchId) -> Result<Option<Job>, PortError> {
+        told("read the job", jobs::of_batch(self, batch).await)
     }
 
     async fn purge_jobs(&self, before: Millis) -> Result<u64, PortError> {

@@ -42,6 +42,23 @@ pub async fn check_job_list(store: &impl Store) {
     assert!(failed.len() >= 3 && failed.iter().all(|job| job.status == Failed), "of all targets");
 }
 
+/// The job of a batch, for as long as it is there.
+pub async fn check_job_of(store: &impl Store) {
+    let first = job("job-of", NOON, JobStatus::Partial);
+    let second = job("job-of", NOON + 1, JobStatus::Failed);
+    assert_eq!(store.job_of(first.id).await.expect("an answer"), None, "nothing was appended");
+    store.append(&[first.clone(), second.clone()]).await.expect("an append");
+    for batch in [&first, &second] {
+        let found = store.job_of(batch.id).await.expect("an answer").expect("the job");
+        assert_eq!(found.job_id, batch.id.collection_batch_id(batch.collection.started));
+        let filter = JobFilter { status: Some(found.status), ..JobFilter::default() };
+        assert_eq!(store.jobs(&filter, 10).await.expect("jobs"), [found], "the same as in the list");
+    }
+    assert_eq!(store.purge_jobs(NOON + 1).await.expect("a purge"), 1);
+    assert_eq!(store.job_of(first.id).await.expect("an answer"), None, "it was removed");
+    assert!(store.job_of(second.id).await.expect("an answer").is_some());
+}
+
 /// Old jobs go, samples and totals stay.
 pub async fn check_purge(store: &impl Store) {
     let old = NOON - 1_000 * HOUR;
