@@ -145,7 +145,7 @@ impl ScrapePool {
 
     fn apply(&mut self, change: Change) {
         match change {
-            Change::One(target) => self.apply_one(target),
+            Change::One(target) => self.apply_one(*target),
             Change::All(targets) => {
                 let ids: HashSet<String> =
                     targets.iter().map(|target| target.spec.target_id.clone()).collect();
@@ -268,7 +268,7 @@ impl ScrapePool {
 /// What the pool hears of the catalogue.
 enum Change {
     /// One target is new or has changed.
-    One(Target),
+    One(Box<Target>),
     /// All targets there are: whoever is not among them is gone.
     All(Vec<Target>),
 }
@@ -300,7 +300,7 @@ async fn follow(shared: Arc<Shared>, sender: mpsc::Sender<Change>) {
                         resync = Instant::now() + shared.options.resync_every;
                         vec![Change::All(targets)]
                     }
-                    false => targets.into_iter().map(Change::One).collect(),
+                    false => targets.into_iter().map(|target| Change::One(Box::new(target))).collect(),
                 }
             }
             Err(error) => {
