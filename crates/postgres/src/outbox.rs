@@ -45,12 +45,7 @@ async fn pending(
     lease: Duration,
     limit: usize,
 ) -> Result<Vec<OutboxEvent>, Fault> {
-    let held = sqlx::query(include_str!("sql/take_lease.sql"))
-        .bind(relay)
-        .bind(lease.as_secs_f64())
-        .fetch_optional(&store.pool)
-        .await?;
-    if held.is_none() {
+    if !holds(store, relay, lease).await? && !take(store, relay, lease).await? {
         return Ok(Vec::new());
     }
     let rows = sqlx::query("SELECT seq, event FROM outbox ORDER BY seq LIMIT $1")
@@ -64,4 +59,27 @@ async fn pending(
         events.push(OutboxEvent { seq: row.try_get(0)?, event });
     }
     Ok(events)
+}
+
+/// Whether the lease is this relay's for at least half its length more: then nothing is written, so that a relay that
+/// finds nothing to do costs no commit.
+async fn holds(store: &PostgresStore, relay: Uuid, lease: Duration) -> Result<bool, Fault> {
+    if lease.is_zero() {
+        return Ok(false);
+    }
+    let held = sqlx::query(include_str!("sql/hold_lease.sql"))
+        .bind(relay)
+        .bind((lease / 2).as_secs_f64())
+        .fetch_optional(&store.pool)
+        .await?;
+    Ok(held.is_some())
+}
+
+async fn take(store: &PostgresStore, relay: Uuid, lease: Duration) -> Result<bool, Fault> {
+    let taken = sqlx::query(include_str!("sql/take_lease.sql"))
+        .bind(relay)
+        .bind(lease.as_secs_f64())
+        .fetch_optional(&store.pool)
+        .await?;
+    Ok(taken.is_some())
 }

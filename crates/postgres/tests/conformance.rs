@@ -35,6 +35,7 @@ impl Drop for Databases {
 async fn samples() {
     let databases = Databases::default();
     Box::pin(conformance::samples::check_all(async || databases.store().await)).await;
+    conformance::samples::check_absent_descriptions(&databases.store().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -114,7 +114,10 @@ fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 pub(crate) async fn open_writer(path: &Path) -> Result<SqlitePool, PortError> {
-    let options = options(path).journal_mode(SqliteJournalMode::Wal).pragma("cache_size", "-65536");
+    let options = options(path).journal_mode(SqliteJournalMode::Wal)
+        .pragma("cache_size", "-65536")
+        // What a burst made of the log goes back to the file system.
+        .pragma("journal_size_limit", "67108864");
     let deadline = Instant::now() + 2 * BUSY;
     loop {
         let opened = PoolOptions::<Sqlite>::new()

@@ -9,6 +9,7 @@ use support::Folder;
 async fn samples() {
     let folder = Folder::new();
     conformance::samples::check_all(async || folder.fresh_store().await).await;
+    conformance::samples::check_absent_descriptions(&folder.fresh_store().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use metricsd_model::{Layout, LayoutId, Series, SeriesId};
+use metricsd_model::{Layout, LayoutId, MetricType, Series, SeriesId};
 use parking_lot::Mutex;
 use sqlx::PgConnection;
 
@@ -216,11 +216,17 @@ impl Owners<'_> {
                     return Err(damaged(format!("series {} is neither new nor stored", series.labels)));
                 };
                 if !Arc::ptr_eq(&owner, series) {
-                    if owner.description_hash() != series.description_hash() {
-                        changed.insert(id, Arc::clone(series));
+                    if owner.description_hash() == series.description_hash() {
+                        // The caller's own, so that next time one pointer tells that they are the same.
+                        self.learned.insert(id, Arc::clone(series));
+                    } else if says_more(series, &owner) {
+                        let said = match changed.get(&id) {
+                            Some(earlier) => completed(series, earlier),
+                            None => Arc::clone(series),
+                        };
+                        changed.insert(id, said);
+                        self.learned.insert(id, completed(series, &owner));
                     }
-                    // The caller's own, so that next time one pointer tells that they are the same.
-                    self.learned.insert(id, Arc::clone(series));
                 }
                 ids.push(id);
             }
@@ -228,6 +234,26 @@ impl Owners<'_> {
         }
         Ok((assigned, changed))
     }
+}
+
+/// Whether a series brings a description that is not what is stored. What it leaves out does not count.
+fn says_more(series: &Series, stored: &Series) -> bool {
+    let nothing = series.metric_type == MetricType::Custom && series.help.is_none() && series.unit.is_none();
+    let differs = |new: &Option<String>, old: &Option<String>| new.is_some() && new != old;
+    !nothing
+        && (series.metric_type != stored.metric_type
+            || differs(&series.help, &stored.help)
+            || differs(&series.unit, &stored.unit))
+}
+
+/// The series with what it leaves out as it was said before.
+fn completed(series: &Arc<Series>, before: &Series) -> Arc<Series> {
+    let or = |new: &Option<String>, old: &Option<String>| new.clone().or_else(|| old.clone());
+    let (help, unit) = (or(&series.help, &before.help), or(&series.unit, &before.unit));
+    if help == series.help && unit == series.unit {
+        return Arc::clone(series);
+    }
+    Arc::new(Series { help, unit, ..Series::clone(series) })
 }
 
 async fn insert_series(tx: &mut PgConnection, series: &[(i64, Arc<Series>)]) -> Result<Vec<i64>, Fault> {

@@ -24,6 +24,10 @@ const PICKS: usize = 4;
 /// A pick costs as much as sending this many elements.
 const ELEMENTS_A_PICK: usize = 12;
 
+/// Up to so many series are looked for in layouts through the index, which compares each with each; for more, all
+/// layouts are read and joined.
+const COMPARED: usize = 1_000;
+
 /// Up to so many series are looked for in frames that carry their own ids; for more, all are read.
 const SEARCHED: usize = 4;
 
@@ -40,10 +44,17 @@ impl Plan {
         wanted: &HashMap<i64, usize>,
     ) -> Result<Self, Fault> {
         let ids: Vec<i64> = wanted.keys().copied().collect();
-        // The planner takes comparing two arrays for cheap and reads every layout; the index is far faster.
-        sqlx::query("SET LOCAL enable_seqscan = off").execute(&mut *tx).await?;
-        let rows = sqlx::query(include_str!("../sql/find_layouts.sql")).bind(ids).fetch_all(&mut *tx).await?;
-        sqlx::query("SET LOCAL enable_seqscan = on").execute(&mut *tx).await?;
+        let rows = if ids.len() > COMPARED {
+            let sql = include_str!("../sql/join_layouts.sql");
+            sqlx::query(sql).bind(ids).fetch_all(&mut *tx).await?
+        } else {
+            // The planner takes comparing two arrays for cheap and reads every layout; the index is far faster.
+            sqlx::query("SET LOCAL enable_seqscan = off").execute(&mut *tx).await?;
+            let sql = include_str!("../sql/find_layouts.sql");
+            let rows = sqlx::query(sql).bind(ids).fetch_all(&mut *tx).await?;
+            sqlx::query("SET LOCAL enable_seqscan = on").execute(&mut *tx).await?;
+            rows
+        };
         let layouts: Vec<i64> =
             rows.iter().map(|row| required(row, 0).map(i64::from_be_bytes)).collect::<Result<_, _>>()?;
         let mut plan = Self { picked: HashMap::new(), whole: HashMap::new() };

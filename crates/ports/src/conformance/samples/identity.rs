@@ -134,3 +134,37 @@ pub async fn check_descriptions(store: &impl Store) {
     assert_eq!((found.len(), found[0].timestamps.len()), (1, 4));
     assert_eq!(found[0].metric_type, MetricType::Counter);
 }
+
+/// What a series leaves out does not undo what was said before.
+/// Not part of [`super::check_all`]: the store in memory keeps the newest word, be it none.
+pub async fn check_absent_descriptions(store: &impl Store) {
+    let bare = Series { metric_type: MetricType::Custom, ..Series::clone(&series("undescribed", &[])) };
+    let told = |metric_type, help: Option<&str>, unit: Option<&str>| {
+        let (help, unit) = (help.map(str::to_owned), unit.map(str::to_owned));
+        Arc::new(Series { metric_type, help, unit, ..bare.clone() })
+    };
+    let append = async |key: &str, said: &[Arc<Series>]| {
+        let frames = said.iter().zip(NOON..);
+        let frames = frames.map(|(s, at)| frame(&Layout::inline(vec![s.clone()]), at, &[1.0])).collect();
+        store.append(&[batch("undescribed", key, frames)]).await.expect("an append");
+        let known = store.series(&[Matcher::equal("__name__", "undescribed")], 10).await.expect("series");
+        let series = known.first().expect("the series");
+        (series.metric_type, series.help.clone(), series.unit.clone())
+    };
+    use MetricType::{Counter, Custom, Gauge};
+    let is =
+        |metric_type, help: &str, unit: &str| (metric_type, Some(help.to_owned()), Some(unit.to_owned()));
+    let first = append("1", &[told(Counter, Some("Requests."), Some("bytes"))]).await;
+    assert_eq!(first, is(Counter, "Requests.", "bytes"));
+    let absent = append("2", &[told(Custom, None, None)]).await;
+    assert_eq!(absent, is(Counter, "Requests.", "bytes"), "nothing said, nothing changed");
+    assert_eq!(append("3", &[told(Gauge, None, None)]).await, is(Gauge, "Requests.", "bytes"));
+    assert_eq!(append("4", &[told(Gauge, Some("Better."), None)]).await, is(Gauge, "Better.", "bytes"));
+    let several = [
+        told(Counter, Some("Best."), None),
+        told(Custom, None, None),
+        told(Gauge, None, Some("seconds")),
+        told(Counter, None, None),
+    ];
+    assert_eq!(append("5", &several).await, is(Counter, "Best.", "seconds"), "several in one call");
+}
