@@ -7,7 +7,8 @@ use metricsd_ports::{ErrorKind, PortError};
 /// Settings of a [`crate::PostgresStore`], with the defaults of a single disk.
 #[derive(Debug, Clone)]
 pub struct PostgresOptions {
-    /// Connections of this process; one more listens for changes of the catalogue.
+    /// Connections of this process, four at least: a third for appends, outbox and catalogue, the rest for queries,
+    /// which do not hold those up. One more listens for changes of the catalogue.
     pub max_connections: u32,
     /// How long a call waits for a connection, a lost server included.
     pub acquire_timeout: Duration,
@@ -55,6 +56,12 @@ impl PostgresOptions {
             return refuse("space_partitions must be between 1 and 1024");
         }
         Ok(())
+    }
+
+    /// Connections for appends, outbox and catalogue, and those for queries.
+    pub(crate) fn split(&self) -> (u32, u32) {
+        let own = self.max_connections.div_ceil(3).max(2);
+        (own, self.max_connections.saturating_sub(own).max(2))
     }
 
     /// No call lasts longer: a wait for a connection and a few statements.

@@ -18,7 +18,10 @@ use crate::{Migrated, PostgresOptions};
 
 /// Samples and catalogue in PostgreSQL with TimescaleDB.
 pub struct PostgresStore {
+    /// For what must not wait for slow queries: appends, outbox, catalogue.
     pub(crate) pool: PgPool,
+    /// For samples and series that are asked for.
+    pub(crate) readers: PgPool,
     pub(crate) options: PostgresOptions,
     /// What is known to be committed.
     pub(crate) known: Mutex<Known>,
@@ -35,18 +38,21 @@ impl PostgresStore {
     pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self, PortError> {
         options.check()?;
         let connect = connect_options(url, &options)?;
-        let pool = PgPoolOptions::new()
-            .max_connections(options.max_connections)
-            .acquire_timeout(options.acquire_timeout)
+        let sized =
+            |size| PgPoolOptions::new().max_connections(size).acquire_timeout(options.acquire_timeout);
+        let (own, readers) = options.split();
+        let pool = sized(own)
             .connect_with(connect.clone())
             .await
             .map_err(|error| Fault::Sql(error).into_port("connect to the database"))?;
+        let readers = sized(readers).connect_lazy_with(connect.clone());
         migrate_pool(&pool, &options).await?;
         Ok(Self {
             known: Mutex::new(Known::new(options.cached_series, options.cached_columns)),
             layouts: Mutex::new(Generations::new(options.cached_columns)),
             feed: Feed::new(connect),
             pool,
+            readers,
             options,
         })
     }
@@ -60,6 +66,7 @@ impl PostgresStore {
     /// Waits for calls that are under way and closes all connections. Later calls fail as unavailable.
     pub async fn close(&self) {
         self.feed.close();
+        self.readers.close().await;
         self.pool.close().await;
     }
 

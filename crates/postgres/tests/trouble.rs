@@ -103,3 +103,32 @@ async fn what_another_database_forgot_is_written_again() {
     store.append(&of(2)).await.expect("append");
     assert_eq!(all_of_m(&store).await.len(), 3);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn queries_that_hang_do_not_hold_up_appends() {
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    let layout = Layout::shared(many(1_200));
+    let append = async |n: u128| {
+        let one = batch(n, vec![frame(&layout, HOUR + n as i64, vec![1.0; 1_200])]);
+        store.append(&[one]).await.expect("append")
+    };
+    assert_eq!(append(1).await, [Receipt::Stored]);
+    let mut other = database.connection().await;
+    let mut tx = other.begin().await.expect("begin");
+    // Queries look layouts up; an append of a layout that is known does not.
+    tx.execute("LOCK TABLE layouts").await.expect("lock");
+    let queries: Vec<_> = (0..10)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { all_of_m(&store).await.len() })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let appended = tokio::time::timeout(Duration::from_secs(2), append(2)).await;
+    assert_eq!(appended.expect("connections of its own"), [Receipt::Stored]);
+    tx.rollback().await.expect("rollback");
+    for query in queries {
+        assert_eq!(query.await.expect("a query"), 1_200);
+    }
+}

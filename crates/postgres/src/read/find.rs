@@ -90,7 +90,7 @@ pub(super) async fn first_series(
     let narrowed = narrow(matchers);
     let query =
         sqlx::query(include_str!("../sql/find_series_whole.sql")).bind(narrowed.names).bind(narrowed.labels);
-    let mut rows = query.fetch(&store.pool);
+    let mut rows = query.fetch(&store.readers);
     let mut first = BTreeMap::new();
     while let Some(row) = rows.try_next().await? {
         let series = series_of_row(&row)?;

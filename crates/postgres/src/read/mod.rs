@@ -57,5 +57,5 @@ async fn select(store: &PostgresStore, selection: &Selection) -> Result<Vec<Sele
 }
 
 async fn snapshot(store: &PostgresStore) -> Result<PgTransaction<'static>, Fault> {
-    Ok(store.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+    Ok(store.readers.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
 }

@@ -35,7 +35,7 @@ pub async fn check_retention(store: &impl Store) {
     assert_eq!(all_of(store, "retained_other").await, untouched, "another target's");
     assert_eq!(store.jobs(&JobFilter::default(), 10).await.expect("jobs").len(), 2, "jobs stay");
 
-    assert_eq!(store.append(&[ours.clone()]).await.expect("an append"), [Receipt::Duplicate]);
+    assert_eq!(store.append(std::slice::from_ref(&ours)).await.expect("an append"), [Receipt::Duplicate]);
     assert_eq!(all_of(store, "retained").await, kept, "a repeat brings nothing back");
     assert_eq!(store.purge_jobs(i64::MAX).await.expect("a purge"), 2);
     store.append(&[ours]).await.expect("an append");
