@@ -138,10 +138,12 @@ impl Catalog for MemoryStore {
         loop {
             // A time-out means that nothing changed.
             let seen = tokio::time::timeout_at(deadline, newest.wait_for(|newest| *newest > after)).await;
+            // Copied out: the guard would keep those who hold the state from telling of the next revision.
+            let seen = seen.map(|seen| seen.map(|seen| *seen));
             let changed = self.state.lock().changed_since(revision);
             match seen {
                 // What has changed and gone since then is nothing to tell.
-                Ok(Ok(seen)) if changed.is_empty() => after = *seen,
+                Ok(Ok(seen)) if changed.is_empty() => after = seen,
                 _ => return Ok(changed),
             }
         }

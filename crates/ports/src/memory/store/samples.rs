@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use metricsd_model::{
-    Batch, Frame, HISTOGRAM_MARKER_BITS, Job, LabelSet, Matcher, Millis, NativeHistogram, Sample,
+    Batch, Frame, HISTOGRAM_MARKER_BITS, Job, LabelSet, Matcher, MetricType, Millis, NativeHistogram, Sample,
     SampleValue, Series, SeriesId,
 };
 
@@ -55,8 +55,12 @@ impl State {
     /// Notes a series, under another id where its own is taken, and with its newest description.
     fn register(&mut self, series: &Arc<Series>) {
         if let Some(known) = self.series.get_mut(&series.labels) {
-            if known.description_hash() != series.description_hash() {
+            // What is not said changes nothing.
+            let says =
+                series.metric_type != MetricType::Custom || series.help.is_some() || series.unit.is_some();
+            if says {
                 let Series { metric_type, help, unit, .. } = (**series).clone();
+                let (help, unit) = (help.or(known.help.clone()), unit.or(known.unit.clone()));
                 *known = Arc::new(Series { metric_type, help, unit, ..(**known).clone() });
             }
             return;
