@@ -280,3 +280,22 @@ async fn sigterm_drains_and_loses_nothing() {
     let completed = node.jobs(&target).await.iter().filter(|job| job["status"] == "completed").count();
     assert!(completed as u64 >= served - 1, "{served} pages were served, {completed} stored");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_on_one_data_folder_is_refused() {
+    let folder = Folder::new();
+    let node = Start::new(&folder.0).start().await;
+    let mut second = tokio::process::Command::new(env!("CARGO_BIN_EXE_metricsd"));
+    second
+        .args(["run", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(&folder.0)
+        .env_clear()
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(Duration::from_secs(10), second.output()).await.unwrap().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && message.contains("another metricsd runs on the data folder"),
+        "{message}"
+    );
+    assert_eq!(node.get("/readyz").await.0, 200, "the first goes on");
+}
