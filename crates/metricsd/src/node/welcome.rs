@@ -56,7 +56,9 @@ async fn ensure(catalog: &dyn Catalog, spec: TargetSpec) {
     let result = match catalog.create_target(&spec).await {
         Ok(Created::New(_)) => {
             info!(target_id = spec.target_id, url = spec.scrape_url(), "target added");
-            Ok(())
+            // A newcomer asks at once, not after an interval.
+            let now = chrono::Utc::now().timestamp_millis();
+            catalog.request_scrape(&spec.target_id, now).await.map(drop)
         }
         Ok(Created::Existing(target))
             if target.spec.scrape_url() != spec.scrape_url() && !target.deleting =>
