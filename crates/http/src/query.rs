@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use metricsd_model::{LabelSet, Millis};
-use metricsd_promql::{QueryData, QueryValue};
+use metricsd_promql::{QueryData, QueryOptions, QueryValue};
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
@@ -81,8 +81,10 @@ pub(crate) async fn query(State(shared): AppState, RawQuery(query): RawQuery) ->
     let (text, when) = read(query.as_deref())?;
     let engine = &shared.api.engine;
     let value = match when {
-        When::Instant(at) => engine.instant(&text, at).await?,
-        When::Range { start, end, step } => engine.range(&text, start, end, step).await?,
+        When::Instant(at) => engine.instant(&text, at, QueryOptions::default()).await?,
+        When::Range { start, end, step } => {
+            engine.range(&text, start, end, step, QueryOptions::default()).await?
+        }
     };
     Ok(Json(to_result(text, value, started)).into_response())
 }
@@ -123,17 +125,18 @@ fn to_result(query: String, value: QueryValue, started: Instant) -> MetricQueryR
         QueryData::Vector(series) => {
             let entry = |series: metricsd_promql::InstantSeries| Entry::Instant {
                 metric: series.labels,
-                value: Point(series.timestamp, series.value),
+                value: Point(series.timestamp, series.value.as_float().unwrap_or(f64::NAN)),
             };
             ("vector", series.into_iter().map(entry).collect())
         }
         QueryData::Matrix(series) => {
             let entry = |series: metricsd_promql::RangeSeries| Entry::Range {
                 metric: series.labels,
-                values: series.points.into_iter().map(|(at, value)| Point(at, value)).collect(),
+                values: series.floats.into_iter().map(|(at, value)| Point(at, value)).collect(),
             };
             ("matrix", series.into_iter().map(entry).collect())
         }
+        QueryData::Scalar(..) | QueryData::String(..) => ("vector", Vec::new()),
     };
     MetricQueryResult {
         query,

@@ -56,7 +56,7 @@ impl BatchBuilder {
             hours.entry(row.timestamp.div_euclid(FRAME_BUCKET_MILLIS)).or_default().push(row);
         }
         self.frames.extend(hours.into_values().map(frame_of_hour));
-        Batch { id, collection, frames: self.frames }
+        Batch::new(id, collection, self.frames)
     }
 }
 

@@ -10,8 +10,8 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::series::names;
 use crate::{
-    CollectionMethod, FailureReason, HealthStatus, JobStatus, MetricType, Millis, NativeHistogram, Series,
-    SeriesId,
+    CollectionMethod, FailureReason, FamilyMetadata, HealthStatus, JobStatus, MetricType, Millis,
+    NativeHistogram, Series, SeriesExemplar, SeriesId,
 };
 
 /// Frames never cross a multiple of this (one hour), so that whole chunks of frames can be compacted and dropped.
@@ -246,15 +246,25 @@ pub struct Batch {
     pub collection: Collection,
     /// Samples; usually one frame.
     pub frames: Vec<Frame>,
+    /// Examples of single observations, in no order; a store keeps each (series, timestamp, labels) once.
+    pub exemplars: Vec<SeriesExemplar>,
+    /// What the sender says of metric families, whether or not samples of them are in this batch.
+    pub families: Vec<FamilyMetadata>,
 }
 
 /// What a batch costs beside its samples while it waits: strings, the account, the task that waits for the answer.
 const WAITING_BYTES: usize = 4 << 10;
 
 impl Batch {
+    /// A batch of samples alone.
+    pub fn new(id: BatchId, collection: Collection, frames: Vec<Frame>) -> Self {
+        Self { id, collection, frames, exemplars: Vec::new(), families: Vec::new() }
+    }
+
     /// Bytes that the batch takes in queues, approximately.
     pub fn size(&self) -> usize {
-        WAITING_BYTES + self.frames.iter().map(Frame::size).sum::<usize>()
+        let texts = self.exemplars.len() * 256 + self.families.len() * 256;
+        WAITING_BYTES + texts + self.frames.iter().map(Frame::size).sum::<usize>()
     }
 
     /// All samples, those that metricsd adds included.

@@ -101,7 +101,7 @@ mod tests {
             ledger: Ledger { received: 1250, stored: 1250, ..Ledger::default() },
             types: TypeCounts { counters: 450, gauges: 600, histograms: 150, summaries: 50 },
         };
-        let event = MetricsCollected::of(&Batch { id: BatchId(1), collection, frames: Vec::new() });
+        let event = MetricsCollected::of(&Batch::new(BatchId(1), collection, Vec::new()));
         let expected = serde_json::json!({
             "event_id": event.event_id.to_string(),
             "timestamp": "2025-06-21T10:00:00.000Z",

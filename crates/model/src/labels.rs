@@ -110,6 +110,13 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or("")
 }
 
+impl Default for LabelSet {
+    /// No label at all.
+    fn default() -> Self {
+        Self(Arc::from([]))
+    }
+}
+
 impl fmt::Display for LabelSet {
     /// `name{a="b"}`, as a selector that finds it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,6 +11,7 @@ pub mod histogram;
 pub mod sample;
 
 pub mod batch;
+pub mod family;
 pub mod matcher;
 
 pub mod event;
@@ -21,8 +22,9 @@ pub mod target;
 pub use batch::{Batch, BatchId, Collection, Frame, Layout, LayoutId, Ledger, Refusal, TypeCounts};
 pub use duration::{PromDuration, format_duration, parse_duration};
 pub use event::{MetricsCollected, MetricsCollectedData, MetricsSummary};
+pub use family::{Exemplar, FamilyMetadata, SeriesExemplar};
 pub use filter::{FilterAction, MetricFilter};
-pub use histogram::{NativeHistogram, Span};
+pub use histogram::{NativeHistogram, ResetHint, Span};
 pub use job::{Job, JobStatus};
 pub use labels::{LabelError, LabelSet};
 pub use matcher::{MatchOp, Matcher};

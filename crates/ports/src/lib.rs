@@ -19,5 +19,6 @@ pub use catalog::{
 pub use error::{ErrorKind, PortError};
 pub use events::EventBus;
 pub use samples::{
-    LatestMetric, Receipt, Retention, SampleSink, SampleSource, SelectLimits, SelectedSeries, Selection,
+    IndexStatistics, LatestMetric, Receipt, Retention, SampleSink, SampleSource, SelectLimits,
+    SelectedSeries, Selection, SeriesExemplars,
 };

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use metricsd_model::{Batch, LabelSet, Matcher, MetricType, Millis, NativeHistogram, Sample, Series};
+use metricsd_model::{
+    Batch, Exemplar, FamilyMetadata, LabelSet, Matcher, MetricType, Millis, NativeHistogram, Sample, Series,
+};
 
 use crate::PortError;
 
@@ -80,6 +82,32 @@ pub struct LatestMetric {
     pub sample: Sample,
 }
 
+/// The exemplars of one series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesExemplars {
+    /// Identity.
+    pub labels: LabelSet,
+    /// In order of timestamp, then labels.
+    pub exemplars: Vec<Exemplar>,
+}
+
+/// How many series a store knows, and which names hold most of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IndexStatistics {
+    /// Series.
+    pub series: usize,
+    /// Different pairs of label name and value.
+    pub label_pairs: usize,
+    /// Series by metric name, most first.
+    pub series_by_metric: Vec<(String, usize)>,
+    /// Different values by label name, most first.
+    pub values_by_label: Vec<(String, usize)>,
+    /// Bytes of all values in memory by label name, most first.
+    pub bytes_by_label: Vec<(String, usize)>,
+    /// Series by `name=value`, most first.
+    pub series_by_pair: Vec<(String, usize)>,
+}
+
 /// Removes what is no longer to be kept.
 #[async_trait]
 pub trait Retention: Send + Sync + 'static {
@@ -99,6 +127,45 @@ pub trait SampleSource: Send + Sync + 'static {
 
     /// Series that match, ordered by labels, whether or not they have samples in any range; at most `limit`.
     async fn series(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<Arc<Series>>, PortError>;
+
+    /// Names of the labels of all series that match, `__name__` included, sorted; at most `limit`.
+    /// No matchers: of all series. Answered from an index, never from samples.
+    async fn label_names(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<String>, PortError> {
+        let _ = (matchers, limit);
+        Err(PortError::new(crate::ErrorKind::Internal, "this store does not answer look-ups"))
+    }
+
+    /// Values of one label over all series that match, sorted; at most `limit`. No matchers: over all series.
+    /// Answered from an index, never from samples.
+    async fn label_values(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+        limit: usize,
+    ) -> Result<Vec<String>, PortError> {
+        let _ = (name, matchers, limit);
+        Err(PortError::new(crate::ErrorKind::Internal, "this store does not answer look-ups"))
+    }
+
+    /// Exemplars of the series that match, with a timestamp in the range, ordered by labels; series without any are
+    /// left out. `limits.max_samples` bounds the exemplars.
+    async fn exemplars(&self, selection: &Selection) -> Result<Vec<SeriesExemplars>, PortError> {
+        let _ = selection;
+        Err(PortError::new(crate::ErrorKind::Internal, "this store does not answer look-ups"))
+    }
+
+    /// What senders and series say of metric families, each different statement once, ordered by family; `family`
+    /// narrows to one; at most `limit` families.
+    async fn families(&self, family: Option<&str>, limit: usize) -> Result<Vec<FamilyMetadata>, PortError> {
+        let _ = (family, limit);
+        Err(PortError::new(crate::ErrorKind::Internal, "this store does not answer look-ups"))
+    }
+
+    /// What the index holds; lists are cut to `top` entries.
+    async fn index_statistics(&self, top: usize) -> Result<IndexStatistics, PortError> {
+        let _ = top;
+        Err(PortError::new(crate::ErrorKind::Internal, "this store does not answer look-ups"))
+    }
 
     /// What the newest collection of a target brought, without staleness markers, ordered by labels.
     /// Looks back at most to `since`. Empty where there is none.

@@ -130,16 +130,9 @@ fn batch(layout: &Arc<Layout>, target: usize, round: usize) -> Arc<Batch> {
         (state >> 40) as f64
     });
     let stored = SERIES as u64;
-    Arc::new(Batch {
-        id: BatchId::for_scrape(&target_id, time),
-        frames: vec![Frame {
-            layout: Arc::clone(layout),
-            time,
-            offsets: None,
-            values: values.collect(),
-            histograms: Vec::new(),
-        }],
-        collection: Collection {
+    Arc::new(Batch::new(
+        BatchId::for_scrape(&target_id, time),
+        Collection {
             source_id: "bench".into(),
             target_id,
             method: CollectionMethod::PullScraping,
@@ -152,5 +145,12 @@ fn batch(layout: &Arc<Layout>, target: usize, round: usize) -> Arc<Batch> {
             ledger: Ledger { received: stored, stored, dropped: 0, refused: BTreeMap::new() },
             types: TypeCounts { gauges: stored, ..TypeCounts::default() },
         },
-    })
+        vec![Frame {
+            layout: Arc::clone(layout),
+            time,
+            offsets: None,
+            values: values.collect(),
+            histograms: Vec::new(),
+        }],
+    ))
 }

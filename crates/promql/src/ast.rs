@@ -1,78 +1,451 @@
-//! What a query says, once it is read.
+//! What a query says once it is read: a tree whose every node knows its place in the text.
 
-use std::fmt;
+use std::ops::Range;
 
-use metricsd_model::labels::{is_classic_label_name, is_classic_metric_name};
-use metricsd_model::{METRIC_NAME, MatchOp, Matcher};
+use metricsd_model::{Matcher, Millis};
 
-/// A choice of series: `name{label="value",…}`.
+use crate::functions::Function;
+
+/// Bytes of the query text, from first to one past the last.
+pub type Place = Range<usize>;
+
+/// What an expression evaluates to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ValueType {
+    /// A number at each step.
+    Scalar,
+    /// Series with one value at each step.
+    Vector,
+    /// Series with a range of values at each step.
+    Matrix,
+    /// A text.
+    String,
+}
+
+impl ValueType {
+    /// As messages name it, which is how Prometheus does.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Vector => "instant vector",
+            Self::Matrix => "range vector",
+            Self::String => "string",
+        }
+    }
+}
+
+/// A node.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Selector {
-    /// All must match; a metric name is an ordinary matcher on `__name__`, and stands first.
+pub struct Expr {
+    /// What it is.
+    pub kind: ExprKind,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// The kinds of nodes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ExprKind {
+    /// A number, or a duration as a number of seconds.
+    Number {
+        /// The value.
+        value: f64,
+        /// Written as a duration, such as `5m`.
+        duration: bool,
+    },
+    /// A quoted text.
+    String(String),
+    /// `name{…} [@ …] [offset …]`
+    Selector(VectorSelector),
+    /// `selector[range]`
+    Matrix(MatrixSelector),
+    /// `expr[range:step]`
+    Subquery(Box<Subquery>),
+    /// `( … )`
+    Paren(Box<Expr>),
+    /// `- …`, `+ …`
+    Unary {
+        /// Minus rather than plus.
+        negative: bool,
+        /// The operand.
+        expr: Box<Expr>,
+    },
+    /// `left op right`
+    Binary(Box<Binary>),
+    /// `sum by (…) (…)`
+    Aggregation(Box<Aggregation>),
+    /// `rate(…)`
+    Call(Call),
+}
+
+/// A choice of series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VectorSelector {
+    /// All must match. The metric name is an ordinary matcher on `__name__`; where it stands before the braces or
+    /// in quotes inside of them it is the first.
     pub matchers: Vec<Matcher>,
+    /// Shifts.
+    pub time: TimeShift,
+    /// How values at the ends of a range are found (extended ranges).
+    pub boundaries: Boundaries,
 }
 
-impl Selector {
-    /// The metric's name where it can stand before the braces: given once, by equality, and nothing else said of it.
-    fn plain_name(&self) -> Option<&str> {
-        let mut names = self.matchers.iter().filter(|matcher| matcher.name == METRIC_NAME);
-        let first = names.next()?;
-        let alone = names.next().is_none() && self.matchers.first() == Some(first);
-        let plain = first.op == MatchOp::Equal && is_plain_metric_name(&first.value);
-        (alone && plain).then_some(first.value.as_str())
+/// `offset` and `@`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TimeShift {
+    /// Into the past where positive.
+    pub offset: Option<DurationExpr>,
+    /// At a fixed moment instead of the step's.
+    pub at: Option<At>,
+}
+
+/// A fixed moment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum At {
+    /// `@ 1609746000`
+    Time(Millis),
+    /// `@ start()`
+    Start,
+    /// `@ end()`
+    End,
+}
+
+/// Values at the ends of a range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Boundaries {
+    /// Only the samples inside.
+    #[default]
+    Inside,
+    /// `anchored`: the samples before each end count as standing on it.
+    Anchored,
+    /// `smoothed`: values at the ends are interpolated.
+    Smoothed,
+}
+
+/// A duration that may be calculated when the query begins.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DurationExpr {
+    /// What it is.
+    pub kind: DurationKind,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// The kinds of durations.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DurationKind {
+    /// In seconds: `5m` or `300`.
+    Literal {
+        /// The value.
+        seconds: f64,
+        /// Written as a duration, such as `5m`.
+        duration: bool,
+    },
+    /// `step()`: of the query, 0 for an instant query.
+    Step,
+    /// `range()`: from the query's start to its end.
+    Range,
+    /// `( … )`
+    Paren(Box<DurationExpr>),
+    /// `- …`, `+ …`
+    Unary {
+        /// Minus rather than plus.
+        negative: bool,
+        /// The operand.
+        expr: Box<DurationExpr>,
+    },
+    /// `+ - * / % ^`
+    Binary {
+        /// One of the six.
+        op: BinaryOp,
+        /// Left operand.
+        left: Box<DurationExpr>,
+        /// Right operand.
+        right: Box<DurationExpr>,
+    },
+    /// `min_of(a, b)`, or `max_of(a, b)` where `max` is set
+    Extreme {
+        /// The greater rather than the smaller.
+        max: bool,
+        /// First.
+        left: Box<DurationExpr>,
+        /// Second.
+        right: Box<DurationExpr>,
+    },
+}
+
+/// A selector with a range.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MatrixSelector {
+    /// Which series; its place is that of the selector without the range.
+    pub selector: VectorSelector,
+    /// Place of the selector.
+    pub selector_place: Place,
+    /// How far back.
+    pub range: DurationExpr,
+}
+
+/// An expression evaluated over a range of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Subquery {
+    /// What is evaluated.
+    pub expr: Expr,
+    /// How far back.
+    pub range: DurationExpr,
+    /// At which distance; absent: the default of the engine.
+    pub step: Option<DurationExpr>,
+    /// Shifts.
+    pub time: TimeShift,
+}
+
+/// An operator between two expressions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Binary {
+    /// Which.
+    pub op: BinaryOp,
+    /// Left operand.
+    pub left: Expr,
+    /// Right operand.
+    pub right: Expr,
+    /// `bool`: comparisons answer 0 and 1 instead of filtering.
+    pub return_bool: bool,
+    /// How series of two vectors find each other; absent where either side is a scalar.
+    pub matching: Option<Matching>,
+}
+
+/// How series of two vectors find each other.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Matching {
+    /// One or many on each side.
+    pub cardinality: Cardinality,
+    /// `on` rather than `ignoring`.
+    pub on: bool,
+    /// The labels of `on` or `ignoring`, as written.
+    pub labels: Vec<String>,
+    /// Labels that `group_left` or `group_right` take over from the "one" side.
+    pub include: Vec<String>,
+    /// `fill` or `fill_left`: what an absent series on the left counts as.
+    pub fill_left: Option<f64>,
+    /// `fill` or `fill_right`: what an absent series on the right counts as.
+    pub fill_right: Option<f64>,
+}
+
+/// One or many on each side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cardinality {
+    /// The default of arithmetic and comparisons.
+    OneToOne,
+    /// `group_left`
+    ManyToOne,
+    /// `group_right`
+    OneToMany,
+    /// `and`, `or`, `unless`
+    ManyToMany,
+}
+
+/// Operators between two expressions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BinaryOp {
+    /// `+`
+    Add,
+    /// `-`
+    Sub,
+    /// `*`
+    Mul,
+    /// `/`
+    Div,
+    /// `%`
+    Mod,
+    /// `^`
+    Pow,
+    /// `atan2`
+    Atan2,
+    /// `==`
+    Eq,
+    /// `!=`
+    Ne,
+    /// `>`
+    Gt,
+    /// `<`
+    Lt,
+    /// `>=`
+    Ge,
+    /// `<=`
+    Le,
+    /// `and`
+    And,
+    /// `or`
+    Or,
+    /// `unless`
+    Unless,
+    /// `</`: the part of a histogram below a bound
+    TrimUpper,
+    /// `>/`: the part of a histogram above a bound
+    TrimLower,
+}
+
+impl BinaryOp {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Sub => "-",
+            Self::Mul => "*",
+            Self::Div => "/",
+            Self::Mod => "%",
+            Self::Pow => "^",
+            Self::Atan2 => "atan2",
+            Self::Eq => "==",
+            Self::Ne => "!=",
+            Self::Gt => ">",
+            Self::Lt => "<",
+            Self::Ge => ">=",
+            Self::Le => "<=",
+            Self::And => "and",
+            Self::Or => "or",
+            Self::Unless => "unless",
+            Self::TrimUpper => "</",
+            Self::TrimLower => ">/",
+        }
+    }
+
+    /// `== != > < >= <=`
+    pub fn is_comparison(self) -> bool {
+        matches!(self, Self::Eq | Self::Ne | Self::Gt | Self::Lt | Self::Ge | Self::Le)
+    }
+
+    /// `and or unless`
+    pub fn is_set(self) -> bool {
+        matches!(self, Self::And | Self::Or | Self::Unless)
     }
 }
 
-/// Whether a name reads back as a metric name without quotes: `inf` and `nan` are numbers.
-fn is_plain_metric_name(name: &str) -> bool {
-    is_classic_metric_name(name) && !is_number_word(name)
+/// Many series become few.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Aggregation {
+    /// Which.
+    pub op: AggregationOp,
+    /// The first argument of those that have two: `k`, φ, a label's name.
+    pub param: Option<Expr>,
+    /// What is aggregated.
+    pub expr: Expr,
+    /// `without` rather than `by`.
+    pub without: bool,
+    /// The labels of `by` or `without`, as written; neither written: `by ()`.
+    pub grouping: Vec<String>,
 }
 
-/// The words that the language reads as numbers.
-pub(crate) fn is_number_word(word: &str) -> bool {
-    word.eq_ignore_ascii_case("inf") || word.eq_ignore_ascii_case("nan")
+/// Aggregations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // their names in the language say it all
+pub enum AggregationOp {
+    Sum,
+    Avg,
+    Count,
+    Min,
+    Max,
+    Group,
+    Stddev,
+    Stdvar,
+    Topk,
+    Bottomk,
+    CountValues,
+    Quantile,
+    Limitk,
+    LimitRatio,
 }
 
-impl fmt::Display for Selector {
-    /// A text that reads back as the same selector.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.plain_name();
-        f.write_str(name.unwrap_or(""))?;
-        let rest = &self.matchers[usize::from(name.is_some())..];
-        if rest.is_empty() && name.is_some() {
-            return Ok(());
+impl AggregationOp {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        Self::Sum,
+        Self::Avg,
+        Self::Count,
+        Self::Min,
+        Self::Max,
+        Self::Group,
+        Self::Stddev,
+        Self::Stdvar,
+        Self::Topk,
+        Self::Bottomk,
+        Self::CountValues,
+        Self::Quantile,
+        Self::Limitk,
+        Self::LimitRatio,
+    ];
+
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Avg => "avg",
+            Self::Count => "count",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Group => "group",
+            Self::Stddev => "stddev",
+            Self::Stdvar => "stdvar",
+            Self::Topk => "topk",
+            Self::Bottomk => "bottomk",
+            Self::CountValues => "count_values",
+            Self::Quantile => "quantile",
+            Self::Limitk => "limitk",
+            Self::LimitRatio => "limit_ratio",
         }
-        f.write_str("{")?;
-        for (place, matcher) in rest.iter().enumerate() {
-            if place > 0 {
-                f.write_str(",")?;
+    }
+
+    /// The type of its first argument, where it has two.
+    pub fn param_type(self) -> Option<ValueType> {
+        match self {
+            Self::Topk | Self::Bottomk | Self::Quantile | Self::Limitk | Self::LimitRatio => {
+                Some(ValueType::Scalar)
             }
-            if is_classic_label_name(&matcher.name) {
-                f.write_str(&matcher.name)?;
-            } else {
-                write_quoted(f, &matcher.name)?;
-            }
-            f.write_str(matcher.op.as_str())?;
-            write_quoted(f, &matcher.value)?;
+            Self::CountValues => Some(ValueType::String),
+            _ => None,
         }
-        f.write_str("}")
+    }
+
+    /// Only where experimental functions are turned on.
+    pub fn is_experimental(self) -> bool {
+        matches!(self, Self::Limitk | Self::LimitRatio)
     }
 }
 
-/// Writes a string literal that the lexer reads back.
-fn write_quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    use fmt::Write;
-    f.write_char('"')?;
-    for c in text.chars() {
-        match c {
-            '"' => f.write_str("\\\"")?,
-            '\\' => f.write_str("\\\\")?,
-            '\n' => f.write_str("\\n")?,
-            '\r' => f.write_str("\\r")?,
-            '\t' => f.write_str("\\t")?,
-            c if c.is_control() => write!(f, "\\U{:08x}", u32::from(c))?,
-            c => f.write_char(c)?,
+/// A function with its arguments.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// Which.
+    pub function: &'static Function,
+    /// As many and of such types as the function takes.
+    pub args: Vec<Expr>,
+}
+
+impl Expr {
+    /// What it evaluates to.
+    pub fn value_type(&self) -> ValueType {
+        match &self.kind {
+            ExprKind::Number { .. } => ValueType::Scalar,
+            ExprKind::String(_) => ValueType::String,
+            ExprKind::Selector(_) | ExprKind::Aggregation(_) => ValueType::Vector,
+            ExprKind::Matrix(_) | ExprKind::Subquery(_) => ValueType::Matrix,
+            ExprKind::Paren(expr) | ExprKind::Unary { expr, .. } => expr.value_type(),
+            ExprKind::Call(call) => call.function.returns,
+            ExprKind::Binary(binary) => {
+                let scalar = |expr: &Expr| expr.value_type() == ValueType::Scalar;
+                if scalar(&binary.left) && scalar(&binary.right) {
+                    ValueType::Scalar
+                } else {
+                    ValueType::Vector
+                }
+            }
         }
     }
-    f.write_char('"')
+
+    /// The expression inside all its parentheses.
+    pub fn inner(&self) -> &Self {
+        match &self.kind {
+            ExprKind::Paren(expr) => expr.inner(),
+            _ => self,
+        }
+    }
 }

@@ -1,21 +1,23 @@
 //! The query engine: text in, series out, over any [`metricsd_ports::SampleSource`].
 //!
-//! A query's way through this crate, a file a stage: [`lexer`] cuts the text into tokens, [`parser`] makes a
-//! [`Selector`] of them, [`engine`] reads samples within its limits, [`look_back`] decides which sample speaks for a
-//! moment. So far the language is series selectors only; [`QueryEngine`] is what the rest of metricsd sees, and stays.
+//! A query's way through this crate: [`syntax`] makes a tree ([`ast`]) of the text, [`engine`] evaluates it for all
+//! steps at once, with [`functions`] and [`histogram`] for what single values and windows compute; [`annotation`]
+//! collects what is remarked on the way, [`value`] is what comes out.
 
 pub mod error;
+pub mod number;
 pub mod value;
 
+pub mod annotation;
 pub mod ast;
-pub mod lexer;
-pub mod parser;
+pub mod syntax;
+
+pub mod functions;
+pub mod histogram;
 
 pub mod engine;
-pub mod look_back;
 
-pub use ast::Selector;
 pub use engine::{Engine, EngineOptions, QueryEngine};
 pub use error::{ParseError, QueryError, QueryErrorKind};
-pub use parser::parse;
-pub use value::{InstantSeries, QueryData, QueryStats, QueryValue, RangeSeries};
+pub use syntax::{ParseOptions, parse, parse_selector};
+pub use value::{InstantSeries, PointValue, QueryData, QueryOptions, QueryStats, QueryValue, RangeSeries};

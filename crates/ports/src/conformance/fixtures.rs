@@ -115,11 +115,11 @@ pub fn collection(target_id: &str, started: Millis, stored: u64) -> Collection {
 pub fn batch(target_id: &str, key: &str, frames: Vec<Frame>) -> Arc<Batch> {
     let started = frames.first().map_or(NOON, |frame| frame.time);
     let stored = frames.iter().map(|frame| frame.values.len() as u64).sum();
-    Arc::new(Batch {
-        id: BatchId::for_push(target_id, key.as_bytes()),
-        collection: collection(target_id, started, stored),
+    Arc::new(Batch::new(
+        BatchId::for_push(target_id, key.as_bytes()),
+        collection(target_id, started, stored),
         frames,
-    })
+    ))
 }
 
 /// A matcher: `matcher("job", "=~", "a|b")`.

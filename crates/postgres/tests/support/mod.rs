@@ -115,9 +115,9 @@ pub(crate) fn frame(layout: &Arc<Layout>, time: Millis, values: Vec<f64>) -> Fra
 
 pub(crate) fn batch(id: u128, frames: Vec<Frame>) -> Arc<Batch> {
     let stored = frames.iter().map(|frame| frame.values.len() as u64).sum();
-    Arc::new(Batch {
-        id: BatchId(id),
-        collection: Collection {
+    Arc::new(Batch::new(
+        BatchId(id),
+        Collection {
             source_id: "s".into(),
             target_id: "t".into(),
             method: CollectionMethod::PullScraping,
@@ -131,7 +131,7 @@ pub(crate) fn batch(id: u128, frames: Vec<Frame>) -> Arc<Batch> {
             types: TypeCounts::default(),
         },
         frames,
-    })
+    ))
 }
 
 pub(crate) fn selection(matchers: Vec<Matcher>, start: Millis, end: Millis) -> Selection {

@@ -1,0 +1,207 @@
+//! What the engine remarks beside an answer. The wording is part of Prometheus' interface: people match on it.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use parking_lot::Mutex;
+
+/// Something to remark; its text is what follows `PromQL warning: ` or `PromQL info: `.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Annotation {
+    /// φ of a quantile lies outside of [0, 1].
+    InvalidQuantile(f64),
+    /// The ratio of `limit_ratio` lies outside of [-1, 1]: what was asked, what is used.
+    InvalidRatio(f64, f64),
+    /// A classic bucket's `le` is missing or no number: its value, the metric.
+    BadBucketLabel(String, String),
+    /// Floats and histograms together in a range: the metric.
+    MixedFloatsHistograms(String),
+    /// Floats and histograms together in an aggregation.
+    MixedFloatsHistogramsInAggregation,
+    /// Classic and native histograms of one name: the metric.
+    MixedClassicNative(String),
+    /// A gauge histogram where a counter is expected: the metric.
+    HistogramNotCounter(String),
+    /// A counter histogram where a gauge is expected: the metric.
+    HistogramNotGauge(String),
+    /// Exponential and custom buckets together: the metric.
+    MixedExponentialCustom(String),
+    /// Two histograms whose buckets cannot be matched: the operator.
+    IncompatibleBucketLayout(&'static str),
+    /// Counter resets that contradict each other: `addition`, `subtraction`, `aggregation`.
+    CounterResetCollision(&'static str),
+    /// A counter's name does not look like one: the metric.
+    PossibleNonCounter(String),
+    /// Classic buckets that do not grow: the metric.
+    ForcedMonotonicity(String),
+    /// Operands for which the operator means nothing: the operator, left, right (`float`, `histogram`).
+    IncompatibleTypes(String, &'static str, &'static str),
+    /// Histograms that an aggregation leaves out: the aggregation.
+    HistogramIgnoredInAggregation(&'static str),
+    /// Histograms that a function leaves out of a range with floats: the metric.
+    HistogramIgnoredInMixedRange(String),
+    /// Custom buckets of different bounds were brought to common ones: `addition`, `subtraction`, `aggregation`.
+    MismatchedCustomBuckets(&'static str),
+    /// NaN observations make the quantile NaN: the metric.
+    QuantileNan(String),
+    /// NaN observations shift the quantile: the metric.
+    QuantileSkewed(String),
+    /// NaN observations are in no fraction: the metric.
+    FractionNan(String),
+    /// Anything else of the warning kind, worded in full.
+    Warning(String),
+    /// Anything else of the information kind, worded in full.
+    Info(String),
+}
+
+impl Annotation {
+    fn is_warning(&self) -> bool {
+        matches!(
+            self,
+            Self::InvalidQuantile(_)
+                | Self::InvalidRatio(..)
+                | Self::BadBucketLabel(..)
+                | Self::MixedFloatsHistograms(_)
+                | Self::MixedFloatsHistogramsInAggregation
+                | Self::MixedClassicNative(_)
+                | Self::HistogramNotCounter(_)
+                | Self::HistogramNotGauge(_)
+                | Self::MixedExponentialCustom(_)
+                | Self::IncompatibleBucketLayout(_)
+                | Self::CounterResetCollision(_)
+                | Self::Warning(_)
+        )
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::InvalidQuantile(got) => {
+                format!("quantile value should be between 0 and 1, got {}", number(*got))
+            }
+            Self::InvalidRatio(got, used) => {
+                let (got, used) = (number(*got), number(*used));
+                format!("ratio value should be between -1 and 1, got {got}, capping to {used}")
+            }
+            Self::BadBucketLabel(value, metric) => {
+                let of = of_metric(metric);
+                format!("bucket label \"le\" is missing or has a malformed value of {value:?}{of}")
+            }
+            Self::MixedFloatsHistograms(metric) => {
+                format!("encountered a mix of histograms and floats for metric name {metric:?}")
+            }
+            Self::MixedFloatsHistogramsInAggregation => {
+                "encountered a mix of histograms and floats for aggregation".to_owned()
+            }
+            Self::MixedClassicNative(metric) => {
+                format!("vector contains a mix of classic and native histograms{}", of_metric(metric))
+            }
+            Self::HistogramNotCounter(metric) => {
+                format!("this native histogram metric is not a counter: {metric:?}")
+            }
+            Self::HistogramNotGauge(metric) => {
+                format!("this native histogram metric is not a gauge: {metric:?}")
+            }
+            Self::MixedExponentialCustom(metric) => format!(
+                "vector contains a mix of histograms with exponential and custom buckets schemas for metric name \
+                 {metric:?}"
+            ),
+            Self::IncompatibleBucketLayout(op) => {
+                format!("incompatible bucket layout encountered for binary operator {op}")
+            }
+            Self::CounterResetCollision(during) => {
+                format!("conflicting counter resets during histogram {during}")
+            }
+            Self::PossibleNonCounter(metric) => format!(
+                "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {metric:?}"
+            ),
+            Self::ForcedMonotonicity(metric) => format!(
+                "input to histogram_quantile needed to be fixed for monotonicity (see \
+                 https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile){}",
+                of_metric(metric)
+            ),
+            Self::IncompatibleTypes(op, left, right) => {
+                format!(
+                    "incompatible sample types encountered for binary operator {op:?}: {left} {op} {right}"
+                )
+            }
+            Self::HistogramIgnoredInAggregation(name) => format!("ignored histogram in {name} aggregation"),
+            Self::HistogramIgnoredInMixedRange(metric) => format!(
+                "ignored histograms in a range containing both floats and histograms for metric name {metric:?}"
+            ),
+            Self::MismatchedCustomBuckets(during) => {
+                format!("mismatched custom buckets were reconciled during {during}")
+            }
+            Self::QuantileNan(metric) => format!(
+                "input to histogram_quantile has NaN observations, result is NaN{}",
+                of_metric(metric)
+            ),
+            Self::QuantileSkewed(metric) => format!(
+                "input to histogram_quantile has NaN observations, result is skewed higher{}",
+                of_metric(metric)
+            ),
+            Self::FractionNan(metric) => format!(
+                "input to histogram_fraction has NaN observations, which are excluded from all fractions{}",
+                of_metric(metric)
+            ),
+            Self::Warning(text) | Self::Info(text) => text.clone(),
+        }
+    }
+}
+
+/// The metric where it has a name: aggregations take it away.
+fn of_metric(metric: &str) -> String {
+    if metric.is_empty() { String::new() } else { format!(" for metric name {metric:?}") }
+}
+
+/// A number as Go's `%g` writes it.
+fn number(value: f64) -> String {
+    crate::number::format(value)
+}
+
+/// All that was remarked during one query; each remark once a place.
+#[derive(Debug, Default)]
+pub struct Annotations {
+    remarks: Mutex<Remarks>,
+}
+
+#[derive(Debug, Default)]
+struct Remarks {
+    /// (byte offset, text)
+    warnings: BTreeSet<(usize, String)>,
+    infos: BTreeSet<(usize, String)>,
+}
+
+/// A query whose every series is remarked upon must not hold a text for each.
+const MAX_REMARKS: usize = 1_000;
+
+impl Annotations {
+    /// Remarks on the part of the query that `place` covers.
+    pub fn add(&self, annotation: &Annotation, place: &Range<usize>) {
+        let text = annotation.text();
+        let mut remarks = self.remarks.lock();
+        let kind = if annotation.is_warning() { &mut remarks.warnings } else { &mut remarks.infos };
+        if kind.len() < MAX_REMARKS {
+            kind.insert((place.start, text));
+        }
+    }
+
+    /// All warnings and all infos, as texts with their places in the query.
+    pub fn finish(&self, query: &str) -> (Vec<String>, Vec<String>) {
+        let remarks = self.remarks.lock();
+        let write = |kind: &str, set: &BTreeSet<(usize, String)>| {
+            let write = |(at, text): &(usize, String)| {
+                let (line, column) = line_and_column(query, *at);
+                format!("PromQL {kind}: {text} ({line}:{column})")
+            };
+            set.iter().map(write).collect()
+        };
+        (write("warning", &remarks.warnings), write("info", &remarks.infos))
+    }
+}
+
+/// Line and column of a byte, both from 1; columns count bytes.
+pub fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text.as_bytes()[..offset.min(text.len())];
+    let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+    (before.iter().filter(|byte| **byte == b'\n').count() + 1, before.len() - line_start + 1)
+}

@@ -1,0 +1,74 @@
+//! What a range function sees: the samples of one series in one window.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use metricsd_model::{LabelSet, Millis, NativeHistogram};
+
+use crate::annotation::{Annotation, Annotations};
+use crate::ast::Boundaries;
+
+/// The samples of one series in `(start, end]`, staleness markers left out. Floats and histograms stand apart, each in
+/// order of time.
+#[derive(Debug, Clone, Copy)]
+pub struct Window<'a> {
+    /// Timestamps of the floats.
+    pub timestamps: &'a [Millis],
+    /// The floats, one a timestamp.
+    pub values: &'a [f64],
+    /// Timestamps of the histograms.
+    pub histogram_timestamps: &'a [Millis],
+    /// The histograms, one a timestamp.
+    pub histograms: &'a [Arc<NativeHistogram>],
+    /// Where the window begins; a sample on it does not belong.
+    pub start: Millis,
+    /// Where the window ends; a sample on it belongs.
+    pub end: Millis,
+    /// The last float at or before `start`, within the look-back; only where the selector is `anchored` or `smoothed`.
+    pub before: Option<(Millis, f64)>,
+    /// The first float after `end`, within the look-back; only where the selector is `smoothed`.
+    pub after: Option<(Millis, f64)>,
+}
+
+impl Window<'_> {
+    /// Whether there is no sample inside.
+    pub fn is_empty(&self) -> bool {
+        self.timestamps.is_empty() && self.histogram_timestamps.is_empty()
+    }
+
+    /// Length in seconds.
+    pub fn seconds(&self) -> f64 {
+        (self.end - self.start) as f64 / 1e3
+    }
+}
+
+/// What a range function knows beside the samples.
+#[derive(Debug, Clone, Copy)]
+pub struct RangeContext<'a> {
+    /// The scalar arguments at this step, in their order, the range left out.
+    pub args: &'a [f64],
+    /// The step's time; differs from the window's end where the range is shifted by `offset` or `@`.
+    pub at: Millis,
+    /// The series, for remarks.
+    pub labels: &'a LabelSet,
+    /// How values at the ends are found.
+    pub boundaries: Boundaries,
+    /// Where remarks go.
+    pub annotations: &'a Annotations,
+    /// Place of the argument that the remarks are about: the range.
+    pub place: &'a Range<usize>,
+    /// Places of the scalar arguments.
+    pub arg_places: &'a [Range<usize>],
+}
+
+impl RangeContext<'_> {
+    /// Remarks on the range.
+    pub fn remark(&self, annotation: Annotation) {
+        self.annotations.add(&annotation, self.place);
+    }
+
+    /// The metric's name, for remarks.
+    pub fn metric(&self) -> String {
+        self.labels.metric_name().to_owned()
+    }
+}
