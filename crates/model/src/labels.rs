@@ -56,10 +56,7 @@ impl LabelSet {
             if value.is_empty() {
                 continue;
             }
-            bytes.extend_from_slice(name.as_bytes());
-            bytes.push(SEPARATOR);
-            bytes.extend_from_slice(value.as_bytes());
-            bytes.push(SEPARATOR);
+            encode((name, value), &mut bytes);
         }
         Ok(Self(bytes.into()))
     }
@@ -89,6 +86,53 @@ impl LabelSet {
         self.iter().filter(|(name, _)| *name != METRIC_NAME)
     }
 
+    /// The pairs whose names are among `names`.
+    pub fn keep(&self, names: &[impl AsRef<str>]) -> Self {
+        self.retain(|name| names.iter().any(|kept| kept.as_ref() == name))
+    }
+
+    /// The pairs whose names are not among `names`.
+    pub fn without(&self, names: &[impl AsRef<str>]) -> Self {
+        self.retain(|name| !names.iter().any(|left_out| left_out.as_ref() == name))
+    }
+
+    /// All pairs but the metric name.
+    pub fn without_metric_name(&self) -> Self {
+        self.retain(|name| name != METRIC_NAME)
+    }
+
+    /// With one label set, replaced, or, where `value` is empty, removed. A label needs a name: an empty one changes
+    /// nothing. NUL characters are not looked for, as they are only of concern to what will be stored.
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        if name.is_empty() {
+            return self.clone();
+        }
+        let mut bytes = Vec::with_capacity(self.0.len() + name.len() + value.len() + 2);
+        let mut new = (!value.is_empty()).then_some((name, value));
+        for pair in self.iter() {
+            if pair.0 >= name
+                && let Some(new) = new.take()
+            {
+                encode(new, &mut bytes);
+            }
+            if pair.0 != name {
+                encode(pair, &mut bytes);
+            }
+        }
+        if let Some(new) = new {
+            encode(new, &mut bytes);
+        }
+        Self(bytes.into())
+    }
+
+    fn retain(&self, keep: impl Fn(&str) -> bool) -> Self {
+        let mut bytes = Vec::with_capacity(self.0.len());
+        for pair in self.iter().filter(|(name, _)| keep(name)) {
+            encode(pair, &mut bytes);
+        }
+        if bytes.len() == self.0.len() { self.clone() } else { Self(bytes.into()) }
+    }
+
     /// The canonical bytes, from which ids are hashed.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -103,6 +147,14 @@ impl LabelSet {
     pub fn len(&self) -> usize {
         self.0.iter().filter(|byte| **byte == SEPARATOR).count() / 2
     }
+}
+
+/// The bytes of one pair.
+fn encode((name, value): (&str, &str), bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(name.as_bytes());
+    bytes.push(SEPARATOR);
+    bytes.extend_from_slice(value.as_bytes());
+    bytes.push(SEPARATOR);
 }
 
 /// Every part was a `str` when it was written, and the separator cannot occur inside one.
@@ -178,6 +230,27 @@ mod tests {
         assert_eq!(LabelSet::new([("", "x")]), Err(LabelError::EmptyName));
         assert_eq!(LabelSet::new([("a", "x"), ("a", "y")]), Err(LabelError::Duplicate("a".into())));
         assert!(LabelSet::new([("a", "x\0")]).is_err());
+    }
+
+    #[test]
+    fn labels_are_kept_left_out_and_set() {
+        let labels = LabelSet::new([("__name__", "up"), ("a", "1"), ("c", "3")]).unwrap();
+        let set = |pairs: &[(&str, &str)]| LabelSet::new(pairs.iter().copied()).unwrap();
+        assert_eq!(labels.keep(&["c", "absent"]), set(&[("c", "3")]));
+        assert_eq!(labels.keep(&[""; 0]), LabelSet::default());
+        assert_eq!(labels.without(&["c", "absent"]), set(&[("__name__", "up"), ("a", "1")]));
+        assert_eq!(labels.without(&["absent"]), labels);
+        assert_eq!(labels.without_metric_name(), set(&[("a", "1"), ("c", "3")]));
+        for name in ["", "Z", "a", "aa", "b", "c", "d", "__name__", "\u{e9}"] {
+            for value in ["", "x"] {
+                let mut pairs: std::collections::BTreeMap<&str, &str> = labels.iter().collect();
+                if !name.is_empty() {
+                    pairs.insert(name, value);
+                }
+                assert_eq!(labels.with(name, value), LabelSet::new(pairs).unwrap(), "{name}={value}");
+            }
+        }
+        assert_eq!(LabelSet::default().with("a", "1"), set(&[("a", "1")]));
     }
 
     #[test]
