@@ -4,6 +4,12 @@
 //! serves integer and float histograms alike. The packed form is ours: LEB128 varints for counts and spans,
 //! little-endian IEEE 754 for floats, with a leading version byte.
 
+pub mod indexed;
+pub mod validate;
+
+#[cfg(test)]
+mod checks;
+
 /// A run of buckets: `offset` buckets are skipped, then `length` follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Span {
