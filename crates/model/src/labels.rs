@@ -1,5 +1,6 @@
 //! Label sets in one canonical form: sorted, unique, without empty values.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,8 +13,26 @@ const SEPARATOR: u8 = 0xff;
 ///
 /// One shared allocation: `name 0xff value 0xff name 0xff …`. These bytes are what series ids are hashed from,
 /// so the form must never change.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct LabelSet(Arc<[u8]>);
+
+impl Ord for LabelSet {
+    /// Label by label, names before values, a text before its continuations.
+    fn cmp(&self, other: &Self) -> Ordering {
+        // What ends a text sorts before whatever could continue it.
+        let key = |byte: &u8| if *byte == SEPARATOR { 0 } else { *byte };
+        match self.0.iter().zip(&*other.0).find(|(a, b)| a != b) {
+            Some((a, b)) => key(a).cmp(&key(b)),
+            None => self.0.len().cmp(&other.0.len()),
+        }
+    }
+}
+
+impl PartialOrd for LabelSet {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 /// Why pairs do not make a label set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -251,6 +270,22 @@ mod tests {
             }
         }
         assert_eq!(LabelSet::default().with("a", "1"), set(&[("a", "1")]));
+    }
+
+    #[test]
+    fn label_sets_are_ordered_label_by_label() {
+        let set = |pairs: &[(&str, &str)]| LabelSet::new(pairs.iter().copied()).unwrap();
+        let mut sets = [
+            set(&[("ab", "1")]),
+            set(&[("a", "1"), ("c", "1")]),
+            set(&[("a", "1")]),
+            set(&[("a", "10")]),
+            set(&[]),
+            set(&[("a", "2")]),
+        ];
+        sets.sort();
+        let shown: Vec<String> = sets.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["", "{a=\"1\"}", "{a=\"1\",c=\"1\"}", "{a=\"10\"}", "{a=\"2\"}", "{ab=\"1\"}"]);
     }
 
     #[test]
