@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use regex::Regex;
+pub use regex::Regex;
 
 use crate::LabelSet;
 

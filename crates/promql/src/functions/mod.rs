@@ -5,14 +5,15 @@
 
 mod over_time;
 mod rates;
-mod regression;
-mod scalar;
 mod table;
 mod window;
 
 pub mod buckets;
 pub mod labels;
 pub mod quantile;
+pub mod regression;
+pub mod running;
+pub mod scalar;
 
 pub use table::TABLE;
 pub use window::{RangeContext, Window};

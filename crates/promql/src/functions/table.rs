@@ -51,7 +51,7 @@ pub static TABLE: &[Function] = &[
     function("day_of_week", &[Vector], Vector, Kind::Date(scalar::day_of_week)).optional(1),
     function("day_of_year", &[Vector], Vector, Kind::Date(scalar::day_of_year)).optional(1),
     function("days_in_month", &[Vector], Vector, Kind::Date(scalar::days_in_month)).optional(1),
-    function("deg", &[Vector], Vector, Kind::Math(f64::to_degrees)),
+    function("deg", &[Vector], Vector, Kind::Math(scalar::deg)),
     function("delta", &[Matrix], Vector, Kind::Range(rates::delta)),
     function("deriv", &[Matrix], Vector, Kind::Range(regression::deriv)),
     function(
@@ -111,7 +111,7 @@ pub static TABLE: &[Function] = &[
     function("predict_linear", &[Matrix, Scalar], Vector, Kind::Range(regression::predict_linear)),
     function("present_over_time", &[Matrix], Vector, Kind::Range(over_time::present_over_time)),
     function("quantile_over_time", &[Scalar, Matrix], Vector, Kind::Range(over_time::quantile_over_time)),
-    function("rad", &[Vector], Vector, Kind::Math(f64::to_radians)),
+    function("rad", &[Vector], Vector, Kind::Math(scalar::rad)),
     function("range", &[], Scalar, Kind::Special(Special::Range)).experimental(),
     function("rate", &[Matrix], Vector, Kind::Range(rates::rate)),
     function("resets", &[Matrix], Vector, Kind::Range(rates::resets)),

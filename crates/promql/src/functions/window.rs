@@ -67,6 +67,16 @@ impl RangeContext<'_> {
         self.annotations.add(&annotation, self.place);
     }
 
+    /// A scalar argument; NaN where it was not given.
+    pub fn arg(&self, index: usize) -> f64 {
+        self.args.get(index).copied().unwrap_or(f64::NAN)
+    }
+
+    /// Remarks on a scalar argument.
+    pub fn remark_on_arg(&self, index: usize, annotation: Annotation) {
+        self.annotations.add(&annotation, self.arg_places.get(index).unwrap_or(self.place));
+    }
+
     /// The metric's name, for remarks.
     pub fn metric(&self) -> String {
         self.labels.metric_name().to_owned()
