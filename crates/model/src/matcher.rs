@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-pub use regex::Regex;
+pub use regex::{Captures, Regex};
 
 use crate::LabelSet;
 

@@ -15,7 +15,14 @@ pub struct Quantile {
     /// The estimate.
     pub value: f64,
     /// Some bucket held clearly less than the one below it, and was raised to it.
-    pub forced_monotonicity: bool,
+    pub forced_monotonic: bool,
+}
+
+/// Reads the bound in the label `le`; nothing where it is no number, or one beyond all floats.
+pub fn parse_bound(label: &str) -> Option<f64> {
+    let bound: f64 = label.parse().ok()?;
+    let too_large = bound.is_infinite() && label.contains(|c: char| c.is_ascii_digit());
+    (!too_large).then_some(bound)
 }
 
 /// Relative difference between neighbouring buckets up to which it counts as rounding.
@@ -27,7 +34,7 @@ const TOLERANCE: f64 = 1e-12;
 /// there are no observations; -Inf for φ < 0, +Inf for φ > 1. A quantile in the highest bucket is the upper bound of the
 /// second highest. The lowest bucket begins at 0 if it ends above; otherwise a quantile in it is its upper bound.
 pub fn quantile(phi: f64, buckets: &mut Vec<Bucket>) -> Quantile {
-    let sure = |value| Quantile { value, forced_monotonicity: false };
+    let sure = |value| Quantile { value, forced_monotonic: false };
     if phi.is_nan() {
         return sure(f64::NAN);
     }
@@ -40,8 +47,8 @@ pub fn quantile(phi: f64, buckets: &mut Vec<Bucket>) -> Quantile {
     if !put_in_order(buckets) {
         return sure(f64::NAN);
     }
-    let forced_monotonicity = make_monotonic(buckets);
-    Quantile { value: interpolated_quantile(phi, buckets), forced_monotonicity }
+    let forced_monotonic = make_monotonic(buckets);
+    Quantile { value: interpolated_quantile(phi, buckets), forced_monotonic }
 }
 
 fn interpolated_quantile(phi: f64, buckets: &[Bucket]) -> f64 {

@@ -4,60 +4,25 @@ use std::cmp::Ordering;
 use std::sync::LazyLock;
 
 use metricsd_model::LabelSet;
-use metricsd_model::matcher::{Regex, anchored_regex};
+use metricsd_model::matcher::{Captures, Regex};
 
-/// `label_replace`, ready for any number of label sets.
-#[derive(Debug, Clone)]
-pub struct Replace {
-    destination: String,
-    source: String,
-    regex: Regex,
-    replacement: Vec<Part>,
+/// `label_replace`: the labels with `target` set to the expanded replacement, or taken away where that is empty; `None`
+/// where the source's value, empty if there is none, does not match. The pattern must be anchored.
+pub fn replace(
+    labels: &LabelSet,
+    target: &str,
+    replacement: &str,
+    source: &str,
+    pattern: &Regex,
+) -> Option<LabelSet> {
+    let captures = pattern.captures(labels.get(source).unwrap_or(""))?;
+    Some(labels.with(target, &expand(replacement, pattern, &captures)))
 }
 
-/// A piece of a replacement.
-#[derive(Debug, Clone, PartialEq)]
-enum Part {
-    Text(String),
-    /// What a capturing group caught, by its number.
-    Group(usize),
-}
-
-impl Replace {
-    /// Takes the arguments in the order of the function.
-    ///
-    /// # Errors
-    /// The message for a regular expression or a label name that is not one.
-    pub fn new(destination: &str, replacement: &str, source: &str, pattern: &str) -> Result<Self, String> {
-        let regex = anchored_regex(pattern)
-            .map_err(|_| format!("invalid regular expression in label_replace(): {pattern}"))?;
-        if destination.is_empty() {
-            return Err(format!("invalid destination label name in label_replace(): {destination}"));
-        }
-        let replacement = parse_replacement(replacement, &regex);
-        Ok(Self { destination: destination.to_owned(), source: source.to_owned(), regex, replacement })
-    }
-
-    /// The label that is set.
-    pub fn destination(&self) -> &str {
-        &self.destination
-    }
-
-    /// The labels with the destination set, or taken away where the replacement is empty; `None` where the source's
-    /// value, empty if there is none, does not match as a whole.
-    pub fn apply(&self, labels: &LabelSet) -> Option<LabelSet> {
-        let captures = self.regex.captures(labels.get(&self.source).unwrap_or(""))?;
-        let mut value = String::new();
-        for part in &self.replacement {
-            match part {
-                Part::Text(text) => value.push_str(text),
-                Part::Group(number) => {
-                    value.push_str(captures.get(*number).map_or("", |group| group.as_str()))
-                }
-            }
-        }
-        Some(labels.with(&self.destination, &value))
-    }
+/// `label_join`: the labels with `target` set to the values of the sources, or taken away where all of it is empty.
+pub fn join(labels: &LabelSet, target: &str, separator: &str, sources: &[impl AsRef<str>]) -> LabelSet {
+    let values: Vec<&str> = sources.iter().map(|source| labels.get(source.as_ref()).unwrap_or("")).collect();
+    labels.with(target, &values.join(separator))
 }
 
 /// What may follow a `$` that stands for a group: a name as long as possible, or one in braces.
@@ -65,9 +30,8 @@ static REFERENCE: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"\A(?:\{([\p{L}\p{Nd}_]+)\}|([\p{L}\p{Nd}_]+))").ok());
 
 /// `$1` and `$name` stand for groups, `${1}` and `${name}` too, `$$` for a dollar sign; any other dollar sign for itself.
-/// A group that the pattern does not have is empty.
-fn parse_replacement(template: &str, regex: &Regex) -> Vec<Part> {
-    let mut parts = Vec::new();
+/// A group that the pattern does not have, or that caught nothing, is empty.
+fn expand(template: &str, pattern: &Regex, captures: &Captures<'_>) -> String {
     let mut text = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('$') {
@@ -75,12 +39,8 @@ fn parse_replacement(template: &str, regex: &Regex) -> Vec<Part> {
         let reference = REFERENCE.as_ref().and_then(|reference| reference.captures(after));
         if let Some(reference) = reference {
             let name = reference.get(1).or_else(|| reference.get(2)).map_or("", |name| name.as_str());
-            if let Some(number) = group_number(name, regex) {
-                if !text.is_empty() {
-                    parts.push(Part::Text(std::mem::take(&mut text)));
-                }
-                parts.push(Part::Group(number));
-            }
+            let group = group_number(name, pattern).and_then(|number| captures.get(number));
+            text.push_str(group.map_or("", |group| group.as_str()));
             rest = after.get(reference.get_match().end()..).unwrap_or("");
         } else {
             text.push('$');
@@ -88,65 +48,21 @@ fn parse_replacement(template: &str, regex: &Regex) -> Vec<Part> {
         }
     }
     text.push_str(rest);
-    if !text.is_empty() {
-        parts.push(Part::Text(text));
-    }
-    parts
+    text
 }
 
 /// A number without leading zeros, or else a name.
-fn group_number(name: &str, regex: &Regex) -> Option<usize> {
+fn group_number(name: &str, pattern: &Regex) -> Option<usize> {
     let leading_zero = name.starts_with('0') && name.len() > 1;
     let number = name.bytes().all(|byte| byte.is_ascii_digit()).then(|| name.parse().ok()).flatten();
     match number {
         Some(number) if !leading_zero => Some(number),
-        _ => regex.capture_names().position(|group| group == Some(name)),
-    }
-}
-
-/// `label_join`, ready for any number of label sets.
-#[derive(Debug, Clone)]
-pub struct Join {
-    destination: String,
-    separator: String,
-    sources: Vec<String>,
-}
-
-impl Join {
-    /// Takes the arguments in the order of the function.
-    ///
-    /// # Errors
-    /// The message for a label name that is not one.
-    pub fn new(destination: &str, separator: &str, sources: Vec<String>) -> Result<Self, String> {
-        if sources.iter().any(String::is_empty) {
-            return Err("invalid source label name in label_join(): ".to_owned());
-        }
-        if destination.is_empty() {
-            return Err("invalid destination label name in label_join(): ".to_owned());
-        }
-        Ok(Self { destination: destination.to_owned(), separator: separator.to_owned(), sources })
-    }
-
-    /// The label that is set.
-    pub fn destination(&self) -> &str {
-        &self.destination
-    }
-
-    /// The labels with the destination set, or taken away where what is joined is empty.
-    pub fn apply(&self, labels: &LabelSet) -> LabelSet {
-        let mut value = String::new();
-        for (i, source) in self.sources.iter().enumerate() {
-            if i > 0 {
-                value.push_str(&self.separator);
-            }
-            value.push_str(labels.get(source).unwrap_or(""));
-        }
-        labels.with(&self.destination, &value)
+        _ => pattern.capture_names().position(|group| group == Some(name)),
     }
 }
 
 /// The order of `sort_by_label`: by the values of the labels in their natural order, then by all labels.
-pub fn by_labels(a: &LabelSet, b: &LabelSet, names: &[impl AsRef<str>]) -> Ordering {
+pub fn compare_by(a: &LabelSet, b: &LabelSet, names: &[impl AsRef<str>]) -> Ordering {
     let by_label = |name: &str| natural(a.get(name).unwrap_or(""), b.get(name).unwrap_or(""));
     names.iter().map(|name| by_label(name.as_ref())).find(|order| order.is_ne()).unwrap_or_else(|| a.cmp(b))
 }

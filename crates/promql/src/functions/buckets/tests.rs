@@ -17,6 +17,19 @@ fn share(lower: f64, upper: f64, pairs: &[(f64, f64)]) -> f64 {
 }
 
 #[test]
+fn bounds_are_numbers() {
+    assert_eq!(parse_bound("0.5"), Some(0.5));
+    assert_eq!(parse_bound("1e3"), Some(1000.0));
+    assert_eq!(parse_bound("-2"), Some(-2.0));
+    for infinite in ["+Inf", "Inf", "inf", "+infinity"] {
+        assert_eq!(parse_bound(infinite), Some(INF));
+    }
+    for bad in ["", " 1", "1s", "1e999", "Infi"] {
+        assert_eq!(parse_bound(bad), None, "{bad}");
+    }
+}
+
+#[test]
 fn phi_outside_of_its_bounds() {
     let some = [(1.0, 1.0), (INF, 2.0)];
     assert!(value(f64::NAN, &some).is_nan());
@@ -61,12 +74,12 @@ fn buckets_of_one_bound_are_joined() {
 #[test]
 fn shrinking_buckets_are_raised_and_told_of() {
     let shrinking = quantile(0.5, &mut buckets(&[(1.0, 4.0), (2.0, 3.0), (3.0, 8.0), (INF, 8.0)]));
-    assert_eq!(shrinking, Quantile { value: 1.0, forced_monotonicity: true });
+    assert_eq!(shrinking, Quantile { value: 1.0, forced_monotonic: true });
     let rounded = quantile(0.5, &mut buckets(&[(1.0, 4.0), (2.0, 4.0 - 1e-13), (3.0, 8.0), (INF, 8.0)]));
-    assert_eq!(rounded, Quantile { value: 1.0, forced_monotonicity: false });
+    assert_eq!(rounded, Quantile { value: 1.0, forced_monotonic: false });
     // Growth that rounding explains is none.
     let mut grown = buckets(&[(1.0, 4.0), (2.0, 4.0 + 1e-13), (INF, 4.0 + 2e-13)]);
-    assert!(!quantile(1.0, &mut grown).forced_monotonicity);
+    assert!(!quantile(1.0, &mut grown).forced_monotonic);
     assert!(grown.iter().all(|bucket| bucket.count == 4.0));
 }
 

@@ -1,3 +1,4 @@
+use metricsd_model::matcher::anchored_regex;
 use proptest::prelude::*;
 
 use super::*;
@@ -8,8 +9,8 @@ fn set(pairs: &[(&str, &str)]) -> LabelSet {
 
 /// What `label_replace` puts into `new` where `source` has the value.
 fn replaced(value: &str, pattern: &str, replacement: &str) -> Option<String> {
-    let replace = Replace::new("new", replacement, "source", pattern).unwrap();
-    let labels = replace.apply(&set(&[("source", value)]))?;
+    let pattern = anchored_regex(pattern).unwrap();
+    let labels = replace(&set(&[("source", value)]), "new", replacement, "source", &pattern)?;
     Some(labels.get("new").unwrap_or("").to_owned())
 }
 
@@ -50,10 +51,10 @@ fn the_pattern_must_match_the_whole_value() {
 }
 
 #[test]
-fn the_destination_is_set_or_taken_away() {
+fn the_target_is_set_or_taken_away() {
     let labels = set(&[("__name__", "up"), ("job", "a")]);
-    let replace = |destination: &str, replacement: &str, source: &str, pattern: &str| {
-        Replace::new(destination, replacement, source, pattern).unwrap().apply(&labels)
+    let replace = |target: &str, replacement: &str, source: &str, pattern: &str| {
+        super::replace(&labels, target, replacement, source, &anchored_regex(pattern).unwrap())
     };
     assert_eq!(replace("job", "", "job", ".*"), Some(set(&[("__name__", "up")])));
     assert_eq!(replace("job", "${1}b", "job", "(.*)"), Some(set(&[("__name__", "up"), ("job", "ab")])));
@@ -64,24 +65,9 @@ fn the_destination_is_set_or_taken_away() {
 }
 
 #[test]
-fn arguments_that_are_of_no_use() {
-    let error = |destination, pattern| Replace::new(destination, "", "", pattern).unwrap_err();
-    assert_eq!(error("x", "(.*"), "invalid regular expression in label_replace(): (.*");
-    assert_eq!(error("", ".*"), "invalid destination label name in label_replace(): ");
-    assert!(
-        Join::new("", ",", vec![]).unwrap_err().starts_with("invalid destination label name in label_join()")
-    );
-    let error = Join::new("x", ",", vec!["a".to_owned(), String::new()]).unwrap_err();
-    assert!(error.starts_with("invalid source label name in label_join()"));
-}
-
-#[test]
 fn values_are_joined() {
     let labels = set(&[("a", "1"), ("c", "3")]);
-    let join = |destination: &str, separator: &str, sources: &[&str]| {
-        let sources = sources.iter().map(|source| (*source).to_owned()).collect();
-        Join::new(destination, separator, sources).unwrap().apply(&labels)
-    };
+    let join = |target: &str, separator: &str, sources: &[&str]| join(&labels, target, separator, sources);
     assert_eq!(join("d", "-", &["c", "b", "a"]), set(&[("a", "1"), ("c", "3"), ("d", "3--1")]));
     assert_eq!(join("a", "", &["b"]), set(&[("c", "3")]));
     assert_eq!(join("a", "-", &[]), set(&[("c", "3")]));
@@ -118,11 +104,11 @@ fn natural_order_takes_digits_as_numbers() {
 fn series_are_ordered_by_the_labels_named_and_then_by_all() {
     let a = set(&[("cpu", "cpu10"), ("instance", "a")]);
     let b = set(&[("cpu", "cpu9"), ("instance", "b")]);
-    assert_eq!(by_labels(&a, &b, &["cpu"]), Ordering::Greater);
-    assert_eq!(by_labels(&a, &b, &["instance", "cpu"]), Ordering::Less);
-    assert_eq!(by_labels(&a, &b, &["absent"]), Ordering::Less);
-    assert_eq!(by_labels(&a, &a, &["cpu"]), Ordering::Equal);
-    assert_eq!(by_labels(&a, &b, &[""; 0]), Ordering::Less);
+    assert_eq!(compare_by(&a, &b, &["cpu"]), Ordering::Greater);
+    assert_eq!(compare_by(&a, &b, &["instance", "cpu"]), Ordering::Less);
+    assert_eq!(compare_by(&a, &b, &["absent"]), Ordering::Less);
+    assert_eq!(compare_by(&a, &a, &["cpu"]), Ordering::Equal);
+    assert_eq!(compare_by(&a, &b, &[""; 0]), Ordering::Less);
 }
 
 proptest! {
