@@ -277,6 +277,10 @@ impl From<QueryError> for Problem {
                 Self::unavailable(detail)
             }
             QueryErrorKind::Execution => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, ProblemKind::InvalidRequest, detail)
+            }
+            QueryErrorKind::Cancelled => Self::unavailable(detail),
+            QueryErrorKind::Internal => {
                 error!(error = chain, "a query failed");
                 Self::internal()
             }

@@ -7,12 +7,16 @@ use metricsd_ports::{ErrorKind, PortError};
 pub enum QueryErrorKind {
     /// The query or its parameters are wrong; the message says where.
     BadData,
-    /// It could not be carried out: a fault of ours or of the store.
+    /// It cannot be carried out on the data that it finds; the message says why.
     Execution,
+    /// A fault of ours or of the store.
+    Internal,
     /// It took longer than allowed.
     Timeout,
     /// It touches more than allowed.
     Limit,
+    /// Nobody waits for the answer any more.
+    Cancelled,
     /// The store is away; trying again can help.
     Unavailable,
 }
@@ -56,7 +60,7 @@ impl From<PortError> for QueryError {
             ErrorKind::Limit => (QueryErrorKind::Limit, error.to_string()),
             ErrorKind::Invalid => (QueryErrorKind::BadData, error.to_string()),
             ErrorKind::Conflict | ErrorKind::Internal => {
-                (QueryErrorKind::Execution, "the store could not answer".to_owned())
+                (QueryErrorKind::Internal, "the store could not answer".to_owned())
             }
         };
         Self { kind, message, source: Some(error) }

@@ -1,14 +1,12 @@
-//! Carries queries out, within limits.
+//! What the rest of metricsd sees of the engine, and its bounds.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use metricsd_model::Millis;
-use metricsd_ports::SampleSource;
 
 use crate::syntax::ParseOptions;
-use crate::{QueryError, QueryErrorKind, QueryOptions, QueryValue};
+use crate::{QueryError, QueryOptions, QueryValue};
 
 /// Answers queries. Dropping the future of a query ends the query.
 #[async_trait]
@@ -67,40 +65,5 @@ impl Default for EngineOptions {
             max_points: 11_000,
             max_concurrent: 20,
         }
-    }
-}
-
-/// The engine over a store.
-pub struct Engine {
-    options: EngineOptions,
-}
-
-impl Engine {
-    /// Builds an engine.
-    pub fn new(source: Arc<dyn SampleSource>, options: EngineOptions) -> Self {
-        let _ = source;
-        Self { options }
-    }
-}
-
-#[async_trait]
-impl QueryEngine for Engine {
-    async fn instant(&self, _: &str, _: Millis, _: QueryOptions) -> Result<QueryValue, QueryError> {
-        Err(QueryError::new(QueryErrorKind::Execution, "not built yet"))
-    }
-
-    async fn range(
-        &self,
-        _: &str,
-        _: Millis,
-        _: Millis,
-        _: Duration,
-        _: QueryOptions,
-    ) -> Result<QueryValue, QueryError> {
-        Err(QueryError::new(QueryErrorKind::Execution, "not built yet"))
-    }
-
-    fn parse_options(&self) -> ParseOptions {
-        ParseOptions { experimental: self.options.experimental }
     }
 }

@@ -1,0 +1,46 @@
+//! `quantile`: all floats of a group at a step, sorted.
+
+use crate::QueryError;
+use crate::annotation::Annotation;
+use crate::ast::Aggregation;
+use crate::engine::aggregate::{Group, remark_ignored};
+use crate::engine::context::Context;
+use crate::engine::data::{Point, Series};
+use crate::engine::parallel;
+use crate::engine::times::Steps;
+use crate::functions::quantile::quantile as quantile_of;
+
+pub(super) fn quantile(
+    context: &Context<'_>,
+    aggregation: &Aggregation,
+    input: &[Series],
+    groups: Vec<Group>,
+    ranks: &[f64],
+    steps: Steps,
+) -> Result<Vec<Series>, QueryError> {
+    let place = aggregation.param.as_ref().map_or(&aggregation.expr.place, |param| &param.place);
+    for rank in ranks {
+        if !(0.0..=1.0).contains(rank) {
+            context.remark(&Annotation::InvalidQuantile(*rank), place);
+        }
+    }
+    let weight = input.len().saturating_mul(steps.count).saturating_mul(4);
+    parallel::map(&groups, weight, &context.control, |group| {
+        let mut result = Series::empty(group.labels.clone(), group.drop_name, steps.count);
+        let mut values = Vec::with_capacity(group.members.len());
+        for step in 0..steps.count {
+            values.clear();
+            for series in group.members.iter().filter_map(|index| input.get(*index)) {
+                match series.point(step) {
+                    Point::Absent => {}
+                    Point::Float(value) => values.push(value),
+                    Point::Histogram(_) => remark_ignored(context, aggregation),
+                }
+            }
+            if !values.is_empty() {
+                result.set_float(step, quantile_of(ranks[step], &mut values));
+            }
+        }
+        result
+    })
+}

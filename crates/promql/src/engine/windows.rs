@@ -1,0 +1,231 @@
+//! Range functions: the window of every step over every series.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use metricsd_model::{Millis, NativeHistogram};
+
+use crate::QueryError;
+use crate::ast::{Boundaries, Expr, ExprKind, Place, Subquery};
+use crate::engine::context::Context;
+use crate::engine::control::Held;
+use crate::engine::data::{Point, Raw, Series, without_empty};
+use crate::engine::eval::eval;
+use crate::engine::select::{advance, refuse_histograms};
+use crate::engine::times::{Shift, Steps, subquery_steps};
+use crate::engine::{names, parallel};
+use crate::functions::{RangeContext, RangeFn, Window};
+
+/// A range vector: series, and which part of them each step sees.
+pub(crate) struct Ranges<'e> {
+    pub(crate) series: Arc<Vec<Raw>>,
+    pub(crate) range: Millis,
+    pub(crate) shift: Shift,
+    pub(crate) boundaries: Boundaries,
+    pub(crate) place: &'e Place,
+    _held: Option<Held>,
+}
+
+/// Reads the range vector that an expression stands for; `None` where it is none, which the parser does not let pass.
+pub(crate) fn ranges<'e>(
+    context: &Context<'_>,
+    expr: &'e Expr,
+    steps: Steps,
+) -> Result<Option<Ranges<'e>>, QueryError> {
+    match &expr.inner().kind {
+        ExprKind::Matrix(matrix) => {
+            if matrix.selector.boundaries != Boundaries::Inside {
+                refuse_histograms(context, &matrix.selector_place)?;
+            }
+            Ok(Some(Ranges {
+                series: context.fetched.of(&matrix.selector_place),
+                range: context.frame.positive(&matrix.range)?,
+                shift: context.frame.shift(&matrix.selector.time)?,
+                boundaries: matrix.selector.boundaries,
+                place: &expr.place,
+                _held: None,
+            }))
+        }
+        ExprKind::Subquery(subquery) => evaluate(context, subquery, &expr.place, steps).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn evaluate<'e>(
+    context: &Context<'_>,
+    subquery: &Subquery,
+    place: &'e Place,
+    steps: Steps,
+) -> Result<Ranges<'e>, QueryError> {
+    let shift = context.frame.shift(&subquery.time)?;
+    let range = context.frame.positive(&subquery.range)?;
+    let step = context.settings.subquery_step(&context.frame, subquery.step.as_ref())?;
+    let inner = subquery_steps(steps, shift, range, step);
+    // One series must fit, before anything is evaluated at so many steps.
+    drop(context.control.hold(1, inner.count)?);
+    let vector = match eval(context, &subquery.expr, inner)? {
+        super::data::Value::Scalar(values) => vec![Series::of_values(Default::default(), false, values)],
+        value => value.into_vector(),
+    };
+    let held = context.control.hold(vector.len(), vector.len().saturating_mul(inner.count))?;
+    let raw = vector.into_iter().map(|series| to_raw(series, inner)).collect();
+    Ok(Ranges {
+        series: Arc::new(raw),
+        range,
+        shift,
+        boundaries: Boundaries::Inside,
+        place,
+        _held: Some(held),
+    })
+}
+
+/// A column becomes samples at the moments at which it has values.
+fn to_raw(series: Series, steps: Steps) -> Raw {
+    let mut raw = Raw {
+        labels: series.labels.clone(),
+        drop_name: series.drop_name,
+        plain: !series.has_histograms(),
+        ..Raw::default()
+    };
+    for (step, moment) in steps.iter().enumerate() {
+        match series.point(step) {
+            Point::Absent => continue,
+            Point::Float(value) => raw.values.push(value),
+            Point::Histogram(histogram) => {
+                raw.histograms.push((raw.timestamps.len(), Arc::clone(histogram)));
+                raw.values.push(f64::from_bits(metricsd_model::HISTOGRAM_MARKER_BITS));
+            }
+        }
+        raw.timestamps.push(moment);
+    }
+    raw
+}
+
+/// The samples of one series as windows see them: without staleness markers, floats and histograms apart.
+pub(crate) struct Columns<'r> {
+    timestamps: Cow<'r, [Millis]>,
+    values: Cow<'r, [f64]>,
+    histogram_timestamps: Vec<Millis>,
+    histograms: Vec<Arc<NativeHistogram>>,
+}
+
+impl<'r> Columns<'r> {
+    pub(crate) fn of(raw: &'r Raw) -> Self {
+        let (mut histogram_timestamps, mut histograms) = (Vec::new(), Vec::new());
+        if raw.plain {
+            let (timestamps, values) = (Cow::Borrowed(&*raw.timestamps), Cow::Borrowed(&*raw.values));
+            return Self { timestamps, values, histogram_timestamps, histograms };
+        }
+        let (mut timestamps, mut values) = (Vec::new(), Vec::new());
+        for (index, at) in raw.timestamps.iter().enumerate() {
+            match raw.point(index) {
+                Point::Absent => {}
+                Point::Float(value) => {
+                    timestamps.push(*at);
+                    values.push(value);
+                }
+                Point::Histogram(histogram) => {
+                    histogram_timestamps.push(*at);
+                    histograms.push(Arc::clone(histogram));
+                }
+            }
+        }
+        Self { timestamps: timestamps.into(), values: values.into(), histogram_timestamps, histograms }
+    }
+}
+
+/// Walks the windows of one series; every sample enters and leaves once.
+pub(crate) struct Walker<'c> {
+    columns: &'c Columns<'c>,
+    range: Millis,
+    boundaries: Boundaries,
+    look_back: Millis,
+    floats: (usize, usize),
+    histograms: (usize, usize),
+}
+
+impl<'c> Walker<'c> {
+    pub(crate) fn new(columns: &'c Columns<'c>, ranges: &Ranges<'_>, look_back: Millis) -> Self {
+        let (range, boundaries) = (ranges.range, ranges.boundaries);
+        Self { columns, range, boundaries, look_back, floats: (0, 0), histograms: (0, 0) }
+    }
+
+    /// The window that ends at `end`; ends must not go back.
+    pub(crate) fn until(&mut self, end: Millis) -> Window<'c> {
+        let start = end.saturating_sub(self.range);
+        let columns = self.columns;
+        let slide = |timestamps: &[Millis], (from, to): (usize, usize)| {
+            (advance(timestamps, from, start), advance(timestamps, to, end))
+        };
+        self.floats = slide(&columns.timestamps, self.floats);
+        self.histograms = slide(&columns.histogram_timestamps, self.histograms);
+        let ((from, to), (first, last)) = (self.floats, self.histograms);
+        let mut window = Window {
+            timestamps: columns.timestamps.get(from..to).unwrap_or(&[]),
+            values: columns.values.get(from..to).unwrap_or(&[]),
+            histogram_timestamps: columns.histogram_timestamps.get(first..last).unwrap_or(&[]),
+            histograms: columns.histograms.get(first..last).unwrap_or(&[]),
+            start,
+            end,
+            before: None,
+            after: None,
+        };
+        if self.boundaries != Boundaries::Inside {
+            let oldest = start.saturating_sub(self.look_back);
+            window.before = from.checked_sub(1).and_then(|at| self.float(at)).filter(|(at, _)| *at > oldest);
+        }
+        if self.boundaries == Boundaries::Smoothed {
+            window.after = self.float(to).filter(|(at, _)| *at <= end.saturating_add(self.look_back));
+        }
+        window
+    }
+
+    fn float(&self, index: usize) -> Option<(Millis, f64)> {
+        Some((*self.columns.timestamps.get(index)?, *self.columns.values.get(index)?))
+    }
+}
+
+/// A range function over all series and steps. `args` are its scalar arguments, a column each.
+pub(crate) fn apply(
+    context: &Context<'_>,
+    function: RangeFn,
+    keeps_name: bool,
+    ranges: &Ranges<'_>,
+    args: &[Vec<f64>],
+    arg_places: &[Place],
+    steps: Steps,
+) -> Result<Vec<Series>, QueryError> {
+    let series = &ranges.series;
+    let _held = context.control.hold(series.len(), series.len().saturating_mul(steps.count))?;
+    let weight = series.iter().map(|raw| 2 * raw.timestamps.len() + 8 * steps.count).sum();
+    let results = parallel::map(series, weight, &context.control, |raw| {
+        let mut result = Series::empty(raw.labels.clone(), raw.drop_name, steps.count);
+        let columns = Columns::of(raw);
+        let mut walker = Walker::new(&columns, ranges, context.settings.look_back);
+        let mut now = vec![0.0; args.len()];
+        for (step, at) in steps.iter().enumerate() {
+            let window = walker.until(ranges.shift.of(at));
+            if window.is_empty() && (window.before.is_none() || ranges.boundaries == Boundaries::Inside) {
+                continue;
+            }
+            for (value, column) in now.iter_mut().zip(args) {
+                *value = column.get(step).copied().unwrap_or(f64::NAN);
+            }
+            let about = RangeContext {
+                args: &now,
+                at,
+                labels: &raw.labels,
+                boundaries: ranges.boundaries,
+                annotations: &context.annotations,
+                place: ranges.place,
+                arg_places,
+            };
+            if let Some(value) = function(&window, &about) {
+                result.set_value(step, value);
+            }
+        }
+        result
+    })?;
+    let results = without_empty(results);
+    if keeps_name { Ok(results) } else { names::drop_all(context, results) }
+}
