@@ -110,7 +110,7 @@ fn groups<'s>(context: &Context<'_>, series: &'s [Series], place: &Place) -> Vec
         let floats = (0..series.len()).any(|step| series.point(step).float().is_some());
         if floats {
             let bound = series.labels.get(BUCKET).unwrap_or("");
-            match bound.parse().ok() {
+            match buckets::parse_bound(bound) {
                 Some(upper) => {
                     let at = group_of(&mut groups, series.labels.without(&[BUCKET]), series.drop_name);
                     groups[at].buckets.push((upper, series));
@@ -171,7 +171,7 @@ struct Quantile<'q> {
 impl Question for Quantile<'_> {
     fn classic(&self, buckets: &mut Vec<Bucket>, step: usize, metric: &str) -> f64 {
         let answer = buckets::quantile(self.ranks[step], buckets);
-        if answer.forced_monotonicity {
+        if answer.forced_monotonic {
             self.context.remark(&Annotation::ForcedMonotonicity(metric.to_owned()), self.place);
         }
         answer.value

@@ -1,5 +1,6 @@
 //! `label_replace` and `label_join`: the same values under other labels.
 
+use metricsd_model::matcher::anchored_regex;
 use metricsd_model::{LabelSet, METRIC_NAME};
 
 use crate::QueryError;
@@ -8,7 +9,7 @@ use crate::engine::context::Context;
 use crate::engine::data::{Series, Value};
 use crate::engine::names;
 use crate::engine::times::Steps;
-use crate::functions::labels::{Join, Replace};
+use crate::functions::labels;
 
 pub(super) fn replace(
     context: &Context<'_>,
@@ -17,10 +18,14 @@ pub(super) fn replace(
     steps: Steps,
 ) -> Result<Value, QueryError> {
     let [destination, replacement, source, pattern] = [1, 2, 3, 4].map(|arg| super::text(call, arg));
-    let replace = Replace::new(destination, replacement, source, pattern)
-        .map_err(|message| context.error(place, message))?;
+    let regex = anchored_regex(pattern).map_err(|_| {
+        context.error(place, format_args!("invalid regular expression in label_replace(): {pattern}"))
+    })?;
+    if destination.is_empty() {
+        return Err(context.error(place, "invalid destination label name in label_replace(): "));
+    }
     let series = super::vector(context, call, 0, steps)?;
-    changed(series, destination, |labels| replace.apply(labels))
+    changed(series, destination, |old| labels::replace(old, destination, replacement, source, &regex))
 }
 
 pub(super) fn join(
@@ -30,10 +35,15 @@ pub(super) fn join(
     steps: Steps,
 ) -> Result<Value, QueryError> {
     let (destination, separator) = (super::text(call, 1), super::text(call, 2));
-    let sources = (3..call.args.len()).map(|arg| super::text(call, arg).to_owned()).collect();
-    let join = Join::new(destination, separator, sources).map_err(|message| context.error(place, message))?;
+    let sources: Vec<&str> = (3..call.args.len()).map(|arg| super::text(call, arg)).collect();
+    if sources.iter().any(|source| source.is_empty()) {
+        return Err(context.error(place, "invalid source label name in label_join(): "));
+    }
+    if destination.is_empty() {
+        return Err(context.error(place, "invalid destination label name in label_join(): "));
+    }
     let series = super::vector(context, call, 0, steps)?;
-    changed(series, destination, |labels| Some(join.apply(labels)))
+    changed(series, destination, |old| Some(labels::join(old, destination, separator, &sources)))
 }
 
 fn changed(

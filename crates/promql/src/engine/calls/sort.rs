@@ -52,7 +52,7 @@ pub(super) fn by_label(
     let names: Vec<&str> = (1..call.args.len()).map(|arg| super::text(call, arg)).collect();
     if steps.count == 1 {
         series.sort_by(|a, b| {
-            let order = labels::by_labels(&a.labels, &b.labels, &names);
+            let order = labels::compare_by(&a.labels, &b.labels, &names);
             if descending { order.reverse() } else { order }
         });
     }
