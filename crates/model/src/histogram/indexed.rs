@@ -3,6 +3,7 @@
 //! Whatever the spans say, what comes out is ascending and without duplicates, and its length is bounded by the
 //! number of bucket counts that there really are.
 
+use super::validate::MIN_SCHEMA;
 use super::{NativeHistogram, Span};
 
 /// Indices beyond this are of no bucket that a float can fall into; they are brought to it, so that differences of
@@ -95,9 +96,10 @@ impl NativeHistogram {
         (self.negative_spans, self.negative_buckets) = spans_of(buckets);
     }
 
-    /// Merges buckets until the resolution is that of `schema`. Histograms that are not finer than that stay as they
-    /// are, and so do those of custom buckets.
+    /// Merges buckets until the resolution is that of `schema`, or the coarsest one there is. Histograms that are not
+    /// finer than that stay as they are, and so do those of custom buckets.
     pub fn to_schema(&self, schema: i32) -> Self {
+        let schema = schema.max(MIN_SCHEMA);
         if self.schema <= schema || self.uses_custom_buckets() {
             return self.clone();
         }

@@ -160,7 +160,11 @@ pub fn fraction(histogram: &NativeHistogram, lower: f64, upper: f64) -> Estimate
     }
     let all = buckets(histogram);
     let (count, nan) = countable(histogram, &all);
-    let below = |value: f64| rank(histogram, &all, value).filter(|rank| *rank <= count).unwrap_or(count);
+    let below = |value: f64| match rank(histogram, &all, value) {
+        Some(rank) if rank > count => count,
+        Some(rank) => rank,
+        None => count,
+    };
     Estimate { value: (below(upper) - below(lower)) / histogram.count, nan }
 }
 

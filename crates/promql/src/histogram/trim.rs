@@ -67,6 +67,8 @@ impl Kept {
         if bucket.count == 0.0 {
             return bucket.count;
         }
+        // A bucket that begins at 0, because floats end there, has no logarithmic scale.
+        let linear = linear || (bucket.lower <= 0.0 && bucket.upper >= 0.0);
         let (whole, divided) = match self.side {
             Side::Below => (bucket.upper <= self.bound, bucket.lower < self.bound),
             Side::Above => (bucket.lower >= self.bound, bucket.upper > self.bound),
