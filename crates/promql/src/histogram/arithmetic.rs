@@ -124,10 +124,15 @@ pub fn same(one: &NativeHistogram, two: &NativeHistogram) -> bool {
     };
     one.schema == two.schema
         && bits(one) == bits(two)
-        && one.zero_threshold == two.zero_threshold
-        && (!one.uses_custom_buckets() || one.custom_values == two.custom_values)
+        && same_bounds(&[one.zero_threshold], &[two.zero_threshold])
+        && (!one.uses_custom_buckets() || same_bounds(&one.custom_values, &two.custom_values))
         && same_side(one.indexed_positive(), two.indexed_positive())
         && same_side(one.indexed_negative(), two.indexed_negative())
+}
+
+fn same_bounds(one: &[f64], two: &[f64]) -> bool {
+    let same = |(one, two): (&f64, &f64)| one == two || one.to_bits() == two.to_bits();
+    one.len() == two.len() && one.iter().zip(two).all(same)
 }
 
 fn same_side(one: Vec<(i32, f64)>, two: Vec<(i32, f64)>) -> bool {
