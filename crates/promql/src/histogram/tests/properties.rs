@@ -19,7 +19,7 @@ fn exponential() -> impl Strategy<Value = NativeHistogram> {
             let total: f64 = positive.iter().chain(&negative).map(|(_, count)| count).sum();
             let mut histogram = NativeHistogram {
                 schema,
-                zero_threshold: if wide { 2f64.powi(-30) } else { 0.0 },
+                zero_threshold: if zero > 0 { 2f64.powi(-30) } else { 0.0 },
                 zero_count: f64::from(zero),
                 count: total + f64::from(zero),
                 sum: total * 1.5,
@@ -157,20 +157,18 @@ proptest! {
 
     #[test]
     fn fractions_undo_quantiles(histogram in exponential(), phi in 0.001..0.999f64) {
-        prop_assume!(histogram.count > 0.0 && (histogram.zero_threshold > 0.0 || histogram.zero_count == 0.0));
         let value = quantile(&histogram, phi).value;
         let back = fraction(&histogram, f64::NEG_INFINITY, value).value;
-        prop_assert!((back - phi).abs() < 1e-6, "{phi} {value} {back}");
+        prop_assert!(histogram.count == 0.0 || (back - phi).abs() < 1e-6, "{phi} {value} {back}");
     }
 
     #[test]
     fn trimming_agrees_with_fractions(histogram in exponential(), bound in -10.0..10.0f64) {
-        prop_assume!(histogram.count > 0.0);
         let below = trim(&histogram, bound, Side::Below);
         let above = trim(&histogram, bound, Side::Above);
         prop_assert!((below.count + above.count - histogram.count).abs() < 1e-6);
         let share = fraction(&histogram, f64::NEG_INFINITY, bound).value;
-        prop_assert!((below.count / histogram.count - share).abs() < 1e-9);
+        prop_assert!(histogram.count == 0.0 || (below.count / histogram.count - share).abs() < 1e-9);
     }
 
     #[test]
