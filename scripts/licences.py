@@ -73,13 +73,14 @@ LAYERS = {
     "model": set(),
     "codec": {"model"},
     "sharding": {"model"},
-    "ports": {"model"},
+    "index": {"model"},
+    "ports": {"model", "index"},
     "ingest": BASE,
     "scrape": BASE | {"ingest", "codec", "sharding"},
     "discovery": BASE,
     "promql": BASE,
-    "postgres": BASE | {"codec"},
-    "sqlite": BASE | {"codec"},
+    "postgres": BASE | {"codec", "index"},
+    "sqlite": BASE | {"codec", "index"},
     "redis": BASE | {"codec"},
     "kafka": BASE | {"codec"},
     "kubernetes": BASE | {"codec"},
@@ -89,7 +90,7 @@ LAYERS = {
 FREE = {"metricsd", "metricsd-benches"}
 
 # `model` is values only: nothing in it may be able to reach a socket, a file or a clock's timer.
-NO_IO = {"metricsd-model", "metricsd-sharding"}
+NO_IO = {"metricsd-model", "metricsd-sharding", "metricsd-index"}
 IO_CRATES = {"tokio", "reqwest", "hyper", "socket2", "mio", "sqlx", "redis", "rdkafka", "axum", "notify", "tempfile"}
 
 
