@@ -45,6 +45,12 @@ fn resident_mib() -> f64 {
     pages * 4096.0 / f64::from(1 << 20)
 }
 
+/// Time that this thread was on a processor: other processes of the machine do not count.
+fn processor_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or_default())
+}
+
 /// The quickest of several runs.
 fn time<T>(what: &str, mut run: impl FnMut() -> T, count: impl Fn(&T) -> u64) {
     let mut best = Duration::MAX;
@@ -126,20 +132,20 @@ fn main() {
     for start in (0..SERIES).step_by(CHUNK as usize) {
         let chunk: Vec<(i64, LabelSet)> =
             (start..start + CHUNK).map(|number| (mixed(!number) as i64, labels(number))).collect();
-        let begin = Instant::now();
+        let begin = processor_time();
         for (key, labels) in &chunk {
             index.insert(*key, labels, MetricType::Counter);
         }
-        spent += begin.elapsed();
+        spent += processor_time() - begin;
     }
     let rate = SERIES as f64 / spent.as_secs_f64();
     println!("{} series of 10 labels, {} pairs", index.len(), index.statistics(0).label_pairs);
     println!("resident {:.0} MiB, {rate:.0} insertions/s", resident_mib() - before);
     selections(&index);
     look_ups(&index);
-    let begin = Instant::now();
+    let begin = processor_time();
     (0..SERIES).step_by(10).for_each(|number| {
         index.remove(mixed(!number) as i64);
     });
-    println!("{:.0} removals/s", SERIES as f64 / 10.0 / begin.elapsed().as_secs_f64());
+    println!("{:.0} removals/s", SERIES as f64 / 10.0 / (processor_time() - begin).as_secs_f64());
 }

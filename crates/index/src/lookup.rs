@@ -5,7 +5,8 @@ use roaring::RoaringBitmap;
 
 use crate::LabelIndex;
 
-/// Walking the series costs about this many times as much a series as walking the values does a value.
+/// Walking the matching series costs about this many times as much each as walking the values, and looking for each of
+/// their series among those that match, does.
 const WALK_COST: u64 = 16;
 
 impl LabelIndex {
@@ -32,7 +33,8 @@ impl LabelIndex {
             return self.own_values(number, matchers, limit).into_iter().map(text).collect();
         }
         let found = self.select_ordinals(matchers);
-        if found.len().saturating_mul(WALK_COST) < values.len() as u64 {
+        let walk = values.len() + self.dictionary.name(number).postings.len();
+        if found.len().saturating_mul(WALK_COST) < walk as u64 {
             return self.values_of(&found, number, limit);
         }
         let terms = values.iter().filter(|term| !self.dictionary.term(*term).postings.is_disjoint(&found));
