@@ -49,6 +49,23 @@ pub struct ApiSettings {
     pub poll_every: Duration,
     /// Address that this process is reached at, for the examples of the home page.
     pub public_address: String,
+    /// What only Prometheus' API needs.
+    pub prometheus: PrometheusSettings,
+}
+
+/// What Prometheus' API shows and bounds beside the engine.
+#[derive(Debug, Clone)]
+pub struct PrometheusSettings {
+    /// Steps of one range, as the engine bounds them: asked here first, so that the answer is Prometheus'.
+    pub max_points: usize,
+    /// How long a sample speaks for its series, for federation.
+    pub look_back: Duration,
+}
+
+impl Default for PrometheusSettings {
+    fn default() -> Self {
+        Self { max_points: 11_000, look_back: Duration::from_secs(300) }
+    }
 }
 
 impl Default for ApiSettings {
@@ -64,6 +81,7 @@ impl Default for ApiSettings {
             scrape_patience: Duration::from_secs(2),
             poll_every: Duration::from_millis(50),
             public_address: "127.0.0.1:9099".to_owned(),
+            prometheus: PrometheusSettings::default(),
         }
     }
 }

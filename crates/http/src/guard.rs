@@ -13,7 +13,7 @@ use tracing::error;
 
 use crate::api::Shared;
 use crate::router::Patience;
-use crate::{Problem, ProblemKind};
+use crate::{Problem, ProblemKind, prometheus};
 
 /// Requests that reach no route are counted under this name.
 const UNMATCHED: &str = "unmatched";
@@ -33,7 +33,15 @@ pub(crate) async fn track(State(shared): State<Arc<Shared>>, request: Request, n
         // What was added on the way stays, such as `Allow`; the old body's length does not.
         let mut headers = response.headers().clone();
         headers.remove(header::CONTENT_LENGTH);
-        response = problem.about(&path).into_response();
+        // Clients of Prometheus' API read its errors where the request got as far as that.
+        let asked_there = route.as_deref().is_some_and(prometheus::owns)
+            && problem.status() != StatusCode::METHOD_NOT_ALLOWED;
+        response = if asked_there {
+            headers.remove(header::CONTENT_TYPE);
+            prometheus::error::ApiError::from(&problem).into_response()
+        } else {
+            problem.about(&path).into_response()
+        };
         response.headers_mut().extend(headers);
     }
     let route = route.as_deref().unwrap_or(UNMATCHED);

@@ -17,6 +17,7 @@ mod custom;
 mod events;
 mod home;
 mod jobs;
+pub(crate) mod prometheus;
 mod query;
 mod stats;
 pub(crate) mod targets;
@@ -24,7 +25,7 @@ pub(crate) mod targets;
 pub mod health;
 pub mod metrics;
 
-pub use api::{Api, ApiSettings, Resolve, Roles, SystemResolver};
+pub use api::{Api, ApiSettings, PrometheusSettings, Resolve, Roles, SystemResolver};
 pub use health::{Check, Dependency};
 pub use metrics::HttpMetrics;
 pub use problem::{Problem, ProblemKind};

@@ -192,6 +192,26 @@ impl Problem {
         self
     }
 
+    /// Its status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// The sentence for the one who asked.
+    pub(crate) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// Whether it says that something took too long.
+    pub(crate) fn is_timeout(&self) -> bool {
+        self.0.kind.ends_with(ProblemKind::Timeout.describe().0)
+    }
+
+    /// Seconds after which trying again may help.
+    pub(crate) fn retry_after_seconds(&self) -> Option<u64> {
+        self.0.retry_after
+    }
+
     /// The same with the path of the request that it is about.
     pub(crate) fn about(mut self, path: &str) -> Self {
         self.0.instance = Some(path.to_owned());

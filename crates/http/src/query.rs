@@ -2,17 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use axum::Json;
 use axum::extract::{RawQuery, State};
-use axum::response::{IntoResponse, Response};
-use metricsd_model::{LabelSet, Millis};
-use metricsd_promql::{QueryData, QueryOptions, QueryValue};
-use serde::ser::SerializeSeq;
-use serde::{Serialize, Serializer};
+use axum::response::Response;
+use metricsd_model::Millis;
+use metricsd_promql::{QueryOptions, QueryValue};
+use serde::Serialize;
 
 use crate::Problem;
 use crate::api::{AppState, now};
 use crate::params::Params;
+use crate::prometheus::answer::{Framed, Pieces, respond};
+use crate::prometheus::{data, json};
 
 /// What is asked for.
 enum When {
@@ -20,59 +20,12 @@ enum When {
     Range { start: Millis, end: Millis, step: Duration },
 }
 
-/// The answer: the source document's `MetricQueryResult`.
-#[derive(Serialize)]
-struct MetricQueryResult {
-    query: String,
-    result_type: &'static str,
-    result: Vec<Entry>,
-    warnings: Vec<String>,
-    stats: Stats,
-}
-
+/// What it took, in the source document's terms.
 #[derive(Serialize)]
 struct Stats {
     series: usize,
     samples: usize,
     duration_ms: f64,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Entry {
-    Instant { metric: LabelSet, value: Point },
-    Range { metric: LabelSet, values: Vec<Point> },
-}
-
-/// `[seconds, "value"]`, as Prometheus writes it.
-struct Point(Millis, f64);
-
-impl Serialize for Point {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut pair = serializer.serialize_seq(Some(2))?;
-        if self.0 % 1_000 == 0 {
-            pair.serialize_element(&(self.0 / 1_000))?;
-        } else {
-            pair.serialize_element(&(self.0 as f64 / 1e3))?;
-        }
-        pair.serialize_element(&format_value(self.1))?;
-        pair.end()
-    }
-}
-
-/// A value as Prometheus writes it: the shortest text that reads back, with an exponent for the very small and large.
-fn format_value(value: f64) -> String {
-    if value.is_nan() {
-        return "NaN".to_owned();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
-    }
-    if value != 0.0 && !(1e-6..1e21).contains(&value.abs()) {
-        let text = format!("{value:e}");
-        return if text.contains("e-") { text } else { text.replace('e', "e+") };
-    }
-    format!("{value}")
 }
 
 /// The handler.
@@ -86,7 +39,7 @@ pub(crate) async fn query(State(shared): AppState, RawQuery(query): RawQuery) ->
             engine.range(&text, start, end, step, QueryOptions::default()).await?
         }
     };
-    Ok(Json(to_result(text, value, started)).into_response())
+    Ok(respond(to_result(&text, value, started)))
 }
 
 fn read(query: Option<&str>) -> Result<(String, When), Problem> {
@@ -120,53 +73,23 @@ fn read(query: Option<&str>) -> Result<(String, When), Problem> {
     Ok((text.unwrap_or_default(), when))
 }
 
-fn to_result(query: String, value: QueryValue, started: Instant) -> MetricQueryResult {
-    let (result_type, result) = match value.data {
-        QueryData::Vector(series) => {
-            let entry = |series: metricsd_promql::InstantSeries| Entry::Instant {
-                metric: series.labels,
-                value: Point(series.timestamp, series.value.as_float().unwrap_or(f64::NAN)),
-            };
-            ("vector", series.into_iter().map(entry).collect())
-        }
-        QueryData::Matrix(series) => {
-            let entry = |series: metricsd_promql::RangeSeries| Entry::Range {
-                metric: series.labels,
-                values: series.floats.into_iter().map(|(at, value)| Point(at, value)).collect(),
-            };
-            ("matrix", series.into_iter().map(entry).collect())
-        }
-        QueryData::Scalar(..) | QueryData::String(..) => ("vector", Vec::new()),
+/// The answer: the source document's `MetricQueryResult`, written as its series come.
+fn to_result(query: &str, value: QueryValue, started: Instant) -> impl Pieces {
+    let mut head = b"{\"query\":".to_vec();
+    json::string(&mut head, query);
+    head.extend_from_slice(b",\"result_type\":");
+    json::string(&mut head, value.data.kind());
+    head.extend_from_slice(b",\"result\":");
+    let remarks: Vec<String> = value.warnings.into_iter().chain(value.infos).collect();
+    let mut tail = b",\"warnings\":".to_vec();
+    json::strings(&mut tail, &remarks);
+    let stats = Stats {
+        series: value.stats.series,
+        samples: value.stats.samples,
+        duration_ms: started.elapsed().as_secs_f64() * 1e3,
     };
-    MetricQueryResult {
-        query,
-        result_type,
-        result,
-        warnings: value.warnings,
-        stats: Stats {
-            series: value.stats.series,
-            samples: value.stats.samples,
-            duration_ms: started.elapsed().as_secs_f64() * 1e3,
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn points_are_written_as_prometheus_does() {
-        let check = |at, value, expected: &str| {
-            assert_eq!(serde_json::to_string(&Point(at, value)).unwrap(), expected);
-        };
-        check(1_750_500_000_000, 1.0, r#"[1750500000,"1"]"#);
-        check(1_750_500_000_250, 0.1, r#"[1750500000.25,"0.1"]"#);
-        check(0, f64::NAN, r#"[0,"NaN"]"#);
-        check(0, f64::INFINITY, r#"[0,"+Inf"]"#);
-        check(0, f64::NEG_INFINITY, r#"[0,"-Inf"]"#);
-        check(0, 1e21, r#"[0,"1e+21"]"#);
-        check(0, 1.5e-7, r#"[0,"1.5e-7"]"#);
-        check(0, 123456789.0, r#"[0,"123456789"]"#);
-    }
+    tail.extend_from_slice(b",\"stats\":");
+    tail.extend_from_slice(&serde_json::to_vec(&stats).unwrap_or_else(|_| b"{}".to_vec()));
+    tail.push(b'}');
+    Framed { head, inner: data::entries(value.data), tail }
 }

@@ -8,7 +8,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 
 use crate::api::{Api, Roles, Shared};
-use crate::{custom, events, guard, health, home, jobs, metrics, query, stats, targets};
+use crate::{custom, events, guard, health, home, jobs, metrics, prometheus, query, stats, targets};
 
 /// One route: the methods are written down beside the handlers so that the OpenAPI document can be checked against
 /// them; a test sees to it that they agree.
@@ -18,7 +18,12 @@ pub(crate) struct Route {
     handlers: MethodRouter<Arc<Shared>>,
 }
 
-fn route(path: &'static str, methods: &'static [&'static str], handlers: MethodRouter<Arc<Shared>>) -> Route {
+/// A route with the methods that its handlers take.
+pub(crate) fn route(
+    path: &'static str,
+    methods: &'static [&'static str],
+    handlers: MethodRouter<Arc<Shared>>,
+) -> Route {
     Route { path, methods, handlers }
 }
 
@@ -53,6 +58,7 @@ pub(crate) fn routes(roles: Roles) -> Vec<Route> {
             route(EVENTS, &["GET"], get(events::stream)),
             route("/api/v1/openapi.json", &["GET"], get(home::openapi)),
         ]);
+        routes.extend(prometheus::routes());
     }
     routes
 }

@@ -1,0 +1,125 @@
+//! `series`, `labels`, `label/<name>/values`: what there is, out of the index and without a look at samples.
+//!
+//! The index knows series for as long as the store knows them, so `start` and `end` are checked and narrow nothing.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::extract::{RawPathParams, State};
+use axum::response::Response;
+use metricsd_model::{LabelSet, Matcher, Series};
+
+use super::answer::{List, Remarks, success};
+use super::error::ApiError;
+use super::form::Form;
+use super::{AppState, json, name, values};
+
+/// Most entries of an answer, whatever is asked for.
+const MAX_ENTRIES: usize = 1_000_000;
+
+/// What every look-up can say beside its selectors.
+struct Bounds {
+    /// Entries to answer.
+    limit: usize,
+    selectors: Vec<Vec<Matcher>>,
+}
+
+fn bounds(form: &Form) -> Result<Bounds, ApiError> {
+    let limit = values::limit(form)?.unwrap_or(MAX_ENTRIES).min(MAX_ENTRIES);
+    values::time_or(form, "start", values::FIRST)?;
+    values::time_or(form, "end", values::LAST)?;
+    Ok(Bounds { limit, selectors: values::selectors(form, "match[]")? })
+}
+
+/// `/api/v1/series`
+pub(super) async fn series(State(shared): AppState, form: Form) -> Result<Response, ApiError> {
+    if form.all("match[]").next().is_none() {
+        return Err(ApiError::bad_data("no match[] parameter provided"));
+    }
+    let Bounds { limit, selectors } = bounds(&form)?;
+    let mut found: Vec<Arc<Series>> = Vec::new();
+    for matchers in &selectors {
+        found.extend(shared.api.source.series(matchers, limit + 1).await?);
+    }
+    found.sort_by(|a, b| by_labels(&a.labels, &b.labels));
+    found.dedup_by(|a, b| a.labels == b.labels);
+    let mut remarks = Remarks::default();
+    if found.len() > limit {
+        found.truncate(limit);
+        remarks.truncated();
+    }
+    let write = |out: &mut Vec<u8>, series: Arc<Series>| json::labels(out, &series.labels);
+    Ok(success(List::new(found, write), &remarks))
+}
+
+/// Label by label, name before value.
+fn by_labels(a: &LabelSet, b: &LabelSet) -> std::cmp::Ordering {
+    a.iter().cmp(b.iter())
+}
+
+/// `/api/v1/labels`
+pub(super) async fn names(State(shared): AppState, form: Form) -> Result<Response, ApiError> {
+    let Bounds { limit, selectors } = bounds(&form)?;
+    let mut found = Found::new(limit);
+    for matchers in any_of(&selectors) {
+        found.add(shared.api.source.label_names(matchers, limit + 1).await?);
+    }
+    Ok(found.answer())
+}
+
+/// `/api/v1/label/<name>/values`
+pub(super) async fn values(
+    State(shared): AppState,
+    path: RawPathParams,
+    form: Form,
+) -> Result<Response, ApiError> {
+    let name = path.iter().find(|(key, _)| *key == "name").map_or("", |(_, value)| value);
+    let name = name::unescape(name);
+    if name.is_empty() || name.contains('\0') {
+        return Err(ApiError::bad_data(format!("invalid label name: {name:?}")));
+    }
+    let Bounds { limit, selectors } = bounds(&form)?;
+    let mut found = Found::new(limit);
+    for matchers in any_of(&selectors) {
+        found.add(shared.api.source.label_values(&name, matchers, limit + 1).await?);
+    }
+    Ok(found.answer())
+}
+
+/// Without selectors there is one look-up, over everything.
+fn any_of(selectors: &[Vec<Matcher>]) -> Vec<&[Matcher]> {
+    if selectors.is_empty() { vec![&[]] } else { selectors.iter().map(Vec::as_slice).collect() }
+}
+
+/// The texts that several look-ups found, each once and sorted.
+struct Found {
+    first: Vec<String>,
+    all: BTreeSet<String>,
+    limit: usize,
+}
+
+impl Found {
+    fn new(limit: usize) -> Self {
+        Self { first: Vec::new(), all: BTreeSet::new(), limit }
+    }
+
+    /// One look-up is sorted already, and is kept as it is.
+    fn add(&mut self, texts: Vec<String>) {
+        if self.first.is_empty() && self.all.is_empty() {
+            self.first = texts;
+            return;
+        }
+        self.all.extend(std::mem::take(&mut self.first));
+        self.all.extend(texts);
+    }
+
+    fn answer(self) -> Response {
+        let mut texts = if self.all.is_empty() { self.first } else { self.all.into_iter().collect() };
+        let mut remarks = Remarks::default();
+        if texts.len() > self.limit {
+            texts.truncate(self.limit);
+            remarks.truncated();
+        }
+        success(List::new(texts, |out: &mut Vec<u8>, text: String| json::string(out, &text)), &remarks)
+    }
+}
