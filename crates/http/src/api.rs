@@ -1,5 +1,6 @@
 //! What the routes stand on. The binary fills it in; nothing is taken from globals.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Dependency, HttpMetrics};
+use crate::{CorsOrigins, Dependency, HttpMetrics};
 
 /// Which routes exist in this process; `/`, `/metrics`, `/healthz` and `/readyz` always do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,11 +61,26 @@ pub struct PrometheusSettings {
     pub max_points: usize,
     /// How long a sample speaks for its series, for federation.
     pub look_back: Duration,
+    /// The configuration that took effect, as YAML without secrets.
+    pub config_yaml: String,
+    /// The same, key by key.
+    pub flags: BTreeMap<String, String>,
+    /// How long samples are kept, as a duration; empty for ever.
+    pub retention: String,
+    /// Origins whose pages may ask.
+    pub cors: CorsOrigins,
 }
 
 impl Default for PrometheusSettings {
     fn default() -> Self {
-        Self { max_points: 11_000, look_back: Duration::from_secs(300) }
+        Self {
+            max_points: 11_000,
+            look_back: Duration::from_secs(300),
+            config_yaml: String::new(),
+            flags: BTreeMap::new(),
+            retention: String::new(),
+            cors: CorsOrigins::default(),
+        }
     }
 }
 
@@ -144,6 +160,8 @@ pub(crate) struct Shared {
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) pushes: Semaphore,
     pub(crate) streams: Arc<Semaphore>,
+    /// When the process began to serve.
+    pub(crate) started: Millis,
     /// The last statistics; the lock also keeps many askers from computing the same at once.
     pub(crate) stats: Mutex<Option<(Instant, CollectionStats)>>,
 }
@@ -158,6 +176,7 @@ impl Shared {
             requests: Arc::new(Semaphore::new(settings.max_concurrent_requests)),
             pushes: Semaphore::new(settings.max_concurrent_pushes),
             streams: Arc::new(Semaphore::new(settings.max_event_streams)),
+            started: now(),
             stats: Mutex::new(None),
             api,
         })

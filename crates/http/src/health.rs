@@ -13,7 +13,7 @@ use metricsd_ports::{Cache, ErrorKind, EventBus, PortError, SampleSink};
 use serde::Serialize;
 use tracing::debug;
 
-use crate::api::AppState;
+use crate::api::{AppState, Shared};
 
 /// Something that can be asked whether it answers.
 #[async_trait]
@@ -107,8 +107,26 @@ pub(crate) async fn healthz() -> Json<serde_json::Value> {
     Json(serde_json::json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
 }
 
+/// `GET /-/healthy`: the same as Prometheus asks it.
+pub(crate) async fn healthy() -> &'static str {
+    "metricsd is healthy.\n"
+}
+
+/// `GET /-/ready`: the same as `/readyz`, as Prometheus asks it.
+pub(crate) async fn ready(State(shared): AppState) -> (StatusCode, &'static str) {
+    match readiness(&shared).await {
+        (StatusCode::OK, _) => (StatusCode::OK, "metricsd is ready.\n"),
+        (code, _) => (code, "metricsd is not ready; /readyz says why.\n"),
+    }
+}
+
 /// `GET /readyz`: 503 when something critical is down or the process drains.
 pub(crate) async fn readyz(State(shared): AppState) -> Response {
+    let (code, readiness) = readiness(&shared).await;
+    (code, Json(readiness)).into_response()
+}
+
+async fn readiness(shared: &Shared) -> (StatusCode, Readiness) {
     let dependencies = join_all(shared.api.dependencies.iter().map(ask)).await;
     let status = if shared.api.shutdown.is_cancelled() {
         "draining"
@@ -123,7 +141,7 @@ pub(crate) async fn readyz(State(shared): AppState) -> Response {
         "ready" | "degraded" => StatusCode::OK,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
-    (code, Json(Readiness { status, dependencies })).into_response()
+    (code, Readiness { status, dependencies })
 }
 
 async fn ask(dependency: &Dependency) -> DependencyStatus {

@@ -8,6 +8,8 @@ pub mod api;
 pub mod router;
 
 mod body;
+mod compress;
+mod cors;
 mod fields;
 mod guard;
 mod params;
@@ -26,6 +28,7 @@ pub mod health;
 pub mod metrics;
 
 pub use api::{Api, ApiSettings, PrometheusSettings, Resolve, Roles, SystemResolver};
+pub use cors::CorsOrigins;
 pub use health::{Check, Dependency};
 pub use metrics::HttpMetrics;
 pub use problem::{Problem, ProblemKind};

@@ -12,10 +12,14 @@ pub(crate) mod values;
 
 pub(crate) mod data;
 mod exemplars;
+mod federate;
 mod look_up;
+mod metadata;
 mod name;
 mod query;
 mod rules;
+mod status;
+mod targets;
 
 use std::sync::Arc;
 
@@ -38,9 +42,19 @@ pub(crate) fn routes() -> Vec<Route> {
         both("/api/v1/series", get(look_up::series).post(look_up::series)),
         both("/api/v1/labels", get(look_up::names).post(look_up::names)),
         route("/api/v1/label/{name}/values", GET, get(look_up::values)),
+        route("/api/v1/metadata", GET, get(metadata::metadata)),
+        route("/api/v1/targets", GET, get(targets::targets)),
+        route("/api/v1/targets/metadata", GET, get(targets::targets_metadata)),
+        route("/api/v1/scrape_pools", GET, get(targets::pools)),
         route("/api/v1/rules", GET, get(rules::rules)),
         route("/api/v1/alerts", GET, get(rules::alerts)),
         route("/api/v1/alertmanagers", GET, get(rules::alertmanagers)),
+        route("/api/v1/status/buildinfo", GET, get(status::build_info)),
+        route("/api/v1/status/runtimeinfo", GET, get(status::runtime_info)),
+        route("/api/v1/status/config", GET, get(status::config)),
+        route("/api/v1/status/flags", GET, get(status::flags)),
+        route("/api/v1/status/tsdb", GET, get(status::tsdb)),
+        route("/federate", GET, get(federate::federate)),
     ]
 }
 

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::Method;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post};
 
 use crate::api::{Api, Roles, Shared};
-use crate::{custom, events, guard, health, home, jobs, metrics, prometheus, query, stats, targets};
+use crate::{
+    compress, cors, custom, events, guard, health, home, jobs, metrics, prometheus, query, stats, targets,
+};
 
 /// One route: the methods are written down beside the handlers so that the OpenAPI document can be checked against
 /// them; a test sees to it that they agree.
@@ -32,14 +34,28 @@ const TARGET: &str = "/api/v1/metrics/targets/{target_id}";
 const SCRAPE: &str = "/api/v1/metrics/targets/{target_id}/scrape";
 const LATEST: &str = "/api/v1/metrics/targets/{target_id}/latest";
 const CUSTOM: &str = "/api/v1/metrics/custom";
+const QUERY: &str = "/api/v1/metrics/query";
 const EVENTS: &str = "/api/v1/metrics/events";
 
 /// The routes of a process with these roles.
 pub(crate) fn routes(roles: Roles) -> Vec<Route> {
+    let mut routes = own_routes(roles);
+    routes.extend(prometheus_routes(roles));
+    routes
+}
+
+/// Prometheus' API, which pages of other origins may ask.
+fn prometheus_routes(roles: Roles) -> Vec<Route> {
+    if roles.api { prometheus::routes() } else { Vec::new() }
+}
+
+fn own_routes(roles: Roles) -> Vec<Route> {
     let mut routes = vec![
         route("/", &["GET"], get(home::home)),
         route("/healthz", &["GET"], get(health::healthz)),
         route("/readyz", &["GET"], get(health::readyz)),
+        route("/-/healthy", &["GET"], get(health::healthy)),
+        route("/-/ready", &["GET"], get(health::ready)),
         route("/metrics", &["GET"], get(metrics::metrics)),
     ];
     if roles.api || roles.ingest {
@@ -52,13 +68,12 @@ pub(crate) fn routes(roles: Roles) -> Vec<Route> {
             route(TARGET, &["GET", "PUT", "PATCH", "DELETE"], target),
             route(SCRAPE, &["POST"], post(targets::scrape)),
             route(LATEST, &["GET"], get(targets::latest)),
-            route("/api/v1/metrics/query", &["GET"], get(query::query)),
+            route(QUERY, &["GET"], get(query::query)),
             route("/api/v1/metrics/stats", &["GET"], get(stats::stats)),
             route("/api/v1/metrics/jobs", &["GET"], get(jobs::list)),
             route(EVENTS, &["GET"], get(events::stream)),
             route("/api/v1/openapi.json", &["GET"], get(home::openapi)),
         ]);
-        routes.extend(prometheus::routes());
     }
     routes
 }
@@ -77,8 +92,10 @@ pub(crate) enum Patience {
 impl Patience {
     pub(crate) fn of(path: &str, method: &Method) -> Self {
         match path {
-            "/healthz" | "/readyz" | "/metrics" => Self::Always,
+            "/healthz" | "/readyz" | "/metrics" | "/-/healthy" | "/-/ready" => Self::Always,
             EVENTS | SCRAPE => Self::Own,
+            // The engine's timeout says more.
+            QUERY | "/api/v1/query" | "/api/v1/query_range" => Self::Own,
             TARGET if *method == Method::DELETE => Self::Own,
             _ => Self::Bounded,
         }
@@ -89,12 +106,16 @@ impl Patience {
 pub fn router(api: Api) -> Router {
     let roles = api.roles;
     let shared = Shared::new(api);
-    routes(roles)
-        .into_iter()
-        .fold(Router::new(), |router, route| router.route(route.path, route.handlers))
+    let table = |routes: Vec<Route>| {
+        routes.into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handlers))
+    };
+    table(prometheus_routes(roles))
+        .layer(from_fn_with_state(shared.clone(), cors::cors))
+        .merge(table(own_routes(roles)))
         .fallback(guard::not_found)
         .method_not_allowed_fallback(guard::method_not_allowed)
         .layer(from_fn_with_state(shared.clone(), guard::bound))
         .layer(from_fn_with_state(shared.clone(), guard::track))
+        .layer(from_fn(compress::gzip))
         .with_state(shared)
 }

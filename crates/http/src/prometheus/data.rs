@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use metricsd_model::{Millis, NativeHistogram};
+use metricsd_promql::histogram::api_buckets;
 use metricsd_promql::{InstantSeries, PointValue, QueryData, RangeSeries};
 
 use super::answer::{List, Pieces};
@@ -171,7 +172,17 @@ fn histogram_point(out: &mut Vec<u8>, at: Millis, histogram: &NativeHistogram) {
     json::value(out, histogram.count);
     out.extend_from_slice(b",\"sum\":");
     json::value(out, histogram.sum);
-    out.extend_from_slice(b"}]");
+    let buckets = api_buckets(histogram);
+    for (index, (rule, lower, upper, count)) in buckets.iter().enumerate() {
+        out.extend_from_slice(if index == 0 { b",\"buckets\":[[" } else { b",[" });
+        out.push(b'0' + rule % 10);
+        for number in [lower, upper, count] {
+            out.push(b',');
+            json::value(out, *number);
+        }
+        out.push(b']');
+    }
+    out.extend_from_slice(if buckets.is_empty() { b"}]" } else { b"]}]" });
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub(crate) enum ErrorType {
     Execution,
     /// It took too long.
     Timeout,
+    /// Nobody waits for the answer any more.
+    Cancelled,
     /// Something that is needed is away.
     Unavailable,
     /// There is no such thing.
@@ -33,6 +35,7 @@ impl ErrorType {
             Self::BadData => "bad_data",
             Self::Execution => "execution",
             Self::Timeout => "timeout",
+            Self::Cancelled => "canceled",
             Self::Unavailable => "unavailable",
             Self::NotFound => "not_found",
             Self::Internal => "internal",
@@ -43,6 +46,8 @@ impl ErrorType {
         match self {
             Self::BadData => StatusCode::BAD_REQUEST,
             Self::Execution => StatusCode::UNPROCESSABLE_ENTITY,
+            // What servers agree on where a client has gone; no standard names it.
+            Self::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
             Self::Timeout | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -106,11 +111,6 @@ impl From<QueryError> for ApiError {
         let chain = error.chain();
         match error.kind() {
             QueryErrorKind::BadData => Self::invalid("query", message),
-            QueryErrorKind::Limit => Self::new(ErrorType::Execution, message),
-            QueryErrorKind::Execution => {
-                debug!(error = chain, "a query failed");
-                Self::new(ErrorType::Execution, message)
-            }
             QueryErrorKind::Timeout => {
                 warn!(error = chain, "a query took too long");
                 Self::new(ErrorType::Timeout, message)
@@ -118,6 +118,16 @@ impl From<QueryError> for ApiError {
             QueryErrorKind::Unavailable => {
                 warn!(error = chain, "a query found the store away");
                 Self::new(ErrorType::Unavailable, message)
+            }
+            QueryErrorKind::Limit => Self::new(ErrorType::Execution, message),
+            QueryErrorKind::Execution => {
+                debug!(error = chain, "a query cannot be carried out");
+                Self::new(ErrorType::Execution, message)
+            }
+            QueryErrorKind::Cancelled => Self::new(ErrorType::Cancelled, message),
+            QueryErrorKind::Internal => {
+                error!(error = chain, "a query failed");
+                Self::new(ErrorType::Internal, message)
             }
         }
     }
