@@ -4,9 +4,9 @@
 //! their buckets, indices out of any range and NaN counts give a poor answer, never a panic, and nothing is
 //! allocated but by the number of buckets that are there.
 //!
-//! [`bounds`] says where buckets lie and [`buckets`] lists them; [`arithmetic`], [`accumulator`] and [`resets`] are
-//! what operators, aggregations and rates need; [`quantile`], [`moments`] and [`trim`] estimate from buckets;
-//! [`text`] and [`notation`] write histograms down.
+//! [`bounds`] says where buckets lie and [`mod@buckets`] lists them; [`arithmetic`], [`accumulator`] and [`resets`]
+//! are what operators, aggregations and rates need; [`mod@quantile`], [`moments`] and [`mod@trim`] estimate from
+//! buckets; [`text`] and [`notation`] write histograms down.
 
 pub mod bounds;
 pub mod buckets;

@@ -14,22 +14,20 @@ fn side() -> impl Strategy<Value = Buckets> {
 
 /// Well-made histograms without NaN observations; no zero bucket reaches into another bucket.
 fn exponential() -> impl Strategy<Value = NativeHistogram> {
-    (0..=4i32, side(), side(), 0..50u32, any::<bool>()).prop_map(
-        |(schema, positive, negative, zero, wide)| {
-            let total: f64 = positive.iter().chain(&negative).map(|(_, count)| count).sum();
-            let mut histogram = NativeHistogram {
-                schema,
-                zero_threshold: if zero > 0 { 2f64.powi(-30) } else { 0.0 },
-                zero_count: f64::from(zero),
-                count: total + f64::from(zero),
-                sum: total * 1.5,
-                ..NativeHistogram::default()
-            };
-            histogram.set_positive(&positive);
-            histogram.set_negative(&negative);
-            histogram
-        },
-    )
+    (0..=4i32, side(), side(), 0..50u32).prop_map(|(schema, positive, negative, zero)| {
+        let total: f64 = positive.iter().chain(&negative).map(|(_, count)| count).sum();
+        let mut histogram = NativeHistogram {
+            schema,
+            zero_threshold: if zero > 0 { 2f64.powi(-30) } else { 0.0 },
+            zero_count: f64::from(zero),
+            count: total + f64::from(zero),
+            sum: total * 1.5,
+            ..NativeHistogram::default()
+        };
+        histogram.set_positive(&positive);
+        histogram.set_negative(&negative);
+        histogram
+    })
 }
 
 fn custom() -> impl Strategy<Value = NativeHistogram> {
