@@ -84,6 +84,8 @@ pub struct VectorSelector {
     /// All must match. The metric name is an ordinary matcher on `__name__`; where it stands before the braces or
     /// in quotes inside of them it is the first.
     pub matchers: Vec<Matcher>,
+    /// The first matcher is a metric name that stands before the braces or in quotes inside of them.
+    pub named: bool,
     /// Shifts.
     pub time: TimeShift,
     /// How values at the ends of a range are found (extended ranges).

@@ -2,6 +2,8 @@
 
 use metricsd_ports::{ErrorKind, PortError};
 
+use crate::annotation::line_and_column;
+
 /// What a caller may do about a failed query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum QueryErrorKind {
@@ -69,11 +71,11 @@ impl From<PortError> for QueryError {
 
 /// Where a query stops making sense, and what was expected there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{line}:{column}: {message}")]
+#[error("{line}:{column}: parse error: {message}")]
 pub struct ParseError {
     /// From 1.
     pub line: usize,
-    /// In characters, from 1.
+    /// In bytes, from 1.
     pub column: usize,
     /// What is wrong, and what is expected.
     pub message: String,
@@ -82,13 +84,8 @@ pub struct ParseError {
 impl ParseError {
     /// An error at a byte of the text; an offset past its end stands for the end.
     pub(crate) fn at(text: &str, offset: usize, message: impl Into<String>) -> Self {
-        let before = text.get(..offset).unwrap_or(text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Self {
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-            message: message.into(),
-        }
+        let (line, column) = line_and_column(text, offset);
+        Self { line, column, message: message.into() }
     }
 }
 

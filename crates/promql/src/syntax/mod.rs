@@ -1,9 +1,29 @@
 //! Text into trees, and back: the lexer, the parser, the printer.
+//!
+//! [`parse`] goes from [`lexer`] over [`parser`] with the types checked by [`check`]; [`print`] is the canonical form
+//! on one line ([`std::fmt::Display`] of [`Expr`]), [`pretty()`] the one on several, [`to_json`] the tree as
+//! `/api/v1/parse_query` answers it.
+
+mod check;
+mod json;
+mod lexer;
+mod literal;
+mod parser;
+mod pretty;
+mod print;
+mod token;
 
 use metricsd_model::Matcher;
 
 use crate::ast::Expr;
 use crate::error::ParseError;
+
+pub use json::to_json;
+pub use parser::MAX_DEPTH;
+pub use pretty::pretty;
+
+/// The longest query, in bytes.
+pub const MAX_TEXT: usize = 1 << 20;
 
 /// What the parser lets pass beside the language's stable part.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -12,13 +32,22 @@ pub struct ParseOptions {
     pub experimental: bool,
 }
 
-/// Reads an expression and checks its types.
+/// Reads an expression and checks its types. The tree is at most [`MAX_DEPTH`] nodes high.
 pub fn parse(text: &str, options: ParseOptions) -> Result<Expr, ParseError> {
-    let _ = options;
-    Err(ParseError::at(text, 0, "not built yet"))
+    bounded(text)?;
+    parser::expression(text, options).map_err(|failure| ParseError::at(text, failure.offset, failure.message))
 }
 
 /// Reads a series selector without range and shifts, such as `match[]` takes.
 pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
-    Err(ParseError::at(text, 0, "not built yet"))
+    bounded(text)?;
+    parser::selector_only(text).map_err(|failure| ParseError::at(text, failure.offset, failure.message))
+}
+
+fn bounded(text: &str) -> Result<(), ParseError> {
+    if text.len() <= MAX_TEXT {
+        return Ok(());
+    }
+    let message = format!("query is {} bytes long, {MAX_TEXT} are allowed", text.len());
+    Err(ParseError { line: 1, column: 1, message })
 }

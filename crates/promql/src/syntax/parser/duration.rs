@@ -1,0 +1,226 @@
+//! Durations in ranges and offsets, and the shifts of selectors.
+
+use super::binary::{POWER, precedence};
+use super::{Node, Parsed, Parser, Tall, whole_millis};
+use crate::ast::{At, BinaryOp, DurationExpr, DurationKind, ExprKind, TimeShift};
+use crate::syntax::token::{Failure, Keyword, TokenKind};
+
+const EXPECTED: &str = "number or duration";
+
+type Duration = Tall<DurationExpr>;
+
+impl Parser<'_> {
+    /// A range or a step: greater than nothing, as far as that can be told without the query's times.
+    pub(super) fn range_duration(&mut self) -> Parsed<Duration> {
+        let start = self.start();
+        let duration = self.nested(|parser| parser.duration("duration", 1))?;
+        let mut duration = self.settle(duration, start)?;
+        if let DurationKind::Literal { seconds, duration: written } = &mut duration.node.kind {
+            *written = true;
+            if *seconds <= 0.0 {
+                return Err(Failure::new(start, "duration must be greater than 0"));
+            }
+        }
+        Ok(duration)
+    }
+
+    /// A plain number is a duration too, to the millisecond; anything calculated must be allowed.
+    fn settle(&self, mut duration: Duration, start: usize) -> Parsed<Duration> {
+        let DurationKind::Literal { seconds, duration: written } = &mut duration.node.kind else {
+            self.experimental(start, "a duration expression")?;
+            return Ok(duration);
+        };
+        *seconds = whole_millis(*seconds).ok_or_else(|| Failure::new(start, "duration out of range"))?;
+        *written = true;
+        Ok(duration)
+    }
+
+    fn duration(&mut self, context: &str, lowest: u8) -> Parsed<Duration> {
+        let start = self.start();
+        let mut left = self.duration_operand(context)?;
+        while let TokenKind::Operator(op) = self.token.kind {
+            let tight = precedence(op);
+            let arithmetic = tight >= precedence(BinaryOp::Add);
+            if !arithmetic || tight < lowest {
+                break;
+            }
+            self.advance();
+            let least = if op == BinaryOp::Pow { tight } else { tight + 1 };
+            let right = self.nested(|parser| parser.duration(context, least))?;
+            let height = left.height.max(right.height);
+            let (low, high) = (Box::new(left.node), Box::new(right.node));
+            left = self.duration_node(DurationKind::Binary { op, left: low, right: high }, start, height)?;
+        }
+        Ok(left)
+    }
+
+    fn duration_node(&self, kind: DurationKind, start: usize, below: usize) -> Parsed<Duration> {
+        let height = below + 1;
+        self.check_height(height, start)?;
+        Ok(Tall { node: DurationExpr { kind, place: self.place_from(start) }, height })
+    }
+
+    fn duration_operand(&mut self, context: &str) -> Parsed<Duration> {
+        let Some(negative) = self.sign() else {
+            return self.duration_primary(context);
+        };
+        let start = self.start();
+        self.advance();
+        let operand = self.nested(|parser| parser.duration(context, POWER))?;
+        self.signed(negative, start, operand)
+    }
+
+    /// A sign before a duration; literals take it in.
+    fn signed(&self, negative: bool, start: usize, mut operand: Duration) -> Parsed<Duration> {
+        if let DurationKind::Literal { seconds, .. } = &mut operand.node.kind {
+            if negative {
+                *seconds = -*seconds;
+            }
+            operand.node.place.start = start;
+            return Ok(operand);
+        }
+        let expr = Box::new(operand.node);
+        self.duration_node(DurationKind::Unary { negative, expr }, start, operand.height)
+    }
+
+    fn duration_primary(&mut self, context: &str) -> Parsed<Duration> {
+        let start = self.start();
+        match self.token.kind {
+            TokenKind::Number(seconds) => {
+                self.advance();
+                self.duration_node(DurationKind::Literal { seconds, duration: false }, start, 0)
+            }
+            TokenKind::Duration(millis) => {
+                self.advance();
+                let seconds = millis as f64 / 1_000.0;
+                self.duration_node(DurationKind::Literal { seconds, duration: true }, start, 0)
+            }
+            TokenKind::LeftParen => {
+                self.advance();
+                let inner = self.nested(|parser| parser.duration(context, 1))?;
+                self.expect(&TokenKind::RightParen, context, "\")\" or an operator")?;
+                self.duration_node(DurationKind::Paren(Box::new(inner.node)), start, inner.height)
+            }
+            TokenKind::Word(Some(keyword @ (Keyword::Step | Keyword::Range))) => {
+                self.advance();
+                self.empty_parens(context)?;
+                let kind = if keyword == Keyword::Step { DurationKind::Step } else { DurationKind::Range };
+                self.duration_node(kind, start, 0)
+            }
+            TokenKind::Word(None) => {
+                let word = self.written(&self.token.place).to_ascii_lowercase();
+                match word.as_str() {
+                    "min_of" => self.extreme(context, false),
+                    "max_of" => self.extreme(context, true),
+                    _ => self.unexpected(context, EXPECTED),
+                }
+            }
+            _ => self.unexpected(context, EXPECTED),
+        }
+    }
+
+    fn empty_parens(&mut self, context: &str) -> Parsed<()> {
+        self.expect(&TokenKind::LeftParen, context, "\"(\"")?;
+        self.expect(&TokenKind::RightParen, context, "\")\"")
+    }
+
+    fn extreme(&mut self, context: &str, max: bool) -> Parsed<Duration> {
+        let start = self.start();
+        self.advance();
+        self.expect(&TokenKind::LeftParen, context, "\"(\"")?;
+        let left = self.nested(|parser| parser.duration(context, 1))?;
+        self.expect(&TokenKind::Comma, context, "\",\" or an operator")?;
+        let right = self.nested(|parser| parser.duration(context, 1))?;
+        self.expect(&TokenKind::RightParen, context, "\")\" or an operator")?;
+        let height = left.height.max(right.height);
+        let (left, right) = (Box::new(left.node), Box::new(right.node));
+        self.duration_node(DurationKind::Extreme { max, left, right }, start, height)
+    }
+
+    /// `offset …`: one duration with its signs; more must stand in parentheses.
+    pub(super) fn offset(&mut self, mut node: Node) -> Parsed<Node> {
+        let at = self.start();
+        self.advance();
+        let start = self.start();
+        let duration = self.nested(Self::offset_duration)?;
+        let duration = self.settle(duration, start)?;
+        let Some(time) = time_of(&mut node.node.kind) else {
+            return Err(not_here(at, "offset modifier"));
+        };
+        if time.offset.is_some() {
+            return Err(Failure::new(at, "offset may not be set multiple times"));
+        }
+        // An offset of nothing is none.
+        let nothing = matches!(duration.node.kind, DurationKind::Literal { seconds, .. } if seconds == 0.0);
+        time.offset = (!nothing).then_some(duration.node);
+        node.height = node.height.max(duration.height + 1);
+        node.node.place.end = self.end;
+        self.check_height(node.height, start)?;
+        Ok(node)
+    }
+
+    fn offset_duration(&mut self) -> Parsed<Duration> {
+        let Some(negative) = self.sign() else {
+            return self.duration_primary("offset");
+        };
+        let start = self.start();
+        self.advance();
+        let operand = self.nested(Self::offset_duration)?;
+        self.signed(negative, start, operand)
+    }
+
+    /// `@ …`
+    pub(super) fn at(&mut self, mut node: Node) -> Parsed<Node> {
+        let sign_at = self.start();
+        self.advance();
+        let at = match self.keyword() {
+            Some(Keyword::Start) => {
+                self.advance();
+                self.empty_parens("@")?;
+                At::Start
+            }
+            Some(Keyword::End) => {
+                self.advance();
+                self.empty_parens("@")?;
+                At::End
+            }
+            _ => {
+                let start = self.start();
+                let seconds = self.signed_number("@", "timestamp")?;
+                At::Time(timestamp(seconds).ok_or_else(|| {
+                    let seconds = crate::number::plain(seconds);
+                    Failure::new(start, format!("timestamp out of bounds for @ modifier: {seconds}"))
+                })?)
+            }
+        };
+        let Some(time) = time_of(&mut node.node.kind) else {
+            return Err(not_here(sign_at, "@ modifier"));
+        };
+        if time.at.is_some() {
+            return Err(Failure::new(sign_at, "@ <timestamp> may not be set multiple times"));
+        }
+        time.at = Some(at);
+        node.node.place.end = self.end;
+        Ok(node)
+    }
+}
+
+fn time_of(kind: &mut ExprKind) -> Option<&mut TimeShift> {
+    match kind {
+        ExprKind::Selector(selector) => Some(&mut selector.time),
+        ExprKind::Matrix(matrix) => Some(&mut matrix.selector.time),
+        ExprKind::Subquery(subquery) => Some(&mut subquery.time),
+        _ => None,
+    }
+}
+
+fn not_here(at: usize, what: &str) -> Failure {
+    let kinds = "an instant vector selector or range vector selector or a subquery";
+    Failure::new(at, format!("{what} must be preceded by {kinds}"))
+}
+
+/// Seconds since 1970 in whole milliseconds.
+fn timestamp(seconds: f64) -> Option<i64> {
+    let millis = (seconds * 1_000.0).round();
+    (millis.is_finite() && millis.abs() < i64::MAX as f64).then_some(millis as i64)
+}
