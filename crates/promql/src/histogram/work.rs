@@ -151,8 +151,8 @@ impl Work {
         self.zero_count.add(other.zero_count);
         self.count.add(other.count);
         self.sum.add(other.sum);
-        self.positive = merged(&self.positive, &other.positive);
-        self.negative = merged(&self.negative, &other.negative);
+        merge(&mut self.positive, &other.positive);
+        merge(&mut self.negative, &other.negative);
         Ok(Remarks { collision, reconciled })
     }
 
@@ -194,6 +194,17 @@ pub(super) fn merge_neighbours(side: &mut Side) {
         }
         same
     });
+}
+
+/// Adds the buckets of `two`. Histograms of one series mostly fill the same buckets, which then stay where they are.
+fn merge(one: &mut Side, two: &[(i32, Total)]) {
+    if one.len() != two.len() || one.iter().zip(two).any(|((here, _), (there, _))| here != there) {
+        *one = merged(one, two);
+        return;
+    }
+    for ((_, count), (_, more)) in one.iter_mut().zip(two) {
+        count.add(*more);
+    }
 }
 
 fn merged(one: &[(i32, Total)], two: &[(i32, Total)]) -> Side {
