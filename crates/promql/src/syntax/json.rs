@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::print::{match_op, sign};
 use crate::ast::{
-    At, Binary, Boundaries, Call, Cardinality, DurationExpr, DurationKind, Expr, ExprKind, Matching,
-    TimeShift, ValueType, VectorSelector,
+    Aggregation, At, Binary, Boundaries, Call, Cardinality, DurationExpr, DurationKind, Expr, ExprKind,
+    Matching, MatrixSelector, Subquery, TimeShift, ValueType, VectorSelector,
 };
 use crate::number;
 
@@ -14,42 +14,68 @@ use crate::number;
 /// is calculated when the query begins is 0, and its expression stands beside it in a field with `Expr` at its end.
 pub fn to_json(expr: &Expr) -> Value {
     match &expr.kind {
-        ExprKind::Number { value, .. } => json!({"type": "numberLiteral", "val": number::plain(*value)}),
-        ExprKind::String(text) => json!({"type": "stringLiteral", "val": text}),
-        ExprKind::Selector(selector) => {
-            let mut fields = typed("vectorSelector");
-            add_selector(&mut fields, selector);
-            Value::Object(fields)
-        }
-        ExprKind::Matrix(matrix) => {
-            let mut fields = typed("matrixSelector");
-            add_selector(&mut fields, &matrix.selector);
-            add_duration(&mut fields, "range", Some(&matrix.range));
-            Value::Object(fields)
-        }
-        ExprKind::Subquery(subquery) => {
-            let mut fields = typed("subquery");
-            fields.insert("expr".to_owned(), to_json(&subquery.expr));
-            add_duration(&mut fields, "range", Some(&subquery.range));
-            add_duration(&mut fields, "step", subquery.step.as_ref());
-            add_time(&mut fields, &subquery.time);
-            Value::Object(fields)
-        }
-        ExprKind::Paren(inner) => json!({"type": "parenExpr", "expr": to_json(inner)}),
-        ExprKind::Unary { negative, expr } => {
-            json!({"type": "unaryExpr", "op": sign(*negative).to_string(), "expr": to_json(expr)})
-        }
+        ExprKind::Number { value, .. } => number_json(*value),
+        ExprKind::String(text) => string_json(text),
+        ExprKind::Selector(selector) => vector_json(selector),
+        ExprKind::Matrix(matrix) => matrix_json(matrix),
+        ExprKind::Subquery(subquery) => subquery_json(subquery),
+        ExprKind::Paren(inner) => paren_json(inner),
+        ExprKind::Unary { negative, expr } => unary_json(*negative, expr),
         ExprKind::Binary(binary) => binary_json(binary),
-        ExprKind::Aggregation(aggregation) => json!({
-            "type": "aggregation",
-            "op": aggregation.op.as_str(),
-            "expr": to_json(&aggregation.expr),
-            "param": aggregation.param.as_ref().map(to_json),
-            "grouping": aggregation.grouping,
-            "without": aggregation.without,
-        }),
+        ExprKind::Aggregation(aggregation) => aggregation_json(aggregation),
         ExprKind::Call(call) => call_json(call),
     }
+}
+
+fn number_json(value: f64) -> Value {
+    json!({"type": "numberLiteral", "val": number::plain(value)})
+}
+
+fn string_json(text: &str) -> Value {
+    json!({"type": "stringLiteral", "val": text})
+}
+
+fn vector_json(selector: &VectorSelector) -> Value {
+    let mut fields = typed("vectorSelector");
+    add_selector(&mut fields, selector);
+    Value::Object(fields)
+}
+
+fn matrix_json(matrix: &MatrixSelector) -> Value {
+    let mut fields = typed("matrixSelector");
+    add_selector(&mut fields, &matrix.selector);
+    add_duration(&mut fields, "range", Some(&matrix.range));
+    Value::Object(fields)
+}
+
+fn subquery_json(subquery: &Subquery) -> Value {
+    let mut fields = typed("subquery");
+    fields.insert("expr".to_owned(), to_json(&subquery.expr));
+    add_duration(&mut fields, "range", Some(&subquery.range));
+    add_duration(&mut fields, "step", subquery.step.as_ref());
+    add_time(&mut fields, &subquery.time);
+    Value::Object(fields)
+}
+
+fn paren_json(inner: &Expr) -> Value {
+    let mut fields = typed("parenExpr");
+    fields.insert("expr".to_owned(), to_json(inner));
+    Value::Object(fields)
+}
+
+fn unary_json(negative: bool, expr: &Expr) -> Value {
+    json!({"type": "unaryExpr", "op": sign(negative).to_string(), "expr": to_json(expr)})
+}
+
+fn aggregation_json(aggregation: &Aggregation) -> Value {
+    json!({
+        "type": "aggregation",
+        "op": aggregation.op.as_str(),
+        "expr": to_json(&aggregation.expr),
+        "param": aggregation.param.as_ref().map(to_json),
+        "grouping": aggregation.grouping,
+        "without": aggregation.without,
+    })
 }
 
 fn typed(name: &str) -> Map<String, Value> {
@@ -165,9 +191,7 @@ fn add_duration(fields: &mut Map<String, Value>, name: &str, duration: Option<&D
 
 fn duration_json(duration: &DurationExpr) -> Value {
     match &duration.kind {
-        DurationKind::Literal { seconds, .. } => {
-            json!({"type": "numberLiteral", "val": number::plain(*seconds)})
-        }
+        DurationKind::Literal { seconds, .. } => number_json(*seconds),
         DurationKind::Step => operation("step", None, None),
         DurationKind::Range => operation("range", None, None),
         DurationKind::Paren(inner) => {

@@ -15,8 +15,9 @@ fn lines(text: &str, expected: &[&str]) {
 fn what_fits_stays_on_one_line() {
     lines("foo+bar", &["foo + bar"]);
     let name = "a".repeat(98);
-    lines(&format!("-({name})"), &["-(", &format!("  {name}"), ")"]);
     lines(&format!("({name})"), &[&format!("({name})")]);
+    lines(&format!("-({name})"), &[&format!("-({name})")]);
+    lines(&format!("(-{name})"), &["(", &format!("  -{name}"), ")"]);
 }
 
 #[test]

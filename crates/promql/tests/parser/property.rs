@@ -10,6 +10,7 @@ use metricsd_promql::syntax::pretty;
 use metricsd_promql::{parse, parse_selector};
 use proptest::option::of;
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 use super::EXPERIMENTAL;
 
@@ -405,35 +406,52 @@ fn near_queries() -> impl Strategy<Value = String> {
     proptest::collection::vec(proptest::sample::select(pieces), 0..25).prop_map(|pieces| pieces.join(" "))
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+type Tried = Result<(), TestCaseError>;
 
-    #[test]
-    fn trees_are_read_as_they_are_written(tree in tree()) {
-        let shown = tree.to_string();
-        let mut again = parse(&shown, EXPERIMENTAL).map_err(|error| TestCaseError::fail(format!("{shown}: {error}")))?;
-        strip(&mut again);
-        prop_assert_eq!(&again, &tree, "{}", shown);
+/// Generating a tree takes more stack than reading it.
+const STACK: usize = 32 << 20;
 
-        let shown = pretty(&tree);
-        let mut again = parse(&shown, EXPERIMENTAL).map_err(|error| TestCaseError::fail(format!("{shown}: {error}")))?;
-        strip(&mut again);
-        prop_assert_eq!(&again, &tree, "{}", shown);
-    }
+fn for_all<S: Strategy + 'static>(strategy: fn() -> S, check: fn(S::Value) -> Tried) {
+    let work = move || {
+        let mut runner = TestRunner::new(ProptestConfig::with_cases(1_000));
+        runner.run(&strategy(), check).unwrap();
+    };
+    std::thread::Builder::new().stack_size(STACK).spawn(work).unwrap().join().unwrap();
+}
 
-    #[test]
-    fn no_text_makes_the_reader_panic(text in any::<String>()) {
+fn reads(shown: &str) -> Result<Expr, TestCaseError> {
+    parse(shown, EXPERIMENTAL).map_err(|error| TestCaseError::fail(format!("{shown}: {error}")))
+}
+
+#[test]
+fn trees_are_read_as_they_are_written() {
+    for_all(tree, |tree| {
+        for shown in [tree.to_string(), pretty(&tree)] {
+            let mut again = reads(&shown)?;
+            strip(&mut again);
+            prop_assert_eq!(&again, &tree, "{}", shown);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn no_text_makes_the_reader_panic() {
+    for_all(any::<String>, |text| {
         let _ = parse(&text, EXPERIMENTAL);
         let _ = parse_selector(&text);
-    }
+        Ok(())
+    });
+}
 
-    #[test]
-    fn what_is_read_can_be_written_and_read_again(text in near_queries()) {
+#[test]
+fn what_is_read_can_be_written_and_read_again() {
+    for_all(near_queries, |text| {
         let _ = parse_selector(&text);
         if let Ok(expr) = parse(&text, EXPERIMENTAL) {
             let shown = expr.to_string();
-            let again = parse(&shown, EXPERIMENTAL).map_err(|error| TestCaseError::fail(format!("{shown}: {error}")))?;
-            prop_assert_eq!(again.to_string(), shown);
+            prop_assert_eq!(reads(&shown)?.to_string(), shown);
         }
-    }
+        Ok(())
+    });
 }

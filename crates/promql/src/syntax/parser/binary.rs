@@ -1,5 +1,7 @@
 //! Operators between expressions, and how they match.
 
+use std::collections::HashSet;
+
 use super::{Node, Parsed, Parser};
 use crate::ast::{Binary, BinaryOp, Cardinality, ExprKind, Matching};
 use crate::syntax::check;
@@ -35,6 +37,13 @@ pub(in crate::syntax) struct Modifiers {
     pub(in crate::syntax) matching: Matching,
 }
 
+/// An operator at its place, with its modifiers.
+struct Between {
+    op: BinaryOp,
+    at: usize,
+    modifiers: Modifiers,
+}
+
 impl Parser<'_> {
     fn operator(&self) -> Option<BinaryOp> {
         match self.token.kind {
@@ -47,30 +56,39 @@ impl Parser<'_> {
     pub(super) fn binary(&mut self, lowest: u8) -> Parsed<Node> {
         let start = self.start();
         let mut left = self.unary()?;
-        while let Some(op) = self.operator() {
-            let tight = precedence(op);
-            if tight < lowest {
-                break;
-            }
-            let op_at = self.start();
-            self.advance();
-            if matches!(op, BinaryOp::TrimUpper | BinaryOp::TrimLower) {
-                self.experimental(op_at, &format!("operator \"{}\"", op.as_str()))?;
-            }
-            let modifiers = self.modifiers(op)?;
+        while let Some(between) = self.between(lowest)? {
             // Operators of one precedence lean to the left, powers to the right.
-            let right = if op == BinaryOp::Pow {
-                self.nested(|parser| parser.binary(tight))?
-            } else {
-                self.nested(|parser| parser.binary(tight + 1))?
-            };
-            let height = left.height.max(right.height);
-            let return_bool = modifiers.return_bool;
-            let matching = check::binary(op, op_at, &left.node, &right.node, modifiers)?;
-            let binary = Binary { op, left: left.node, right: right.node, return_bool, matching };
-            left = self.node(ExprKind::Binary(Box::new(binary)), start, height)?;
+            let tight = precedence(between.op);
+            let least = if between.op == BinaryOp::Pow { tight } else { tight + 1 };
+            self.enter()?;
+            let right = self.binary(least)?;
+            self.leave();
+            left = self.combine(start, left, *between, right)?;
         }
         Ok(left)
+    }
+
+    /// The operator at hand with its modifiers, where it binds at least as tight as `lowest`.
+    fn between(&mut self, lowest: u8) -> Parsed<Option<Box<Between>>> {
+        let Some(op) = self.operator().filter(|op| precedence(*op) >= lowest) else {
+            return Ok(None);
+        };
+        let at = self.start();
+        self.advance();
+        if matches!(op, BinaryOp::TrimUpper | BinaryOp::TrimLower) {
+            self.experimental(at, &format!("operator \"{}\"", op.as_str()))?;
+        }
+        let modifiers = self.modifiers(op)?;
+        Ok(Some(Box::new(Between { op, at, modifiers })))
+    }
+
+    fn combine(&self, start: usize, left: Node, between: Between, right: Node) -> Parsed<Node> {
+        let Between { op, at, modifiers } = between;
+        let height = left.height.max(right.height);
+        let return_bool = modifiers.return_bool;
+        let matching = check::binary(op, at, &left.node, &right.node, modifiers)?;
+        let binary = Binary { op, left: *left.node, right: *right.node, return_bool, matching };
+        self.node(ExprKind::Binary(Box::new(binary)), start, height)
     }
 
     fn modifiers(&mut self, op: BinaryOp) -> Parsed<Modifiers> {
@@ -121,8 +139,9 @@ impl Parser<'_> {
         if self.token.kind == TokenKind::LeftParen {
             matching.include = self.label_list()?;
         }
+        let labels: HashSet<&String> = matching.labels.iter().collect();
         if matching.on
-            && let Some(twice) = matching.include.iter().find(|label| matching.labels.contains(label))
+            && let Some(twice) = matching.include.iter().find(|label| labels.contains(label))
         {
             let label = crate::syntax::literal::quote(twice);
             let message = format!("label {label} must not occur in ON and GROUP clause at once");

@@ -2,13 +2,23 @@
 
 use super::{Node, Parsed, Parser, Tall};
 use crate::ast::{Aggregation, AggregationOp, Call, Expr, ExprKind};
-use crate::functions::{self, Kind, Special};
+use crate::functions::{self, Function, Kind, Special};
 use crate::syntax::check;
 use crate::syntax::literal::quote;
 use crate::syntax::token::{Failure, Keyword, TokenKind, shorten};
 
+/// Whether it is `without`, and its labels.
+type Clause = (bool, Vec<String>);
+
 impl Parser<'_> {
     pub(super) fn call(&mut self) -> Parsed<Node> {
+        let start = self.start();
+        let function = self.function()?;
+        let args = self.arguments(matches!(function.kind, Kind::Special(Special::Info)))?;
+        self.call_of(function, args, start)
+    }
+
+    fn function(&mut self) -> Parsed<&'static Function> {
         let start = self.start();
         let name = self.written(&self.token.place);
         let Some(function) = functions::find(name) else {
@@ -19,8 +29,10 @@ impl Parser<'_> {
             self.experimental(start, &format!("function \"{name}\""))?;
         }
         self.advance();
-        let labels_only = matches!(function.kind, Kind::Special(Special::Info));
-        let args = self.arguments(labels_only)?;
+        Ok(function)
+    }
+
+    fn call_of(&self, function: &'static Function, args: Tall<Vec<Expr>>, start: usize) -> Parsed<Node> {
         check::call(function, &args.node, self.place_from(start))?;
         let call = Call { function, args: args.node };
         self.node(ExprKind::Call(call), start, args.height)
@@ -39,7 +51,7 @@ impl Parser<'_> {
             }
             let arg = self.expr()?;
             args.height = args.height.max(arg.height);
-            args.node.push(arg.node);
+            args.node.push(*arg.node);
             if self.eat(&TokenKind::RightParen) {
                 return Ok(args);
             }
@@ -49,15 +61,32 @@ impl Parser<'_> {
 
     pub(super) fn aggregation(&mut self, op: AggregationOp) -> Parsed<Node> {
         let start = self.start();
+        let clause = self.aggregation_head(op)?;
+        let args = self.arguments(false)?;
+        self.aggregation_of(op, clause, args, start)
+    }
+
+    /// The aggregation up to its arguments.
+    fn aggregation_head(&mut self, op: AggregationOp) -> Parsed<Option<Clause>> {
+        let start = self.start();
         self.advance();
         if op.is_experimental() {
             self.experimental(start, &format!("aggregation \"{}\"", op.as_str()))?;
         }
-        let mut clause = self.grouping_clause()?;
+        let clause = self.grouping_clause()?;
         if self.token.kind != TokenKind::LeftParen {
             return self.unexpected("aggregation", "\"(\"");
         }
-        let args = self.arguments(false)?;
+        Ok(clause)
+    }
+
+    fn aggregation_of(
+        &mut self,
+        op: AggregationOp,
+        mut clause: Option<Clause>,
+        args: Tall<Vec<Expr>>,
+        start: usize,
+    ) -> Parsed<Node> {
         if clause.is_none() {
             clause = self.grouping_clause()?;
         } else if matches!(self.keyword(), Some(Keyword::By | Keyword::Without)) {
@@ -69,8 +98,8 @@ impl Parser<'_> {
         self.node(ExprKind::Aggregation(Box::new(aggregation)), start, args.height)
     }
 
-    /// `by (…)` or `without (…)`: whether it is `without`, and its labels.
-    fn grouping_clause(&mut self) -> Parsed<Option<(bool, Vec<String>)>> {
+    /// `by (…)` or `without (…)`
+    fn grouping_clause(&mut self) -> Parsed<Option<Clause>> {
         let without = match self.keyword() {
             Some(Keyword::By) => false,
             Some(Keyword::Without) => true,

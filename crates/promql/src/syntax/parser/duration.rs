@@ -7,13 +7,13 @@ use crate::syntax::token::{Failure, Keyword, TokenKind};
 
 const EXPECTED: &str = "number or duration";
 
-type Duration = Tall<DurationExpr>;
+type Duration = Tall<Box<DurationExpr>>;
 
 impl Parser<'_> {
     /// A range or a step: greater than nothing, as far as that can be told without the query's times.
     pub(super) fn range_duration(&mut self) -> Parsed<Duration> {
         let start = self.start();
-        let duration = self.nested(|parser| parser.duration("duration", 1))?;
+        let duration = self.nested_duration("duration", 1)?;
         let mut duration = self.settle(duration, start)?;
         if let DurationKind::Literal { seconds, duration: written } = &mut duration.node.kind {
             *written = true;
@@ -35,6 +35,13 @@ impl Parser<'_> {
         Ok(duration)
     }
 
+    fn nested_duration(&mut self, context: &str, lowest: u8) -> Parsed<Duration> {
+        self.enter()?;
+        let duration = self.duration(context, lowest)?;
+        self.leave();
+        Ok(duration)
+    }
+
     fn duration(&mut self, context: &str, lowest: u8) -> Parsed<Duration> {
         let start = self.start();
         let mut left = self.duration_operand(context)?;
@@ -46,10 +53,10 @@ impl Parser<'_> {
             }
             self.advance();
             let least = if op == BinaryOp::Pow { tight } else { tight + 1 };
-            let right = self.nested(|parser| parser.duration(context, least))?;
+            let right = self.nested_duration(context, least)?;
             let height = left.height.max(right.height);
-            let (low, high) = (Box::new(left.node), Box::new(right.node));
-            left = self.duration_node(DurationKind::Binary { op, left: low, right: high }, start, height)?;
+            let kind = DurationKind::Binary { op, left: left.node, right: right.node };
+            left = self.duration_node(kind, start, height)?;
         }
         Ok(left)
     }
@@ -57,7 +64,7 @@ impl Parser<'_> {
     fn duration_node(&self, kind: DurationKind, start: usize, below: usize) -> Parsed<Duration> {
         let height = below + 1;
         self.check_height(height, start)?;
-        Ok(Tall { node: DurationExpr { kind, place: self.place_from(start) }, height })
+        Ok(Tall { node: Box::new(DurationExpr { kind, place: self.place_from(start) }), height })
     }
 
     fn duration_operand(&mut self, context: &str) -> Parsed<Duration> {
@@ -66,12 +73,12 @@ impl Parser<'_> {
         };
         let start = self.start();
         self.advance();
-        let operand = self.nested(|parser| parser.duration(context, POWER))?;
-        self.signed(negative, start, operand)
+        let operand = self.nested_duration(context, POWER)?;
+        self.signed_duration(negative, start, operand)
     }
 
     /// A sign before a duration; literals take it in.
-    fn signed(&self, negative: bool, start: usize, mut operand: Duration) -> Parsed<Duration> {
+    fn signed_duration(&self, negative: bool, start: usize, mut operand: Duration) -> Parsed<Duration> {
         if let DurationKind::Literal { seconds, .. } = &mut operand.node.kind {
             if negative {
                 *seconds = -*seconds;
@@ -79,8 +86,8 @@ impl Parser<'_> {
             operand.node.place.start = start;
             return Ok(operand);
         }
-        let expr = Box::new(operand.node);
-        self.duration_node(DurationKind::Unary { negative, expr }, start, operand.height)
+        let kind = DurationKind::Unary { negative, expr: operand.node };
+        self.duration_node(kind, start, operand.height)
     }
 
     fn duration_primary(&mut self, context: &str) -> Parsed<Duration> {
@@ -97,9 +104,9 @@ impl Parser<'_> {
             }
             TokenKind::LeftParen => {
                 self.advance();
-                let inner = self.nested(|parser| parser.duration(context, 1))?;
+                let inner = self.nested_duration(context, 1)?;
                 self.expect(&TokenKind::RightParen, context, "\")\" or an operator")?;
-                self.duration_node(DurationKind::Paren(Box::new(inner.node)), start, inner.height)
+                self.duration_node(DurationKind::Paren(inner.node), start, inner.height)
             }
             TokenKind::Word(Some(keyword @ (Keyword::Step | Keyword::Range))) => {
                 self.advance();
@@ -128,13 +135,13 @@ impl Parser<'_> {
         let start = self.start();
         self.advance();
         self.expect(&TokenKind::LeftParen, context, "\"(\"")?;
-        let left = self.nested(|parser| parser.duration(context, 1))?;
+        let left = self.nested_duration(context, 1)?;
         self.expect(&TokenKind::Comma, context, "\",\" or an operator")?;
-        let right = self.nested(|parser| parser.duration(context, 1))?;
+        let right = self.nested_duration(context, 1)?;
         self.expect(&TokenKind::RightParen, context, "\")\" or an operator")?;
         let height = left.height.max(right.height);
-        let (left, right) = (Box::new(left.node), Box::new(right.node));
-        self.duration_node(DurationKind::Extreme { max, left, right }, start, height)
+        let kind = DurationKind::Extreme { max, left: left.node, right: right.node };
+        self.duration_node(kind, start, height)
     }
 
     /// `offset …`: one duration with its signs; more must stand in parentheses.
@@ -142,7 +149,7 @@ impl Parser<'_> {
         let at = self.start();
         self.advance();
         let start = self.start();
-        let duration = self.nested(Self::offset_duration)?;
+        let duration = self.offset_duration()?;
         let duration = self.settle(duration, start)?;
         let Some(time) = time_of(&mut node.node.kind) else {
             return Err(not_here(at, "offset modifier"));
@@ -152,7 +159,7 @@ impl Parser<'_> {
         }
         // An offset of nothing is none.
         let nothing = matches!(duration.node.kind, DurationKind::Literal { seconds, .. } if seconds == 0.0);
-        time.offset = (!nothing).then_some(duration.node);
+        time.offset = (!nothing).then_some(*duration.node);
         node.height = node.height.max(duration.height + 1);
         node.node.place.end = self.end;
         self.check_height(node.height, start)?;
@@ -165,8 +172,10 @@ impl Parser<'_> {
         };
         let start = self.start();
         self.advance();
-        let operand = self.nested(Self::offset_duration)?;
-        self.signed(negative, start, operand)
+        self.enter()?;
+        let operand = self.offset_duration()?;
+        self.leave();
+        self.signed_duration(negative, start, operand)
     }
 
     /// `@ …`

@@ -14,7 +14,7 @@ use super::check;
 use super::lexer::Lexer;
 use super::literal;
 use super::token::{Failure, Keyword, Token, TokenKind};
-use crate::ast::{BinaryOp, Expr, ExprKind, Place};
+use crate::ast::{AggregationOp, BinaryOp, Expr, ExprKind, Place};
 
 pub(super) use binary::Modifiers;
 pub(super) use selector::selector_only;
@@ -30,7 +30,8 @@ struct Tall<T> {
     height: usize,
 }
 
-type Node = Tall<Expr>;
+/// Boxed, since what recursion passes on must be small.
+type Node = Tall<Box<Expr>>;
 
 /// Reads a whole query.
 pub(super) fn expression(text: &str, options: ParseOptions) -> Parsed<Expr> {
@@ -43,7 +44,7 @@ pub(super) fn expression(text: &str, options: ParseOptions) -> Parsed<Expr> {
         return parser.unexpected("", "");
     }
     check::whole(&node.node)?;
-    Ok(node.node)
+    Ok(*node.node)
 }
 
 struct Parser<'a> {
@@ -145,13 +146,14 @@ impl<'a> Parser<'a> {
         ))
     }
 
-    /// Runs one level deeper.
-    fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+    /// Begins a level; [`Parser::leave`] ends it, unless reading fails.
+    fn enter(&mut self) -> Parsed<()> {
         self.depth += 1;
-        self.check_height(self.depth, self.start())?;
-        let read = read(self);
+        self.check_height(self.depth, self.start())
+    }
+
+    fn leave(&mut self) {
         self.depth -= 1;
-        read
     }
 
     fn check_height(&self, height: usize, offset: usize) -> Parsed<()> {
@@ -165,11 +167,17 @@ impl<'a> Parser<'a> {
     fn node(&self, kind: ExprKind, start: usize, below: usize) -> Parsed<Node> {
         let height = below + 1;
         self.check_height(height, start)?;
-        Ok(Tall { node: Expr { kind, place: self.place_from(start) }, height })
+        Ok(Tall { node: Box::new(Expr { kind, place: self.place_from(start) }), height })
     }
 
+    // What follows calls itself, level by level. Whatever does not lie on that way is in functions of its own, which
+    // keeps the stack that a level takes small.
+
     fn expr(&mut self) -> Parsed<Node> {
-        self.nested(|parser| parser.binary(0))
+        self.enter()?;
+        let node = self.binary(0)?;
+        self.leave();
+        Ok(node)
     }
 
     /// `+` or `-`: whether it is minus.
@@ -187,18 +195,23 @@ impl<'a> Parser<'a> {
         };
         let start = self.start();
         self.advance();
-        let operand = self.nested(|parser| parser.binary(binary::POWER))?;
-        let height = operand.height;
-        let mut expr = operand.node;
-        if let ExprKind::Number { value, .. } = &mut expr.kind {
+        self.enter()?;
+        let operand = self.binary(binary::POWER)?;
+        self.leave();
+        self.signed(negative, start, operand)
+    }
+
+    /// A sign before an expression; numbers take it in.
+    fn signed(&self, negative: bool, start: usize, mut operand: Node) -> Parsed<Node> {
+        if let ExprKind::Number { value, .. } = &mut operand.node.kind {
             if negative {
                 *value = -*value;
             }
-            expr.place.start = start;
-            return Ok(Tall { node: expr, height });
+            operand.node.place.start = start;
+            return Ok(operand);
         }
-        check::unary(&expr, start)?;
-        self.node(ExprKind::Unary { negative, expr: Box::new(expr) }, start, height)
+        check::unary(&operand.node, start)?;
+        self.node(ExprKind::Unary { negative, expr: operand.node }, start, operand.height)
     }
 
     fn postfix(&mut self) -> Parsed<Node> {
@@ -215,55 +228,72 @@ impl<'a> Parser<'a> {
     }
 
     fn primary(&mut self) -> Parsed<Node> {
-        let start = self.start();
-        match &mut self.token.kind {
-            TokenKind::Number(value) => {
-                let value = *value;
-                self.advance();
-                self.node(ExprKind::Number { value, duration: false }, start, 0)
-            }
+        match self.token.kind {
+            TokenKind::Number(value) => self.literal(ExprKind::Number { value, duration: false }),
             TokenKind::Duration(millis) => {
-                let value = *millis as f64 / 1_000.0;
-                self.advance();
-                self.node(ExprKind::Number { value, duration: true }, start, 0)
+                let value = millis as f64 / 1_000.0;
+                self.literal(ExprKind::Number { value, duration: true })
             }
-            TokenKind::Text(text) => {
-                let text = std::mem::take(text);
-                self.advance();
-                self.node(ExprKind::String(text), start, 0)
-            }
-            TokenKind::LeftParen => {
-                self.advance();
-                let inner = self.expr()?;
-                self.expect(&TokenKind::RightParen, "", "\")\" or an operator")?;
-                self.node(ExprKind::Paren(Box::new(inner.node)), start, inner.height)
-            }
-            TokenKind::LeftBrace | TokenKind::MetricWord | TokenKind::Word(_) => self.named(),
+            TokenKind::Text(_) => self.text_literal(),
+            TokenKind::LeftParen => self.parenthesised(),
+            TokenKind::LeftBrace | TokenKind::MetricWord | TokenKind::Word(_) => match self.named()? {
+                Named::Aggregation(op) => self.aggregation(op),
+                Named::Call => self.call(),
+                Named::Selector => self.selector(),
+            },
             _ => self.unexpected("", "an expression"),
         }
     }
 
-    /// What begins with a word or a brace: a selector, a call, an aggregation.
-    fn named(&mut self) -> Parsed<Node> {
+    fn literal(&mut self, kind: ExprKind) -> Parsed<Node> {
+        let start = self.start();
+        self.advance();
+        self.node(kind, start, 0)
+    }
+
+    fn text_literal(&mut self) -> Parsed<Node> {
+        let text = match &mut self.token.kind {
+            TokenKind::Text(text) => std::mem::take(text),
+            _ => String::new(),
+        };
+        self.literal(ExprKind::String(text))
+    }
+
+    fn parenthesised(&mut self) -> Parsed<Node> {
+        let start = self.start();
+        self.advance();
+        let inner = self.expr()?;
+        self.expect(&TokenKind::RightParen, "", "\")\" or an operator")?;
+        self.node(ExprKind::Paren(inner.node), start, inner.height)
+    }
+
+    /// What begins with a word or a brace.
+    fn named(&mut self) -> Parsed<Named> {
         let keyword = self.keyword();
         if let Some(Keyword::Aggregation(op)) = keyword {
             let follows = self.following();
             let clause = matches!(follows, TokenKind::Word(Some(Keyword::By | Keyword::Without)));
             if clause || *follows == TokenKind::LeftParen {
-                return self.aggregation(op);
+                return Ok(Named::Aggregation(op));
             }
         }
         if matches!(self.token.kind, TokenKind::Word(_)) && *self.following() == TokenKind::LeftParen {
             let name = self.written(&self.token.place);
             if keyword.is_none() || crate::functions::find(name).is_some() {
-                return self.call();
+                return Ok(Named::Call);
             }
         }
         if keyword.is_some_and(Keyword::is_reserved) {
             return self.unexpected("", "an expression");
         }
-        self.selector()
+        Ok(Named::Selector)
     }
+}
+
+enum Named {
+    Aggregation(AggregationOp),
+    Call,
+    Selector,
 }
 
 /// Seconds that may be negative, as they are written in a query: to the millisecond.

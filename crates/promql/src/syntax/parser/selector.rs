@@ -175,9 +175,9 @@ impl Parser<'_> {
             check::subquery(&node.node)?;
             let step_height = step.as_ref().map_or(0, |step| step.height);
             let height = node.height.max(range.height).max(step_height);
-            let step = step.map(|step| step.node);
+            let step = step.map(|step| *step.node);
             let time = TimeShift::default();
-            let subquery = Subquery { expr: node.node, range: range.node, step, time };
+            let subquery = Subquery { expr: *node.node, range: *range.node, step, time };
             return self.node(ExprKind::Subquery(Box::new(subquery)), start, height);
         }
         self.expect(&TokenKind::RightBracket, "range selector", "\":\" or \"]\"")?;
@@ -197,7 +197,7 @@ impl Parser<'_> {
             return Err(Failure::new(start, refused));
         }
         let height = node.height.max(range.height);
-        let matrix = MatrixSelector { selector, selector_place, range: range.node };
+        let matrix = MatrixSelector { selector, selector_place, range: *range.node };
         self.node(ExprKind::Matrix(matrix), start, height)
     }
 
