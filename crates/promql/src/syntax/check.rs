@@ -130,12 +130,10 @@ pub(super) fn call(function: &'static Function, args: &[Expr], place: Place) -> 
         }
         boundaries(function.name, arg)?;
     }
-    if matches!(function.kind, Kind::Special(Special::Info)) {
-        if let Some(labels) = args.get(1) {
-            info_labels(labels)?;
-        }
+    match args.get(1) {
+        Some(labels) if matches!(function.kind, Kind::Special(Special::Info)) => info_labels(labels),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn boundaries(function: &str, arg: &Expr) -> Checked<()> {

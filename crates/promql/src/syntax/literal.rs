@@ -27,10 +27,9 @@ pub(super) fn number(written: &str) -> Option<f64> {
     if let Some(digits) = hex {
         return i64::from_str_radix(digits, 16).ok().map(|whole| whole as f64);
     }
-    if plain.len() > 1 && plain.starts_with('0') && plain.bytes().all(|byte| (b'0'..=b'7').contains(&byte)) {
-        if let Ok(whole) = i64::from_str_radix(&plain, 8) {
-            return Some(whole as f64);
-        }
+    let octal = plain.len() > 1 && plain.starts_with('0') && !plain.contains(|c| !matches!(c, '0'..='7'));
+    if octal && let Ok(whole) = i64::from_str_radix(&plain, 8) {
+        return Some(whole as f64);
     }
     let value: f64 = plain.parse().ok()?;
     value.is_finite().then_some(value)
