@@ -214,3 +214,6 @@ fn with_copy(values: &[f64], work: impl FnOnce(&mut [f64]) -> f64) -> f64 {
         result
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -110,3 +110,6 @@ pub(super) fn double_exponential_smoothing(
     remark_on_histograms(window, context);
     Some(PointValue::Float(level))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,8 @@
 //! What a range function sees: the samples of one series in one window.
 
+#[cfg(test)]
+pub(super) mod testing;
+
 use std::ops::Range;
 use std::sync::Arc;
 

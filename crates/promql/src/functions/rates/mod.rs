@@ -8,6 +8,8 @@ mod extended;
 mod histograms;
 mod instant;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 pub(super) use instant::{idelta, irate};
 pub(super) use steps::{changes, resets};
