@@ -29,6 +29,7 @@ use ipnet::IpNet;
 use metricsd_ingest::Limits;
 use metricsd_model::PromDuration;
 use metricsd_model::target::Secret;
+use regex::Regex;
 
 pub(crate) use error::ConfigError;
 pub(crate) use keys::{Key, Keys};
@@ -63,7 +64,9 @@ pub(crate) struct Config {
     /// How long rows of `collection_jobs` are kept.
     pub(crate) job_retention: Duration,
     /// How questions are answered.
-    pub(crate) query: QueryConfig,
+    pub(crate) promql: PromqlConfig,
+    /// Origins whose pages may ask.
+    pub(crate) cors: CorsConfig,
     /// The key that seals credentials; where absent, one is kept in `data_dir` (see [`SealingKey::load_or_create`]).
     pub(crate) sealing_key: Option<SealingKey>,
     /// What is logged, and how.
@@ -225,13 +228,30 @@ pub(crate) struct CommitConfig {
 
 /// How questions are answered.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct QueryConfig {
+pub(crate) struct PromqlConfig {
+    /// Experimental parts of the language.
+    pub(crate) experimental: bool,
     /// How old a sample an instant query still takes.
     pub(crate) look_back: Duration,
+    /// Distance between the points of a sub-query that names none.
+    pub(crate) subquery_step: Duration,
     /// Longer queries are stopped.
     pub(crate) timeout: Duration,
     /// At most so many at once.
     pub(crate) max_concurrent: usize,
+    /// Steps of a range.
+    pub(crate) max_points: usize,
+    /// Bytes that one query may hold at once.
+    pub(crate) max_bytes: usize,
+}
+
+/// Origins whose pages may ask Prometheus' API.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CorsConfig {
+    /// Each as browsers send it, or `*`.
+    pub(crate) origins: Vec<String>,
+    /// Matches a whole origin.
+    pub(crate) pattern: Option<Regex>,
 }
 
 /// What is logged, and how.

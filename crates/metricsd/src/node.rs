@@ -22,13 +22,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::config::{Config, Role};
+use crate::config::{Config, Effective, Role};
 use adapters::Adapters;
+use serving::Shown;
 
 pub(crate) use adapters::migrate;
 
 /// Runs one process until SIGTERM or SIGINT; `Ok` when it has ended in order.
-pub(crate) async fn run(config: Config) -> Result<()> {
+pub(crate) async fn run(config: Config, effective: &Effective) -> Result<()> {
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("the data folder {} cannot be made", config.data_dir.display()))?;
     let _alone = lock_folder(&config)?;
@@ -41,7 +42,7 @@ pub(crate) async fn run(config: Config) -> Result<()> {
         adapters = Adapters::open(&config) => adapters?,
         () = signals.recv() => return Ok(()),
     };
-    let node = Node::start(&config, adapters, listener)?;
+    let node = Node::start(&config, Shown::from(effective), adapters, listener)?;
     if config.is_standalone() {
         welcome::first_targets(&config, address, &*node.adapters.catalog).await;
     }
@@ -125,7 +126,7 @@ struct Node {
 }
 
 impl Node {
-    fn start(config: &Config, adapters: Adapters, listener: TcpListener) -> Result<Self> {
+    fn start(config: &Config, shown: Shown, adapters: Adapters, listener: TcpListener) -> Result<Self> {
         let mut registry = Registry::with_prefix("metricsd");
         let metrics = IngestMetrics::register(&mut registry);
         let policy = Arc::new(AddressPolicy {
@@ -163,7 +164,8 @@ impl Node {
         let chores = start_chores(config, &adapters, metrics, &notices, listener.local_addr()?, &rest);
         let ingest =
             config.roles.has(Role::Ingest).then(|| Ingest::new(group, Arc::new(config.limits.clone())));
-        let server = serving::start(config, &adapters, ingest, policy, registry, listener, accept.clone());
+        let parts = serving::Parts { shown, ingest, policy, registry };
+        let server = serving::start(config, &adapters, parts, listener, accept.clone());
         Ok(Self { adapters, accept, server, pool, commit, committer, after, teller, rest, chores })
     }
 

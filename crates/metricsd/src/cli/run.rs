@@ -94,14 +94,16 @@ pub(crate) struct MigrateArgs {
 
 /// Runs until a signal.
 pub(super) fn run(args: &RunArgs, environment: &Environment) -> Result<Exit, Failure> {
-    let config = prepared(&args.config, environment)?;
-    runtime()?.block_on(node::run(config)).map_err(|error| Failure::failed(format!("{error:#}")))?;
+    let (config, effective) = prepared(&args.config, environment)?;
+    runtime()?
+        .block_on(node::run(config, &effective))
+        .map_err(|error| Failure::failed(format!("{error:#}")))?;
     Ok(Exit::Done)
 }
 
 /// Brings the database to this version's schema.
 pub(super) fn migrate(args: &MigrateArgs, environment: &Environment) -> Result<Exit, Failure> {
-    let config = prepared(&args.config, environment)?;
+    let (config, _) = prepared(&args.config, environment)?;
     let done = runtime()?.block_on(node::migrate(&config));
     let mut out = io::stdout().lock();
     for line in done.map_err(|error| Failure::failed(format!("{error:#}")))? {
@@ -111,8 +113,8 @@ pub(super) fn migrate(args: &MigrateArgs, environment: &Environment) -> Result<E
     Ok(Exit::Done)
 }
 
-fn prepared(args: &ConfigArgs, environment: &Environment) -> Result<Config, Failure> {
-    let (config, _) = args.load(environment)?;
+fn prepared(args: &ConfigArgs, environment: &Environment) -> Result<(Config, Effective), Failure> {
+    let (config, effective) = args.load(environment)?;
     let set = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
     logging::init(&config.log, set(logging::DIRECTIVES_VARIABLE), set("NO_COLOR").is_some()).map_err(
         |error| {
@@ -122,7 +124,7 @@ fn prepared(args: &ConfigArgs, environment: &Environment) -> Result<Config, Fail
             ))
         },
     )?;
-    Ok(config)
+    Ok((config, effective))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

@@ -1,7 +1,11 @@
 //! Shows the configuration that took effect, secrets masked.
 
-use metricsd_model::target::MASK;
+use std::collections::BTreeMap;
 
+use metricsd_model::target::MASK;
+use serde_json::Value;
+
+use super::keys::join;
 use super::secrets::{is_secret_name, mask_url};
 use super::settings::Settings;
 
@@ -31,8 +35,36 @@ impl Effective {
         serde_saphyr::to_string(&self.0)
     }
 
+    /// Every key with its value; those without a value have an empty text.
+    pub(crate) fn flat(&self) -> BTreeMap<String, String> {
+        let mut flat = BTreeMap::new();
+        flatten("", &serde_json::to_value(&self.0).unwrap_or_default(), &mut flat);
+        flat
+    }
+
     /// For scripts.
     pub(crate) fn json(&self) -> serde_json::Result<String> {
         serde_json::to_string_pretty(&self.0)
+    }
+}
+
+fn flatten(path: &str, value: &Value, flat: &mut BTreeMap<String, String>) {
+    let text = |value: &Value| match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match value {
+        Value::Object(section) => {
+            for (name, value) in section {
+                flatten(&join(path, name), value, flat);
+            }
+        }
+        Value::Array(items) => {
+            flat.insert(path.to_owned(), items.iter().map(text).collect::<Vec<_>>().join(","));
+        }
+        plain => {
+            flat.insert(path.to_owned(), text(plain));
+        }
     }
 }

@@ -25,7 +25,8 @@ pub(super) struct Settings {
     pub(super) limits: Limits,
     pub(super) commit: Commit,
     pub(super) jobs: Jobs,
-    pub(super) query: Query,
+    pub(super) promql: Promql,
+    pub(super) http: Http,
     pub(super) secrets: Secrets,
     pub(super) log: Log,
     pub(super) shutdown: Shutdown,
@@ -44,7 +45,8 @@ impl Default for Settings {
             limits: Limits::default(),
             commit: Commit::default(),
             jobs: Jobs::default(),
-            query: Query::default(),
+            promql: Promql::default(),
+            http: Http::default(),
             secrets: Secrets::default(),
             log: Log::default(),
             shutdown: Shutdown::default(),
@@ -157,20 +159,35 @@ impl Default for Jobs {
 
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Query {
+pub(super) struct Promql {
+    pub(super) experimental: bool,
     pub(super) look_back: PromDuration,
+    pub(super) subquery_step: PromDuration,
     pub(super) timeout: PromDuration,
     pub(super) max_concurrent: usize,
+    pub(super) max_points: usize,
+    pub(super) max_memory: ByteSize,
 }
 
-impl Default for Query {
+impl Default for Promql {
     fn default() -> Self {
         Self {
+            experimental: false,
             look_back: PromDuration::from_secs(300),
-            timeout: PromDuration::from_secs(30),
+            subquery_step: PromDuration::from_secs(60),
+            timeout: PromDuration::from_secs(120),
             max_concurrent: 20,
+            max_points: 11_000,
+            max_memory: ByteSize(1 << 30),
         }
     }
+}
+
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Http {
+    pub(super) cors_allow_origins: Vec<String>,
+    pub(super) cors_origin_pattern: String,
 }
 
 #[derive(Clone, Default, Serialize, Deserialize)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use metricsd_ingest::Limits;
 use metricsd_model::PromDuration;
+use metricsd_model::matcher::anchored_regex;
 use metricsd_model::target::Secret;
 use url::Url;
 
@@ -14,8 +15,8 @@ use super::error::{Origin, Problem, nearest};
 use super::secrets::{self, mask_url};
 use super::settings::{Events, Settings};
 use super::{
-    CacheConfig, CommitConfig, Config, EventFormat, EventsConfig, KafkaConfig, LogConfig, LogFormat,
-    QueryConfig, Role, Roles, ScrapeSettings, StorageBackend, StorageConfig,
+    CacheConfig, CommitConfig, Config, CorsConfig, EventFormat, EventsConfig, KafkaConfig, LogConfig,
+    LogFormat, PromqlConfig, Role, Roles, ScrapeSettings, StorageBackend, StorageConfig,
 };
 use crate::sealing::SealingKey;
 
@@ -63,7 +64,8 @@ pub(super) fn validate(
     let mut scrape = check.scrape(settings);
     check.limits(&settings.limits);
     let commit = check.commit(settings);
-    let query = check.query(settings);
+    let promql = check.promql(settings);
+    let cors = check.cors(settings);
     let sealing_key = check.sealing_key(settings);
     let log = check.log(settings);
     check.at_least("jobs.retention", settings.jobs.retention, Duration::from_secs(60));
@@ -83,7 +85,8 @@ pub(super) fn validate(
         limits: settings.limits.clone(),
         commit,
         job_retention: settings.jobs.retention.0,
-        query,
+        promql,
+        cors,
         sealing_key,
         log: log?,
         shutdown_timeout: settings.shutdown.timeout.0,
@@ -334,16 +337,47 @@ impl Check<'_> {
         CommitConfig { max_delay: commit.max_delay.0, max_bytes: commit.max_bytes.0 }
     }
 
-    fn query(&mut self, settings: &Settings) -> QueryConfig {
-        let query = &settings.query;
-        self.at_least("query.look_back", query.look_back, Duration::from_millis(1));
-        self.at_least("query.timeout", query.timeout, Duration::from_millis(1));
-        self.above_zero("query.max_concurrent", query.max_concurrent);
-        QueryConfig {
-            look_back: query.look_back.0,
-            timeout: query.timeout.0,
-            max_concurrent: query.max_concurrent,
+    fn promql(&mut self, settings: &Settings) -> PromqlConfig {
+        let promql = &settings.promql;
+        self.at_least("promql.look_back", promql.look_back, Duration::from_millis(1));
+        self.at_least("promql.subquery_step", promql.subquery_step, Duration::from_millis(1));
+        self.at_least("promql.timeout", promql.timeout, Duration::from_millis(1));
+        self.above_zero("promql.max_concurrent", promql.max_concurrent);
+        self.above_zero("promql.max_points", promql.max_points);
+        self.above_zero("promql.max_memory", promql.max_memory.0);
+        PromqlConfig {
+            experimental: promql.experimental,
+            look_back: promql.look_back.0,
+            subquery_step: promql.subquery_step.0,
+            timeout: promql.timeout.0,
+            max_concurrent: promql.max_concurrent,
+            max_points: promql.max_points,
+            max_bytes: promql.max_memory.0,
         }
+    }
+
+    fn cors(&mut self, settings: &Settings) -> CorsConfig {
+        let http = &settings.http;
+        for origin in http.cors_allow_origins.iter().filter(|origin| *origin != "*") {
+            let read = Url::parse(origin);
+            // What a browser sends is the origin alone, so anything else would match nothing.
+            if !read.is_ok_and(|url| url.origin().ascii_serialization() == *origin) {
+                self.refuse(
+                    "http.cors_allow_origins",
+                    format!("expected an origin such as https://grafana.example, or *, not {origin:?}"),
+                );
+            }
+        }
+        let pattern = match http.cors_origin_pattern.as_str() {
+            "" => None,
+            pattern => anchored_regex(pattern)
+                .map_err(|_| {
+                    let message = format!("expected a regular expression, not {pattern:?}");
+                    self.refuse("http.cors_origin_pattern", message);
+                })
+                .ok(),
+        };
+        CorsConfig { origins: http.cors_allow_origins.clone(), pattern }
     }
 
     fn sealing_key(&mut self, settings: &Settings) -> Option<SealingKey> {

@@ -1,5 +1,6 @@
 //! The HTTP server of a process.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use metricsd_http::{Api, ApiSettings, Dependency, HttpMetrics, Roles, SystemResolver, router};
+use metricsd_http::{
+    Api, ApiSettings, CorsOrigins, Dependency, HttpMetrics, PrometheusSettings, Roles, SystemResolver, router,
+};
 use metricsd_ingest::Ingest;
 use metricsd_promql::{Engine, EngineOptions};
 use metricsd_scrape::AddressPolicy;
@@ -20,28 +23,55 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::adapters::Adapters;
-use crate::config::{Config, Role};
+use crate::config::{Config, Effective, Role};
+
+/// The configuration as the status pages show it, without secrets.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shown {
+    /// As a file.
+    pub(super) yaml: String,
+    /// Every key with its value.
+    pub(super) flags: BTreeMap<String, String>,
+}
+
+impl From<&Effective> for Shown {
+    fn from(effective: &Effective) -> Self {
+        // What cannot be written is not worth refusing to serve for.
+        Self { yaml: effective.yaml().unwrap_or_default(), flags: effective.flat() }
+    }
+}
+
+/// What the server is made of beside the adapters.
+pub(super) struct Parts {
+    pub(super) shown: Shown,
+    /// Where there are push routes.
+    pub(super) ingest: Option<Ingest>,
+    pub(super) policy: Arc<AddressPolicy>,
+    pub(super) registry: Registry,
+}
 
 /// Starts to serve. The task ends when `stop` is cancelled and the requests under way are answered.
 pub(super) fn start(
     config: &Config,
     adapters: &Adapters,
-    ingest: Option<Ingest>,
-    policy: Arc<AddressPolicy>,
-    mut registry: Registry,
+    parts: Parts,
     listener: TcpListener,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
+    let Parts { shown, ingest, policy, mut registry } = parts;
     let metrics = HttpMetrics::register(&mut registry);
     let engine = Engine::new(
         adapters.source.clone(),
         EngineOptions {
-            look_back: config.query.look_back,
-            timeout: config.query.timeout,
-            max_concurrent: config.query.max_concurrent,
+            look_back: config.promql.look_back,
+            subquery_step: config.promql.subquery_step,
+            experimental: config.promql.experimental,
+            timeout: config.promql.timeout,
+            max_concurrent: config.promql.max_concurrent,
+            max_points: config.promql.max_points,
+            max_bytes: config.promql.max_bytes,
             max_series: config.limits.max_query_series,
             max_samples: config.limits.max_query_samples,
-            ..EngineOptions::default()
         },
     );
     let public_address =
@@ -51,11 +81,18 @@ pub(super) fn start(
         settings: ApiSettings {
             default_interval: config.scrape.default_interval,
             default_timeout: config.scrape.default_timeout,
-            // A query's own limit speaks first: its error says more.
-            request_timeout: ApiSettings::default()
-                .request_timeout
-                .max(config.query.timeout + Duration::from_secs(5)),
             public_address,
+            prometheus: PrometheusSettings {
+                max_points: config.promql.max_points,
+                look_back: config.promql.look_back,
+                config_yaml: shown.yaml,
+                flags: shown.flags,
+                cors: CorsOrigins {
+                    origins: config.cors.origins.clone(),
+                    pattern: config.cors.pattern.clone(),
+                },
+                ..PrometheusSettings::default()
+            },
             ..ApiSettings::default()
         },
         limits: Arc::new(config.limits.clone()),
