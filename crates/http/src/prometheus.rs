@@ -39,6 +39,8 @@ pub(crate) fn routes() -> Vec<Route> {
         both("/api/v1/query", get(query::instant).post(query::instant)),
         both("/api/v1/query_range", get(query::range).post(query::range)),
         both("/api/v1/query_exemplars", get(exemplars::query).post(exemplars::query)),
+        both("/api/v1/format_query", get(query::format).post(query::format)),
+        both("/api/v1/parse_query", get(query::parse).post(query::parse)),
         both("/api/v1/series", get(look_up::series).post(look_up::series)),
         both("/api/v1/labels", get(look_up::names).post(look_up::names)),
         route("/api/v1/label/{name}/values", GET, get(look_up::values)),

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
-use metricsd_promql::{QueryData, QueryOptions, QueryStats, QueryValue};
+use metricsd_promql::ast::Expr;
+use metricsd_promql::{QueryData, QueryOptions, QueryStats, QueryValue, syntax};
 use serde::Serialize;
 
-use super::answer::{Framed, Remarks, success};
+use super::answer::{Framed, Remarks, success, success_value};
 use super::error::ApiError;
 use super::form::Form;
 use super::{AppState, data, json, values};
-use crate::api::now;
+use crate::api::{Shared, now};
 
 /// `/api/v1/query`
 pub(super) async fn instant(State(shared): AppState, form: Form) -> Result<Response, ApiError> {
@@ -48,6 +49,21 @@ pub(super) async fn range(State(shared): AppState, form: Form) -> Result<Respons
     let step = Duration::from_millis((step / NANOS_A_MILLI).unsigned_abs());
     let value = shared.api.engine.range(form.first("query"), start, end, step, options).await?;
     Ok(answer(value, limit, &form))
+}
+
+/// `/api/v1/format_query`
+pub(super) async fn format(State(shared): AppState, form: Form) -> Result<Response, ApiError> {
+    Ok(success_value(&syntax::pretty(&read(&shared, &form)?)))
+}
+
+/// `/api/v1/parse_query`
+pub(super) async fn parse(State(shared): AppState, form: Form) -> Result<Response, ApiError> {
+    Ok(success_value(&syntax::to_json(&read(&shared, &form)?)))
+}
+
+fn read(shared: &Shared, form: &Form) -> Result<Expr, ApiError> {
+    metricsd_promql::parse(form.first("query"), shared.api.engine.parse_options())
+        .map_err(|error| ApiError::invalid("query", error))
 }
 
 const NANOS_A_MILLI: i64 = 1_000_000;
