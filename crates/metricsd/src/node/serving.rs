@@ -68,7 +68,8 @@ pub(super) fn start(
             experimental: config.promql.experimental,
             timeout: config.promql.timeout,
             max_concurrent: config.promql.max_concurrent,
-            max_points: config.promql.max_points,
+            // The engine counts moments, of which there is one more than steps between them.
+            max_points: config.promql.max_points.saturating_add(1),
             max_bytes: config.promql.max_bytes,
             max_series: config.limits.max_query_series,
             max_samples: config.limits.max_query_samples,

@@ -128,8 +128,7 @@ impl Engine {
             return bad("end timestamp must not be before start time".to_owned());
         }
         let steps = Steps::between(start, end, step).count;
-        // The bound is on the steps between the ends, which are one less than the points.
-        if steps > self.options.max_points.saturating_add(1) {
+        if steps > self.options.max_points {
             return bad(format!(
                 "exceeded maximum resolution of {} points per timeseries. Try decreasing the query resolution (?step=XX)",
                 self.options.max_points
