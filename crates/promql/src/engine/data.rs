@@ -5,6 +5,7 @@ use std::sync::Arc;
 use metricsd_model::{HISTOGRAM_MARKER_BITS, LabelSet, Millis, NativeHistogram, STALE_NAN_BITS, is_stale};
 use metricsd_ports::SelectedSeries;
 
+use crate::engine::resets;
 use crate::value::PointValue;
 
 /// One series as it was read.
@@ -24,8 +25,10 @@ pub(crate) struct Raw {
 
 impl Raw {
     pub(crate) fn of(selected: SelectedSeries) -> Self {
+        let mut histograms = selected.histograms;
+        resets::hint(&mut histograms);
         let histograms: Vec<_> =
-            selected.histograms.into_iter().map(|(at, histogram)| (at, Arc::new(histogram))).collect();
+            histograms.into_iter().map(|(at, histogram)| (at, Arc::new(histogram))).collect();
         let plain = histograms.is_empty() && !selected.values.iter().any(|value| is_stale(*value));
         Self {
             labels: selected.labels,

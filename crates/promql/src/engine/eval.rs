@@ -54,7 +54,9 @@ fn eval_each(context: &Context<'_>, expr: &Expr, steps: Steps) -> Result<Value, 
             if *negative { negate(context, value) } else { Ok(value) }
         }
         ExprKind::Binary(binary) => binary::eval(context, binary, &expr.place, steps),
-        ExprKind::Aggregation(aggregation) => aggregate::eval(context, aggregation, steps).map(Value::Vector),
+        ExprKind::Aggregation(aggregation) => {
+            aggregate::eval(context, aggregation, &expr.place, steps).map(Value::Vector)
+        }
         ExprKind::Call(call) => calls::eval(context, call, &expr.place, steps),
     }
 }

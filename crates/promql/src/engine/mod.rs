@@ -16,6 +16,7 @@ mod info;
 mod names;
 mod options;
 mod parallel;
+mod resets;
 mod select;
 mod times;
 mod windows;

@@ -16,6 +16,9 @@ use crate::engine::times::{Shift, Steps, subquery_steps};
 use crate::engine::{names, parallel};
 use crate::functions::{RangeContext, RangeFn, Window};
 
+/// Remarks about a sub-query stand at the beginning of the query, where clients of Prometheus know them.
+static BEGINNING: Place = 0..0;
+
 /// A range vector: series, and which part of them each step sees.
 pub(crate) struct Ranges<'e> {
     pub(crate) series: Arc<Vec<Raw>>,
@@ -46,17 +49,12 @@ pub(crate) fn ranges<'e>(
                 _held: None,
             }))
         }
-        ExprKind::Subquery(subquery) => evaluate(context, subquery, &expr.place, steps).map(Some),
+        ExprKind::Subquery(subquery) => evaluate(context, subquery, steps).map(Some),
         _ => Ok(None),
     }
 }
 
-fn evaluate<'e>(
-    context: &Context<'_>,
-    subquery: &Subquery,
-    place: &'e Place,
-    steps: Steps,
-) -> Result<Ranges<'e>, QueryError> {
+fn evaluate<'e>(context: &Context<'_>, subquery: &Subquery, steps: Steps) -> Result<Ranges<'e>, QueryError> {
     let shift = context.frame.shift(&subquery.time)?;
     let range = context.frame.positive(&subquery.range)?;
     let step = context.settings.subquery_step(&context.frame, subquery.step.as_ref())?;
@@ -74,7 +72,7 @@ fn evaluate<'e>(
         range,
         shift,
         boundaries: Boundaries::Inside,
-        place,
+        place: &BEGINNING,
         _held: Some(held),
     })
 }

@@ -160,7 +160,7 @@ fn extremes<'s>(
                 (Point::Absent, _) => {}
                 (Point::Float(new), Some(old)) if !(wins(new, old) || old.is_nan()) => {}
                 (Point::Float(new), _) => result.set_float(step, new),
-                (Point::Histogram(_), _) => remark_ignored(context, aggregation),
+                (Point::Histogram(_), _) => remark_ignored(context, aggregation, &aggregation.expr.place),
             }
         }
     }
@@ -191,7 +191,7 @@ fn deviations<'s>(
             match series.point(step) {
                 Point::Absent => {}
                 Point::Float(value) => state.get_or_insert_default().add(value),
-                Point::Histogram(_) => remark_ignored(context, aggregation),
+                Point::Histogram(_) => remark_ignored(context, aggregation, &aggregation.expr.place),
             }
         }
     }

@@ -11,7 +11,7 @@ use metricsd_model::{LabelSet, METRIC_NAME};
 
 use crate::QueryError;
 use crate::annotation::Annotation;
-use crate::ast::{Aggregation, AggregationOp, Expr, ExprKind};
+use crate::ast::{Aggregation, AggregationOp, Expr, ExprKind, Place};
 use crate::engine::context::Context;
 use crate::engine::data::{Series, without_empty};
 use crate::engine::eval::eval as eval_node;
@@ -30,6 +30,7 @@ struct Group {
 pub(crate) fn eval(
     context: &Context<'_>,
     aggregation: &Aggregation,
+    place: &Place,
     steps: Steps,
 ) -> Result<Vec<Series>, QueryError> {
     let input = eval_node(context, &aggregation.expr, steps)?.into_vector();
@@ -44,7 +45,7 @@ pub(crate) fn eval(
         AggregationOp::CountValues => return values::count_values(context, aggregation, input, steps),
         AggregationOp::Topk | AggregationOp::Bottomk | AggregationOp::Limitk | AggregationOp::LimitRatio => {
             let groups = groups(&input, &aggregation.grouping, aggregation.without);
-            return pick::pick(context, aggregation, input, &groups, &params, steps);
+            return pick::pick(context, aggregation, place, input, &groups, &params, steps);
         }
         AggregationOp::Quantile => {
             let groups = groups(&input, &aggregation.grouping, aggregation.without);
@@ -82,9 +83,8 @@ fn groups(input: &[Series], grouping: &[String], without: bool) -> Vec<Group> {
 }
 
 /// Remarks that an aggregation leaves histograms out.
-fn remark_ignored(context: &Context<'_>, aggregation: &Aggregation) {
-    let remark = Annotation::HistogramIgnoredInAggregation(aggregation.op.as_str());
-    context.remark(&remark, &aggregation.expr.place);
+fn remark_ignored(context: &Context<'_>, aggregation: &Aggregation, place: &Place) {
+    context.remark(&Annotation::HistogramIgnoredInAggregation(aggregation.op.as_str()), place);
 }
 
 /// A text argument; the parser sees to it that it is one.

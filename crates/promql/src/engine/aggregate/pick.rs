@@ -2,11 +2,12 @@
 
 use std::cmp::Ordering;
 
+use metricsd_model::LabelSet;
 use xxhash_rust::xxh64::xxh64;
 
 use crate::QueryError;
 use crate::annotation::Annotation;
-use crate::ast::{Aggregation, AggregationOp};
+use crate::ast::{Aggregation, AggregationOp, Place};
 use crate::engine::aggregate::{Group, remark_ignored};
 use crate::engine::context::{Context, failed};
 use crate::engine::data::{Point, Series, without_empty};
@@ -15,6 +16,7 @@ use crate::engine::times::Steps;
 pub(super) fn pick(
     context: &Context<'_>,
     aggregation: &Aggregation,
+    place: &Place,
     input: Vec<Series>,
     groups: &[Group],
     params: &[f64],
@@ -35,7 +37,7 @@ pub(super) fn pick(
             continue;
         }
         for group in groups {
-            let chosen = choose(context, aggregation, &input, group, step, k);
+            let chosen = choose(context, aggregation, place, &input, group, step, k);
             for index in &chosen {
                 kept[*index].set(step, input[*index].point(step));
             }
@@ -70,6 +72,7 @@ fn count(k: f64) -> Result<usize, QueryError> {
 fn choose(
     context: &Context<'_>,
     aggregation: &Aggregation,
+    place: &Place,
     input: &[Series],
     group: &Group,
     step: usize,
@@ -83,7 +86,7 @@ fn choose(
     for index in present {
         match input[index].point(step) {
             Point::Float(value) => ranked.push((value, index)),
-            _ => remark_ignored(context, aggregation),
+            _ => remark_ignored(context, aggregation, place),
         }
     }
     let descending = aggregation.op == AggregationOp::Topk;
@@ -126,7 +129,7 @@ fn limit_ratio(
         used.push(capped);
     }
     for series in &mut input {
-        let share = xxh64(series.labels.as_bytes(), 0) as f64 / u64::MAX as f64;
+        let share = hash(&series.labels) as f64 / u64::MAX as f64;
         for (step, ratio) in used.iter().enumerate() {
             let keep = if *ratio >= 0.0 { share < *ratio } else { share >= 1.0 + ratio };
             if !keep || *ratio == 0.0 {
@@ -135,4 +138,23 @@ fn limit_ratio(
         }
     }
     Ok(without_empty(input))
+}
+
+/// The hash that decides what `limit_ratio` keeps, so that the same series are kept as elsewhere in the field: XXH64 over
+/// names and values, each after its length (one byte, or 255 and three bytes, little-endian).
+fn hash(labels: &LabelSet) -> u64 {
+    let mut bytes = Vec::with_capacity(labels.as_bytes().len());
+    for (name, value) in labels.iter() {
+        for text in [name, value] {
+            match u8::try_from(text.len()) {
+                Ok(length) if length < 255 => bytes.push(length),
+                _ => {
+                    bytes.push(255);
+                    bytes.extend_from_slice(text.len().to_le_bytes().get(..3).unwrap_or_default());
+                }
+            }
+            bytes.extend_from_slice(text.as_bytes());
+        }
+    }
+    xxh64(&bytes, 0)
 }

@@ -34,7 +34,7 @@ pub(super) fn quantile(
                 match series.point(step) {
                     Point::Absent => {}
                     Point::Float(value) => values.push(value),
-                    Point::Histogram(_) => remark_ignored(context, aggregation),
+                    Point::Histogram(_) => remark_ignored(context, aggregation, &aggregation.expr.place),
                 }
             }
             if !values.is_empty() {

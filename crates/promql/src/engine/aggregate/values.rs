@@ -27,14 +27,14 @@ pub(super) fn count_values(
     let mut counts: Vec<Series> = Vec::new();
     for series in &input {
         context.control.check()?;
-        let grouped = grouped(aggregation, series);
+        let kept = Kept::of(aggregation, series, label);
         for step in 0..steps.count {
             let value = match series.point(step) {
                 Point::Absent => continue,
                 Point::Float(value) => number::plain(value),
                 Point::Histogram(histogram) => histogram::to_text(histogram),
             };
-            let labels = grouped.with(label, &value);
+            let labels = kept.with(label, &value);
             let place = *places.entry(labels).or_insert_with_key(|labels| {
                 counts.push(Series::empty(labels.clone(), series.drop_name, steps.count));
                 counts.len() - 1
@@ -48,11 +48,24 @@ pub(super) fn count_values(
     Ok(counts)
 }
 
-fn grouped(aggregation: &Aggregation, series: &Series) -> LabelSet {
-    if !aggregation.without {
-        return series.labels.keep(&aggregation.grouping);
+/// The labels of a group, before it is known which value it counts.
+struct Kept {
+    labels: LabelSet,
+    /// `without` takes the value's own label away too, where it names it.
+    counted: bool,
+}
+
+impl Kept {
+    fn of(aggregation: &Aggregation, series: &Series, label: &str) -> Self {
+        if !aggregation.without {
+            return Self { labels: series.labels.keep(&aggregation.grouping), counted: true };
+        }
+        let mut left_out: Vec<&str> = aggregation.grouping.iter().map(String::as_str).collect();
+        left_out.push(METRIC_NAME);
+        Self { labels: series.labels.without(&left_out), counted: !left_out.contains(&label) }
     }
-    let mut left_out: Vec<&str> = aggregation.grouping.iter().map(String::as_str).collect();
-    left_out.push(METRIC_NAME);
-    series.labels.without(&left_out)
+
+    fn with(&self, label: &str, value: &str) -> LabelSet {
+        if self.counted { self.labels.with(label, value) } else { self.labels.clone() }
+    }
 }

@@ -5,6 +5,8 @@ mod sample;
 mod sets;
 mod vectors;
 
+use std::collections::HashMap;
+
 use crate::QueryError;
 use crate::annotation::Annotation;
 use crate::ast::{Binary, BinaryOp, Place};
@@ -68,6 +70,7 @@ fn with_scalar(
     scalar: &[f64],
     swapped: bool,
 ) -> Result<Vec<Series>, QueryError> {
+    let mut refused = Refused::default();
     for (index, series) in vector.iter_mut().enumerate() {
         if index % 256 == 0 {
             context.control.check()?;
@@ -80,9 +83,10 @@ fn with_scalar(
             }
             let (left, right) = if swapped { (scalar, point) } else { (point, scalar) };
             let outcome = compute(binary.op, left, right);
-            store(context, binary, place, outcome, series, step);
+            store(context, binary, place, outcome, series, step, &mut refused);
         }
     }
+    refused.remark(context, place);
     let vector = without_empty(vector);
     if drops_name(binary) { names::drop_all(context, vector) } else { Ok(vector) }
 }
@@ -95,6 +99,7 @@ fn store(
     outcome: Outcome,
     series: &mut Series,
     step: usize,
+    refused: &mut Refused,
 ) {
     match outcome {
         Outcome::Float(value) => series.set_float(step, value),
@@ -106,9 +111,23 @@ fn store(
         Outcome::Keep(true) => {}
         Outcome::Keep(false) => series.set(step, Point::Absent),
         Outcome::Nothing(remark) => {
-            context.remark(&remark, place);
+            refused.note(step, remark);
             series.set(step, Point::Absent);
         }
+    }
+}
+
+/// Operands that do not go together: of each step the last pair is remarked upon.
+#[derive(Default)]
+struct Refused(HashMap<usize, Annotation>);
+
+impl Refused {
+    fn note(&mut self, step: usize, remark: Annotation) {
+        self.0.insert(step, remark);
+    }
+
+    fn remark(&self, context: &Context<'_>, place: &Place) {
+        self.0.values().for_each(|remark| context.remark(remark, place));
     }
 }
 

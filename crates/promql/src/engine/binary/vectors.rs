@@ -9,7 +9,7 @@ use std::collections::hash_map::Entry;
 use metricsd_model::{LabelSet, METRIC_NAME};
 
 use super::sample::{Outcome, compute};
-use super::{drops_name, matching::Signatures};
+use super::{Refused, drops_name, matching::Signatures};
 use crate::QueryError;
 use crate::ast::{Binary, Cardinality, Matching, Place};
 use crate::engine::context::{Context, failed};
@@ -61,6 +61,7 @@ pub(super) fn eval(
             &mut output,
         )?;
     }
+    output.refused.remark(context, place);
     let result = without_empty(output.series);
     drop(context.control.hold(result.len(), result.len().saturating_mul(steps.count))?);
     names::unify(result)
@@ -82,8 +83,11 @@ struct Output {
     series: Vec<Series>,
     /// (signature, labels) -> index of the series
     places: HashMap<(usize, LabelSet), usize>,
+    /// Steps of each series at which a pair was found for it, whatever came of it.
+    paired: Vec<Vec<bool>>,
     /// Steps of a signature at which a one-to-one match was found already.
     matched: HashMap<usize, Vec<bool>>,
+    refused: Refused,
 }
 
 impl Output {
@@ -93,6 +97,7 @@ impl Output {
             Entry::Vacant(vacant) => {
                 let series = Series::empty(vacant.key().1.clone(), drop_name, steps);
                 self.series.push(series);
+                self.paired.push(vec![false; steps]);
                 *vacant.insert(self.series.len() - 1)
             }
         }
@@ -202,8 +207,6 @@ impl Join<'_> {
             if many_point.is_absent() || one_point.is_absent() {
                 continue;
             }
-            let (left, right) = if self.swapped { (one_point, many_point) } else { (many_point, one_point) };
-            let Some(result) = self.result(left, right) else { continue };
             let place = *place.get_or_insert_with(|| {
                 output.place(signature, labels.clone(), self.binary.return_bool, self.steps.count)
             });
@@ -214,10 +217,12 @@ impl Join<'_> {
                     return Err(failed(MANY_MATCHES));
                 }
             }
-            let series = &mut output.series[place];
-            if series.is_present(step) {
+            if std::mem::replace(&mut output.paired[place][step], true) {
                 return Err(failed(NOT_UNIQUE));
             }
+            let (left, right) = if self.swapped { (one_point, many_point) } else { (many_point, one_point) };
+            let Some(result) = self.result(left, right, step, &mut output.refused) else { continue };
+            let series = &mut output.series[place];
             match result {
                 Found::Float(value) => series.set_float(step, value),
                 Found::Left => series.set(step, left),
@@ -227,7 +232,13 @@ impl Join<'_> {
         Ok(())
     }
 
-    fn result(&self, left: Point<'_>, right: Point<'_>) -> Option<Found> {
+    fn result(
+        &self,
+        left: Point<'_>,
+        right: Point<'_>,
+        step: usize,
+        refused: &mut Refused,
+    ) -> Option<Found> {
         match compute(self.binary.op, left, right) {
             Outcome::Float(value) => Some(Found::Float(value)),
             Outcome::Histogram(histogram, remarks) => {
@@ -238,7 +249,7 @@ impl Join<'_> {
             Outcome::Keep(true) => Some(Found::Left),
             Outcome::Keep(false) => None,
             Outcome::Nothing(remark) => {
-                self.context.remark(&remark, self.place);
+                refused.note(step, remark);
                 None
             }
         }

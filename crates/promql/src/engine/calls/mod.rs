@@ -66,6 +66,9 @@ fn eval_special(
         Special::End => constant(frame.end as f64 / 1e3),
         Special::Step => constant(frame.step as f64 / 1e3),
         Special::Range => constant((frame.end - frame.start) as f64 / 1e3),
+        Special::MinOf | Special::MaxOf => extreme(context, call, special, steps),
+        // No protocol that feeds us so far says when a sample's counter began.
+        Special::StartTimestamp => vector(context, call, 0, steps).map(|_| Value::Vector(Vec::new())),
         Special::Scalar => to_scalar(context, call, steps),
         Special::Vector => {
             let values = scalar(context, call, 0, steps)?;
@@ -81,10 +84,10 @@ fn eval_special(
         Special::HistogramFraction => histograms::fraction(context, call, steps),
         Special::LabelReplace => relabel::replace(context, call, place, steps),
         Special::LabelJoin => relabel::join(context, call, place, steps),
-        Special::Sort => sort::by_value(context, call, false, steps),
-        Special::SortDesc => sort::by_value(context, call, true, steps),
-        Special::SortByLabel => sort::by_label(context, call, false, steps),
-        Special::SortByLabelDesc => sort::by_label(context, call, true, steps),
+        Special::Sort => sort::by_value(context, call, false, place, steps),
+        Special::SortDesc => sort::by_value(context, call, true, place, steps),
+        Special::SortByLabel => sort::by_label(context, call, false, place, steps),
+        Special::SortByLabelDesc => sort::by_label(context, call, true, place, steps),
         Special::Info => info::eval_info(context, call, place, steps),
     }
 }
@@ -177,6 +180,17 @@ fn to_scalar(context: &Context<'_>, call: &Call, steps: Steps) -> Result<Value, 
         }
     }
     Ok(Value::Scalar(values))
+}
+
+/// The smaller or the greater of two numbers; NaN where either is.
+fn extreme(context: &Context<'_>, call: &Call, special: Special, steps: Steps) -> Result<Value, QueryError> {
+    let (left, right) = (scalar(context, call, 0, steps)?, scalar(context, call, 1, steps)?);
+    let of = |(a, b): (&f64, &f64)| match special {
+        _ if a.is_nan() || b.is_nan() => f64::NAN,
+        Special::MaxOf => a.max(*b),
+        _ => a.min(*b),
+    };
+    Ok(Value::Scalar(left.iter().zip(&right).map(of).collect()))
 }
 
 /// When the samples were taken where the argument is a selector; otherwise the step's time.

@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 
 use crate::QueryError;
-use crate::ast::Call;
+use crate::annotation::Annotation;
+use crate::ast::{Call, Place};
 use crate::engine::context::Context;
 use crate::engine::data::{Series, Value};
 use crate::engine::times::Steps;
@@ -14,6 +15,7 @@ pub(super) fn by_value(
     context: &Context<'_>,
     call: &Call,
     descending: bool,
+    place: &Place,
     steps: Steps,
 ) -> Result<Value, QueryError> {
     let mut series = super::vector(context, call, 0, steps)?;
@@ -21,6 +23,7 @@ pub(super) fn by_value(
         series.map_floats(|value| value);
     }
     series.retain(|series| !series.is_empty());
+    remark_on_ranges(context, place);
     if steps.count == 1 {
         series.sort_by(|a, b| compare(value(a), value(b), descending));
     }
@@ -46,10 +49,12 @@ pub(super) fn by_label(
     context: &Context<'_>,
     call: &Call,
     descending: bool,
+    place: &Place,
     steps: Steps,
 ) -> Result<Value, QueryError> {
     let mut series = super::vector(context, call, 0, steps)?;
     let names: Vec<&str> = (1..call.args.len()).map(|arg| super::text(call, arg)).collect();
+    remark_on_ranges(context, place);
     if steps.count == 1 {
         series.sort_by(|a, b| {
             let order = labels::compare_by(&a.labels, &b.labels, &names);
@@ -57,4 +62,12 @@ pub(super) fn by_label(
         });
     }
     Ok(Value::Vector(series))
+}
+
+/// A range query orders its series by labels, whatever it is asked.
+fn remark_on_ranges(context: &Context<'_>, place: &Place) {
+    if context.frame.step != 0 {
+        let text = "sort is ineffective for range queries since results are always ordered by labels";
+        context.remark(&Annotation::Warning(text.to_owned()), place);
+    }
 }
