@@ -25,6 +25,23 @@ pub(super) fn rad(value: f64) -> f64 {
     value * std::f64::consts::PI / 180.0
 }
 
+/// From here on squares count for everything and ones for nothing, in what roots and logarithms are taken of.
+const LARGE: f64 = 1e150;
+
+/// Inverse hyperbolic cosine, of the largest floats too: `f64::acosh` doubles its argument, and overflows.
+pub(super) fn acosh(value: f64) -> f64 {
+    if value < LARGE { value.acosh() } else { value.ln() + std::f64::consts::LN_2 }
+}
+
+/// Inverse hyperbolic sine, of the largest floats too: `f64::asinh` doubles its argument, and overflows.
+pub(super) fn asinh(value: f64) -> f64 {
+    if value.abs() < LARGE {
+        value.asinh()
+    } else {
+        (value.abs().ln() + std::f64::consts::LN_2).copysign(value)
+    }
+}
+
 /// The multiple of `to_nearest` that is nearest to the value; of two as near the greater.
 pub fn round(value: f64, to_nearest: f64) -> f64 {
     // The inverse of what people round to, such as 0.1, is mostly exact where the number itself is not.
@@ -180,6 +197,23 @@ mod tests {
         assert_eq!(deg(std::f64::consts::PI), 180.0);
         assert_eq!(rad(180.0), std::f64::consts::PI);
         assert!(deg(f64::NAN).is_nan());
+    }
+
+    #[test]
+    fn inverse_hyperbolic_functions_of_any_float() {
+        assert!(acosh(0.5).is_nan() && acosh(f64::NAN).is_nan() && asinh(f64::NAN).is_nan());
+        assert_eq!(acosh(1.0), 0.0);
+        assert_eq!((acosh(f64::INFINITY), asinh(f64::NEG_INFINITY)), (f64::INFINITY, f64::NEG_INFINITY));
+        assert!(asinh(-0.0).is_sign_negative());
+        assert_eq!((asinh(1e-300), asinh(-1e-300)), (1e-300, -1e-300));
+        for value in [1.5, 3.0, 100.0] {
+            assert!((acosh(value).cosh() / value - 1.0).abs() < 1e-12);
+            assert!((asinh(-value).sinh() / value + 1.0).abs() < 1e-12);
+        }
+        // ln(2 * 10^308) and, on both sides of where the formula changes, no jump.
+        let large = 308.0 * std::f64::consts::LN_10 + std::f64::consts::LN_2;
+        assert!((acosh(1e308) - large).abs() < 1e-9 && (asinh(-1e308) + large).abs() < 1e-9);
+        assert!((acosh(1.01e150) - acosh(0.99e150) - (1.01_f64 / 0.99).ln()).abs() < 1e-9);
     }
 
     #[test]

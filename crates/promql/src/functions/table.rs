@@ -33,9 +33,9 @@ pub static TABLE: &[Function] = &[
     function("absent", &[Vector], Vector, Kind::Special(Special::Absent)),
     function("absent_over_time", &[Matrix], Vector, Kind::Special(Special::AbsentOverTime)),
     function("acos", &[Vector], Vector, Kind::Math(f64::acos)),
-    function("acosh", &[Vector], Vector, Kind::Math(f64::acosh)),
+    function("acosh", &[Vector], Vector, Kind::Math(scalar::acosh)),
     function("asin", &[Vector], Vector, Kind::Math(f64::asin)),
-    function("asinh", &[Vector], Vector, Kind::Math(f64::asinh)),
+    function("asinh", &[Vector], Vector, Kind::Math(scalar::asinh)),
     function("atan", &[Vector], Vector, Kind::Math(f64::atan)),
     function("atanh", &[Vector], Vector, Kind::Math(f64::atanh)),
     function("avg_over_time", &[Matrix], Vector, Kind::Range(over_time::avg_over_time)),
@@ -152,3 +152,6 @@ pub static TABLE: &[Function] = &[
     function("vector", &[Scalar], Vector, Kind::Special(Special::Vector)),
     function("year", &[Vector], Vector, Kind::Date(scalar::year)).optional(1),
 ];
+
+#[cfg(test)]
+mod tests;
