@@ -1,19 +1,23 @@
 //! The values of one label in order: blocks of term ids, sorted by the texts that the ids stand for.
 
 /// Ids a block holds at most. Small enough to insert by moving, large enough that a million values make few blocks.
-const BLOCK: usize = 512;
+const BLOCK: usize = 256;
 
-/// A run of ids. Searching compares eight bytes of each text that are kept here; the texts themselves lie scattered
-/// in memory, and to read each would cost more than all the rest of an insertion.
+/// Eight bytes of each of some texts in order, the first in which not all are alike. Searching compares these alone
+/// as long as they tell: the texts lie scattered in memory, and reading them would cost most of an insertion.
+#[derive(Debug, Default)]
+struct Keys {
+    /// All texts begin with it.
+    prefix: Box<[u8]>,
+    /// The eight bytes of each text after the prefix; zeros after its end.
+    keys: Vec<u64>,
+}
+
+/// A run of ids.
 #[derive(Debug)]
 struct Block {
-    /// Not after any text of this block, after all texts of those before.
-    bound: Box<[u8]>,
-    /// All texts of the block begin with it.
-    prefix: Box<[u8]>,
-    /// The eight bytes of each text after the prefix; zeros after its end, which no label holds.
-    keys: Vec<u64>,
     ids: Vec<u32>,
+    keys: Keys,
 }
 
 /// Term ids in order of their texts, which the caller keeps. Every method that compares takes a function from
@@ -22,6 +26,9 @@ struct Block {
 pub(crate) struct SortedIds {
     /// None is empty; every text of a block is before those of the next.
     blocks: Vec<Block>,
+    /// One a block: not after any of its texts, after all texts of those before.
+    bounds: Vec<Box<[u8]>>,
+    bound_keys: Keys,
     len: usize,
 }
 
@@ -39,37 +46,64 @@ pub(crate) struct Stretch {
     to: Position,
 }
 
-impl Block {
-    /// A block of ids in order.
-    fn new<'a>(ids: Vec<u32>, text_of: &impl Fn(u32) -> &'a str) -> Self {
-        let text = |id: Option<&u32>| id.map_or("", |id| text_of(*id)).as_bytes();
-        let (first, last) = (text(ids.first()), text(ids.last()));
+impl Keys {
+    /// The keys of texts that are in order.
+    fn new<'t, 'b, T>(texts: &'t [T], bytes: impl Fn(&'t T) -> &'b [u8]) -> Self {
+        let (Some(first), Some(last)) = (texts.first(), texts.last()) else { return Self::default() };
         // In order, so that what the first and the last have in common all have.
-        let prefix = &first[..common(first, last)];
-        let keys = ids.iter().map(|id| key(text_of(*id).as_bytes(), prefix.len())).collect();
-        Self { bound: first.into(), prefix: prefix.into(), keys, ids }
+        let first = bytes(first);
+        let prefix = &first[..common(first, bytes(last))];
+        let keys = texts.iter().map(|text| key(bytes(text), prefix.len())).collect();
+        Self { prefix: prefix.into(), keys }
     }
 
-    /// The first id whose text is not before `bytes`.
-    fn position<'a>(&self, bytes: &[u8], text_of: &impl Fn(u32) -> &'a str) -> usize {
-        if !bytes.starts_with(&self.prefix) {
-            return if bytes < &*self.prefix { 0 } else { self.ids.len() };
+    /// The first of the texts that is not before `wanted`.
+    fn position<'t, 'b, T>(&self, wanted: &[u8], texts: &'t [T], bytes: impl Fn(&'t T) -> &'b [u8]) -> usize {
+        if !wanted.starts_with(&self.prefix) {
+            return if wanted < &*self.prefix { 0 } else { texts.len() };
         }
-        let key = key(bytes, self.prefix.len());
+        let key = key(wanted, self.prefix.len());
         let from = self.keys.partition_point(|other| *other < key);
         let same = self.keys[from..].partition_point(|other| *other == key);
-        from + self.ids[from..from + same].partition_point(|id| text_of(*id).as_bytes() < bytes)
+        let (mut low, mut high) = (from, from + same);
+        while low < high {
+            let middle = low.midpoint(high);
+            if bytes(&texts[middle]) < wanted { low = middle + 1 } else { high = middle }
+        }
+        low
     }
 
-    fn insert<'a>(&mut self, index: usize, id: u32, text: &str, text_of: &impl Fn(u32) -> &'a str) {
-        let shared = common(&self.prefix, text.as_bytes());
+    /// Adds the key of a text which is to stand at `index` among the others.
+    fn insert<'t, 'b, T>(
+        &mut self,
+        index: usize,
+        text: &[u8],
+        others: &'t [T],
+        bytes: impl Fn(&'t T) -> &'b [u8],
+    ) {
+        if others.is_empty() {
+            self.prefix = text.into();
+        }
+        let shared = common(&self.prefix, text);
         if shared < self.prefix.len() {
             self.prefix = self.prefix[..shared].into();
             self.keys.clear();
-            self.keys.extend(self.ids.iter().map(|id| key(text_of(*id).as_bytes(), shared)));
+            self.keys.extend(others.iter().map(|other| key(bytes(other), shared)));
         }
-        self.keys.insert(index, key(text.as_bytes(), shared));
-        self.ids.insert(index, id);
+        self.keys.insert(index, key(text, shared));
+    }
+}
+
+impl Block {
+    /// A block of ids in order.
+    fn new<'a>(ids: Vec<u32>, text_of: &impl Fn(u32) -> &'a str) -> Self {
+        let keys = Keys::new(&ids, |id| text_of(*id).as_bytes());
+        Self { ids, keys }
+    }
+
+    /// The first id whose text is not before `wanted`.
+    fn position<'a>(&self, wanted: &[u8], text_of: &impl Fn(u32) -> &'a str) -> usize {
+        self.keys.position(wanted, &self.ids, |id| text_of(*id).as_bytes())
     }
 }
 
@@ -81,9 +115,11 @@ fn common(a: &[u8], b: &[u8]) -> usize {
 /// Eight bytes from `skip` on, as a number that compares as they do.
 fn key(text: &[u8], skip: usize) -> u64 {
     let rest = text.get(skip..).unwrap_or_default();
+    if let Some(bytes) = rest.first_chunk() {
+        return u64::from_be_bytes(*bytes);
+    }
     let mut bytes = [0; 8];
-    let count = rest.len().min(8);
-    bytes[..count].copy_from_slice(&rest[..count]);
+    bytes[..rest.len()].copy_from_slice(rest);
     u64::from_be_bytes(bytes)
 }
 
@@ -95,23 +131,30 @@ impl SortedIds {
     /// Adds an id whose text is `text`, which no other id has.
     pub(crate) fn insert<'a>(&mut self, id: u32, text: &str, text_of: impl Fn(u32) -> &'a str) {
         self.len += 1;
-        let at = self.block_of(text.as_bytes());
+        let bytes = text.as_bytes();
+        let at = self.block_of(bytes);
         let Some(block) = self.blocks.get_mut(at) else {
-            self.blocks.push(Block::new(vec![id], &text_of));
+            self.insert_block(at, vec![id], &text_of);
             return;
         };
-        let index = block.position(text.as_bytes(), &text_of);
+        if bytes < &*self.bounds[at] {
+            // Before all: the first block begins with it now.
+            self.bounds[at] = bytes.into();
+            self.bound_keys.keys.remove(at);
+            self.bound_keys.insert(at, bytes, &self.bounds[at + 1..], |bound| bound);
+        }
+        let index = block.position(bytes, &text_of);
         if block.ids.len() < BLOCK {
-            block.insert(index, id, text, &text_of);
+            block.keys.insert(index, bytes, &block.ids, |id| text_of(*id).as_bytes());
+            block.ids.insert(index, id);
         } else if index == block.ids.len() {
             // Values that come in order leave full blocks behind.
-            self.blocks.insert(at + 1, Block::new(vec![id], &text_of));
+            self.insert_block(at + 1, vec![id], &text_of);
         } else {
             block.ids.insert(index, id);
             let upper = block.ids.split_off(BLOCK / 2);
-            let bound = std::mem::take(&mut block.bound);
-            *block = Block { bound, ..Block::new(std::mem::take(&mut block.ids), &text_of) };
-            self.blocks.insert(at + 1, Block::new(upper, &text_of));
+            *block = Block::new(std::mem::take(&mut block.ids), &text_of);
+            self.insert_block(at + 1, upper, &text_of);
         }
     }
 
@@ -124,10 +167,10 @@ impl SortedIds {
             return;
         }
         block.ids.remove(index);
-        block.keys.remove(index);
+        block.keys.keys.remove(index);
         self.len -= 1;
         if block.ids.is_empty() {
-            self.blocks.remove(at);
+            self.remove_block(at);
         } else {
             self.join(at, &text_of);
         }
@@ -136,15 +179,25 @@ impl SortedIds {
     /// Joins a block with the next where both together are half full, so that removals do not leave crumbs.
     fn join<'a>(&mut self, at: usize, text_of: &impl Fn(u32) -> &'a str) {
         let Some(next) = self.blocks.get(at + 1) else { return };
-        if self.blocks[at].ids.len() + next.ids.len() > BLOCK / 2 {
-            return;
+        if self.blocks[at].ids.len() + next.ids.len() <= BLOCK / 2 {
+            let next = self.remove_block(at + 1);
+            let mut ids = std::mem::take(&mut self.blocks[at].ids);
+            ids.extend(next.ids);
+            self.blocks[at] = Block::new(ids, text_of);
         }
-        let next = self.blocks.remove(at + 1);
-        let block = &mut self.blocks[at];
-        let mut ids = std::mem::take(&mut block.ids);
-        ids.extend(next.ids);
-        let bound = std::mem::take(&mut block.bound);
-        *block = Block { bound, ..Block::new(ids, text_of) };
+    }
+
+    fn insert_block<'a>(&mut self, at: usize, ids: Vec<u32>, text_of: &impl Fn(u32) -> &'a str) {
+        let bound = ids.first().map_or("", |id| text_of(*id)).as_bytes();
+        self.bound_keys.insert(at, bound, &self.bounds, |bound| bound);
+        self.bounds.insert(at, bound.into());
+        self.blocks.insert(at, Block::new(ids, text_of));
+    }
+
+    fn remove_block(&mut self, at: usize) -> Block {
+        self.bounds.remove(at);
+        self.bound_keys.keys.remove(at);
+        self.blocks.remove(at)
     }
 
     /// The ids whose texts begin with these bytes.
@@ -183,7 +236,9 @@ impl SortedIds {
 
     /// The block that a text belongs into.
     fn block_of(&self, bytes: &[u8]) -> usize {
-        self.blocks.partition_point(|block| &*block.bound <= bytes).saturating_sub(1)
+        let at = self.bound_keys.position(bytes, &self.bounds, |bound| bound);
+        let is_bound = self.bounds.get(at).is_some_and(|bound| **bound == *bytes);
+        if is_bound { at } else { at.saturating_sub(1) }
     }
 
     /// The first id whose text is not before `bytes`.
@@ -226,8 +281,10 @@ mod tests {
         }
         assert!(sorted.iter().eq(model.values().copied()));
         assert_eq!(sorted.len(), model.len());
-        for block in &sorted.blocks {
-            assert!((1..=BLOCK).contains(&block.ids.len()) && block.ids.len() == block.keys.len());
+        assert!(sorted.bounds.is_sorted() && sorted.bounds.len() == sorted.blocks.len());
+        for (bound, block) in sorted.bounds.iter().zip(&sorted.blocks) {
+            assert!(**bound <= *text_of(block.ids[0]).as_bytes());
+            assert!((1..=BLOCK).contains(&block.ids.len()) && block.ids.len() == block.keys.keys.len());
         }
         for prefix in prefixes {
             let stretch = sorted.with_prefix(prefix.as_bytes(), text_of);
@@ -242,6 +299,7 @@ mod tests {
     fn many_values_stay_in_order() {
         let prefixes = ["", "0", "f", "fff", "7a", "a0b1", "g", "12345678", "ffffffff0"];
         compare((0..20_000).map(|id| (true, id)), &prefixes);
+        compare((0..20_000).rev().map(|id| (true, id)), &prefixes);
         compare((0..20_000).map(|id| (true, id)).chain((0..19_900).map(|id| (false, id))), &prefixes);
         compare([], &prefixes);
     }

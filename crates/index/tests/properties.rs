@@ -205,7 +205,8 @@ fn each_expression_finds_the_same_among_many_series() {
     let (mut index, mut model) = (LabelIndex::default(), Model::new());
     for number in 0..4000i64 {
         let zone = VALUES[number as usize % VALUES.len()];
-        let (job, pod) = (format!("job-{}", number % 7), format!("web-{}", number / 2));
+        let (job, pod) =
+            (format!("job-{}", number % 7), format!("web-{}", number * 2_654_435_761 % 4000 / 2));
         let pairs = [("__name__", "up"), ("job", &job), ("pod", &pod), ("zone", zone)];
         apply(&mut index, &mut model, Step::Insert(number, LabelSet::new(pairs).unwrap(), MetricType::Gauge));
     }
