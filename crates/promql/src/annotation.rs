@@ -1,9 +1,13 @@
 //! What the engine remarks beside an answer. The wording is part of Prometheus' interface: people match on it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 
+use metricsd_model::Millis;
 use parking_lot::Mutex;
+
+use crate::functions::buckets::Repair;
 
 /// Something to remark; its text is what follows `PromQL warning: ` or `PromQL info: `.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,8 +36,6 @@ pub enum Annotation {
     CounterResetCollision(&'static str),
     /// A counter's name does not look like one: the metric.
     PossibleNonCounter(String),
-    /// Classic buckets that do not grow: the metric.
-    ForcedMonotonicity(String),
     /// Operands for which the operator means nothing: the operator, left, right (`float`, `histogram`).
     IncompatibleTypes(String, &'static str, &'static str),
     /// Histograms that an aggregation leaves out: the aggregation.
@@ -114,11 +116,6 @@ impl Annotation {
             Self::PossibleNonCounter(metric) => format!(
                 "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {metric:?}"
             ),
-            Self::ForcedMonotonicity(metric) => format!(
-                "input to histogram_quantile needed to be fixed for monotonicity (see \
-                 https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile){}",
-                of_metric(metric)
-            ),
             Self::IncompatibleTypes(op, left, right) => {
                 format!(
                     "incompatible sample types encountered for binary operator {op:?}: {left} {op} {right}"
@@ -158,7 +155,7 @@ fn number(value: f64) -> String {
     crate::number::format(value)
 }
 
-/// All that was remarked during one query; each remark once a place.
+/// All that was remarked during one query; each remark once.
 #[derive(Debug, Default)]
 pub struct Annotations {
     remarks: Mutex<Remarks>,
@@ -166,9 +163,53 @@ pub struct Annotations {
 
 #[derive(Debug, Default)]
 struct Remarks {
-    /// (byte offset, text)
-    warnings: BTreeSet<(usize, String)>,
-    infos: BTreeSet<(usize, String)>,
+    /// By text, where it was remarked last (byte offset).
+    warnings: BTreeMap<String, usize>,
+    infos: BTreeMap<String, usize>,
+    /// (byte offset, metric)
+    repairs: BTreeMap<(usize, String), Repairs>,
+}
+
+/// All repairs of one metric's classic buckets, which make one remark.
+#[derive(Debug)]
+struct Repairs {
+    worst: Repair,
+    samples: usize,
+    first: Millis,
+    last: Millis,
+}
+
+impl Repairs {
+    fn join(&mut self, repair: Repair, at: Millis) {
+        self.worst.lowest = self.worst.lowest.min(repair.lowest);
+        self.worst.highest = self.worst.highest.max(repair.highest);
+        self.worst.difference = self.worst.difference.max(repair.difference);
+        self.samples += 1;
+        self.first = self.first.min(at);
+        self.last = self.last.max(at);
+    }
+
+    fn text(&self, metric: &str) -> String {
+        let Repair { lowest, highest, difference } = self.worst;
+        format!(
+            "input to histogram_quantile needed to be fixed for monotonicity (see \
+             https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile){}, from buckets {} to \
+             {}, with a max diff of {}, over {} samples from {} to {}",
+            of_metric(metric),
+            number(lowest),
+            number(highest),
+            crate::number::two_digits(difference),
+            self.samples,
+            moment(self.first),
+            moment(self.last)
+        )
+    }
+}
+
+/// A moment in whole seconds, as RFC 3339 writes it.
+fn moment(at: Millis) -> String {
+    let moment = chrono::DateTime::from_timestamp_millis(at).unwrap_or_default();
+    moment.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// A query whose every series is remarked upon must not hold a text for each.
@@ -180,22 +221,35 @@ impl Annotations {
         let text = annotation.text();
         let mut remarks = self.remarks.lock();
         let kind = if annotation.is_warning() { &mut remarks.warnings } else { &mut remarks.infos };
-        if kind.len() < MAX_REMARKS {
-            kind.insert((place.start, text));
+        if kind.len() < MAX_REMARKS || kind.contains_key(&text) {
+            kind.insert(text, place.start);
+        }
+    }
+
+    /// Remarks that classic buckets had to be raised.
+    pub fn add_repair(&self, metric: &str, repair: Repair, at: Millis, place: &Range<usize>) {
+        let mut remarks = self.remarks.lock();
+        let known = remarks.repairs.len();
+        match remarks.repairs.entry((place.start, metric.to_owned())) {
+            Entry::Occupied(mut repairs) => repairs.get_mut().join(repair, at),
+            Entry::Vacant(vacant) if known < MAX_REMARKS => {
+                vacant.insert(Repairs { worst: repair, samples: 1, first: at, last: at });
+            }
+            Entry::Vacant(_) => {}
         }
     }
 
     /// All warnings and all infos, as texts with their places in the query.
     pub fn finish(&self, query: &str) -> (Vec<String>, Vec<String>) {
         let remarks = self.remarks.lock();
-        let write = |kind: &str, set: &BTreeSet<(usize, String)>| {
-            let write = |(at, text): &(usize, String)| {
-                let (line, column) = line_and_column(query, *at);
-                format!("PromQL {kind}: {text} ({line}:{column})")
-            };
-            set.iter().map(write).collect()
+        let write = |kind: &str, at: usize, text: &str| {
+            let (line, column) = line_and_column(query, at);
+            format!("PromQL {kind}: {text} ({line}:{column})")
         };
-        (write("warning", &remarks.warnings), write("info", &remarks.infos))
+        let warnings = remarks.warnings.iter().map(|(text, at)| write("warning", *at, text)).collect();
+        let repairs = remarks.repairs.iter().map(|((at, metric), repairs)| (*at, repairs.text(metric)));
+        let infos = remarks.infos.iter().map(|(text, at)| (*at, text.clone())).chain(repairs);
+        (warnings, infos.map(|(at, text)| write("info", at, &text)).collect())
     }
 }
 

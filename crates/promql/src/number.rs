@@ -16,6 +16,22 @@ pub fn json(value: f64) -> String {
     with_exponent(value, -6, 21)
 }
 
+/// With two significant digits, as Go's `%.2g` writes a float.
+pub fn two_digits(value: f64) -> String {
+    if let Some(text) = special(value) {
+        return text;
+    }
+    let rounded = format!("{value:.1e}");
+    let Some((digits, exponent)) = rounded.split_once('e') else { return rounded };
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..2).contains(&exponent) {
+        return rounded.parse().map_or(rounded, |value: f64| format!("{value}"));
+    }
+    let digits = digits.strip_suffix(".0").unwrap_or(digits);
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{digits}e{sign}{:02}", exponent.abs())
+}
+
 fn special(value: f64) -> Option<String> {
     if value.is_nan() {
         Some("NaN".to_owned())
@@ -40,4 +56,40 @@ fn with_exponent(value: f64, lowest: i32, highest: i32) -> String {
     }
     let sign = if exponent < 0 { '-' } else { '+' };
     format!("{digits}e{sign}{:02}", exponent.abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exponents_begin_where_each_way_has_them() {
+        let check = |value: f64, format_: &str, plain_: &str, json_: &str| {
+            assert_eq!((&*format(value), &*plain(value), &*json(value)), (format_, plain_, json_));
+        };
+        check(0.0, "0", "0", "0");
+        check(-0.0, "-0", "-0", "-0");
+        check(100_000.0, "100000", "100000", "100000");
+        check(1e6, "1e+06", "1000000", "1000000");
+        check(1.5e-5, "1.5e-05", "0.000015", "0.000015");
+        check(1.5e-7, "1.5e-07", "0.00000015", "1.5e-07");
+        check(1e21, "1e+21", "1000000000000000000000", "1e+21");
+        check(f64::NEG_INFINITY, "-Inf", "-Inf", "-Inf");
+        check(f64::NAN, "NaN", "NaN", "NaN");
+    }
+
+    #[test]
+    fn two_digits_are_rounded() {
+        let cases = [
+            (25.0, "25"),
+            (0.017, "0.017"),
+            (0.01666, "0.017"),
+            (126.0, "1.3e+02"),
+            (3.0, "3"),
+            (1e-7, "1e-07"),
+        ];
+        for (value, text) in cases {
+            assert_eq!(two_digits(value), text);
+        }
+    }
 }

@@ -25,11 +25,11 @@ fn follows(current: &NativeHistogram, previous: &NativeHistogram) -> ResetHint {
     if previous.reset_hint == ResetHint::Gauge {
         return ResetHint::Unknown;
     }
-    if current.count < previous.count {
-        return ResetHint::Yes;
-    }
     if current.schema != previous.schema || current.zero_threshold != previous.zero_threshold {
         return ResetHint::Unknown;
+    }
+    if current.count < previous.count {
+        return ResetHint::Yes;
     }
     if same_layout(current, previous) {
         // The usual case, without any search.

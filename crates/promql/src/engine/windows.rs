@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use metricsd_model::{Millis, NativeHistogram};
+use metricsd_model::{Millis, NativeHistogram, ResetHint};
 
 use crate::QueryError;
 use crate::ast::{Boundaries, Expr, ExprKind, Place, Subquery};
@@ -90,13 +90,23 @@ fn to_raw(series: Series, steps: Steps) -> Raw {
             Point::Absent => continue,
             Point::Float(value) => raw.values.push(value),
             Point::Histogram(histogram) => {
-                raw.histograms.push((raw.timestamps.len(), Arc::clone(histogram)));
+                raw.histograms.push((raw.timestamps.len(), without_hint(histogram)));
                 raw.values.push(f64::from_bits(metricsd_model::HISTOGRAM_MARKER_BITS));
             }
         }
         raw.timestamps.push(moment);
     }
     raw
+}
+
+/// What is known of a reset is about the sample before, which a sub-query's points have left behind.
+fn without_hint(histogram: &Arc<NativeHistogram>) -> Arc<NativeHistogram> {
+    match histogram.reset_hint {
+        ResetHint::Unknown | ResetHint::Gauge => Arc::clone(histogram),
+        ResetHint::Yes | ResetHint::No => {
+            Arc::new(NativeHistogram { reset_hint: ResetHint::Unknown, ..(**histogram).clone() })
+        }
+    }
 }
 
 /// The samples of one series as windows see them: without staleness markers, floats and histograms apart.

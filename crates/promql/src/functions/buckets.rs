@@ -14,8 +14,19 @@ pub struct Bucket {
 pub struct Quantile {
     /// The estimate.
     pub value: f64,
-    /// Some bucket held clearly less than the one below it, and was raised to it.
-    pub forced_monotonic: bool,
+    /// Some buckets held clearly less than the ones below them, and were raised.
+    pub repair: Option<Repair>,
+}
+
+/// Which buckets were raised.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Repair {
+    /// Upper bound of the lowest of them.
+    pub lowest: f64,
+    /// Upper bound of the highest of them.
+    pub highest: f64,
+    /// By how many observations one of them was raised at most.
+    pub difference: f64,
 }
 
 /// Reads the bound in the label `le`; nothing where it is no number, or one beyond all floats.
@@ -34,7 +45,7 @@ const TOLERANCE: f64 = 1e-12;
 /// there are no observations; -Inf for φ < 0, +Inf for φ > 1. A quantile in the highest bucket is the upper bound of the
 /// second highest. The lowest bucket begins at 0 if it ends above; otherwise a quantile in it is its upper bound.
 pub fn quantile(phi: f64, buckets: &mut Vec<Bucket>) -> Quantile {
-    let sure = |value| Quantile { value, forced_monotonic: false };
+    let sure = |value| Quantile { value, repair: None };
     if phi.is_nan() {
         return sure(f64::NAN);
     }
@@ -47,8 +58,8 @@ pub fn quantile(phi: f64, buckets: &mut Vec<Bucket>) -> Quantile {
     if !put_in_order(buckets) {
         return sure(f64::NAN);
     }
-    let forced_monotonic = make_monotonic(buckets);
-    Quantile { value: interpolated_quantile(phi, buckets), forced_monotonic }
+    let repair = make_monotonic(buckets);
+    Quantile { value: interpolated_quantile(phi, buckets), repair }
 }
 
 fn interpolated_quantile(phi: f64, buckets: &[Bucket]) -> f64 {
@@ -131,21 +142,25 @@ fn put_in_order(buckets: &mut Vec<Bucket>) -> bool {
 
 /// Raises buckets that hold less than the one below, and levels differences that come of rounding alone. Whether there
 /// were other ones.
-fn make_monotonic(buckets: &mut [Bucket]) -> bool {
-    let Some((first, rest)) = buckets.split_first_mut() else { return false };
-    let mut forced = false;
+fn make_monotonic(buckets: &mut [Bucket]) -> Option<Repair> {
+    let (first, rest) = buckets.split_first_mut()?;
+    let mut repair: Option<Repair> = None;
     let mut below = first.count;
     for bucket in rest {
         if rounding_apart(below, bucket.count) {
             bucket.count = below;
         } else if bucket.count < below {
+            let difference = below - bucket.count;
             bucket.count = below;
-            forced = true;
+            let repair =
+                repair.get_or_insert(Repair { lowest: bucket.upper, highest: bucket.upper, difference });
+            repair.highest = bucket.upper;
+            repair.difference = repair.difference.max(difference);
         } else {
             below = bucket.count;
         }
     }
-    forced
+    repair
 }
 
 /// Whether two counts differ by so little that rounding explains it.

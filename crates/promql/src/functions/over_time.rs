@@ -185,9 +185,13 @@ pub(super) fn quantile_over_time(window: &Window<'_>, context: &RangeContext<'_>
     Some(PointValue::Float(with_copy(window.values, |values| quantile(phi, values))))
 }
 
-/// The median of the distances from the median.
+/// The median of the distances from the median; NaN where any value is NaN.
 pub(super) fn mad_over_time(window: &Window<'_>, context: &RangeContext<'_>) -> Option<PointValue> {
-    let deviation = with_copy(floats(window, context)?, |values| {
+    let values = floats(window, context)?;
+    if values.iter().any(|value| value.is_nan()) {
+        return Some(PointValue::Float(f64::NAN));
+    }
+    let deviation = with_copy(values, |values| {
         let median = quantile(0.5, values);
         values.iter_mut().for_each(|value| *value = (*value - median).abs());
         quantile(0.5, values)

@@ -28,7 +28,7 @@ pub(super) fn quantile(
     parallel::map(&groups, weight, &context.control, |group| {
         let mut result = Series::empty(group.labels.clone(), group.drop_name, steps.count);
         let mut values = Vec::with_capacity(group.members.len());
-        for step in 0..steps.count {
+        for (step, rank) in ranks.iter().enumerate() {
             values.clear();
             for series in group.members.iter().filter_map(|index| input.get(*index)) {
                 match series.point(step) {
@@ -38,7 +38,7 @@ pub(super) fn quantile(
                 }
             }
             if !values.is_empty() {
-                result.set_float(step, quantile_of(ranks[step], &mut values));
+                result.set_float(step, quantile_of(*rank, &mut values));
             }
         }
         result

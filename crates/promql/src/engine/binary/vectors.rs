@@ -232,13 +232,7 @@ impl Join<'_> {
         Ok(())
     }
 
-    fn result(
-        &self,
-        left: Point<'_>,
-        right: Point<'_>,
-        step: usize,
-        refused: &mut Refused,
-    ) -> Option<Found> {
+    fn result(&self, left: Point<'_>, right: Point<'_>, step: usize, refused: &mut Refused) -> Option<Found> {
         match compute(self.binary.op, left, right) {
             Outcome::Float(value) => Some(Found::Float(value)),
             Outcome::Histogram(histogram, remarks) => {

@@ -40,7 +40,7 @@ pub(super) fn quantile(context: &Context<'_>, call: &Call, steps: Steps) -> Resu
     remark_ranks(context, &ranks, super::place_of(call, 0, &default));
     let series = super::vector(context, call, 1, steps)?;
     let groups = groups(context, &series, place);
-    let question = Quantile { context, ranks: &ranks, place };
+    let question = Quantile { context, ranks: &ranks, steps, first: true, place };
     let answered = answer(context, &groups, place, steps, &question);
     names::drop_all(context, answered).map(Value::Vector)
 }
@@ -59,7 +59,7 @@ pub(super) fn quantiles(context: &Context<'_>, call: &Call, steps: Steps) -> Res
     for arg in 2..call.args.len() {
         let ranks = super::scalar(context, call, arg, steps)?;
         remark_ranks(context, &ranks, super::place_of(call, arg, &default));
-        let question = Quantile { context, ranks: &ranks, place };
+        let question = Quantile { context, ranks: &ranks, steps, first: arg == 2, place };
         for mut series in answer(context, &groups, place, steps, &question) {
             let rank = ranks.first().copied().unwrap_or(f64::NAN);
             series.labels = series.labels.with(name, &open_metrics_number(rank));
@@ -165,14 +165,18 @@ fn answer(
 struct Quantile<'q> {
     context: &'q Context<'q>,
     ranks: &'q [f64],
+    steps: Steps,
+    /// Repairs of buckets are the same for every rank: remarked upon once.
+    first: bool,
     place: &'q Place,
 }
 
 impl Question for Quantile<'_> {
     fn classic(&self, buckets: &mut Vec<Bucket>, step: usize, metric: &str) -> f64 {
         let answer = buckets::quantile(self.ranks[step], buckets);
-        if answer.forced_monotonic {
-            self.context.remark(&Annotation::ForcedMonotonicity(metric.to_owned()), self.place);
+        if let Some(repair) = answer.repair.filter(|_| self.first) {
+            let at = self.steps.at(step);
+            self.context.annotations.add_repair(metric, repair, at, self.place);
         }
         answer.value
     }

