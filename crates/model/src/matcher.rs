@@ -48,7 +48,12 @@ const MAX_REGEX_BYTES: usize = 1 << 20;
 
 /// Compiles a pattern that must match a whole value, as Prometheus anchors them; `.` matches newlines too.
 pub fn anchored_regex(pattern: &str) -> Result<Regex, regex::Error> {
-    regex::RegexBuilder::new(&format!("^(?s:{pattern})$")).size_limit(MAX_REGEX_BYTES).build()
+    let build = |pattern: &str| regex::RegexBuilder::new(pattern).size_limit(MAX_REGEX_BYTES).build();
+    if pattern.contains(')') {
+        // `a)|(b` is no pattern, though it would be one inside of the group that anchors.
+        build(pattern)?;
+    }
+    build(&format!("^(?s:{pattern})$"))
 }
 
 impl Matcher {
@@ -119,6 +124,7 @@ mod tests {
         assert!(check(MatchOp::NotRegex, "a", "b"));
         assert!(check(MatchOp::NotEqual, "a", ""));
         assert!(Matcher::new("l", MatchOp::Regex, "(").is_err());
+        assert!(Matcher::new("l", MatchOp::Regex, "a)|(b").is_err());
         assert!(Matcher::new("l", MatchOp::Regex, "((a{100}){100}){100}").is_err());
     }
 }

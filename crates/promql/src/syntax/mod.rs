@@ -1,7 +1,7 @@
 //! Text into trees, and back: the lexer, the parser, the printer.
 //!
-//! [`parse`] goes from [`lexer`] over [`parser`] with the types checked by [`check`]; [`print`] is the canonical form
-//! on one line ([`std::fmt::Display`] of [`Expr`]), [`pretty()`] the one on several, [`to_json`] the tree as
+//! [`parse`] cuts text into tokens, climbs precedences and checks types as it goes. [`std::fmt::Display`] of an
+//! [`Expr`] is the canonical form on one line, [`pretty`](fn@pretty) the one on several, [`to_json`] the tree as
 //! `/api/v1/parse_query` answers it.
 
 mod check;

@@ -188,6 +188,7 @@ fn shifts() {
     stable("foo @ 0x10", "foo @ 16.000");
     stable("foo @ 5m", "foo @ 300.000");
     stable("foo @ -0.0005", "foo @ -0.001");
+    stable("foo @ 9e15", "foo @ 9000000000000000.000");
     stable("foo@start ( )", "foo @ start()");
     same("foo @ end() offset 5m");
     stable("foo offset 5m @ end()", "foo @ end() offset 5m");

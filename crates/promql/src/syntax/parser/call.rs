@@ -56,6 +56,10 @@ impl Parser<'_> {
                 return Ok(args);
             }
             self.expect(&TokenKind::Comma, "arguments", "\",\" or \")\"")?;
+            if self.token.kind == TokenKind::RightParen {
+                let message = "trailing commas not allowed in function call args";
+                return Err(Failure::new(self.start(), message));
+            }
         }
     }
 

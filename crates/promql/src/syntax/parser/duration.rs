@@ -228,8 +228,19 @@ fn not_here(at: usize, what: &str) -> Failure {
     Failure::new(at, format!("{what} must be preceded by {kinds}"))
 }
 
+/// Milliseconds that a float counts one by one, with room to spare: some 35 000 years.
+const EXACT_MILLIS: f64 = (1u64 << 50) as f64;
+
 /// Seconds since 1970 in whole milliseconds.
 fn timestamp(seconds: f64) -> Option<i64> {
+    if seconds.is_nan() || seconds.abs() >= (i64::MAX / 1_000) as f64 {
+        return None;
+    }
     let millis = (seconds * 1_000.0).round();
-    (millis.is_finite() && millis.abs() < i64::MAX as f64).then_some(millis as i64)
+    if millis.abs() < EXACT_MILLIS {
+        return Some(millis as i64);
+    }
+    let whole = seconds.trunc();
+    let rest = ((seconds - whole) * 1_000.0).round();
+    (whole as i64).checked_mul(1_000)?.checked_add(rest as i64)
 }

@@ -215,7 +215,12 @@ impl<'a> Parser<'a> {
     }
 
     fn postfix(&mut self) -> Parsed<Node> {
-        let mut node = self.primary()?;
+        let node = self.primary()?;
+        self.suffixes(node)
+    }
+
+    /// Ranges and modifiers behind an expression.
+    fn suffixes(&mut self, mut node: Node) -> Parsed<Node> {
         loop {
             node = match &self.token.kind {
                 TokenKind::LeftBracket => self.brackets(node)?,
@@ -229,40 +234,38 @@ impl<'a> Parser<'a> {
 
     fn primary(&mut self) -> Parsed<Node> {
         match self.token.kind {
-            TokenKind::Number(value) => self.literal(ExprKind::Number { value, duration: false }),
-            TokenKind::Duration(millis) => {
-                let value = millis as f64 / 1_000.0;
-                self.literal(ExprKind::Number { value, duration: true })
-            }
-            TokenKind::Text(_) => self.text_literal(),
             TokenKind::LeftParen => self.parenthesised(),
             TokenKind::LeftBrace | TokenKind::MetricWord | TokenKind::Word(_) => match self.named()? {
                 Named::Aggregation(op) => self.aggregation(op),
                 Named::Call => self.call(),
                 Named::Selector => self.selector(),
             },
-            _ => self.unexpected("", "an expression"),
+            _ => self.literal(),
         }
     }
 
-    fn literal(&mut self, kind: ExprKind) -> Parsed<Node> {
+    fn literal(&mut self) -> Parsed<Node> {
         let start = self.start();
+        let kind = match &mut self.token.kind {
+            TokenKind::Number(value) => ExprKind::Number { value: *value, duration: false },
+            TokenKind::Duration(millis) => {
+                ExprKind::Number { value: *millis as f64 / 1_000.0, duration: true }
+            }
+            TokenKind::Text(text) => ExprKind::String(std::mem::take(text)),
+            _ => return self.unexpected("", "an expression"),
+        };
         self.advance();
         self.node(kind, start, 0)
-    }
-
-    fn text_literal(&mut self) -> Parsed<Node> {
-        let text = match &mut self.token.kind {
-            TokenKind::Text(text) => std::mem::take(text),
-            _ => String::new(),
-        };
-        self.literal(ExprKind::String(text))
     }
 
     fn parenthesised(&mut self) -> Parsed<Node> {
         let start = self.start();
         self.advance();
         let inner = self.expr()?;
+        self.close(inner, start)
+    }
+
+    fn close(&mut self, inner: Node, start: usize) -> Parsed<Node> {
         self.expect(&TokenKind::RightParen, "", "\")\" or an operator")?;
         self.node(ExprKind::Paren(inner.node), start, inner.height)
     }
