@@ -20,7 +20,25 @@ macro_rules! scripts {
     };
 }
 
-scripts!(selectors, literals);
+scripts!(
+    absent,
+    aggregations,
+    choices,
+    classic_histograms,
+    dates,
+    labels,
+    literals,
+    matching,
+    math,
+    native_histograms,
+    operators,
+    over_time,
+    rates,
+    regression,
+    selectors,
+    sets,
+    subqueries,
+);
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scripts")
