@@ -1,6 +1,6 @@
 //! `absent` and `absent_over_time`: 1 where nothing is.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use metricsd_model::{LabelSet, METRIC_NAME, MatchOp, Matcher};
 
@@ -44,21 +44,20 @@ fn ones(call: &Call, present: impl Iterator<Item = bool>) -> Value {
     Value::Vector(without_empty(vec![Series::of_values(labels, false, values)]))
 }
 
-/// The labels that a selector fixes: those that it names once, by equality.
+/// The labels that a selector fixes: those that it names by equality and says nothing else of afterwards.
 fn labels_of(arg: &Expr) -> LabelSet {
-    let matchers: &[Matcher] = match &arg.kind {
+    let matchers: &[Matcher] = match &arg.inner().kind {
         ExprKind::Selector(selector) => &selector.matchers,
         ExprKind::Matrix(matrix) => &matrix.selector.matchers,
         _ => return LabelSet::default(),
     };
-    let (mut seen, mut twice) = (HashSet::new(), HashSet::new());
-    for matcher in matchers {
-        if !seen.insert(matcher.name.as_str()) {
-            twice.insert(matcher.name.as_str());
+    let (mut seen, mut fixed) = (HashSet::new(), BTreeMap::new());
+    for matcher in matchers.iter().filter(|matcher| matcher.name != METRIC_NAME) {
+        if matcher.op == MatchOp::Equal && seen.insert(matcher.name.as_str()) {
+            fixed.insert(&matcher.name, &matcher.value);
+        } else {
+            fixed.remove(&matcher.name);
         }
     }
-    let fixed = matchers.iter().filter(|matcher| {
-        matcher.op == MatchOp::Equal && matcher.name != METRIC_NAME && !twice.contains(matcher.name.as_str())
-    });
-    LabelSet::new(fixed.map(|matcher| (&matcher.name, &matcher.value))).unwrap_or_default()
+    LabelSet::new(fixed).unwrap_or_default()
 }
