@@ -25,11 +25,18 @@ scripts!(
     aggregations,
     choices,
     classic_histograms,
+    custom_buckets,
     dates,
+    durations,
+    extended,
+    histogram_aggregations,
+    histogram_rates,
+    info,
     labels,
     literals,
     matching,
     math,
+    names,
     native_histograms,
     operators,
     over_time,
@@ -112,5 +119,47 @@ fn scripts_visit_the_whole_language() {
     let all = functions.chain(operators).chain(aggregations);
     let missing: Vec<_> = all.filter(|name| !seen.contains(name)).collect();
     assert!(missing.is_empty(), "no script visits {missing:?}");
-    assert!(evaluations >= 400, "only {evaluations} evaluations");
+    assert!(evaluations >= 1_000, "only {evaluations} evaluations");
+}
+
+#[tokio::test]
+async fn what_is_not_as_expected_is_told() {
+    let cases = [
+        ("eval instant at 1m 1\n  2", "s.test:1: 1\n  expected the scalar Some(2.0), got 1"),
+        (
+            "clear\n\neval instant at 1m vector(1)",
+            "s.test:3: vector(1)\n  expected nothing\n  got\n    : 1@60000",
+        ),
+        ("eval instant at 0 vector(1)\n  {} 1.001", "expected\n    : 1.001@0\n  got\n    : 1@0"),
+        ("eval instant at 0 vector(1)\n  {a=\"b\"} 1", "expected\n    {a=\"b\"}: 1@0"),
+        ("eval instant at 0 vector(1)\n  expect fail", "expected a failure"),
+        ("eval instant at 0 vector(1)\n  expect warn\n  {} 1", "expected warnings, got none"),
+        ("eval instant at 0 quantile(2, vector(1))\n  {} Inf", "unexpected warnings"),
+        ("eval instant at 0 1 +\n  1", "failed: "),
+        ("eval_fail instant at 0 1 +\n  expect fail msg: other", "expected the failure"),
+        ("eval range from 0 to 2m step 1m time()\n  {} 0 60 _", "got\n    : 0@0 60@60000 120@120000"),
+        ("load 1m\n  a 1 ?", "s.test: line 2: expected a number"),
+        ("evaluate", "s.test: line 1: \"evaluate\" is no command"),
+        (
+            "load 1m\n  a 1\n  b 2\neval_ordered instant at 0 sort({__name__=~\"a|b\"})\n  b 2\n  a 1",
+            "expected\n    b: 2@0\n    a: 1@0\n  got\n    a: 1@0\n    b: 2@0",
+        ),
+    ];
+    for (text, expected) in cases {
+        let report = script::run("s.test", text).await;
+        assert_eq!(report.failures.len(), 1, "{text}: {:?}", report.failures);
+        assert!(report.failures[0].contains(expected), "{text}: {}", report.failures[0]);
+    }
+}
+
+#[tokio::test]
+async fn older_forms_say_the_same() {
+    let text = "load 1m\n  b 1 2 _ _x2 stale 5-1x2 0x1 Inf -Inf NaN 1e1\n\
+                eval_fail instant at 0 1 +\n\
+                eval_warn instant at 0 quantile(2, b)\n  {} Inf\n\
+                eval_info instant at 1m rate(b[2m])\n  {} 0.016666666666666666\n\
+                eval_ordered instant at 0 sort_desc(b)\n  b 1\n\
+                eval range from 0 to 15m step 1m b\n  b 1 2 2 2 2 _ 5 4 3 0 0 Inf -Inf NaN 10x1\n";
+    let report = script::run("s.test", text).await;
+    assert_eq!((report.failures, report.evaluations), (vec![], 5));
 }
