@@ -1,6 +1,7 @@
 //! Range functions: the window of every step over every series.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use metricsd_model::{Millis, NativeHistogram, ResetHint};
@@ -211,6 +212,7 @@ pub(crate) fn apply(
         let columns = Columns::of(raw);
         let mut walker = Walker::new(&columns, ranges, context.settings.look_back);
         let mut now = vec![0.0; args.len()];
+        let remarked = RefCell::default();
         for (step, at) in steps.iter().enumerate() {
             let window = walker.until(ranges.shift.of(at));
             if window.is_empty() && (window.before.is_none() || ranges.boundaries == Boundaries::Inside) {
@@ -225,6 +227,7 @@ pub(crate) fn apply(
                 labels: &raw.labels,
                 boundaries: ranges.boundaries,
                 annotations: &context.annotations,
+                remarked: &remarked,
                 place: ranges.place,
                 arg_places,
             };

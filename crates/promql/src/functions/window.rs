@@ -3,6 +3,8 @@
 #[cfg(test)]
 pub(super) mod testing;
 
+use std::cell::RefCell;
+use std::mem::Discriminant;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -58,6 +60,8 @@ pub struct RangeContext<'a> {
     pub boundaries: Boundaries,
     /// Where remarks go.
     pub annotations: &'a Annotations,
+    /// The kinds of what was remarked about this series already.
+    pub remarked: &'a RefCell<Vec<Discriminant<Annotation>>>,
     /// Place of the argument that the remarks are about: the range.
     pub place: &'a Range<usize>,
     /// Places of the scalar arguments.
@@ -65,9 +69,14 @@ pub struct RangeContext<'a> {
 }
 
 impl RangeContext<'_> {
-    /// Remarks on the range.
+    /// Remarks on the range: of one kind once a series, however many windows give cause.
     pub fn remark(&self, annotation: Annotation) {
-        self.annotations.add(&annotation, self.place);
+        let kind = std::mem::discriminant(&annotation);
+        let mut remarked = self.remarked.borrow_mut();
+        if !remarked.contains(&kind) {
+            remarked.push(kind);
+            self.annotations.add(&annotation, self.place);
+        }
     }
 
     /// A scalar argument; NaN where it was not given.

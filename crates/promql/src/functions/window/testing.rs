@@ -74,6 +74,7 @@ impl Case {
             labels: &LabelSet::new([("__name__", self.name)]).unwrap(),
             boundaries: self.boundaries,
             annotations: &annotations,
+            remarked: &std::cell::RefCell::default(),
             place: &(5..6),
             arg_places: &[7..8, 9..10],
         };
