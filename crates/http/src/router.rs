@@ -110,6 +110,8 @@ pub fn router(api: Api) -> Router {
         routes.into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handlers))
     };
     table(prometheus_routes(roles))
+        // Before the layer, so that preflight requests pass through it.
+        .method_not_allowed_fallback(guard::method_not_allowed)
         .layer(from_fn_with_state(shared.clone(), cors::cors))
         .merge(table(own_routes(roles)))
         .fallback(guard::not_found)
