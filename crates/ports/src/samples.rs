@@ -111,9 +111,16 @@ pub struct IndexStatistics {
 /// Removes what is no longer to be kept.
 #[async_trait]
 pub trait Retention: Send + Sync + 'static {
-    /// Removes frames of one target all of whose samples are older than `before`, at most some thousands a call;
-    /// answers how many. Jobs and series stay.
+    /// Removes frames of one target all of whose samples are older than `before`, and its exemplars that are, at most
+    /// some thousands a call; answers how many. Jobs and series stay. The empty id is that of pushes without a target.
     async fn remove_before(&self, target_id: &str, before: Millis) -> Result<u64, PortError>;
+
+    /// The same for all targets but those of `spared`, whether or not they still exist, and for pushes. Where a store
+    /// keeps frames in larger pieces it may remove these as a whole, and count each as one.
+    async fn remove_others_before(&self, spared: &[String], before: Millis) -> Result<u64, PortError>;
+
+    /// Removes exemplars beyond the `newest`, by their timestamps, at most some thousands a call; answers how many.
+    async fn bound_exemplars(&self, newest: u64) -> Result<u64, PortError>;
 }
 
 /// Reads samples back.
@@ -130,10 +137,7 @@ pub trait SampleSource: Send + Sync + 'static {
 
     /// Names of the labels of all series that match, `__name__` included, sorted; at most `limit`.
     /// No matchers: of all series. Answered from an index, never from samples.
-    async fn label_names(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<String>, PortError> {
-        let _ = (matchers, limit);
-        Err(PortError::new(crate::ErrorKind::Internal, "this store does not answer look-ups"))
-    }
+    async fn label_names(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<String>, PortError>;
 
     /// Values of one label over all series that match, sorted; at most `limit`. No matchers: over all series.
     /// Answered from an index, never from samples.
@@ -142,30 +146,19 @@ pub trait SampleSource: Send + Sync + 'static {
         name: &str,
         matchers: &[Matcher],
         limit: usize,
-    ) -> Result<Vec<String>, PortError> {
-        let _ = (name, matchers, limit);
-        Err(PortError::new(crate::ErrorKind::Internal, "this store does not answer look-ups"))
-    }
+    ) -> Result<Vec<String>, PortError>;
 
     /// Exemplars of the series that match, with a timestamp in the range, ordered by labels; series without any are
     /// left out. `limits.max_samples` bounds the exemplars.
-    async fn exemplars(&self, selection: &Selection) -> Result<Vec<SeriesExemplars>, PortError> {
-        let _ = selection;
-        Err(PortError::new(crate::ErrorKind::Internal, "this store does not answer look-ups"))
-    }
+    async fn exemplars(&self, selection: &Selection) -> Result<Vec<SeriesExemplars>, PortError>;
 
-    /// What senders and series say of metric families, each different statement once, ordered by family; `family`
-    /// narrows to one; at most `limit` families.
-    async fn families(&self, family: Option<&str>, limit: usize) -> Result<Vec<FamilyMetadata>, PortError> {
-        let _ = (family, limit);
-        Err(PortError::new(crate::ErrorKind::Internal, "this store does not answer look-ups"))
-    }
+    /// What senders and series say of metric families, each different statement once, ordered by family, type, help
+    /// and unit; `family` narrows to one; at most `limit` families. A statement that is no longer made may stay until
+    /// newer ones of the same family take its place.
+    async fn families(&self, family: Option<&str>, limit: usize) -> Result<Vec<FamilyMetadata>, PortError>;
 
     /// What the index holds; lists are cut to `top` entries.
-    async fn index_statistics(&self, top: usize) -> Result<IndexStatistics, PortError> {
-        let _ = top;
-        Err(PortError::new(crate::ErrorKind::Internal, "this store does not answer look-ups"))
-    }
+    async fn index_statistics(&self, top: usize) -> Result<IndexStatistics, PortError>;
 
     /// What the newest collection of a target brought, without staleness markers, ordered by labels.
     /// Looks back at most to `since`. Empty where there is none.

@@ -5,6 +5,8 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use crate::error::{Fault, damaged};
+
 /// Opens the stream that [`FrameEncoder`] makes.
 pub(crate) const COPY_FRAMES: &str = "COPY frames (time, target_id, source, batch_id, part, layout, series_ids, \
      \"values\", offsets, histograms, seq) FROM STDIN (FORMAT binary)";
@@ -47,6 +49,16 @@ pub(crate) enum Columns {
     Shared(i64),
     /// Those that travel in the frame.
     Inline(std::sync::Arc<[i64]>),
+}
+
+impl Columns {
+    /// The ids of a layout that is not shared.
+    pub(crate) fn ids(&self) -> Result<Vec<i64>, Fault> {
+        match self {
+            Self::Inline(ids) => Ok(ids.to_vec()),
+            Self::Shared(_) => Err(damaged("the ids of a shared layout were asked for")),
+        }
+    }
 }
 
 /// One row of `frames`.

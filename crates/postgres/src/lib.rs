@@ -20,7 +20,6 @@ mod outbox;
 
 mod binary;
 mod error;
-mod generations;
 
 pub use migrate::{Migrated, migrate};
 pub use options::PostgresOptions;

@@ -16,7 +16,7 @@ struct Migration {
 }
 
 /// Never changed once released; a new version is a new file.
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration {
         version: 1,
         name: "catalogue",
@@ -26,6 +26,11 @@ const MIGRATIONS: [Migration; 2] = [
         version: 2,
         name: "samples",
         sql: include_str!("../../../migrations/postgres/0002_samples.sql"),
+    },
+    Migration {
+        version: 3,
+        name: "lookups",
+        sql: include_str!("../../../migrations/postgres/0003_lookups.sql"),
     },
 ];
 

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metricsd_ports::{ErrorKind, PortError};
+use metricsd_store::Recent;
+use metricsd_store::owners::Known;
 use parking_lot::Mutex;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
-use crate::append::Known;
 use crate::error::{Fault, MAX_ATTEMPTS, back_off};
 use crate::feed::Feed;
-use crate::generations::Generations;
 use crate::migrate::{connect_options, migrate_pool};
+use crate::read::Index;
 use crate::{Migrated, PostgresOptions};
 
 /// Samples and catalogue in PostgreSQL with TimescaleDB.
@@ -26,7 +27,9 @@ pub struct PostgresStore {
     /// What is known to be committed.
     pub(crate) known: Mutex<Known>,
     /// Columns of layouts, for readers.
-    pub(crate) layouts: Mutex<Generations<i64, Arc<[i64]>>>,
+    pub(crate) layouts: Mutex<Recent<i64, Arc<[i64]>>>,
+    /// Which series there are.
+    pub(crate) index: Index,
     pub(crate) feed: Feed,
 }
 
@@ -49,7 +52,8 @@ impl PostgresStore {
         migrate_pool(&pool, &options).await?;
         Ok(Self {
             known: Mutex::new(Known::new(options.cached_series, options.cached_columns)),
-            layouts: Mutex::new(Generations::new(options.cached_columns)),
+            layouts: Mutex::new(Recent::new(options.cached_columns)),
+            index: Index::default(),
             feed: Feed::new(connect),
             pool,
             readers,

@@ -19,7 +19,6 @@ mod outbox;
 
 mod columns;
 mod error;
-mod recent;
 
 pub use migrate::{Migrated, migrate};
 pub use store::SqliteStore;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use metricsd_model::Millis;
 use metricsd_ports::{ErrorKind, PortError};
+use metricsd_store::Recent;
+use metricsd_store::owners::Known;
 use parking_lot::Mutex;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{
@@ -15,10 +17,9 @@ use sqlx::{ConnectOptions, Connection, Sqlite};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::append::Known;
 use crate::error::{Fault, invalid};
 use crate::migrate::migrate_pool;
-use crate::recent::Recent;
+use crate::read::Index;
 
 /// Connections that read; more would only wait for the same disk.
 const READERS: u32 = 4;
@@ -44,6 +45,8 @@ pub struct SqliteStore {
     pub(crate) known: Arc<Mutex<Known>>,
     /// Columns of layouts, for readers.
     pub(crate) layouts: Mutex<Recent<i64, Arc<[u64]>>>,
+    /// Which series there are.
+    pub(crate) index: Index,
     /// Counts the changes of the catalogue that this process made.
     pub(crate) changed: watch::Sender<u64>,
 }
@@ -70,6 +73,7 @@ impl SqliteStore {
             readers,
             known: Arc::new(Mutex::new(Known::new(KNOWN_SERIES, KNOWN_COLUMNS))),
             layouts: Mutex::new(Recent::new(KNOWN_COLUMNS)),
+            index: Index::default(),
             changed: watch::Sender::new(0),
         })
     }

@@ -3,13 +3,17 @@
 //! Run on a runtime of several threads: some checks call from several tasks at once.
 
 mod append;
+mod beside;
 mod identity;
+mod lookups;
 mod read;
 mod retain;
 mod round_trip;
 
 pub use append::*;
+pub use beside::*;
 pub use identity::*;
+pub use lookups::*;
 pub use read::*;
 pub use retain::*;
 pub use round_trip::*;
@@ -25,6 +29,7 @@ pub async fn check_all<S: Store>(new: impl AsyncFn() -> S) {
         check_all_time_series,
         check_labels,
         check_histograms,
+        check_custom_buckets,
         check_frame_shapes,
         check_wide_frames,
         check_empty
@@ -33,13 +38,18 @@ pub async fn check_all<S: Store>(new: impl AsyncFn() -> S) {
     super::each_shared!(new, check_concurrent_repeats, check_atomic);
     super::each!(new, check_collisions, check_descriptions);
     super::each_shared!(new, check_concurrent_collision, check_new_series_at_once);
-    super::each!(new, check_retention, check_retention_in_steps);
+    super::each!(new, check_retention, check_retention_in_steps, check_retention_of_others);
+    super::each!(new, check_exemplars, check_exemplars_of_new_series, check_exemplar_retention);
+    super::each!(new, check_families, check_families_of_series, check_many_statements);
+    super::each!(new, check_label_names, check_label_values, check_statistics);
+    super::each_shared!(new, check_lookups_while_appending);
     super::each!(
         new,
         check_names,
         check_matchers,
         check_range,
         check_hours,
+        check_far_times,
         check_limits,
         check_order,
         check_series,

@@ -1,6 +1,7 @@
 //! Samples, catalogue and outbox of one process, behind one lock.
 
 mod catalog;
+mod lookups;
 mod samples;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -13,6 +14,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
+
+use lookups::{ExemplarKey, Statement, StoredExemplar};
 
 use crate::{Outbox, OutboxEvent, PortError, Process};
 
@@ -29,6 +32,10 @@ struct State {
     ids: HashMap<SeriesId, LabelSet>,
     /// In order of commit, each with the target that it belongs to.
     frames: Vec<StoredFrame>,
+    exemplars: BTreeMap<ExemplarKey, StoredExemplar>,
+    /// When each was said last, as a place in the order of all.
+    families: BTreeMap<Statement, u64>,
+    statements: u64,
     jobs: Vec<(BatchId, Job)>,
     total_samples: u64,
     targets: BTreeMap<String, Target>,

@@ -1,37 +1,47 @@
 //! Appending: one transaction a group of batches.
 //!
-//! In every transaction locks are taken in one order: jobs by id, series by id, layouts by id, one counter. Writers
+//! In every transaction locks are taken in one order: jobs by id, series by id, layouts by id, exemplars by key,
+//! families in order, one counter. Writers
 //! that meet therefore wait for each other; they do not deadlock.
 
-mod group;
+mod beside;
 mod intern;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use metricsd_codec::pack::pack_histograms;
-use metricsd_model::{Batch, Layout, MetricsCollected, SeriesId};
-use metricsd_ports::{ErrorKind, PortError, Receipt, SampleSink};
+use metricsd_model::{Batch, Layout, MetricsCollected, Millis, SeriesId};
+use metricsd_ports::{PortError, Receipt, SampleSink};
+use metricsd_store::group::{Bounds, Group, JobRow};
+use metricsd_store::{exemplars, families, owners};
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use crate::PostgresStore;
-use crate::copy::{COPY_FRAMES, FrameEncoder, FrameRow, micros};
+use crate::copy::{COPY_FRAMES, Columns, FrameEncoder, FrameRow, micros};
 use crate::error::{Fault, MAX_ATTEMPTS, back_off, damaged};
 use crate::store::bounded;
-use group::Group;
-use intern::{Interned, intern};
+use intern::intern;
 
-pub(crate) use intern::Known;
+type Interned = owners::Interned<Columns>;
 
 /// Bytes of encoded frames that are sent at a time.
 const SEND_BYTES: usize = 1 << 20;
 
+const BOUNDS: Bounds = Bounds { holds: in_bounds, max_columns: i32::MAX as usize };
+
+fn in_bounds(time: Millis) -> bool {
+    micros(time).is_some() && DateTime::from_timestamp_millis(time).is_some()
+}
+
 #[async_trait]
 impl SampleSink for PostgresStore {
     async fn append(&self, batches: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError> {
-        let group = Group::new(batches)?;
+        let group = Group::new(batches, BOUNDS)?;
         if group.distinct().is_empty() {
             return Ok(Vec::new());
         }
@@ -54,7 +64,7 @@ impl SampleSink for PostgresStore {
 }
 
 /// Appends a group, again where others were in the way; answers which batches were stored.
-async fn append(store: &PostgresStore, group: &Group<'_>) -> Result<HashSet<Uuid>, Fault> {
+async fn append(store: &PostgresStore, group: &Group) -> Result<HashSet<Uuid>, Fault> {
     let mut replayed = HashSet::new();
     let mut attempt = 1;
     loop {
@@ -83,7 +93,7 @@ async fn append(store: &PostgresStore, group: &Group<'_>) -> Result<HashSet<Uuid
 
 async fn attempt_append(
     store: &PostgresStore,
-    group: &Group<'_>,
+    group: &Group,
     replayed: &HashSet<Uuid>,
 ) -> Result<HashSet<Uuid>, Fault> {
     let mut tx = store.pool.begin().await?;
@@ -92,12 +102,19 @@ async fn attempt_append(
         tx.rollback().await?;
         return Ok(HashSet::new());
     }
-    let layouts = distinct_layouts(&fresh);
+    let carried = exemplars::carried(fresh.iter().map(|fresh| fresh.batch));
+    let mut layouts = distinct_layouts(&fresh);
+    layouts.extend(carried.iter().map(|carried| Arc::clone(&carried.layout)));
     let interned = intern(&mut tx, &store.known, &layouts).await?;
+    let exemplars = exemplars::rows(&carried, |layout| interned.columns(layout)?.ids())?;
+    beside::insert_exemplars(&mut tx, &exemplars).await?;
+    let said = families::unwritten(&store.known, &interned, fresh.iter().map(|fresh| fresh.batch));
+    beside::insert_families(&mut tx, &said).await?;
     copy_frames(&mut tx, &fresh, &interned).await?;
     account(&mut tx, &fresh).await?;
     tx.commit().await?;
     interned.remember(&store.known);
+    families::remember(&store.known, &said);
     Ok(fresh.iter().map(|fresh| fresh.batch.id.to_uuid()).collect())
 }
 
@@ -109,26 +126,11 @@ struct Fresh<'a> {
 
 async fn insert_jobs<'a>(
     tx: &mut PgConnection,
-    group: &Group<'a>,
+    group: &'a Group,
     replayed: &HashSet<Uuid>,
 ) -> Result<Vec<Fresh<'a>>, Fault> {
-    let jobs = group.jobs(replayed);
-    let rows = sqlx::query(include_str!("../sql/insert_jobs.sql"))
-        .bind(jobs.id)
-        .bind(jobs.job_id)
-        .bind(jobs.target_id)
-        .bind(jobs.method)
-        .bind(jobs.status)
-        .bind(jobs.duration_ms)
-        .bind(jobs.error_details)
-        .bind(jobs.created_at)
-        .bind(jobs.source_id)
-        .bind(jobs.received)
-        .bind(jobs.dropped)
-        .bind(jobs.refused)
-        .bind(jobs.stored)
-        .fetch_all(tx)
-        .await?;
+    let new = group.distinct().iter().filter(|batch| !replayed.contains(&batch.id.to_uuid()));
+    let rows = insert_job_rows(tx, &new.map(|batch| JobRow::of(batch)).collect::<Vec<_>>()).await?;
     let mut ids = HashSet::with_capacity(rows.len());
     let mut numbers = Vec::with_capacity(rows.len());
     for row in rows {
@@ -141,17 +143,40 @@ async fn insert_jobs<'a>(
     Ok(fresh.zip(numbers).map(|(batch, seq)| Fresh { batch, seq }).collect())
 }
 
-fn distinct_layouts<'a>(fresh: &[Fresh<'a>]) -> Vec<&'a Arc<Layout>> {
-    let mut seen = HashSet::new();
-    let frames = fresh.iter().flat_map(|fresh| &fresh.batch.frames).filter(|frame| !frame.values.is_empty());
-    frames.map(|frame| &frame.layout).filter(|layout| seen.insert(Arc::as_ptr(layout).addr())).collect()
+async fn insert_job_rows(tx: &mut PgConnection, jobs: &[JobRow<'_>]) -> Result<Vec<PgRow>, Fault> {
+    fn column<'j, T>(jobs: &'j [JobRow<'_>], field: impl Fn(&'j JobRow<'_>) -> T) -> Vec<T> {
+        jobs.iter().map(field).collect()
+    }
+    let created = |job: &JobRow<'_>| -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(job.started).unwrap_or_default()
+    };
+    let rows = sqlx::query(include_str!("../sql/insert_jobs.sql"))
+        .bind(column(jobs, |job| job.id))
+        .bind(column(jobs, |job| job.job_id.as_str()))
+        .bind(column(jobs, |job| job.target_id))
+        .bind(column(jobs, |job| job.method))
+        .bind(column(jobs, |job| job.status))
+        .bind(column(jobs, |job| job.duration_ms))
+        .bind(column(jobs, |job| job.error_details.as_deref()))
+        .bind(column(jobs, created))
+        .bind(column(jobs, |job| job.source_id))
+        .bind(column(jobs, |job| job.received))
+        .bind(column(jobs, |job| job.dropped))
+        .bind(column(jobs, |job| job.refused.as_str()))
+        .bind(column(jobs, |job| job.stored))
+        .fetch_all(tx)
+        .await?;
+    Ok(rows)
 }
 
-async fn copy_frames(
-    tx: &mut PgConnection,
-    fresh: &[Fresh<'_>],
-    interned: &Interned<'_>,
-) -> Result<(), Fault> {
+fn distinct_layouts(fresh: &[Fresh<'_>]) -> Vec<Arc<Layout>> {
+    let mut seen = HashSet::new();
+    let frames = fresh.iter().flat_map(|fresh| &fresh.batch.frames).filter(|frame| !frame.values.is_empty());
+    let layouts = frames.map(|frame| &frame.layout).filter(|layout| seen.insert(Arc::as_ptr(layout).addr()));
+    layouts.map(Arc::clone).collect()
+}
+
+async fn copy_frames(tx: &mut PgConnection, fresh: &[Fresh<'_>], interned: &Interned) -> Result<(), Fault> {
     if fresh.iter().all(|fresh| fresh.batch.samples() == 0) {
         return Ok(());
     }
@@ -208,7 +233,7 @@ async fn account(tx: &mut PgConnection, fresh: &[Fresh<'_>]) -> Result<(), Fault
 }
 
 /// Batches of the group that have frames already.
-async fn stored_frames(store: &PostgresStore, group: &Group<'_>) -> Result<HashSet<Uuid>, Fault> {
+async fn stored_frames(store: &PostgresStore, group: &Group) -> Result<HashSet<Uuid>, Fault> {
     let frames = || group.distinct().iter().flat_map(|batch| &batch.frames);
     let ids: Vec<Uuid> = group.distinct().iter().map(|batch| batch.id.to_uuid()).collect();
     let rows = sqlx::query(include_str!("../sql/stored_frames.sql"))
@@ -218,11 +243,6 @@ async fn stored_frames(store: &PostgresStore, group: &Group<'_>) -> Result<HashS
         .fetch_all(&store.pool)
         .await?;
     rows.iter().map(|row| Ok(row.try_get::<Uuid, _>(0)?)).collect()
-}
-
-/// What is refused before anything is sent.
-fn invalid(message: impl Into<String>) -> PortError {
-    PortError::new(ErrorKind::Invalid, message)
 }
 
 /// Databases keep ids as signed numbers.

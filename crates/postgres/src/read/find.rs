@@ -1,107 +1,147 @@
-//! Which series match. Equality is left to the database's indexes; every matcher is checked again here, so there is
-//! one meaning of a matcher.
+//! Which series match: the index knows, once it has what was committed since it was asked last, by whomever.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
-use metricsd_model::{LabelSet, METRIC_NAME, MatchOp, Matcher, MetricSource, MetricType, Series, SeriesId};
-use metricsd_ports::{ErrorKind, PortError};
+use metricsd_model::{LabelSet, METRIC_NAME, Matcher, MetricSource, MetricType, Series, SeriesId};
+use metricsd_store::follow::{Followed, PAGE};
+use metricsd_store::gather::Found;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
+use sqlx::{PgConnection, PgTransaction, Row};
 
+use super::snapshot;
 use crate::PostgresStore;
-use crate::binary::{bytes, required};
+use crate::binary::{bytes, number, required};
 use crate::error::{Fault, damaged};
 
-/// Series that one selection may look at before samples narrow them; bounds memory at some hundred megabytes.
-const MAX_CANDIDATES: usize = 2_000_000;
+/// How often a call begins again because the server did.
+const MAX_RESTARTS: usize = 3;
 
-/// A series that matches.
-pub(super) struct Found {
-    pub(super) id: i64,
-    pub(super) labels: LabelSet,
-    pub(super) metric_type: MetricType,
+/// What a reader of `series` has seen.
+pub(crate) struct Position {
+    /// PostgreSQL's own text of the snapshot: which transactions were visible.
+    snapshot: String,
+    /// When the server started. Another may take its place that lacks the last commits and gives their numbers again.
+    started: DateTime<Utc>,
 }
 
-/// What of the matchers the database's indexes can narrow by.
-struct Narrowed {
-    names: Option<Vec<String>>,
-    labels: Option<String>,
-}
-
-fn narrow(matchers: &[Matcher]) -> Narrowed {
-    let mut names = None;
-    let mut labels = BTreeMap::new();
-    for matcher in matchers {
-        // JSON in the database cannot hold NUL, and no label does.
-        let plain = !matcher.value.contains('\0');
-        match (matcher.name.as_str(), matcher.op) {
-            (METRIC_NAME, MatchOp::Equal) if plain => names = Some(vec![matcher.value.clone()]),
-            (METRIC_NAME, MatchOp::Regex) if names.is_none() => names = alternatives(&matcher.value),
-            (METRIC_NAME, _) => {}
-            (name, MatchOp::Equal) if plain && !name.contains('\0') && !matcher.value.is_empty() => {
-                labels.insert(name, matcher.value.as_str());
-            }
-            _ => {}
-        }
+impl Position {
+    fn of(row: &PgRow) -> Result<Self, Fault> {
+        Ok(Self { snapshot: row.try_get(0)?, started: row.try_get(1)? })
     }
-    let labels = (!labels.is_empty()).then(|| serde_json::to_string(&labels).ok()).flatten();
-    Narrowed { names, labels }
 }
 
-/// The names that a pattern like `a|b|c` stands for; `None` where it says more than that.
-fn alternatives(pattern: &str) -> Option<Vec<String>> {
-    let literal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '|');
-    (!pattern.is_empty() && pattern.chars().all(literal))
-        .then(|| pattern.split('|').map(str::to_owned).collect())
+pub(crate) type Index = Followed<Position>;
+
+/// Reads all series, unless that was done. What was read stays read when the call is given up.
+async fn load(store: &PostgresStore) -> Result<(), Fault> {
+    let Some(_right) = store.index.to_load().await else {
+        return Ok(());
+    };
+    let mut connection = store.readers.acquire().await?;
+    let mut progress = store.index.progress().await;
+    if progress.seen.is_none() {
+        let row = sqlx::query(include_str!("../sql/position.sql")).fetch_one(&mut *connection).await?;
+        progress.seen = Some(Position::of(&row)?);
+    }
+    while let Some(next) = progress.next {
+        let query = sqlx::query(include_str!("../sql/series_page.sql")).bind(next).bind(PAGE as i64);
+        let rows = query.fetch_all(&mut *connection).await?;
+        let page: Vec<_> = rows.iter().map(|row| entry_of_row(row, 0)).collect::<Result<_, _>>()?;
+        store.index.add(&page)?;
+        progress.page_read(page.last().map(|(id, ..)| *id), page.len() == PAGE);
+    }
+    store.index.finish_loading(&progress);
+    Ok(())
 }
 
-/// All series that match.
-pub(super) async fn matching(tx: &mut PgConnection, matchers: &[Matcher]) -> Result<Vec<Found>, Fault> {
-    let narrowed = narrow(matchers);
-    let query =
-        sqlx::query(include_str!("../sql/find_series.sql")).bind(narrowed.names).bind(narrowed.labels);
-    let mut rows = query.fetch(tx);
-    let mut found = Vec::new();
+/// Brings the index to what this connection sees; in a transaction this must come first. `false` where all is to be
+/// read again.
+async fn follow(store: &PostgresStore, connection: &mut PgConnection) -> Result<bool, Fault> {
+    let mut progress = store.index.progress().await;
+    let Some(seen) = progress.seen.as_ref().filter(|_| progress.is_loaded()) else {
+        return Ok(false);
+    };
+    let mut now = None;
+    let mut page = Vec::new();
+    let mut rows = sqlx::query(include_str!("../sql/new_series.sql")).bind(&seen.snapshot).fetch(connection);
     while let Some(row) = rows.try_next().await? {
-        let labels = labels_of_row(&row, 1, 3)?;
-        if !matchers.iter().all(|matcher| matcher.matches_labels(&labels)) {
-            continue;
+        if now.is_none() {
+            let position = Position::of(&row)?;
+            if position.started != seen.started {
+                tracing::info!("the database was started again: reading all series");
+                store.index.start_again(&mut progress);
+                return Ok(false);
+            }
+            now = Some(position);
         }
-        if found.len() == MAX_CANDIDATES {
-            let message = format!(
-                "more than {MAX_CANDIDATES} series match, whether or not they have samples in the range"
-            );
-            return Err(PortError::new(ErrorKind::Limit, message).into());
+        if number::<8>(&row, 2)?.is_some() {
+            page.push(entry_of_row(&row, 2)?);
         }
-        let metric_type = metric_type(row.try_get(2)?)?;
-        found.push(Found { id: i64::from_be_bytes(required(&row, 0)?), labels, metric_type });
+        if page.len() == PAGE {
+            store.index.add(&page)?;
+            page.clear();
+        }
     }
-    Ok(found)
+    drop(rows);
+    store.index.add(&page)?;
+    progress.seen = Some(now.ok_or_else(|| damaged("the database does not say what it has committed"))?);
+    Ok(true)
 }
 
-/// The first `limit` series that match, in order of labels, which is not an order that the database knows.
+/// Brings the index up to date on a connection that is needed for nothing else.
+pub(super) async fn catch_up(store: &PostgresStore) -> Result<(), Fault> {
+    for _ in 0..MAX_RESTARTS {
+        load(store).await?;
+        let mut connection = store.readers.acquire().await?;
+        if follow(store, &mut connection).await? {
+            return Ok(());
+        }
+    }
+    Err(damaged("the database is started again and again"))
+}
+
+/// A state of the database, and the series of it that match. The index may know later ones, which have no samples
+/// in it.
+pub(super) async fn found(
+    store: &PostgresStore,
+    matchers: &[Matcher],
+) -> Result<(PgTransaction<'static>, Vec<Found>), Fault> {
+    for _ in 0..MAX_RESTARTS {
+        load(store).await?;
+        let mut tx = snapshot(store).await?;
+        if follow(store, &mut tx).await? {
+            let found = store.index.select(matchers).await?;
+            return Ok((tx, found));
+        }
+        tx.rollback().await?;
+    }
+    Err(damaged("the database is started again and again"))
+}
+
+/// The first `limit` series that match, in order of labels.
 pub(super) async fn first_series(
     store: &PostgresStore,
     matchers: &[Matcher],
     limit: usize,
 ) -> Result<Vec<Arc<Series>>, Fault> {
-    let narrowed = narrow(matchers);
-    let query =
-        sqlx::query(include_str!("../sql/find_series_whole.sql")).bind(narrowed.names).bind(narrowed.labels);
-    let mut rows = query.fetch(&store.readers);
-    let mut first = BTreeMap::new();
-    while let Some(row) = rows.try_next().await? {
-        let series = series_of_row(&row)?;
-        if matchers.iter().all(|matcher| matcher.matches_labels(&series.labels)) {
-            first.insert(series.labels.clone(), Arc::new(series));
-            if first.len() > limit {
-                first.pop_last();
-            }
-        }
-    }
-    Ok(first.into_values().collect())
+    catch_up(store).await?;
+    let found = store.index.select(matchers).await?;
+    let ids: Vec<i64> = found.iter().take(limit).map(|found| found.id.to_i64()).collect();
+    let rows =
+        sqlx::query(include_str!("../sql/series_by_id.sql")).bind(ids).fetch_all(&store.readers).await?;
+    let read = |row| Ok(Arc::new(series_of_row(row)?));
+    let mut series: Vec<Arc<Series>> = rows.iter().map(read).collect::<Result<_, Fault>>()?;
+    series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    Ok(series)
+}
+
+/// Reads the columns id, metric_name, metric_type, labels, of which the first is `at`.
+fn entry_of_row(row: &PgRow, at: usize) -> Result<(i64, LabelSet, MetricType), Fault> {
+    let id = i64::from_be_bytes(required(row, at)?);
+    Ok((id, labels_of_row(row, at + 1, at + 3)?, metric_type(row.try_get(at + 2)?)?))
 }
 
 /// Reads a row of the columns that `series_by_id.sql` selects.
@@ -120,7 +160,7 @@ pub(crate) fn series_of_row(row: &PgRow) -> Result<Series, Fault> {
     })
 }
 
-fn metric_type(name: &str) -> Result<MetricType, Fault> {
+pub(super) fn metric_type(name: &str) -> Result<MetricType, Fault> {
     MetricType::from_name(name)
         .ok_or_else(|| damaged(format!("unknown metric type {name:?} in the database")))
 }
@@ -134,26 +174,4 @@ fn labels_of_row(row: &PgRow, name: usize, labels: usize) -> Result<LabelSet, Fa
     let pairs = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     LabelSet::new(pairs.chain([(METRIC_NAME, name)]))
         .map_err(|error| damaged("damaged labels in the database").caused_by(error))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_an_index_can_answer_is_pushed_down() {
-        let check = |matchers: &[(&str, MatchOp, &str)], names: Option<&[&str]>, labels: Option<&str>| {
-            let matchers: Vec<Matcher> =
-                matchers.iter().map(|(name, op, value)| Matcher::new(*name, *op, *value).unwrap()).collect();
-            let narrowed = narrow(&matchers);
-            let expected = names.map(|names| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
-            assert_eq!((narrowed.names, narrowed.labels.as_deref()), (expected, labels), "{matchers:?}");
-        };
-        use MatchOp::{Equal, NotEqual, Regex};
-        check(&[("__name__", Equal, "up"), ("a", Equal, "b")], Some(&["up"]), Some(r#"{"a":"b"}"#));
-        check(&[("__name__", Regex, "up|down")], Some(&["up", "down"]), None);
-        check(&[("__name__", Regex, "node_.*"), ("a", Equal, "")], None, None);
-        check(&[("a", NotEqual, "b"), ("c", Equal, "\0")], None, None);
-        check(&[("__name__", Equal, "up"), ("__name__", Regex, "a|b")], Some(&["up"]), None);
-    }
 }

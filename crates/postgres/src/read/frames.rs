@@ -9,10 +9,11 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use metricsd_codec::pack::unpack_histograms;
 use metricsd_model::{HISTOGRAM_MARKER_BITS, NativeHistogram};
+use metricsd_store::gather::Gather;
 use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 
-use super::gather::Gather;
+use super::bounds;
 use crate::PostgresStore;
 use crate::binary::{Array, array, bytes, number, required, required_array};
 use crate::copy::millis;
@@ -82,7 +83,7 @@ async fn load(
         let mut cache = store.layouts.lock();
         for layout in layouts {
             match cache.get(layout) {
-                Some(series) => loaded.push((layout, Arc::clone(series))),
+                Some(series) => loaded.push((layout, series)),
                 None => missing.push(layout),
             }
         }
@@ -110,16 +111,16 @@ pub(super) async fn read_picks(tx: &mut PgConnection, plan: &Plan, gather: &mut 
     let column = |pick: usize| -> Vec<Option<i32>> {
         plan.picked.values().map(|columns| columns.get(pick).map(|(at, _)| *at as i32 + 1)).collect()
     };
-    let range = gather.range();
+    let (bucket, start, end) = bounds(gather.range());
     let query = sqlx::query(include_str!("../sql/pick_frames.sql"))
         .bind(layouts)
         .bind(column(0))
         .bind(column(1))
         .bind(column(2))
         .bind(column(3))
-        .bind(range.bucket)
-        .bind(range.start)
-        .bind(range.end);
+        .bind(bucket)
+        .bind(start)
+        .bind(end);
     let mut rows = query.fetch(tx);
     while let Some(row) = rows.try_next().await? {
         let head = Head::of(&row)?;
@@ -144,12 +145,9 @@ pub(super) async fn read_whole(tx: &mut PgConnection, plan: &Plan, gather: &mut 
         return Ok(());
     }
     let layouts: Vec<i64> = plan.whole.keys().copied().collect();
-    let range = gather.range();
-    let query = sqlx::query(include_str!("../sql/whole_frames.sql"))
-        .bind(layouts)
-        .bind(range.bucket)
-        .bind(range.start)
-        .bind(range.end);
+    let (bucket, start, end) = bounds(gather.range());
+    let query =
+        sqlx::query(include_str!("../sql/whole_frames.sql")).bind(layouts).bind(bucket).bind(start).bind(end);
     let mut rows = query.fetch(tx);
     while let Some(row) = rows.try_next().await? {
         let layout = i64::from_be_bytes(required(&row, 4)?);
@@ -172,11 +170,8 @@ pub(super) async fn read_inline(
     if wanted.len() <= SEARCHED {
         return search_inline(tx, wanted, gather).await;
     }
-    let range = gather.range();
-    let query = sqlx::query(include_str!("../sql/inline_frames.sql"))
-        .bind(range.bucket)
-        .bind(range.start)
-        .bind(range.end);
+    let (bucket, start, end) = bounds(gather.range());
+    let query = sqlx::query(include_str!("../sql/inline_frames.sql")).bind(bucket).bind(start).bind(end);
     let mut rows = query.fetch(tx);
     while let Some(row) = rows.try_next().await? {
         let ids = required_array::<8>(&row, 4)?;
@@ -196,12 +191,12 @@ async fn search_inline(
     wanted: &HashMap<i64, usize>,
     gather: &mut Gather,
 ) -> Result<(), Fault> {
-    let range = gather.range();
+    let (bucket, start, end) = bounds(gather.range());
     let query = sqlx::query(include_str!("../sql/search_frames.sql"))
         .bind(wanted.keys().copied().collect::<Vec<_>>())
-        .bind(range.bucket)
-        .bind(range.start)
-        .bind(range.end);
+        .bind(bucket)
+        .bind(start)
+        .bind(end);
     let mut rows = query.fetch(tx);
     while let Some(row) = rows.try_next().await? {
         let head = Head::of(&row)?;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use metricsd_model::{Millis, Sample, SampleValue, is_stale};
 use metricsd_ports::LatestMetric;
+use metricsd_store::gather::Range;
 
 use super::frames::WholeFrame;
-use super::gather::Range;
 use super::{find, snapshot};
 use crate::PostgresStore;
 use crate::binary::required_array;
+use crate::copy::bound;
 use crate::error::Fault;
 
 pub(super) async fn latest(
@@ -24,7 +25,7 @@ pub(super) async fn latest(
     let mut tx = snapshot(store).await?;
     let rows = sqlx::query(include_str!("../sql/latest_frames.sql"))
         .bind(target_id)
-        .bind(Range::new(since, since).bucket)
+        .bind(bound(Range::new(since, since).bucket))
         .fetch_all(&mut *tx)
         .await?;
     let mut newest: HashMap<i64, Sample> = HashMap::new();

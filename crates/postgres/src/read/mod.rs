@@ -2,25 +2,29 @@
 //!
 //! All statements of one call see one snapshot, so a batch is seen as a whole or not at all.
 
+mod beside;
 mod find;
 mod frames;
-mod gather;
 mod latest;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use metricsd_model::{Matcher, Millis, Series};
-use metricsd_ports::{LatestMetric, PortError, SampleSource, SelectedSeries, Selection};
+use chrono::{DateTime, Utc};
+use metricsd_model::{FamilyMetadata, Matcher, Millis, Series};
+use metricsd_ports::{
+    IndexStatistics, LatestMetric, PortError, SampleSource, SelectedSeries, Selection, SeriesExemplars,
+};
+use metricsd_store::gather::{Gather, Range};
 use sqlx::PgTransaction;
 
 use crate::PostgresStore;
+use crate::copy::bound;
 use crate::error::Fault;
 use frames::{Plan, read_inline, read_picks, read_whole};
-use gather::Gather;
 
-pub(crate) use find::series_of_row;
+pub(crate) use find::{Index, series_of_row};
 
 #[async_trait]
 impl SampleSource for PostgresStore {
@@ -32,6 +36,34 @@ impl SampleSource for PostgresStore {
         self.retried("select series", || find::first_series(self, matchers, limit)).await
     }
 
+    async fn label_names(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<String>, PortError> {
+        self.retried("read series", || find::catch_up(self)).await?;
+        self.index.label_names(matchers, limit).await
+    }
+
+    async fn label_values(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+        limit: usize,
+    ) -> Result<Vec<String>, PortError> {
+        self.retried("read series", || find::catch_up(self)).await?;
+        self.index.label_values(name, matchers, limit).await
+    }
+
+    async fn exemplars(&self, selection: &Selection) -> Result<Vec<SeriesExemplars>, PortError> {
+        self.retried("select exemplars", || exemplars(self, selection)).await
+    }
+
+    async fn families(&self, family: Option<&str>, limit: usize) -> Result<Vec<FamilyMetadata>, PortError> {
+        self.retried("read metric families", || beside::families(self, family, limit)).await
+    }
+
+    async fn index_statistics(&self, top: usize) -> Result<IndexStatistics, PortError> {
+        self.retried("read series", || find::catch_up(self)).await?;
+        self.index.statistics(top).await
+    }
+
     async fn latest(&self, target_id: &str, since: Millis) -> Result<Vec<LatestMetric>, PortError> {
         self.retried("read the latest metrics", || latest::latest(self, target_id, since)).await
     }
@@ -41,10 +73,9 @@ async fn select(store: &PostgresStore, selection: &Selection) -> Result<Vec<Sele
     if selection.start > selection.end {
         return Ok(Vec::new());
     }
-    let mut tx = snapshot(store).await?;
-    let found = find::matching(&mut tx, &selection.matchers).await?;
+    let (mut tx, found) = find::found(store, &selection.matchers).await?;
     let wanted: HashMap<i64, usize> =
-        found.iter().zip(0..).map(|(series, index)| (series.id, index)).collect();
+        found.iter().zip(0..).map(|(series, index)| (series.id.to_i64(), index)).collect();
     let mut gather = Gather::new(found, selection);
     if !wanted.is_empty() {
         let plan = Plan::new(store, &mut tx, &wanted).await?;
@@ -58,4 +89,19 @@ async fn select(store: &PostgresStore, selection: &Selection) -> Result<Vec<Sele
 
 async fn snapshot(store: &PostgresStore) -> Result<PgTransaction<'static>, Fault> {
     Ok(store.readers.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+}
+
+async fn exemplars(store: &PostgresStore, selection: &Selection) -> Result<Vec<SeriesExemplars>, Fault> {
+    if selection.start > selection.end {
+        return Ok(Vec::new());
+    }
+    let (mut tx, found) = find::found(store, &selection.matchers).await?;
+    let exemplars = beside::exemplars(&mut tx, &found, selection).await?;
+    tx.rollback().await?;
+    Ok(exemplars)
+}
+
+/// A range as the database compares it: beginning of its first hour, start, end.
+fn bounds(range: Range) -> (DateTime<Utc>, DateTime<Utc>, DateTime<Utc>) {
+    (bound(range.bucket), bound(range.start), bound(range.end))
 }

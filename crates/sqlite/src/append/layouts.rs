@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use metricsd_codec::pack::{pack_ids, unpack_ids};
 use metricsd_model::{Layout, LayoutId, SeriesId};
+use metricsd_store::owners::Known;
 use parking_lot::Mutex;
 use sqlx::{Row, SqliteConnection};
 
-use super::intern::{Interned, Known};
+use super::{Columns, Interned};
 use crate::columns::id_list;
 use crate::error::{Fault, damaged};
 
@@ -25,7 +26,7 @@ pub(super) async fn place_layouts(
     let mut stored: BTreeMap<LayoutId, Vec<SeriesId>> = BTreeMap::new();
     for (layout, ids) in work.iter().zip(assigned) {
         let Some(id) = layout.id.filter(|_| *ids == layout.ids) else {
-            interned.spell_out(layout, ids);
+            interned.place(layout, Columns::inline(ids));
             continue;
         };
         let list = match stored.entry(id) {
@@ -39,9 +40,9 @@ pub(super) async fn place_layouts(
             }
         };
         if list == ids {
-            interned.share(layout, id);
+            interned.share(layout, Columns::Shared(id.0.cast_signed()));
         } else {
-            interned.spell_out(layout, ids);
+            interned.place(layout, Columns::inline(ids));
         }
     }
     Ok(())

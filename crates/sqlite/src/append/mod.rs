@@ -1,6 +1,6 @@
 //! Appending: one transaction a group of batches, under the file's write lock.
 
-mod group;
+mod beside;
 mod intern;
 mod layouts;
 
@@ -8,27 +8,37 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use metricsd_codec::pack::{pack_floats, pack_histograms, pack_ids, pack_ints};
-use metricsd_model::{Batch, Layout, MetricsCollected, SeriesId};
+use chrono::DateTime;
+use metricsd_codec::pack::{MAX_VALUES, pack_floats, pack_histograms, pack_ids, pack_ints};
+use metricsd_model::{Batch, Layout, MetricsCollected, Millis, SeriesId};
 use metricsd_ports::{PortError, Receipt, SampleSink};
+use metricsd_store::group::{Bounds, Group, JobRow};
+use metricsd_store::{exemplars, families, owners};
+use sqlx::query_builder::Separated;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use crate::SqliteStore;
 use crate::columns::{signed, signed_len, written};
 use crate::error::{Fault, damaged};
-use group::Group;
-use intern::{Interned, intern};
+use intern::intern;
 
-pub(crate) use intern::Known;
+type Interned = owners::Interned<Columns>;
 
 /// Rows of one statement. SQLite takes 32,766 parameters; the text of a statement should not be long either.
 const ROWS: usize = 100;
 
+const BOUNDS: Bounds = Bounds { holds: in_calendar, max_columns: MAX_VALUES };
+
+/// Far enough from the ends of the numbers that an hour can be added or taken away.
+fn in_calendar(time: Millis) -> bool {
+    DateTime::from_timestamp_millis(time).is_some()
+}
+
 #[async_trait]
 impl SampleSink for SqliteStore {
     async fn append(&self, batches: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError> {
-        let group = Group::new(batches)?;
+        let group = Group::new(batches, BOUNDS)?;
         if group.distinct().is_empty() {
             return Ok(Vec::new());
         }
@@ -58,14 +68,21 @@ async fn append(store: &SqliteStore, group: &Group) -> Result<HashSet<Uuid>, Fau
     }
     let is_fresh = |packed: &PackedBatch| ids.contains(&packed.batch.id.to_uuid());
     let fresh: Vec<PackedBatch> = packed.into_iter().filter(is_fresh).collect();
-    let layouts = distinct_layouts(&fresh);
+    let carried = exemplars::carried(fresh.iter().map(|fresh| &fresh.batch));
+    let mut layouts = distinct_layouts(&fresh);
+    layouts.extend(carried.iter().map(|carried| Arc::clone(&carried.layout)));
     let interned = intern(&mut tx, &store.known, &layouts).await?;
+    let exemplars = exemplars::rows(&carried, |layout| interned.columns(layout)?.ids())?;
+    beside::insert_exemplars(&mut tx, &exemplars).await?;
+    let said = families::unwritten(&store.known, &interned, fresh.iter().map(|fresh| &fresh.batch));
+    beside::insert_families(&mut tx, &said).await?;
     let totals = Totals::of(&fresh);
     let events = events(&fresh)?;
     insert_frames(&mut tx, fresh, &interned).await?;
     account(&mut tx, &events, &totals).await?;
     tx.commit().await?;
     interned.remember(&store.known);
+    families::remember(&store.known, &said);
     Ok(ids)
 }
 
@@ -115,7 +132,7 @@ async fn insert_jobs(tx: &mut SqliteConnection, group: &Group) -> Result<HashSet
             "INSERT INTO collection_jobs (id, job_id, target_id, collection_method, status, metrics_collected, \
              collection_duration_ms, error_details, created_at, source_id, received, dropped, refused, stored) ",
         );
-        insert.push_values(part, |row, batch| group::push_job(row, batch));
+        insert.push_values(part, |row, batch| push_job(row, JobRow::of(batch)));
         insert.push(" ON CONFLICT DO NOTHING RETURNING id");
         for row in insert.build().fetch_all(&mut *tx).await? {
             let id = Uuid::try_parse(row.try_get(0)?);
@@ -123,6 +140,24 @@ async fn insert_jobs(tx: &mut SqliteConnection, group: &Group) -> Result<HashSet
         }
     }
     Ok(fresh)
+}
+
+/// In the order of the columns in the statement.
+fn push_job(mut row: Separated<'_, Sqlite, &'static str>, job: JobRow<'_>) {
+    row.push_bind(job.id.to_string())
+        .push_bind(job.job_id)
+        .push_bind(job.target_id.to_owned())
+        .push_bind(job.method)
+        .push_bind(job.status)
+        .push_bind(job.stored)
+        .push_bind(job.duration_ms)
+        .push_bind(job.error_details)
+        .push_bind(job.started)
+        .push_bind(job.source_id.to_owned())
+        .push_bind(job.received)
+        .push_bind(job.dropped)
+        .push_bind(job.refused)
+        .push_bind(job.stored);
 }
 
 /// Batches of the group that have frames already. A batch may come again after its job was purged: then its frames
@@ -169,7 +204,7 @@ async fn insert_frames(
         insert.push_values(placed, |mut row, (batch, part, frame, columns)| {
             let (layout, ids) = match columns {
                 Columns::Shared(layout) => (Some(*layout), None),
-                Columns::Inline(ids) => (None, Some(ids.to_vec())),
+                Columns::Inline(ids) => (None, Some(pack_ids(ids))),
             };
             row.push_bind(frame.time)
                 .push_bind(&batch.collection.target_id)
@@ -191,14 +226,21 @@ async fn insert_frames(
 enum Columns {
     /// By a layout's id.
     Shared(i64),
-    /// By their ids, packed.
-    Inline(Arc<[u8]>),
+    /// By their ids.
+    Inline(Arc<[u64]>),
 }
 
 impl Columns {
     fn inline(ids: &[SeriesId]) -> Self {
-        let ids: Vec<u64> = ids.iter().map(|id| id.0).collect();
-        Self::Inline(pack_ids(&ids).into())
+        Self::Inline(ids.iter().map(|id| id.0).collect())
+    }
+
+    /// The ids of a layout that is not shared.
+    fn ids(&self) -> Result<Vec<i64>, Fault> {
+        match self {
+            Self::Inline(ids) => Ok(ids.iter().map(|id| id.cast_signed()).collect()),
+            Self::Shared(_) => Err(damaged("the ids of a shared layout were asked for").into()),
+        }
     }
 }
 

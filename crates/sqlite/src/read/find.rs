@@ -1,125 +1,102 @@
-//! Which series match. The database narrows by equality where it can; every matcher is checked again here, so there
-//! is one meaning of a matcher.
+//! Which series match: the index knows, once it has what was committed since it was asked last.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use metricsd_model::{LabelSet, METRIC_NAME, MatchOp, Matcher, MetricSource, MetricType, Series, SeriesId};
-use metricsd_ports::{ErrorKind, PortError};
+use metricsd_model::{LabelSet, METRIC_NAME, Matcher, MetricSource, MetricType, Series, SeriesId};
+use metricsd_store::follow::{Followed, PAGE, Progress};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use crate::SqliteStore;
-use crate::columns::named;
+use crate::columns::{id_list, named, signed_len};
 use crate::error::{Fault, damaged};
-
-/// Series that one selection may look at before samples narrow them; bounds memory at some hundred megabytes.
-const MAX_CANDIDATES: usize = 2_000_000;
 
 /// The beginning of every query whose rows [`series_of_row`] reads.
 pub(crate) const SERIES_COLUMNS: &str =
     "SELECT id, metric_name, metric_type, labels, source, target_id, source_type, help, unit FROM series";
 
-/// A series that matches.
-pub(super) struct Found {
-    pub(super) id: SeriesId,
-    pub(super) labels: LabelSet,
-    pub(super) metric_type: MetricType,
-}
+/// Numbers of `added` come in order of commit, so that the greatest that was seen says it all.
+pub(crate) type Index = Followed<i64>;
 
-/// `select` with what of the matchers the database can narrow by.
-fn narrowed(select: &str, matchers: &[Matcher]) -> QueryBuilder<Sqlite> {
-    let mut query = QueryBuilder::new(select);
-    let mut word = " WHERE ";
-    for matcher in matchers {
-        match (matcher.name.as_str(), matcher.op) {
-            (METRIC_NAME, MatchOp::Equal) => {
-                query.push(word).push("metric_name = ").push_bind(&matcher.value);
-            }
-            (METRIC_NAME, MatchOp::Regex) => {
-                let Some(names) = alternatives(&matcher.value) else {
-                    continue;
-                };
-                query.push(word).push("metric_name IN (");
-                let mut list = query.separated(", ");
-                for name in names {
-                    list.push_bind(name);
-                }
-                query.push(")");
-            }
-            (name, MatchOp::Equal) if !matcher.value.is_empty() => {
-                let Some(text) = as_written(name, &matcher.value) else {
-                    continue;
-                };
-                query.push(word).push("instr(labels, ").push_bind(text).push(") > 0");
-            }
-            _ => continue,
-        }
-        word = " AND ";
+const PAGE_OF_SERIES: &str =
+    "SELECT id, metric_name, metric_type, labels FROM series WHERE id >= ?1 ORDER BY id LIMIT ?2";
+
+const NEW_SERIES: &str = "SELECT id, metric_name, metric_type, labels, added FROM series WHERE added > ?1";
+
+/// Reads all series, unless that was done. What was read stays read when the call is given up.
+pub(super) async fn load(store: &SqliteStore) -> Result<(), Fault> {
+    let Some(_right) = store.index.to_load().await else {
+        return Ok(());
+    };
+    let mut connection = store.readers.acquire().await?;
+    let mut progress = store.index.progress().await;
+    if progress.seen.is_none() {
+        let row =
+            sqlx::query("SELECT coalesce(max(added), 0) FROM series").fetch_one(&mut *connection).await?;
+        progress.seen = Some(row.try_get(0)?);
     }
-    query
+    while let Some(next) = progress.next {
+        let query = sqlx::query(PAGE_OF_SERIES).bind(next).bind(signed_len(PAGE));
+        let rows = query.fetch_all(&mut *connection).await?;
+        let page: Vec<_> = rows.iter().map(entry_of_row).collect::<Result<_, _>>()?;
+        store.index.add(&page)?;
+        progress.page_read(page.last().map(|(id, ..)| *id), page.len() == PAGE);
+    }
+    store.index.finish_loading(&progress);
+    Ok(())
 }
 
-/// A label as it stands in the column, whose JSON is compact: rows without this text do not have the label.
-fn as_written(name: &str, value: &str) -> Option<String> {
-    let (name, value) = (serde_json::to_string(name).ok()?, serde_json::to_string(value).ok()?);
-    Some(format!("{name}:{value}"))
-}
-
-/// The names that a pattern like `a|b|c` stands for; `None` where it says more than that.
-fn alternatives(pattern: &str) -> Option<Vec<&str>> {
-    /// SQLite takes a bounded number of parameters.
-    const MOST: usize = 1_000;
-    let literal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '|');
-    let names: Vec<&str> = pattern.split('|').take(MOST + 1).collect();
-    (names.len() <= MOST && pattern.chars().all(literal)).then_some(names)
-}
-
-/// All series that match.
-pub(super) async fn matching(tx: &mut SqliteConnection, matchers: &[Matcher]) -> Result<Vec<Found>, Fault> {
-    let mut query = narrowed("SELECT id, metric_name, metric_type, labels FROM series", matchers);
-    let mut rows = query.build().fetch(tx);
-    let mut found = Vec::new();
+/// Brings the index to the state of the file that this connection sees. In a transaction this must come first.
+pub(super) async fn follow(store: &SqliteStore, connection: &mut SqliteConnection) -> Result<(), Fault> {
+    let mut progress = store.index.progress().await;
+    let Progress { seen: Some(seen), .. } = *progress else {
+        return Err(damaged("the index was not loaded").into());
+    };
+    let mut newest = seen;
+    let mut page = Vec::new();
+    let mut rows = sqlx::query(NEW_SERIES).bind(seen).fetch(connection);
     while let Some(row) = rows.try_next().await? {
-        let labels = labels_of_row(&row)?;
-        if !matchers.iter().all(|matcher| matcher.matches_labels(&labels)) {
-            continue;
+        newest = newest.max(row.try_get(4)?);
+        page.push(entry_of_row(&row)?);
+        if page.len() == PAGE {
+            store.index.add(&page)?;
+            page.clear();
         }
-        if found.len() == MAX_CANDIDATES {
-            let message = format!(
-                "more than {MAX_CANDIDATES} series match, whether or not they have samples in the range"
-            );
-            return Err(PortError::new(ErrorKind::Limit, message).into());
-        }
-        found.push(Found {
-            id: SeriesId::from_i64(row.try_get(0)?),
-            labels,
-            metric_type: named(&row, "metric_type", MetricType::from_name)?,
-        });
     }
-    Ok(found)
+    store.index.add(&page)?;
+    progress.seen = Some(newest);
+    Ok(())
 }
 
-/// The first `limit` series that match, in order of labels, which is not an order that the database knows.
+/// Does both on a connection that is needed for nothing else.
+pub(super) async fn catch_up(store: &SqliteStore) -> Result<(), Fault> {
+    load(store).await?;
+    let mut connection = store.readers.acquire().await?;
+    follow(store, &mut connection).await
+}
+
+/// The first `limit` series that match, in order of labels.
 pub(super) async fn first_series(
     store: &SqliteStore,
     matchers: &[Matcher],
     limit: usize,
 ) -> Result<Vec<Arc<Series>>, Fault> {
-    let mut query = narrowed(SERIES_COLUMNS, matchers);
-    let mut rows = query.build().fetch(&store.readers);
-    let mut first = BTreeMap::new();
-    while let Some(row) = rows.try_next().await? {
-        let series = series_of_row(&row)?;
-        if matchers.iter().all(|matcher| matcher.matches_labels(&series.labels)) {
-            first.insert(series.labels.clone(), Arc::new(series));
-            if first.len() > limit {
-                first.pop_last();
-            }
-        }
-    }
-    Ok(first.into_values().collect())
+    catch_up(store).await?;
+    let found = store.index.select(matchers).await?;
+    let ids = id_list(found.iter().take(limit).map(|found| found.id.to_i64()));
+    let mut select = QueryBuilder::<Sqlite>::new(SERIES_COLUMNS);
+    select.push(" WHERE id IN (SELECT value FROM json_each(").push_bind(ids).push("))");
+    let rows = select.build().fetch_all(&store.readers).await?;
+    let read = |row| Ok(Arc::new(series_of_row(row)?));
+    let mut series: Vec<Arc<Series>> = rows.iter().map(read).collect::<Result<_, Fault>>()?;
+    series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    Ok(series)
+}
+
+fn entry_of_row(row: &SqliteRow) -> Result<(i64, LabelSet, MetricType), Fault> {
+    Ok((row.try_get(0)?, labels_of_row(row)?, named(row, "metric_type", MetricType::from_name)?))
 }
 
 /// Reads a row of [`SERIES_COLUMNS`].
@@ -143,30 +120,4 @@ fn labels_of_row(row: &SqliteRow) -> Result<LabelSet, Fault> {
     let pairs = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     LabelSet::new(pairs.chain([(METRIC_NAME, name)]))
         .map_err(|error| damaged("damaged labels in the database").caused_by(error).into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_is_surely_meant_narrows() {
-        let check = |matchers: &[(&str, MatchOp, &str)], expected: &str| {
-            let matchers: Vec<Matcher> = matchers
-                .iter()
-                .map(|(name, op, value)| Matcher::new(*name, *op, *value).expect("a pattern"))
-                .collect();
-            assert_eq!(narrowed("S", &matchers).into_string(), expected, "{matchers:?}");
-        };
-        use MatchOp::{Equal, NotEqual, Regex};
-        check(&[], "S");
-        check(
-            &[("__name__", Equal, "up"), ("a", Equal, "b")],
-            "S WHERE metric_name = ? AND instr(labels, ?) > 0",
-        );
-        check(&[("__name__", Regex, "up|down")], "S WHERE metric_name IN (?, ?)");
-        check(&[("__name__", Regex, "node_.*"), ("a", Equal, "")], "S");
-        check(&[("a", NotEqual, "b"), ("c", Regex, "d")], "S");
-        assert_eq!(as_written("a", "\"\n").as_deref(), Some(r#""a":"\"\n""#));
-    }
 }

@@ -7,10 +7,10 @@ use futures::TryStreamExt;
 use metricsd_codec::pack::{PackError, unpack_floats, unpack_histograms, unpack_ids, unpack_ints};
 use metricsd_model::{HISTOGRAM_MARKER_BITS, Millis, NativeHistogram};
 use metricsd_ports::PortError;
+use metricsd_store::gather::Gather;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::gather::Gather;
 use crate::SqliteStore;
 use crate::columns::id_list;
 use crate::error::{Fault, damaged};

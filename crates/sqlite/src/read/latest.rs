@@ -6,10 +6,10 @@ use std::sync::Arc;
 use metricsd_codec::pack::unpack_ids;
 use metricsd_model::{Millis, Sample, SampleValue, is_stale};
 use metricsd_ports::LatestMetric;
+use metricsd_store::gather::Range;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::frames::{StoredFrame, unpacked};
-use super::gather::Range;
 use super::{SERIES_COLUMNS, series_of_row};
 use crate::SqliteStore;
 use crate::columns::id_list;

@@ -2,23 +2,26 @@
 //!
 //! All statements of one call see one state of the file, so a batch is seen as a whole or not at all.
 
+mod beside;
 mod find;
 mod frames;
-mod gather;
 mod latest;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use metricsd_model::{Matcher, Millis, Series};
-use metricsd_ports::{LatestMetric, PortError, SampleSource, SelectedSeries, Selection};
+use metricsd_model::{FamilyMetadata, Matcher, Millis, Series};
+use metricsd_ports::{
+    IndexStatistics, LatestMetric, PortError, SampleSource, SelectedSeries, Selection, SeriesExemplars,
+};
+use metricsd_store::gather::{Found, Gather};
+use sqlx::sqlite::SqliteTransaction;
 
 use crate::SqliteStore;
 use crate::error::Fault;
-use gather::Gather;
 
-pub(crate) use find::{SERIES_COLUMNS, series_of_row};
+pub(crate) use find::{Index, SERIES_COLUMNS, series_of_row};
 
 #[async_trait]
 impl SampleSource for SqliteStore {
@@ -30,6 +33,34 @@ impl SampleSource for SqliteStore {
         find::first_series(self, matchers, limit).await.map_err(|fault| fault.into_port("select series"))
     }
 
+    async fn label_names(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<String>, PortError> {
+        catch_up(self).await?;
+        self.index.label_names(matchers, limit).await
+    }
+
+    async fn label_values(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+        limit: usize,
+    ) -> Result<Vec<String>, PortError> {
+        catch_up(self).await?;
+        self.index.label_values(name, matchers, limit).await
+    }
+
+    async fn exemplars(&self, selection: &Selection) -> Result<Vec<SeriesExemplars>, PortError> {
+        exemplars(self, selection).await.map_err(|fault| fault.into_port("select exemplars"))
+    }
+
+    async fn families(&self, family: Option<&str>, limit: usize) -> Result<Vec<FamilyMetadata>, PortError> {
+        beside::families(self, family, limit).await.map_err(|fault| fault.into_port("read metric families"))
+    }
+
+    async fn index_statistics(&self, top: usize) -> Result<IndexStatistics, PortError> {
+        catch_up(self).await?;
+        self.index.statistics(top).await
+    }
+
     async fn latest(&self, target_id: &str, since: Millis) -> Result<Vec<LatestMetric>, PortError> {
         latest::latest(self, target_id, since)
             .await
@@ -37,12 +68,27 @@ impl SampleSource for SqliteStore {
     }
 }
 
+async fn catch_up(store: &SqliteStore) -> Result<(), PortError> {
+    find::catch_up(store).await.map_err(|fault| fault.into_port("read series"))
+}
+
+/// A state of the file, and the series of it that match. The index may know later ones, which have no samples in it.
+async fn found(
+    store: &SqliteStore,
+    matchers: &[Matcher],
+) -> Result<(SqliteTransaction<'static>, Vec<Found>), Fault> {
+    find::load(store).await?;
+    let mut tx = store.snapshot().await?;
+    find::follow(store, &mut tx).await?;
+    let found = store.index.select(matchers).await?;
+    Ok((tx, found))
+}
+
 async fn select(store: &SqliteStore, selection: &Selection) -> Result<Vec<SelectedSeries>, Fault> {
     if selection.start > selection.end {
         return Ok(Vec::new());
     }
-    let mut tx = store.snapshot().await?;
-    let found = find::matching(&mut tx, &selection.matchers).await?;
+    let (mut tx, found) = found(store, &selection.matchers).await?;
     let wanted: HashMap<u64, usize> =
         found.iter().enumerate().map(|(index, series)| (series.id.0, index)).collect();
     let mut gather = Gather::new(found, selection);
@@ -52,4 +98,14 @@ async fn select(store: &SqliteStore, selection: &Selection) -> Result<Vec<Select
     }
     tx.rollback().await?;
     Ok(gather.finish()?)
+}
+
+async fn exemplars(store: &SqliteStore, selection: &Selection) -> Result<Vec<SeriesExemplars>, Fault> {
+    if selection.start > selection.end {
+        return Ok(Vec::new());
+    }
+    let (mut tx, found) = found(store, &selection.matchers).await?;
+    let exemplars = beside::exemplars(&mut tx, &found, selection).await?;
+    tx.rollback().await?;
+    Ok(exemplars)
 }

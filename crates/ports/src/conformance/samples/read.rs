@@ -138,6 +138,51 @@ pub async fn check_hours(store: &impl Store) {
     }
 }
 
+/// Times near the epoch, before it, and a thousand years ahead: stored, found and in order.
+pub async fn check_far_times(store: &impl Store) {
+    const YEAR_3000: i64 = 32_503_680_000_000;
+    let (a, b) = (series("far_times", &[("s", "a")]), series("far_times", &[("s", "b")]));
+    let shared = Layout::shared(vec![a.clone(), b.clone()]);
+    let inline = Layout::inline(vec![b.clone(), a.clone()]);
+    let times = [
+        0,
+        60_000,
+        -1,
+        HOUR,
+        -HOUR,
+        3 * HOUR + 7,
+        -400 * 24 * HOUR - 13,
+        YEAR_3000,
+        YEAR_3000 - HOUR,
+        15_000,
+    ];
+    for (n, at) in times.into_iter().enumerate() {
+        let layout = if n % 2 == 0 { &shared } else { &inline };
+        let frames = vec![frame(layout, at, &[at as f64, at as f64])];
+        store.append(&[batch("far-times", &n.to_string(), frames)]).await.expect("an append");
+    }
+    let spread = frame_at(&shared, &[(-HOUR + 1, 1.5), (-2, 2.5)]);
+    store.append(&[batch("far-times", "spread", vec![spread])]).await.expect("an append");
+    let mut sorted: Vec<_> = times.into_iter().map(|at| (at, at as f64)).collect();
+    let mut of_a: Vec<_> = sorted.iter().copied().chain([(-HOUR + 1, 1.5)]).collect();
+    sorted.push((-2, 2.5));
+    sorted.sort_by_key(|(at, _)| *at);
+    of_a.sort_by_key(|(at, _)| *at);
+    let ends = [i64::MIN, -HOUR, -HOUR + 1, -1, 0, 60_000, 4 * HOUR, NOON, YEAR_3000, i64::MAX];
+    for start in ends {
+        for end in ends.into_iter().filter(|end| *end >= start) {
+            let inside = |all: &[(i64, f64)]| -> Vec<(i64, f64)> {
+                all.iter().copied().filter(|(at, _)| (start..=end).contains(at)).collect()
+            };
+            let expected = [(&a, inside(&of_a)), (&b, inside(&sorted))];
+            let expected = expected.iter().filter(|(_, samples)| !samples.is_empty());
+            let expected: Vec<Row> = expected.map(|(series, samples)| row(series, samples)).collect();
+            let found = store.select(&selection("far_times", start, end)).await.expect("a selection");
+            assert_eq!(rows(&found), expected, "from {start} to {end}");
+        }
+    }
+}
+
 /// A selection at a limit passes, one past it is an error that names the limit.
 pub async fn check_limits(store: &impl Store) {
     let all = many_series("limited", 5);

@@ -73,3 +73,55 @@ pub async fn check_retention_in_steps(store: &impl Store) {
         [row(&layout.series[0], &[(NOON + (FRAMES - 1) * 100, 1.0)])]
     );
 }
+
+/// Frames of all targets but those that are spared go, those of pushes without a target included.
+pub async fn check_retention_of_others(store: &impl Store) {
+    let before = NOON + 10_000;
+    let (old, edge) = (NOON - 50 * HOUR, before - 1);
+    for (target, name) in
+        [("", "others_pushed"), ("a", "others_a"), ("b", "others_b"), ("spared", "others_c")]
+    {
+        let a = series(name, &[]);
+        let (shared, inline) = (Layout::shared(vec![a.clone()]), Layout::inline(vec![a.clone(), a.clone()]));
+        let frames = vec![
+            frame(&shared, old, &[1.0]),
+            frame(&shared, edge, &[2.0]),
+            frame(&shared, before, &[3.0]),
+            frame_at(&inline, &[(before - 2, 4.0), (before + 2, 4.0)]),
+        ];
+        store.append(&[batch(target, name, frames)]).await.expect("an append");
+    }
+    let remove = async |spared: &[&str], before: i64| {
+        let spared: Vec<String> = spared.iter().map(|id| (*id).to_owned()).collect();
+        let mut removed = 0;
+        loop {
+            match store.remove_others_before(&spared, before).await.expect("a removal") {
+                0 => return removed,
+                some => removed += some,
+            }
+        }
+    };
+    let left = async |name: &str| -> Vec<i64> {
+        let found = all_of(store, name).await;
+        found.iter().flat_map(|(_, samples)| samples).map(|(at, _)| *at).collect()
+    };
+    let all = [old, before - 2, edge, before, before + 2];
+    assert_eq!(remove(&["spared", "gone"], i64::MIN).await, 0);
+    assert_eq!(remove(&["spared", "gone"], old).await, 0);
+    assert!(remove(&["spared", "gone"], before).await > 0);
+    for name in ["others_pushed", "others_a", "others_b"] {
+        assert_eq!(
+            left(name).await,
+            all[1..2].iter().chain(&all[3..]).copied().collect::<Vec<_>>(),
+            "{name}"
+        );
+    }
+    assert_eq!(left("others_c").await, all);
+    assert!(remove(&[], before).await > 0);
+    assert_eq!(left("others_c").await, [before - 2, before, before + 2]);
+    assert_eq!(remove(&[], before).await, 0, "nothing is left");
+    let known = store.series(&[Matcher::equal("__name__", "others_a")], 10).await.expect("series");
+    assert_eq!(known.len(), 1, "series stay");
+    assert!(remove(&[], i64::MAX).await > 0);
+    assert_eq!(left("others_pushed").await, Vec::<i64>::new());
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use metricsd_model::{Layout, STALE_NAN_BITS, Series};
+use metricsd_model::{Layout, NativeHistogram, ResetHint, STALE_NAN_BITS, Series, Span};
 
 use crate::Receipt;
 use crate::conformance::fixtures::*;
@@ -102,6 +102,36 @@ pub async fn check_histograms(store: &impl Store) {
     assert_eq!(b.timestamps, [NOON, NOON + 2_000, NOON + 3_000]);
     assert_eq!(b.values[0].to_bits(), 4.0f64.to_bits());
     assert_eq!(b.histograms, [(1, histogram(f64::NAN))]);
+}
+
+/// Native histograms with bounds of their own, gauge histograms and those without any bucket.
+pub async fn check_custom_buckets(store: &impl Store) {
+    let custom = NativeHistogram {
+        schema: -53,
+        count: 6.0,
+        sum: 12.5,
+        positive_spans: vec![Span { offset: 0, length: 2 }, Span { offset: 1, length: 1 }],
+        positive_buckets: vec![1.0, 2.0, 3.0],
+        custom_values: vec![0.005, 1.0, 2.5],
+        ..NativeHistogram::default()
+    };
+    let gauge = NativeHistogram {
+        reset_hint: ResetHint::Gauge,
+        negative_spans: vec![Span { offset: -7, length: 1 }],
+        negative_buckets: vec![0.25],
+        ..histogram(1.0)
+    };
+    let all = [custom, gauge, NativeHistogram { schema: -4, ..NativeHistogram::default() }];
+    let a = series("custom_buckets", &[]);
+    let layout = Layout::inline(vec![a.clone(); all.len()]);
+    let mut samples = frame_at(&layout, &[(NOON, 0.0), (NOON + 1, 0.0), (NOON + 2, 0.0)]);
+    for (column, histogram) in all.iter().enumerate() {
+        put_histogram(&mut samples, column, histogram.clone());
+    }
+    store.append(&[batch("custom-buckets", "1", vec![samples])]).await.expect("an append");
+    let found = store.select(&selection("custom_buckets", NOON, NOON + HOUR)).await.expect("a selection");
+    let [found] = found.as_slice() else { panic!("one series, not {}", found.len()) };
+    assert_eq!(found.histograms, all.into_iter().enumerate().collect::<Vec<_>>());
 }
 
 /// Offsets in any order, a series more than once in a frame, several frames in a batch.

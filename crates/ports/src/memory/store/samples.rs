@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use metricsd_model::{
-    Batch, Frame, HISTOGRAM_MARKER_BITS, Job, LabelSet, Matcher, MetricType, Millis, NativeHistogram, Sample,
-    SampleValue, Series, SeriesId,
+    Batch, FamilyMetadata, Frame, HISTOGRAM_MARKER_BITS, Job, LabelSet, Matcher, MetricType, Millis,
+    NativeHistogram, Sample, SampleValue, Series, SeriesId,
 };
 
 use super::{MemoryStore, State, StoredFrame};
 use crate::{
-    ErrorKind, LatestMetric, OutboxEvent, PortError, Receipt, Retention, SampleSink, SampleSource,
-    SelectedSeries, Selection,
+    ErrorKind, IndexStatistics, LatestMetric, OutboxEvent, PortError, Receipt, Retention, SampleSink,
+    SampleSource, SelectedSeries, Selection, SeriesExemplars,
 };
 
 #[async_trait]
@@ -44,6 +44,7 @@ impl State {
                 frame: frame.clone(),
             });
         }
+        self.append_exemplars(batch);
         self.total_samples += batch.collection.ledger.stored;
         self.jobs.push((batch.id, job_of(batch)));
         self.last_seq += 1;
@@ -53,7 +54,7 @@ impl State {
     }
 
     /// Notes a series, under another id where its own is taken, and with its newest description.
-    fn register(&mut self, series: &Arc<Series>) {
+    pub(super) fn register(&mut self, series: &Arc<Series>) {
         if let Some(known) = self.series.get_mut(&series.labels) {
             // What is not said changes nothing.
             let says =
@@ -62,6 +63,8 @@ impl State {
                 let Series { metric_type, help, unit, .. } = (**series).clone();
                 let (help, unit) = (help.or(known.help.clone()), unit.or(known.unit.clone()));
                 *known = Arc::new(Series { metric_type, help, unit, ..(**known).clone() });
+                let known = Arc::clone(known);
+                self.say_of_family(&known);
             }
             return;
         }
@@ -72,6 +75,7 @@ impl State {
             }
             id = SeriesId::rehashed(&series.labels, attempt);
         }
+        self.say_of_family(series);
         self.ids.insert(id, series.labels.clone());
         self.series.insert(series.labels.clone(), Arc::new(Series { id, ..(**series).clone() }));
     }
@@ -98,10 +102,15 @@ fn job_of(batch: &Batch) -> Job {
 #[async_trait]
 impl Retention for MemoryStore {
     async fn remove_before(&self, target_id: &str, before: Millis) -> Result<u64, PortError> {
-        let mut state = self.state.lock();
-        let held = state.frames.len();
-        state.frames.retain(|stored| stored.target_id != target_id || State::end_of(&stored.frame) >= before);
-        Ok((held - state.frames.len()) as u64)
+        Ok(self.state.lock().remove_before(before, |id| id == target_id))
+    }
+
+    async fn remove_others_before(&self, spared: &[String], before: Millis) -> Result<u64, PortError> {
+        Ok(self.state.lock().remove_before(before, |id| !spared.iter().any(|spared| spared == id)))
+    }
+
+    async fn bound_exemplars(&self, newest: u64) -> Result<u64, PortError> {
+        Ok(self.state.lock().bound_exemplars(newest))
     }
 }
 
@@ -132,9 +141,33 @@ impl SampleSource for MemoryStore {
 
     async fn series(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<Arc<Series>>, PortError> {
         let state = self.state.lock();
-        let matching =
-            state.series.values().filter(|series| matchers.iter().all(|m| m.matches_labels(&series.labels)));
-        Ok(matching.take(limit).cloned().collect())
+        let matching = state.matching(matchers).take(limit);
+        Ok(matching.filter_map(|labels| state.series.get(labels)).cloned().collect())
+    }
+
+    async fn label_names(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<String>, PortError> {
+        Ok(self.state.lock().label_names(matchers, limit))
+    }
+
+    async fn label_values(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+        limit: usize,
+    ) -> Result<Vec<String>, PortError> {
+        Ok(self.state.lock().label_values(name, matchers, limit))
+    }
+
+    async fn exemplars(&self, selection: &Selection) -> Result<Vec<SeriesExemplars>, PortError> {
+        self.state.lock().exemplars(selection)
+    }
+
+    async fn families(&self, family: Option<&str>, limit: usize) -> Result<Vec<FamilyMetadata>, PortError> {
+        Ok(self.state.lock().families(family, limit))
+    }
+
+    async fn index_statistics(&self, top: usize) -> Result<IndexStatistics, PortError> {
+        Ok(self.state.lock().index_statistics(top))
     }
 
     async fn latest(&self, target_id: &str, since: Millis) -> Result<Vec<LatestMetric>, PortError> {

@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 /// Two halves. When the new one is full it takes the place of the old one, whose entries go; an old entry that is
 /// asked for moves to the new half. So nothing is kept beside the entries themselves.
-pub(crate) struct Recent<K, V> {
+pub struct Recent<K, V> {
     new: HashMap<K, Entry<V>>,
     old: HashMap<K, Entry<V>>,
     weight: usize,
@@ -19,11 +19,12 @@ struct Entry<V> {
 
 impl<K: Eq + Hash + Copy, V: Clone> Recent<K, V> {
     /// Keeps entries of about `max_weight` altogether.
-    pub(crate) fn new(max_weight: usize) -> Self {
+    pub fn new(max_weight: usize) -> Self {
         Self { new: HashMap::new(), old: HashMap::new(), weight: 0, max_weight: max_weight / 2 }
     }
 
-    pub(crate) fn get(&mut self, key: K) -> Option<V> {
+    /// What is kept under a key.
+    pub fn get(&mut self, key: K) -> Option<V> {
         if let Some(entry) = self.new.get(&key) {
             return Some(entry.value.clone());
         }
@@ -33,7 +34,8 @@ impl<K: Eq + Hash + Copy, V: Clone> Recent<K, V> {
         Some(value)
     }
 
-    pub(crate) fn insert(&mut self, key: K, value: V, weight: usize) {
+    /// Keeps a value that takes so much of the weight.
+    pub fn insert(&mut self, key: K, value: V, weight: usize) {
         let before = self.new.insert(key, Entry { value, weight });
         self.weight += weight;
         self.weight -= before.map_or(0, |entry| entry.weight);
@@ -43,7 +45,8 @@ impl<K: Eq + Hash + Copy, V: Clone> Recent<K, V> {
         }
     }
 
-    pub(crate) fn clear(&mut self) {
+    /// Forgets everything.
+    pub fn clear(&mut self) {
         *self = Self::new(self.max_weight * 2);
     }
 }

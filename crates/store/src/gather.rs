@@ -4,23 +4,36 @@
 use std::collections::HashMap;
 
 use metricsd_model::batch::FRAME_BUCKET_MILLIS;
-use metricsd_model::{Millis, NativeHistogram};
+use metricsd_model::{LabelSet, MetricType, Millis, NativeHistogram, SeriesId};
 use metricsd_ports::{ErrorKind, PortError, SelectLimits, SelectedSeries, Selection};
 
-use super::find::Found;
-use crate::error::Fault;
+use crate::damaged;
+
+/// A series that matches.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The id that it has in the database.
+    pub id: SeriesId,
+    /// Identity.
+    pub labels: LabelSet,
+    /// Declared type.
+    pub metric_type: MetricType,
+}
 
 /// Bounds on the time of frames.
-#[derive(Clone, Copy)]
-pub(super) struct Range {
+#[derive(Debug, Clone, Copy)]
+pub struct Range {
     /// Beginning of the hour of `start`: a frame whose samples differ in time may begin so early.
-    pub(super) bucket: Millis,
-    pub(super) start: Millis,
-    pub(super) end: Millis,
+    pub bucket: Millis,
+    /// First timestamp, inclusive.
+    pub start: Millis,
+    /// Last timestamp, inclusive.
+    pub end: Millis,
 }
 
 impl Range {
-    pub(super) fn new(start: Millis, end: Millis) -> Self {
+    /// The range of a selection.
+    pub fn new(start: Millis, end: Millis) -> Self {
         let bucket = start.saturating_sub(start.rem_euclid(FRAME_BUCKET_MILLIS));
         Self { bucket, start, end }
     }
@@ -36,7 +49,7 @@ struct Column {
 }
 
 /// Collects samples.
-pub(super) struct Gather {
+pub struct Gather {
     found: Vec<Found>,
     columns: Vec<Column>,
     range: Range,
@@ -50,7 +63,8 @@ pub(super) struct Gather {
 }
 
 impl Gather {
-    pub(super) fn new(found: Vec<Found>, selection: &Selection) -> Self {
+    /// Nothing yet of these series.
+    pub fn new(found: Vec<Found>, selection: &Selection) -> Self {
         Self {
             columns: found.iter().map(|_| Column::default()).collect(),
             found,
@@ -62,25 +76,26 @@ impl Gather {
         }
     }
 
-    pub(super) fn range(&self) -> Range {
+    /// The range of the selection.
+    pub fn range(&self) -> Range {
         self.range
     }
 
     /// Adds a sample of the series at `index`, if it lies in the range. Of two with one timestamp the smaller `order`
     /// stays.
-    pub(super) fn add(
+    pub fn add<E: From<PortError>>(
         &mut self,
         index: usize,
         timestamp: Millis,
         order: i64,
         value: f64,
-        histogram: impl FnOnce() -> Result<Option<NativeHistogram>, Fault>,
-    ) -> Result<(), Fault> {
+        histogram: impl FnOnce() -> Result<Option<NativeHistogram>, E>,
+    ) -> Result<(), E> {
         if timestamp < self.range.start || timestamp > self.range.end {
             return Ok(());
         }
         let histogram = histogram()?;
-        let column = &mut self.columns[index];
+        let column = self.columns.get_mut(index).ok_or_else(|| damaged("a series that was not asked for"))?;
         if column.timestamps.is_empty() {
             self.series += 1;
             if self.series > self.limits.max_series {
@@ -113,7 +128,8 @@ impl Gather {
         Ok(())
     }
 
-    pub(super) fn finish(mut self) -> Result<Vec<SelectedSeries>, PortError> {
+    /// The series that have samples, by labels.
+    pub fn finish(mut self) -> Result<Vec<SelectedSeries>, PortError> {
         self.compact()?;
         let columns = self.found.into_iter().zip(self.columns);
         let mut selected: Vec<SelectedSeries> = columns

@@ -1,0 +1,4 @@
+DELETE FROM exemplars
+WHERE ctid = ANY (
+    ARRAY(SELECT ctid FROM exemplars WHERE target_id <> ALL ($1::text[]) AND time < $2 LIMIT $3 FOR UPDATE SKIP LOCKED)
+)

@@ -1,0 +1,5 @@
+SELECT id, metric_name, metric_type, labels
+FROM series
+WHERE id >= $1
+ORDER BY id
+LIMIT $2

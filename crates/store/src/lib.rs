@@ -1,0 +1,23 @@
+//! What a store in a database does whichever database it is: everything about batches, series and selections that
+//! needs no connection.
+//!
+//! Writing: `group` checks the batches of one append, `owners` gives label sets their ids, `families` and `exemplars`
+//! pick out what is said beside samples. Reading: `gather` makes columns of samples. `recent` is the bounded memory of
+//! all of them.
+
+pub mod exemplars;
+pub mod families;
+pub mod follow;
+pub mod gather;
+pub mod group;
+pub mod owners;
+mod recent;
+
+pub use recent::Recent;
+
+use metricsd_ports::{ErrorKind, PortError};
+
+/// Stored data that does not read: someone else wrote it, or it is damaged.
+pub fn damaged(what: impl Into<String>) -> PortError {
+    PortError::new(ErrorKind::Internal, what)
+}
