@@ -163,3 +163,13 @@ async fn older_forms_say_the_same() {
     let report = script::run("s.test", text).await;
     assert_eq!((report.failures, report.evaluations), (vec![], 5));
 }
+
+/// Carries any script out: `SCRIPT=path cargo test -p metricsd-promql --test scripts any_script -- --ignored`.
+#[tokio::test]
+#[ignore = "needs the path of a script"]
+async fn any_script() {
+    let path = std::env::var("SCRIPT").expect("SCRIPT names a file");
+    let report = script::run(&path, &std::fs::read_to_string(&path).unwrap()).await;
+    let failures = report.failures.len();
+    assert!(failures == 0, "{failures} of {}:\n{}", report.evaluations, report.failures.join("\n"));
+}

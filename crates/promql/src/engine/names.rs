@@ -41,12 +41,13 @@ pub(crate) fn drop_delayed(mut series: Vec<Series>) -> Result<Vec<Series>, Query
     if dropped { unify(series) } else { Ok(series) }
 }
 
-/// Joins series of the same labels that have no step in common; an error where they have.
+/// Joins series of the same labels that have no step in common; an error where they have. A name that is still to be
+/// dropped tells series apart, as the query may yet look at it.
 pub(crate) fn unify(series: Vec<Series>) -> Result<Vec<Series>, QueryError> {
-    let mut places: HashMap<LabelSet, usize> = HashMap::with_capacity(series.len());
+    let mut places: HashMap<(LabelSet, bool), usize> = HashMap::with_capacity(series.len());
     let mut unified: Vec<Series> = Vec::with_capacity(series.len());
     for series in series {
-        match places.entry(series.labels.clone()) {
+        match places.entry((series.labels.clone(), series.drop_name)) {
             Entry::Vacant(vacant) => {
                 vacant.insert(unified.len());
                 unified.push(series);

@@ -5,6 +5,7 @@ use crate::ast::{Binary, BinaryOp};
 use crate::engine::binary::matching::Signatures;
 use crate::engine::context::Context;
 use crate::engine::data::{Point, Series, without_empty};
+use crate::engine::names;
 use crate::engine::times::Steps;
 
 pub(super) fn eval(
@@ -30,6 +31,8 @@ pub(super) fn eval(
             let present = Presence::of(&left, &signatures.left, signatures.labels.len(), steps);
             retain(&mut right, &signatures.right, |signature, step| !present.has(signature, step));
             left.append(&mut right);
+            // A series of both sides is one: here the left one's values, there the right one's.
+            return names::unify(without_empty(left));
         }
     }
     Ok(without_empty(left))
