@@ -92,7 +92,8 @@ impl LabelSet {
 
     /// The value of one label; `None` where it is absent.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.iter().find(|(n, _)| *n == name).map(|(_, value)| value)
+        let found = self.raw().find(|pair| pair.name == name.as_bytes());
+        found.map(|pair| text(pair.value))
     }
 
     /// The metric's name; empty where the set has none.
@@ -107,17 +108,17 @@ impl LabelSet {
 
     /// The pairs whose names are among `names`.
     pub fn keep(&self, names: &[impl AsRef<str>]) -> Self {
-        self.retain(|name| names.iter().any(|kept| kept.as_ref() == name))
+        self.retain(|name| names.iter().any(|kept| kept.as_ref().as_bytes() == name))
     }
 
     /// The pairs whose names are not among `names`.
     pub fn without(&self, names: &[impl AsRef<str>]) -> Self {
-        self.retain(|name| !names.iter().any(|left_out| left_out.as_ref() == name))
+        self.retain(|name| !names.iter().any(|left_out| left_out.as_ref().as_bytes() == name))
     }
 
     /// All pairs but the metric name.
     pub fn without_metric_name(&self) -> Self {
-        self.retain(|name| name != METRIC_NAME)
+        self.retain(|name| name != METRIC_NAME.as_bytes())
     }
 
     /// With one label set, replaced, or, where `value` is empty, removed. A label needs a name: an empty one changes
@@ -144,10 +145,22 @@ impl LabelSet {
         Self(bytes.into())
     }
 
-    fn retain(&self, keep: impl Fn(&str) -> bool) -> Self {
+    /// The pairs as they are encoded, which spares the look at every character that texts need.
+    fn raw(&self) -> impl Iterator<Item = RawPair<'_>> {
+        let mut rest = &*self.0;
+        std::iter::from_fn(move || {
+            let name_end = memchr::memchr(SEPARATOR, rest)?;
+            let value_end = name_end + 1 + memchr::memchr(SEPARATOR, rest.get(name_end + 1..)?)?;
+            let (whole, after) = rest.split_at_checked(value_end + 1)?;
+            rest = after;
+            Some(RawPair { name: whole.get(..name_end)?, value: whole.get(name_end + 1..value_end)?, whole })
+        })
+    }
+
+    fn retain(&self, keep: impl Fn(&[u8]) -> bool) -> Self {
         let mut bytes = Vec::with_capacity(self.0.len());
-        for pair in self.iter().filter(|(name, _)| keep(name)) {
-            encode(pair, &mut bytes);
+        for pair in self.raw().filter(|pair| keep(pair.name)) {
+            bytes.extend_from_slice(pair.whole);
         }
         if bytes.len() == self.0.len() { self.clone() } else { Self(bytes.into()) }
     }
@@ -174,6 +187,14 @@ fn encode((name, value): (&str, &str), bytes: &mut Vec<u8>) {
     bytes.push(SEPARATOR);
     bytes.extend_from_slice(value.as_bytes());
     bytes.push(SEPARATOR);
+}
+
+/// One pair as it is encoded.
+struct RawPair<'l> {
+    name: &'l [u8],
+    value: &'l [u8],
+    /// Both, with their separators.
+    whole: &'l [u8],
 }
 
 /// Every part was a `str` when it was written, and the separator cannot occur inside one.

@@ -212,7 +212,7 @@ pub(crate) fn apply(
         let columns = Columns::of(raw);
         let mut walker = Walker::new(&columns, ranges, context.settings.look_back);
         let mut now = vec![0.0; args.len()];
-        let remarked = RefCell::default();
+        let (remarked, name) = (RefCell::default(), raw.labels.metric_name());
         for (step, at) in steps.iter().enumerate() {
             let window = walker.until(ranges.shift.of(at));
             if window.is_empty() && (window.before.is_none() || ranges.boundaries == Boundaries::Inside) {
@@ -224,7 +224,7 @@ pub(crate) fn apply(
             let about = RangeContext {
                 args: &now,
                 at,
-                labels: &raw.labels,
+                name,
                 boundaries: ranges.boundaries,
                 annotations: &context.annotations,
                 remarked: &remarked,

@@ -8,7 +8,7 @@ use std::mem::Discriminant;
 use std::ops::Range;
 use std::sync::Arc;
 
-use metricsd_model::{LabelSet, Millis, NativeHistogram};
+use metricsd_model::{Millis, NativeHistogram};
 
 use crate::annotation::{Annotation, Annotations};
 use crate::ast::Boundaries;
@@ -54,8 +54,8 @@ pub struct RangeContext<'a> {
     pub args: &'a [f64],
     /// The step's time; differs from the window's end where the range is shifted by `offset` or `@`.
     pub at: Millis,
-    /// The series, for remarks.
-    pub labels: &'a LabelSet,
+    /// The metric's name, for remarks.
+    pub name: &'a str,
     /// How values at the ends are found.
     pub boundaries: Boundaries,
     /// Where remarks go.
@@ -91,6 +91,6 @@ impl RangeContext<'_> {
 
     /// The metric's name, for remarks.
     pub fn metric(&self) -> String {
-        self.labels.metric_name().to_owned()
+        self.name.to_owned()
     }
 }

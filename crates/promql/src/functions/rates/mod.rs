@@ -49,7 +49,7 @@ pub(super) fn delta(window: &Window<'_>, context: &RangeContext<'_>) -> Option<P
 fn counter(window: &Window<'_>, context: &RangeContext<'_>, question: Question) -> Option<PointValue> {
     let value = change(window, context, question)?;
     if let PointValue::Float(_) = value {
-        let name = context.labels.metric_name();
+        let name = context.name;
         let counts = ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| name.ends_with(suffix));
         if !counts && !name.is_empty() {
             context.remark(Annotation::PossibleNonCounter(name.to_owned()));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use metricsd_model::{LabelSet, Millis, NativeHistogram, ResetHint, Span};
+use metricsd_model::{Millis, NativeHistogram, ResetHint, Span};
 
 use crate::annotation::Annotations;
 use crate::ast::Boundaries;
@@ -71,7 +71,7 @@ impl Case {
         let context = RangeContext {
             args: &self.args,
             at: millis(self.at),
-            labels: &LabelSet::new([("__name__", self.name)]).unwrap(),
+            name: self.name,
             boundaries: self.boundaries,
             annotations: &annotations,
             remarked: &std::cell::RefCell::default(),
