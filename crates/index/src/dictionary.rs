@@ -40,6 +40,8 @@ struct Shape {
 pub(crate) struct Dictionary {
     terms: Vec<Term>,
     free_terms: Vec<u32>,
+    /// New terms that stand not yet among the values of their labels; none between calls.
+    unsorted: Vec<u32>,
     /// Terms by name and value. Keyed afresh in each process: labels come from outside.
     by_text: Table,
     names: Vec<Name>,
@@ -182,9 +184,32 @@ impl Dictionary {
         let term = Term { name, value: value.into(), postings: Postings::default() };
         let term = put(&mut self.terms, &mut self.free_terms, term);
         self.by_text.insert(hash, term);
-        let terms = &self.terms;
-        self.names[name as usize].values.insert(term, value, |id| &terms[id as usize].value);
+        self.unsorted.push(term);
         term
+    }
+
+    /// How many terms wait for [`Dictionary::sort_in`].
+    pub(crate) fn unsorted(&self) -> usize {
+        self.unsorted.len()
+    }
+
+    /// Puts new terms among the values of their labels. Many at once go in order, each near to where the last one
+    /// went, which takes half the time.
+    pub(crate) fn sort_in(&mut self) {
+        let terms = &self.terms;
+        let mut unsorted = std::mem::take(&mut self.unsorted);
+        if unsorted.len() > 1 {
+            unsorted.sort_unstable_by_key(|id| {
+                let term = &terms[*id as usize];
+                (term.name, &term.value)
+            });
+        }
+        for id in unsorted.drain(..) {
+            let Term { name, value, .. } = &terms[id as usize];
+            self.names[*name as usize].values.insert(id, value, |id| &terms[id as usize].value);
+        }
+        // The room is kept: a list a series would be an allocation a series.
+        self.unsorted = unsorted;
     }
 
     fn add_name(&mut self, text: &str) -> u32 {

@@ -229,6 +229,31 @@ fn each_expression_finds_the_same_among_many_series() {
 }
 
 #[test]
+fn many_at_once_are_what_they_are_one_by_one() {
+    let series: Vec<(i64, LabelSet, MetricType)> = (0..3000i64)
+        .map(|number| {
+            let (pod, zone) =
+                (format!("web-{}", number * 7919 % 2000), VALUES[number as usize % VALUES.len()]);
+            // The last hundred keys come twice.
+            (
+                number % 2900,
+                LabelSet::new([("pod", pod.as_str()), ("zone", zone)]).unwrap(),
+                MetricType::Gauge,
+            )
+        })
+        .collect();
+    let (mut all, mut single) = (LabelIndex::default(), LabelIndex::default());
+    assert_eq!(all.insert_all(series.iter().cloned().take(1000)), 1000);
+    assert_eq!(all.insert_all(series.iter().cloned().skip(1000)), 1900);
+    series.iter().for_each(|(key, labels, kind)| _ = single.insert(*key, labels, *kind));
+    for matchers in [vec![], vec![Matcher::new("pod", MatchOp::Regex, "web-1.*").unwrap()]] {
+        assert_eq!(all.select(&matchers, 5000), single.select(&matchers, 5000));
+        assert_eq!(all.label_values("pod", &matchers, 5000), single.label_values("pod", &matchers, 5000));
+    }
+    assert_eq!(all.statistics(10), single.statistics(10));
+}
+
+#[test]
 fn ordinals_are_given_out_again() {
     let mut index = LabelIndex::default();
     let labels = LabelSet::new([("__name__", "up"), ("pod", "a")]).unwrap();
