@@ -72,8 +72,9 @@ fn selections(index: &LabelIndex) {
     use MatchOp::{Equal, NotEqual, NotRegex, Regex};
     let pods: Vec<String> = index.label_values("pod", &[], 20_000).into_iter().step_by(200).collect();
     let pods = pods.join("|");
+    let id = format!("{:016x}", mixed(123_456));
     let questions: &[&[(&str, MatchOp, &str)]] = &[
-        &[("id", Equal, "60edb0e2c8eb2b8f")],
+        &[("id", Equal, &id)],
         &[("__name__", Equal, "application_7_seconds_total")],
         &[
             ("__name__", Equal, "application_7_seconds_total"),
