@@ -9,14 +9,15 @@
 //!
 //! Nothing here locks: changes take `&mut self`, questions `&self`.
 //!
-//! Figures of `examples/million.rs`, on one busy core of a shared virtual machine: a million series of ten labels, one of
-//! them different for each series and one with 20 000 values, take some 240 MiB with everything the process holds;
-//! 0.3 to 0.36 million insertions a second at once, 0.26 to 0.34 million singly (0.58 million where no label differs for
-//! each series), 0.2 million removals. Ordinals of an equality or of several 0.01 ms or less; `pod=~"x.*"`, a third
-//! of all series, 1 to 2 ms; a hundred pods as alternatives 0.4 ms; `pod=~".*-1f.*"` 1.4 ms; `id=~".*ff"`, an expression
-//! tried on a million values, 65 ms, but 0.3 ms beside an equality that leaves 2500 series. Selecting these with their labels in order
-//! takes 0.8 to 1.8 ms. Label names and values take 0.01 to 3 ms, 10 000 of the values of `id` over a third of the series 5 ms,
-//! statistics 4 ms.
+//! Figures of `examples/million.rs`, on one busy core of a shared virtual machine: a million series of ten
+//! labels, one of them different for each series and one with 20 000 values, take some 240 MiB with
+//! everything the process holds; 0.3 to 0.36 million insertions a second at once, 0.26 to 0.34 million singly
+//! (0.58 million where no label differs for each series), 0.2 million removals. Ordinals of an equality or of
+//! several 0.01 ms or less; `pod=~"x.*"`, a third of all series, 1 to 2 ms; a hundred pods as alternatives
+//! 0.4 ms; `pod=~".*-1f.*"` 1.4 ms; `id=~".*ff"`, an expression tried on a million values, 65 ms, but 0.3 ms
+//! beside an equality that leaves 2500 series. Selecting these with their labels in order takes 0.8 to 1.8
+//! ms. Label names and values take 0.01 to 3 ms, 10 000 of the values of `id` over a third of the series 5
+//! ms, statistics 4 ms.
 
 mod dictionary;
 mod lookup;

@@ -111,8 +111,10 @@ impl LabelIndex {
         let negated = is_negated(matcher);
         // The text itself or the expression holds for the empty value: series without the label go with `values`.
         let invert = empty != negated;
-        let nothing = matches!(&values, Values::Some { terms, stretches, .. } if terms.is_empty() && stretches.is_empty());
-        let all = matches!(values, Values::All);
+        let (nothing, all) = match &values {
+            Values::All => (false, true),
+            Values::Some { terms, stretches, .. } => (terms.is_empty() && stretches.is_empty(), false),
+        };
         // Which series are in the set is known in two cases: none, with nothing to subtract or nothing to keep.
         if (nothing && !invert) || (all && invert) {
             return if empty { Answer::Everything } else { Answer::Nothing };

@@ -243,8 +243,8 @@ fn many_at_once_are_what_they_are_one_by_one() {
         })
         .collect();
     let (mut all, mut single) = (LabelIndex::default(), LabelIndex::default());
-    assert_eq!(all.insert_all(series.iter().cloned().take(1000)), 1000);
-    assert_eq!(all.insert_all(series.iter().cloned().skip(1000)), 1900);
+    assert_eq!(all.insert_all(series.iter().take(1000).cloned()), 1000);
+    assert_eq!(all.insert_all(series.iter().skip(1000).cloned()), 1900);
     series.iter().for_each(|(key, labels, kind)| _ = single.insert(*key, labels, *kind));
     for matchers in [vec![], vec![Matcher::new("pod", MatchOp::Regex, "web-1.*").unwrap()]] {
         assert_eq!(all.select(&matchers, 5000), single.select(&matchers, 5000));
