@@ -292,6 +292,7 @@ fn functions() {
     experimental("mad_over_time(foo[5m])", "mad_over_time(foo[5m])");
     experimental("start()", "start()");
     experimental("step() + range()", "step() + range()");
+    experimental("max_of(min_of(1, time()), 5m)", "max_of(min_of(1, time()), 5m)");
 }
 
 #[test]
