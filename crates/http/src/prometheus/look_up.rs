@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, State};
 use axum::response::Response;
 use metricsd_model::{LabelSet, Matcher, Series};
@@ -70,9 +71,10 @@ pub(super) async fn names(State(shared): AppState, form: Form) -> Result<Respons
 /// `/api/v1/label/<name>/values`
 pub(super) async fn values(
     State(shared): AppState,
-    path: RawPathParams,
+    path: Result<RawPathParams, RawPathParamsRejection>,
     form: Form,
 ) -> Result<Response, ApiError> {
+    let path = path.map_err(|_| ApiError::bad_data("invalid label name: it is not UTF-8"))?;
     let name = path.iter().find(|(key, _)| *key == "name").map_or("", |(_, value)| value);
     let name = name::unescape(name);
     if name.is_empty() || name.contains('\0') {
