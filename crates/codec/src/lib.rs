@@ -1,11 +1,15 @@
 //! Bytes to the model and back; no I/O, no clock, and no input on which it panics.
 //!
 //! In reading order: what a target's page says ([`exposition`]), what a push of custom metrics says ([`custom`]),
-//! how columns are kept as blobs ([`pack`]), how an event travels as protobuf ([`event`]).
+//! what Prometheus writes and reads remotely ([`remote_write`], [`remote_read`]), how columns are kept as blobs ([`pack`]), how an event travels as protobuf ([`event`]).
 
 pub mod exposition;
 
 pub mod custom;
+
+pub mod remote_write;
+
+pub mod remote_read;
 
 pub mod pack;
 

@@ -160,11 +160,16 @@ pub(crate) struct Shared {
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) pushes: Semaphore,
     pub(crate) streams: Arc<Semaphore>,
+    /// Remote reads at work at once; more wait, since each may hold a large answer.
+    pub(crate) reads: Semaphore,
     /// When the process began to serve.
     pub(crate) started: Millis,
     /// The last statistics; the lock also keeps many askers from computing the same at once.
     pub(crate) stats: Mutex<Option<(Instant, CollectionStats)>>,
 }
+
+/// As many as Prometheus has by default.
+const MAX_REMOTE_READS: usize = 10;
 
 /// How handlers see it.
 pub(crate) type AppState = axum::extract::State<Arc<Shared>>;
@@ -176,6 +181,7 @@ impl Shared {
             requests: Arc::new(Semaphore::new(settings.max_concurrent_requests)),
             pushes: Semaphore::new(settings.max_concurrent_pushes),
             streams: Arc::new(Semaphore::new(settings.max_event_streams)),
+            reads: Semaphore::new(MAX_REMOTE_READS),
             started: now(),
             stats: Mutex::new(None),
             api,

@@ -60,9 +60,7 @@ pub(crate) fn require_type(headers: &HeaderMap, types: &[&str]) -> Result<(), Pr
 /// Reads a whole body, unpacked.
 pub(crate) async fn read(headers: &HeaderMap, body: Body, limits: BodyLimits) -> Result<Bytes, Problem> {
     let encoding = encoding_of(headers)?;
-    let received = tokio::time::timeout(limits.patience, receive(headers, body, limits.received))
-        .await
-        .map_err(|_| too_slow(limits.patience))??;
+    let received = read_packed(headers, body, limits).await?;
     match encoding {
         Encoding::Identity if received.len() > limits.unpacked => Err(too_large_unpacked(limits.unpacked)),
         Encoding::Identity => Ok(received),
@@ -71,6 +69,17 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, limits: BodyLimits) ->
             tokio::task::spawn_blocking(unpack).await.unwrap_or_else(|_| Err(Problem::internal()))
         }
     }
+}
+
+/// Reads a whole body as it arrives, whatever it is packed with.
+pub(crate) async fn read_packed(
+    headers: &HeaderMap,
+    body: Body,
+    limits: BodyLimits,
+) -> Result<Bytes, Problem> {
+    tokio::time::timeout(limits.patience, receive(headers, body, limits.received))
+        .await
+        .map_err(|_| too_slow(limits.patience))?
 }
 
 fn encoding_of(headers: &HeaderMap) -> Result<Encoding, Problem> {

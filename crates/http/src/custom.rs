@@ -93,11 +93,20 @@ fn source_of(query: Option<&str>, headers: &HeaderMap) -> Result<String, Problem
     let mut params = Params::new(query);
     let asked = params.parsed("source_id", |text| check_source_id(text).map(|()| text.to_owned()));
     params.finish()?;
+    source_from(asked, headers, DEFAULT_SOURCE)
+}
+
+/// Who pushes: what the address says, else the header, else `default`.
+pub(crate) fn source_from(
+    asked: Option<String>,
+    headers: &HeaderMap,
+    default: &str,
+) -> Result<String, Problem> {
     if let Some(source_id) = asked {
         return Ok(source_id);
     }
     let Some(value) = headers.get(SOURCE_HEADER) else {
-        return Ok(DEFAULT_SOURCE.to_owned());
+        return Ok(default.to_owned());
     };
     let read = match value.to_str() {
         Ok(text) => check_source_id(text).map(|()| text.to_owned()),

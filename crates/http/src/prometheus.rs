@@ -1,7 +1,8 @@
 //! Prometheus' HTTP API, answered as Prometheus answers it: what speaks to Prometheus need not know the difference.
 //!
 //! In reading order: how requests are read ([`form`], [`values`]) and refused ([`error`]), how answers are written
-//! ([`json`], [`answer`], [`data`]); then a file a subject. Unlike on our own routes a parameter that is not known is
+//! ([`json`], [`answer`], [`data`]); then a file a subject;
+//! [`write`] and [`read`] are for other servers. Unlike on our own routes a parameter that is not known is
 //! ignored here, and errors are objects with `errorType` and `error`.
 
 pub(crate) mod answer;
@@ -17,13 +18,15 @@ mod look_up;
 mod metadata;
 mod name;
 mod query;
+mod read;
 mod rules;
 mod status;
 mod targets;
+pub(crate) mod write;
 
 use std::sync::Arc;
 
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use crate::api::Shared;
 use crate::router::{Route, route};
@@ -31,6 +34,7 @@ use crate::router::{Route, route};
 /// What ways of asking are written as in the table of routes.
 const GET_POST: &[&str] = &["GET", "POST"];
 const GET: &[&str] = &["GET"];
+pub(crate) const POST: &[&str] = &["POST"];
 
 /// The routes of a process that answers questions.
 pub(crate) fn routes() -> Vec<Route> {
@@ -56,6 +60,7 @@ pub(crate) fn routes() -> Vec<Route> {
         route("/api/v1/status/config", GET, get(status::config)),
         route("/api/v1/status/flags", GET, get(status::flags)),
         route("/api/v1/status/tsdb", GET, get(status::tsdb)),
+        route("/api/v1/read", POST, post(read::read)),
         route("/federate", GET, get(federate::federate)),
     ]
 }

@@ -60,6 +60,7 @@ fn own_routes(roles: Roles) -> Vec<Route> {
     ];
     if roles.api || roles.ingest {
         routes.push(route(CUSTOM, &["POST"], post(custom::push)));
+        routes.push(route("/api/v1/write", prometheus::POST, post(prometheus::write::write)));
     }
     if roles.api {
         let target = get(targets::show).put(targets::replace).patch(targets::change).delete(targets::delete);

@@ -1,6 +1,7 @@
 //! Samples in any order become frames: one for each hour that they touch.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use metricsd_model::batch::FRAME_BUCKET_MILLIS;
@@ -9,80 +10,209 @@ use metricsd_model::{
     STALE_NAN_BITS, SampleValue, Series, SeriesId,
 };
 
+use crate::hash::Keyed;
+
 /// Collects samples for one batch. The frames that it makes carry their series ids with them; a scrape whose columns
 /// come again and again brings its own frame instead (see [`BatchBuilder::push_frame`]).
 #[derive(Default)]
 pub struct BatchBuilder {
-    rows: Vec<Row>,
-    seen: HashSet<(SeriesId, Millis)>,
+    /// In order of first appearance.
+    hours: Vec<Columns>,
+    by_hour: BTreeMap<i64, usize>,
+    /// Where the last sample went, and the next most likely goes.
+    current: usize,
+    /// Where each sample stands: hour and column.
+    seen: HashMap<(SeriesId, Millis), (u32, u32), Keyed>,
     frames: Vec<Frame>,
 }
 
-struct Row {
-    series: Arc<Series>,
-    timestamp: Millis,
-    value: SampleValue,
+/// The samples of one hour.
+struct Columns {
+    hour: i64,
+    first: Millis,
+    /// From the start of the hour; absent while all samples are of one time.
+    offsets: Option<Vec<i32>>,
+    ids: Vec<SeriesId>,
+    series: Vec<Arc<Series>>,
+    values: Vec<f64>,
+    histograms: Vec<(u32, NativeHistogram)>,
+}
+
+/// What became of a sample that was given to a [`BatchBuilder`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    /// It was added.
+    New,
+    /// The series has the same value at the same time already.
+    Repeated,
+    /// The series has another value at the same time already.
+    Conflicting,
 }
 
 impl BatchBuilder {
-    /// Adds a sample unless the same series has one at the same time already; answers whether it was added.
-    pub fn push_unique(&mut self, series: Arc<Series>, timestamp: Millis, value: SampleValue) -> bool {
-        let fresh = self.seen.insert((series.id, timestamp));
-        if fresh {
-            self.rows.push(Row { series, timestamp, value });
-        }
-        fresh
+    /// A builder with room for about so many samples.
+    pub fn with_capacity(samples: usize) -> Self {
+        let mut builder = Self::default();
+        builder.seen.reserve(samples);
+        builder
     }
 
-    /// Adds a frame as it is. Its samples are not compared with those of [`Self::push_unique`].
+    /// Adds a sample unless the same series has one at the same time already; answers whether it was added.
+    pub fn push_unique(&mut self, series: Arc<Series>, timestamp: Millis, value: SampleValue) -> bool {
+        let added = match value {
+            SampleValue::Float(value) => self.push_float(&series, timestamp, plain_float(value)),
+            SampleValue::Stale => self.push_float(&series, timestamp, f64::from_bits(STALE_NAN_BITS)),
+            SampleValue::Histogram(histogram) => self.push_histogram(&series, timestamp, *histogram),
+        };
+        added == Added::New
+    }
+
+    /// Adds a float unless the series has a sample at that time already. Staleness markers are floats here, told by
+    /// their bits; [`HISTOGRAM_MARKER_BITS`] is not for floats and becomes an ordinary NaN.
+    #[inline]
+    pub fn push_float(&mut self, series: &Arc<Series>, timestamp: Millis, value: f64) -> Added {
+        let value = if value.to_bits() == HISTOGRAM_MARKER_BITS { f64::NAN } else { value };
+        match self.place(series, timestamp) {
+            Ok((columns, _)) => {
+                columns.values.push(value);
+                Added::New
+            }
+            Err((columns, column)) => {
+                same(columns.values.get(column).is_some_and(|stored| stored.to_bits() == value.to_bits()))
+            }
+        }
+    }
+
+    /// Adds a native histogram unless the series has a sample at that time already.
+    pub fn push_histogram(
+        &mut self,
+        series: &Arc<Series>,
+        timestamp: Millis,
+        histogram: NativeHistogram,
+    ) -> Added {
+        match self.place(series, timestamp) {
+            Ok((columns, column)) => {
+                columns.values.push(f64::from_bits(HISTOGRAM_MARKER_BITS));
+                columns.histograms.push((column, histogram));
+                Added::New
+            }
+            Err((columns, column)) => {
+                let stored = columns.histograms.binary_search_by_key(&column, |(place, _)| *place as usize);
+                same(
+                    stored
+                        .ok()
+                        .and_then(|at| columns.histograms.get(at))
+                        .is_some_and(|(_, stored)| *stored == histogram),
+                )
+            }
+        }
+    }
+
+    /// Makes a column whose value the caller pushes; or answers the column that the sample has already.
+    #[inline]
+    fn place(
+        &mut self,
+        series: &Arc<Series>,
+        timestamp: Millis,
+    ) -> Result<(&mut Columns, u32), (&Columns, usize)> {
+        let hour = timestamp.div_euclid(FRAME_BUCKET_MILLIS);
+        if self.hours.get(self.current).is_none_or(|columns| columns.hour != hour) {
+            self.current = self.hour_of(hour, timestamp);
+        }
+        match self.seen.entry((series.id, timestamp)) {
+            Entry::Occupied(taken) => {
+                let (place, column) = *taken.get();
+                Err((&self.hours[place as usize], column as usize))
+            }
+            Entry::Vacant(free) => {
+                let columns = &mut self.hours[self.current];
+                let column = columns.ids.len() as u32;
+                free.insert((self.current as u32, column));
+                columns.push(series, timestamp);
+                Ok((columns, column))
+            }
+        }
+    }
+
+    #[cold]
+    fn hour_of(&mut self, hour: i64, timestamp: Millis) -> usize {
+        let next = self.hours.len();
+        let place = *self.by_hour.entry(hour).or_insert(next);
+        if place == next {
+            // The first hour most likely holds all that was announced.
+            let room = if next == 0 { self.seen.capacity() } else { 0 };
+            self.hours.push(Columns::new(hour, timestamp, room));
+        }
+        place
+    }
+
+    /// Adds a frame as it is. Its samples are not compared with those that are added one by one.
     pub fn push_frame(&mut self, frame: Frame) {
         self.frames.push(frame);
     }
 
     /// Samples added one by one.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.seen.len()
     }
 
     /// Whether no sample was added one by one.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.seen.is_empty()
     }
 
     /// The batch.
     pub fn finish(mut self, id: BatchId, collection: Collection) -> Batch {
-        let mut hours: BTreeMap<i64, Vec<Row>> = BTreeMap::new();
-        for row in self.rows {
-            hours.entry(row.timestamp.div_euclid(FRAME_BUCKET_MILLIS)).or_default().push(row);
-        }
-        self.frames.extend(hours.into_values().map(frame_of_hour));
+        self.hours.sort_unstable_by_key(|columns| columns.hour);
+        self.frames.extend(self.hours.into_iter().map(Columns::into_frame));
         Batch::new(id, collection, self.frames)
     }
 }
 
-fn frame_of_hour(rows: Vec<Row>) -> Frame {
-    let time = rows.iter().map(|row| row.timestamp).min().unwrap_or_default();
-    let shared = rows.iter().all(|row| row.timestamp == time);
-    // Within an hour of `time`, so that the difference always fits.
-    let offsets = (!shared).then(|| rows.iter().map(|row| (row.timestamp - time) as i32).collect());
-    let mut values = Vec::with_capacity(rows.len());
-    let mut histograms = Vec::new();
-    let mut series = Vec::with_capacity(rows.len());
-    for row in rows {
-        values.push(column_value(row.value, values.len(), &mut histograms));
-        series.push(row.series);
-    }
-    Frame { layout: Layout::inline(series), time, offsets, values, histograms }
+fn same(equal: bool) -> Added {
+    if equal { Added::Repeated } else { Added::Conflicting }
 }
 
-fn column_value(value: SampleValue, column: usize, histograms: &mut Vec<(u32, NativeHistogram)>) -> f64 {
-    match value {
-        SampleValue::Float(value) => plain_float(value),
-        SampleValue::Stale => f64::from_bits(STALE_NAN_BITS),
-        SampleValue::Histogram(histogram) => {
-            histograms.push((column as u32, *histogram));
-            f64::from_bits(HISTOGRAM_MARKER_BITS)
+/// Less than an hour, so that it always fits.
+fn offset_in_hour(timestamp: Millis) -> i32 {
+    timestamp.rem_euclid(FRAME_BUCKET_MILLIS) as i32
+}
+
+impl Columns {
+    fn new(hour: i64, first: Millis, room: usize) -> Self {
+        Self {
+            hour,
+            first,
+            offsets: None,
+            ids: Vec::with_capacity(room),
+            series: Vec::with_capacity(room),
+            values: Vec::with_capacity(room),
+            histograms: Vec::new(),
         }
+    }
+
+    /// All of a column but its value.
+    #[inline]
+    fn push(&mut self, series: &Arc<Series>, timestamp: Millis) {
+        if timestamp != self.first && self.offsets.is_none() {
+            self.offsets = Some(vec![offset_in_hour(self.first); self.ids.len()]);
+        }
+        if let Some(offsets) = &mut self.offsets {
+            offsets.push(offset_in_hour(timestamp));
+        }
+        self.ids.push(series.id);
+        self.series.push(series.clone());
+    }
+
+    fn into_frame(mut self) -> Frame {
+        let mut time = self.first;
+        if let Some(offsets) = &mut self.offsets {
+            let earliest = offsets.iter().copied().min().unwrap_or_default();
+            offsets.iter_mut().for_each(|offset| *offset -= earliest);
+            time = self.first - i64::from(offset_in_hour(self.first) - earliest);
+        }
+        let layout = Arc::new(Layout { id: None, ids: self.ids, series: self.series });
+        Frame { layout, time, offsets: self.offsets, values: self.values, histograms: self.histograms }
     }
 }
 

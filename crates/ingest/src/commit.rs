@@ -148,6 +148,10 @@ impl GroupCommit {
             || self.queue.capacity() < MAX_QUEUE_BATCHES / 100
     }
 
+    pub(crate) fn metrics(&self) -> &IngestMetrics {
+        &self.metrics
+    }
+
     fn turned_away(&self) -> IngestError {
         self.metrics.overloaded.inc();
         IngestError::Overloaded { retry_after: Duration::from_secs(5) }

@@ -1,9 +1,11 @@
 //! The one door: everything that is stored passes here, whether it was scraped or pushed.
 //!
-//! A sample's way through this crate, a file a stage: [`push`] checks what a client sent, [`builder`] puts samples into
+//! A sample's way through this crate, a file a stage: [`push`] checks what a client sent
+//! and [`remote_write`] what a remote writer did, [`builder`] puts samples into
 //! frames, [`commit`] groups batches and hands them to the store, [`after`] tells others once they are committed,
 //! [`relay`] publishes the events that the store kept for it.
 
+mod hash;
 pub mod limits;
 
 pub mod filter;
@@ -12,6 +14,7 @@ pub mod validate;
 pub mod builder;
 pub mod commit;
 pub mod push;
+pub mod remote_write;
 
 pub mod after;
 pub mod relay;
@@ -27,3 +30,4 @@ pub use filter::FilterSet;
 pub use limits::Limits;
 pub use metrics::IngestMetrics;
 pub use push::{Ingest, Push, PushSample, Pushed, Rejected};
+pub use remote_write::{PreparedWrite, WriteError, WriteRequest, Written};

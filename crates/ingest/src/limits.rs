@@ -19,6 +19,10 @@ pub struct Limits {
     pub max_scrape_samples: usize,
     /// Items of one push.
     pub max_push_items: usize,
+    /// Samples of one remote-write request.
+    pub max_write_samples: usize,
+    /// Bytes of what is remembered of remote writers' series, so that known ones are not named anew.
+    pub max_write_cache_bytes: usize,
     /// Bytes of a scraped page, after decompression.
     pub max_page_bytes: usize,
     /// Bytes of a request's body as it arrives.
@@ -46,6 +50,8 @@ impl Default for Limits {
             max_metric_name_bytes: 200,
             max_scrape_samples: 1_000_000,
             max_push_items: 100_000,
+            max_write_samples: 1_000_000,
+            max_write_cache_bytes: 512 << 20,
             max_page_bytes: 64 << 20,
             max_body_bytes: 16 << 20,
             max_decompressed_bytes: 64 << 20,

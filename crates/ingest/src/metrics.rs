@@ -1,5 +1,7 @@
 //! What ingest counts about itself.
 
+mod remote_write;
+
 use metricsd_model::{Batch, Refusal};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -7,6 +9,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+
+pub use remote_write::RemoteWriteMetrics;
 
 /// Label of refused samples.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -55,6 +59,8 @@ pub struct IngestMetrics {
     pub event_errors: Counter,
     /// Events that wait to be published.
     pub event_backlog: Gauge,
+    /// What remote writers sent.
+    pub remote_write: RemoteWriteMetrics,
 }
 
 /// From a millisecond to 16 s, each bound twice the one before, with 100 ms among them: the latency that we promise.
@@ -84,6 +90,7 @@ impl IngestMetrics {
             events: Counter::default(),
             event_errors: Counter::default(),
             event_backlog: Gauge::default(),
+            remote_write: RemoteWriteMetrics::register(registry),
         };
         metrics.register_ingest(registry.sub_registry_with_prefix("ingest"));
         registry.register_with_unit(

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use metricsd_model::batch::content_key;
 use metricsd_model::{
-    BatchId, Collection, CollectionMethod, HealthStatus, JobStatus, LabelSet, Ledger, METRIC_NAME,
+    Batch, BatchId, Collection, CollectionMethod, HealthStatus, JobStatus, LabelSet, Ledger, METRIC_NAME,
     MetricSource, MetricType, Millis, Refusal, SampleValue, Series, SeriesId, TypeCounts,
 };
 use metricsd_ports::Receipt;
 
+use crate::remote_write::SeriesCache;
 use crate::validate::{Fault, check_labels, check_metric_name, check_timestamp};
-use crate::{BatchBuilder, GroupCommit, IngestError, Limits};
+use crate::{BatchBuilder, GroupCommit, IngestError, IngestMetrics, Limits};
 
 /// One pushed sample, as decoded.
 #[derive(Debug, Clone)]
@@ -89,17 +90,32 @@ pub struct Pushed {
 pub struct Ingest {
     commit: GroupCommit,
     limits: Arc<Limits>,
+    writers: Arc<SeriesCache>,
 }
 
 impl Ingest {
     /// Builds the door before a store.
     pub fn new(commit: GroupCommit, limits: Arc<Limits>) -> Self {
-        Self { commit, limits }
+        let writers = Arc::new(SeriesCache::new(limits.max_write_cache_bytes));
+        Self { commit, limits, writers }
     }
 
     /// The limits in force.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// What is remembered of remote writers' series.
+    pub(crate) fn write_cache(&self) -> &SeriesCache {
+        &self.writers
+    }
+
+    pub(crate) fn metrics(&self) -> &IngestMetrics {
+        self.commit.metrics()
+    }
+
+    pub(crate) async fn commit(&self, batch: Batch) -> Result<Receipt, IngestError> {
+        self.commit.append(batch).await
     }
 
     /// Checks and stores one push. On `Ok` everything that was accepted is committed.

@@ -1,5 +1,7 @@
 //! What a metric name, a label and a timestamp must be.
 
+use std::ops::RangeInclusive;
+
 use metricsd_model::{METRIC_NAME, Millis, Refusal};
 
 use crate::Limits;
@@ -76,13 +78,14 @@ pub fn check_labels(labels: &[(String, String)], limits: &Limits) -> Result<(), 
 }
 
 /// Checks labels of a scraped page, the metric's name left out: targets may use names that are reserved for clients.
-pub fn check_page_labels(labels: &[(String, String)], limits: &Limits) -> Result<(), Fault> {
+pub fn check_page_labels<T: AsRef<str>>(labels: &[(T, T)], limits: &Limits) -> Result<(), Fault> {
     if labels.len() + 1 > limits.max_labels {
         let message =
             format!("{} labels and the name are more than the limit of {}", labels.len(), limits.max_labels);
         return Err(Fault::new(Refusal::LabelLimit, "labels", message));
     }
     for (name, value) in labels {
+        let (name, value) = (name.as_ref(), value.as_ref());
         check_label_form(name, limits).map_err(Fault::label)?;
         if value.len() > limits.max_label_value_bytes {
             let message =
@@ -91,6 +94,15 @@ pub fn check_page_labels(labels: &[(String, String)], limits: &Limits) -> Result
         }
     }
     Ok(())
+}
+
+/// The timestamps that [`check_timestamp`] lets pass at a moment.
+pub fn accepted_times(now: Millis, limits: &Limits) -> RangeInclusive<Millis> {
+    let bounded = |bound: i64, limit: Millis, otherwise: Millis| if bound > 0 { limit } else { otherwise };
+    let (age, future) = (limits.max_sample_age.millis(), limits.max_sample_future.millis());
+    let earliest = bounded(age, now.saturating_sub(age), EARLIEST);
+    let latest = bounded(future, now.saturating_add(future), LATEST);
+    earliest.max(EARLIEST)..=latest.min(LATEST)
 }
 
 /// Checks that a sample is neither too old nor too far ahead.

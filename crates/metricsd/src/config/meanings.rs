@@ -35,6 +35,8 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("limits.max_metric_name_bytes", "bytes of a metric's name"),
     ("limits.max_scrape_samples", "samples of one scrape"),
     ("limits.max_push_items", "items of one push"),
+    ("limits.max_write_samples", "samples of one remote-write request"),
+    ("limits.max_write_cache_bytes", "bytes to remember remote writers' series in"),
     ("limits.max_page_bytes", "bytes of a scraped page, after decompression"),
     ("limits.max_body_bytes", "bytes of a request's body as it arrives"),
     ("limits.max_decompressed_bytes", "bytes of a request's body after decompression"),

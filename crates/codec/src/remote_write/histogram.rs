@@ -1,0 +1,125 @@
+//! `Histogram`: a native histogram, of integers or of floats.
+
+use metricsd_model::{Millis, NativeHistogram, ResetHint, Span};
+
+use super::wire::{Reader, Wire, WireError};
+
+/// A native histogram that has not been taken apart.
+#[derive(Debug, Clone, Copy)]
+pub struct HistogramBytes<'a>(Reader<'a>);
+
+/// A native histogram at a time. Its counts are absolute floats, whatever it was sent as; nothing of it was validated.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistogramSample {
+    /// Milliseconds since the epoch.
+    pub timestamp: Millis,
+    /// The histogram.
+    pub histogram: NativeHistogram,
+    /// It was sent with integer counts, so that its buckets must add up exactly.
+    pub integer: bool,
+}
+
+/// A count of either kind: the last of the two that stands in the message is the one that counts.
+#[derive(Clone, Copy)]
+enum Count {
+    Integer(u64),
+    Float(f64),
+}
+
+impl Count {
+    fn as_float(self) -> f64 {
+        match self {
+            Self::Integer(count) => count as f64,
+            Self::Float(count) => count,
+        }
+    }
+}
+
+/// Buckets of one sign as they are sent: differences from bucket to bucket, or counts.
+#[derive(Default)]
+struct Buckets {
+    spans: Vec<Span>,
+    deltas: Vec<i64>,
+    counts: Vec<f64>,
+}
+
+impl Buckets {
+    /// Absolute counts. Sums that no counter reaches stay at the largest number, and do not pass validation.
+    fn absolute(self, integer: bool) -> Vec<f64> {
+        if !integer {
+            return self.counts;
+        }
+        let running = |count: &mut i64, delta: i64| {
+            *count = count.saturating_add(delta);
+            Some(*count as f64)
+        };
+        self.deltas.into_iter().scan(0i64, running).collect()
+    }
+}
+
+impl<'a> HistogramBytes<'a> {
+    pub(super) fn new(reader: Reader<'a>) -> Self {
+        Self(reader)
+    }
+
+    /// Takes it apart.
+    pub fn decode(self) -> Result<HistogramSample, WireError> {
+        let mut reader = self.0;
+        let (mut histogram, mut timestamp) = (NativeHistogram::default(), 0);
+        let (mut count, mut zero_count) = (Count::Integer(0), Count::Integer(0));
+        let (mut positive, mut negative) = (Buckets::default(), Buckets::default());
+        while !reader.is_empty() {
+            let (number, wire) = reader.tag()?;
+            match number {
+                1 => count = Count::Integer(reader.uint64(wire)?),
+                2 => count = Count::Float(reader.double(wire)?),
+                3 => histogram.sum = reader.double(wire)?,
+                4 => histogram.schema = reader.sint32(wire)?,
+                5 => histogram.zero_threshold = reader.double(wire)?,
+                6 => zero_count = Count::Integer(reader.uint64(wire)?),
+                7 => zero_count = Count::Float(reader.double(wire)?),
+                8 => negative.spans.push(span(reader.message(wire, "a span of buckets")?)?),
+                9 => reader.repeated(wire, Wire::Varint, &mut negative.deltas, Reader::sint64)?,
+                10 => reader.repeated(wire, Wire::Fixed64, &mut negative.counts, Reader::double)?,
+                11 => positive.spans.push(span(reader.message(wire, "a span of buckets")?)?),
+                12 => reader.repeated(wire, Wire::Varint, &mut positive.deltas, Reader::sint64)?,
+                13 => reader.repeated(wire, Wire::Fixed64, &mut positive.counts, Reader::double)?,
+                14 => histogram.reset_hint = reset_hint(reader.uint64(wire)?),
+                15 => timestamp = reader.int64(wire)?,
+                16 => reader.repeated(wire, Wire::Fixed64, &mut histogram.custom_values, Reader::double)?,
+                _ => reader.skip(wire)?,
+            }
+        }
+        let integer = matches!(count, Count::Integer(_));
+        histogram.count = count.as_float();
+        histogram.zero_count = zero_count.as_float();
+        histogram.positive_spans = std::mem::take(&mut positive.spans);
+        histogram.positive_buckets = positive.absolute(integer);
+        histogram.negative_spans = std::mem::take(&mut negative.spans);
+        histogram.negative_buckets = negative.absolute(integer);
+        Ok(HistogramSample { timestamp, histogram, integer })
+    }
+}
+
+fn span(mut reader: Reader<'_>) -> Result<Span, WireError> {
+    let mut span = Span::default();
+    while !reader.is_empty() {
+        match reader.tag()? {
+            (1, wire) => span.offset = reader.sint32(wire)?,
+            // Protobuf drops the upper half of what is too large.
+            (2, wire) => span.length = reader.uint64(wire)? as u32,
+            (_, wire) => reader.skip(wire)?,
+        }
+    }
+    Ok(span)
+}
+
+/// `Histogram.ResetHint`; what later versions may add says nothing.
+fn reset_hint(number: u64) -> ResetHint {
+    match number {
+        1 => ResetHint::Yes,
+        2 => ResetHint::No,
+        3 => ResetHint::Gauge,
+        _ => ResetHint::Unknown,
+    }
+}

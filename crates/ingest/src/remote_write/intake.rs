@@ -1,0 +1,354 @@
+//! One request on its way into a batch.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Instant;
+
+use metricsd_codec::exposition::MetricKind;
+use metricsd_codec::remote_write::{
+    ExemplarEntry, HistogramSample, MetadataEntry, Outline, SeriesItem, TimeSeries, WriteScanner, outline,
+};
+use metricsd_model::batch::content_key;
+use metricsd_model::{
+    Batch, BatchId, Collection, CollectionMethod, Exemplar, FamilyMetadata, HealthStatus, JobStatus,
+    LabelSet, Ledger, Millis, NativeHistogram, Refusal, Series, SeriesExemplar, TypeCounts, is_stale,
+    stale_marker,
+};
+
+use super::cache::{Found, Fresh, FreshSeries, Key, SeriesCache, State};
+use super::families::{Described, family_of};
+use super::{PreparedWrite, WriteError, WriteRequest, Written, naming};
+use crate::builder::Added;
+use crate::validate::{Fault, accepted_times, check_timestamp};
+use crate::{BatchBuilder, Limits};
+
+/// Faults that an answer describes; all are counted.
+const MAX_FAULTS: usize = 10;
+
+/// Characters of an exemplar's labels, names and values together, as OpenMetrics bounds them.
+const MAX_EXEMPLAR_CHARACTERS: usize = 128;
+
+/// One request while it is read.
+pub(super) struct Intake<'a> {
+    cache: &'a SeriesCache,
+    limits: &'a Limits,
+    request: WriteRequest<'a>,
+    source: u64,
+    times: RangeInclusive<Millis>,
+    fresh: FreshSeries,
+    sink: Sink,
+}
+
+/// Where samples go, and the account of them.
+#[derive(Default)]
+struct Sink {
+    builder: BatchBuilder,
+    exemplars: Vec<SeriesExemplar>,
+    types: TypeCounts,
+    outcome: Written,
+    /// What the body held so far: samples, exemplars, histograms.
+    items: usize,
+    /// Tells which samples were refused: another selection of the same body is another batch.
+    selection: u64,
+}
+
+impl<'a> Intake<'a> {
+    pub(super) fn new(cache: &'a SeriesCache, limits: &'a Limits, request: WriteRequest<'a>) -> Self {
+        Self {
+            cache,
+            limits,
+            source: cache.source(request.source_id),
+            times: accepted_times(request.received_at, limits),
+            request,
+            fresh: FreshSeries::default(),
+            sink: Sink::default(),
+        }
+    }
+
+    /// Reads the body to its end.
+    pub(super) fn read(mut self) -> Result<PreparedWrite, WriteError> {
+        let started = Instant::now();
+        let outline = outline(self.request.body, self.limits.max_write_samples)?;
+        self.check_count("series", outline.series)?;
+        let families = self.note_families(&outline);
+        self.sink.builder = BatchBuilder::with_capacity(outline.series);
+        let cache = self.cache;
+        let known = cache.read();
+        let mut scanner = WriteScanner::new(self.request.body);
+        while let Some(series) = scanner.next_series()? {
+            self.read_series(&series, &known)?;
+        }
+        let version = known.families.version();
+        drop(known);
+        self.cache.remember(self.source, version, std::mem::take(&mut self.fresh));
+        Ok(self.finish(families, started))
+    }
+
+    fn check_count(&self, what: &'static str, count: usize) -> Result<(), WriteError> {
+        let limit = self.limits.max_write_samples;
+        if count > limit { Err(WriteError::TooLarge { what, limit }) } else { Ok(()) }
+    }
+
+    /// What is said of families counts for the series of the same request.
+    fn note_families(&self, outline: &Outline<'_>) -> Vec<FamilyMetadata> {
+        let read = |entry: &MetadataEntry<'_>| Some((entry.kind, family_of(entry, self.limits)?));
+        let said: Vec<(MetricKind, FamilyMetadata)> = outline.metadata.iter().filter_map(read).collect();
+        let described: Vec<Described<'_>> = said
+            .iter()
+            .map(|(kind, family)| Described { source: self.source, kind: *kind, family })
+            .collect();
+        self.cache.describe(&described);
+        said.into_iter().map(|(_, family)| family).collect()
+    }
+
+    #[inline]
+    fn read_series(&mut self, series: &TimeSeries<'_>, known: &State) -> Result<(), WriteError> {
+        let key = self.cache.key(self.source, series.labels());
+        match known.find(key) {
+            Found::Known(found) => self.take(found, series),
+            Found::Undescribed(found) => {
+                let found = self.described_anew(key, found, known);
+                self.take(&found, series)
+            }
+            Found::Unknown => match self.named(key, series, known)? {
+                Ok(found) => self.take(&found, series),
+                Err(fault) => self.refuse_all(series, &fault),
+            },
+        }
+    }
+
+    /// A series that is known, and of whose family something was said since.
+    #[cold]
+    fn described_anew(&mut self, key: Key<'_>, found: &Arc<Series>, known: &State) -> Arc<Series> {
+        if let Some(fresh) = self.fresh.get(&key.hash).filter(|fresh| *fresh.raw == *key.raw) {
+            return fresh.series.clone();
+        }
+        match known.families.describe(self.source, found) {
+            Some(series) => self.note(key, series),
+            None => {
+                known.still_described(key.hash);
+                found.clone()
+            }
+        }
+    }
+
+    /// A series that is not known yet.
+    #[cold]
+    fn named(
+        &mut self,
+        key: Key<'_>,
+        series: &TimeSeries<'_>,
+        known: &State,
+    ) -> Result<Result<Arc<Series>, Fault>, WriteError> {
+        if let Some(fresh) = self.fresh.get(&key.hash).filter(|fresh| *fresh.raw == *key.raw) {
+            return Ok(Ok(fresh.series.clone()));
+        }
+        Ok(naming::name(series, self.request.source_id, self.limits)?.map(|named| {
+            let named = known.families.describe(self.source, &named).unwrap_or(named);
+            self.note(key, named)
+        }))
+    }
+
+    /// Keeps a series for the rest of the request, and for the next.
+    fn note(&mut self, key: Key<'_>, series: Series) -> Arc<Series> {
+        let series = Arc::new(series);
+        self.fresh.insert(key.hash, Fresh { raw: key.raw.into(), series: series.clone() });
+        series
+    }
+
+    /// Takes what a series brings.
+    #[inline]
+    fn take(&mut self, of: &Arc<Series>, series: &TimeSeries<'_>) -> Result<(), WriteError> {
+        let mut items = series.items();
+        while let Some(item) = items.next_item()? {
+            self.sink.items += 1;
+            match item {
+                SeriesItem::Sample { timestamp, value } if self.times.contains(&timestamp) => {
+                    let added = self.sink.builder.push_float(of, timestamp, value);
+                    if added == Added::New {
+                        self.sink.types.add(of.metric_type);
+                    } else {
+                        self.repeated(series, timestamp, added);
+                    }
+                }
+                SeriesItem::Sample { timestamp, .. } => self.out_of_time(series, timestamp),
+                SeriesItem::Histogram(histogram) => {
+                    let histogram = histogram.decode()?;
+                    self.take_histogram(of, series, histogram);
+                }
+                SeriesItem::Exemplar(exemplar) => {
+                    let exemplar = exemplar.decode(self.limits.max_labels)?;
+                    self.take_exemplar(of, &exemplar);
+                }
+            }
+        }
+        self.check_count("samples", self.sink.items)
+    }
+
+    fn take_histogram(&mut self, of: &Arc<Series>, series: &TimeSeries<'_>, sample: HistogramSample) {
+        let HistogramSample { timestamp, histogram, integer } = sample;
+        if !self.times.contains(&timestamp) {
+            return self.out_of_time(series, timestamp);
+        }
+        // The end of a series of histograms is a histogram whose sum is the marker.
+        let added = if is_stale(histogram.sum) {
+            self.sink.builder.push_float(of, timestamp, stale_marker())
+        } else {
+            if let Err(message) = check_histogram(&histogram, integer) {
+                let fault = Fault::new(Refusal::InvalidValue, "histogram", message);
+                return self.refuse(series, timestamp, &fault);
+            }
+            self.sink.builder.push_histogram(of, timestamp, histogram.reduce_if_needed())
+        };
+        match added {
+            Added::New => self.sink.types.histograms += 1,
+            _ => self.repeated(series, timestamp, added),
+        }
+    }
+
+    fn take_exemplar(&mut self, of: &Arc<Series>, entry: &ExemplarEntry<'_>) {
+        let labels = exemplar_labels(entry, self.limits).filter(|_| self.times.contains(&entry.timestamp));
+        let Some(labels) = labels else {
+            self.sink.outcome.exemplars_dropped += 1;
+            return;
+        };
+        let exemplar = Exemplar { labels, value: entry.value, timestamp: entry.timestamp };
+        self.sink.exemplars.push(SeriesExemplar { series: of.clone(), exemplar });
+    }
+
+    #[cold]
+    fn repeated(&mut self, series: &TimeSeries<'_>, timestamp: Millis, added: Added) {
+        if added == Added::Repeated {
+            self.sink.outcome.repeated += 1;
+            return;
+        }
+        let message = "the same series has two values at this time in one request; the first is stored";
+        self.refuse(series, timestamp, &Fault::new(Refusal::Duplicate, "timestamp", message));
+    }
+
+    #[cold]
+    fn out_of_time(&mut self, series: &TimeSeries<'_>, timestamp: Millis) {
+        if let Err(fault) = check_timestamp(timestamp, self.request.received_at, self.limits) {
+            self.refuse(series, timestamp, &fault);
+        }
+    }
+
+    /// Refuses all that a series brings; it is read all the same, since the body must be whole.
+    #[cold]
+    fn refuse_all(&mut self, series: &TimeSeries<'_>, fault: &Fault) -> Result<(), WriteError> {
+        let mut items = series.items();
+        while let Some(item) = items.next_item()? {
+            self.sink.items += 1;
+            match item {
+                SeriesItem::Sample { timestamp, .. } => self.refuse(series, timestamp, fault),
+                SeriesItem::Histogram(histogram) => {
+                    let HistogramSample { timestamp, .. } = histogram.decode()?;
+                    self.refuse(series, timestamp, fault);
+                }
+                SeriesItem::Exemplar(exemplar) => {
+                    exemplar.decode(self.limits.max_labels)?;
+                    self.sink.outcome.exemplars_dropped += 1;
+                }
+            }
+        }
+        self.check_count("samples", self.sink.items)
+    }
+
+    fn refuse(&mut self, series: &TimeSeries<'_>, timestamp: Millis, fault: &Fault) {
+        let sink = &mut self.sink;
+        *sink.outcome.refused.entry(fault.reason).or_default() += 1;
+        let place = sink.items as u64;
+        sink.selection = crate::hash::fold(sink.selection ^ place, 0x9e37_79b9_7f4a_7c15).max(1);
+        if sink.outcome.faults.len() < MAX_FAULTS {
+            let shown = naming::shown(series, self.limits);
+            sink.outcome.faults.push(format!("{shown} at {timestamp}: {}", fault.message));
+        }
+    }
+
+    fn finish(self, families: Vec<FamilyMetadata>, started: Instant) -> PreparedWrite {
+        let Self { request, sink, .. } = self;
+        let Sink { builder, exemplars, types, mut outcome, selection, .. } = sink;
+        outcome.stored = builder.len() as u64;
+        let refused: u64 = outcome.refused.values().sum();
+        outcome.received = outcome.stored + outcome.repeated + refused;
+        if outcome.received == 0 && exemplars.is_empty() && families.is_empty() {
+            return PreparedWrite { batch: None, outcome };
+        }
+        let mut ledger =
+            Ledger { received: outcome.received, refused: outcome.refused.clone(), ..Ledger::default() };
+        if outcome.repeated > 0 {
+            *ledger.refused.entry(Refusal::Duplicate).or_default() += outcome.repeated;
+        }
+        ledger.stored = outcome.stored;
+        let collection = Collection {
+            source_id: request.source_id.to_owned(),
+            target_id: String::new(),
+            method: CollectionMethod::PushGateway,
+            started: request.received_at,
+            duration_ms: started.elapsed().as_secs_f64() * 1e3,
+            status: match (outcome.stored, refused) {
+                (_, 0) => JobStatus::Completed,
+                (0, _) => JobStatus::Failed,
+                _ => JobStatus::Partial,
+            },
+            health: if outcome.stored == 0 && refused > 0 {
+                HealthStatus::Unhealthy
+            } else {
+                HealthStatus::Healthy
+            },
+            reason: None,
+            error: outcome.faults.first().cloned(),
+            ledger,
+            types,
+        };
+        let batch = builder.finish(batch_id(&request, selection), collection);
+        PreparedWrite { batch: Some(Batch { exemplars, families, ..batch }), outcome }
+    }
+}
+
+/// A histogram of integers adds up exactly; one of floats may be off by what rounding loses.
+fn check_histogram(histogram: &NativeHistogram, integer: bool) -> Result<(), String> {
+    histogram.validate()?;
+    if !integer {
+        return Ok(());
+    }
+    let buckets = histogram.positive_buckets.iter().chain(&histogram.negative_buckets);
+    let observed = histogram.zero_count + buckets.sum::<f64>();
+    // An observation that is no number falls into no bucket.
+    let agrees =
+        if histogram.sum.is_nan() { observed <= histogram.count } else { observed == histogram.count };
+    if agrees {
+        return Ok(());
+    }
+    Err(format!(
+        "the buckets of the histogram hold {observed} observations, its count says {}",
+        histogram.count
+    ))
+}
+
+/// The body decides, and which of its samples were refused: what is too new at first is accepted when it is sent again
+/// later, and must be stored then.
+fn batch_id(request: &WriteRequest<'_>, selection: u64) -> BatchId {
+    let mut key = content_key(request.body).to_vec();
+    if selection != 0 {
+        key.extend_from_slice(&selection.to_le_bytes());
+    }
+    BatchId::for_push(request.source_id, &key)
+}
+
+/// An exemplar's labels; `None` where they are not to be stored.
+fn exemplar_labels(entry: &ExemplarEntry<'_>, limits: &Limits) -> Option<LabelSet> {
+    if entry.labels.len() > limits.max_labels {
+        return None;
+    }
+    let text = |bytes| std::str::from_utf8(bytes).ok();
+    let pairs: Option<Vec<(&str, &str)>> =
+        entry.labels.iter().map(|label| Some((text(label.name)?, text(label.value)?))).collect();
+    let pairs = pairs?;
+    let characters: usize =
+        pairs.iter().map(|(name, value)| name.chars().count() + value.chars().count()).sum();
+    if characters > MAX_EXEMPLAR_CHARACTERS {
+        return None;
+    }
+    LabelSet::new(pairs).ok()
+}
