@@ -307,8 +307,8 @@ async fn what_is_not_remote_write_is_refused() {
     check(gzip, packed.clone(), 415, "Content-Encoding is \"gzip\"; supported is snappy").await;
     check(post(), good.clone(), 400, "not a snappy block").await;
     check(post(), packed[..packed.len() - 3].to_vec(), 400, "not a snappy block").await;
-    check(post(), pack(&good[..good.len() - 3]).unwrap(), 400, "a time series").await;
-    check(post(), pack(b"\x0a\x02\x12\x7f").unwrap(), 400, "not a remote-write request").await;
+    check(post(), pack(&good[..good.len() - 3]).unwrap(), 400, "the write request is cut short").await;
+    check(post(), pack(b"\x0a\x02\x12\x7f").unwrap(), 400, "a time series is cut short").await;
     check(post(), pack(&[0; 5_000]).unwrap(), 413, "more than the limit of 4096").await;
     check(post(), vec![0xff, 0xff, 0xff, 0x7f], 413, "more than the limit").await;
     let many = request(vec![series(&[("__name__", "a")], &[(1, 1.0); 4])]).to_bytes();
