@@ -63,6 +63,8 @@ pub(crate) struct Config {
     pub(crate) commit: CommitConfig,
     /// How long rows of `collection_jobs` are kept.
     pub(crate) job_retention: Duration,
+    /// How long samples are kept.
+    pub(crate) retention: RetentionConfig,
     /// How questions are answered.
     pub(crate) promql: PromqlConfig,
     /// Origins whose pages may ask.
@@ -224,6 +226,15 @@ pub(crate) struct CommitConfig {
     pub(crate) max_delay: Duration,
     /// Or when so many bytes wait.
     pub(crate) max_bytes: usize,
+}
+
+/// How long samples are kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RetentionConfig {
+    /// Where no policy of their target says; `None` for ever.
+    pub(crate) default: Option<Duration>,
+    /// Exemplars, the newest.
+    pub(crate) max_exemplars: u64,
 }
 
 /// How questions are answered.

@@ -252,9 +252,12 @@ fn start_chores(
         tokio::spawn(chores::heartbeat(adapters.catalog.clone(), process, stop.clone())),
     ];
     if config.roles.has(Role::Writer) {
-        let removal =
-            chores::remove_old_samples(adapters.catalog.clone(), adapters.retention.clone(), stop.clone());
-        chores.push(tokio::spawn(removal));
+        let kept = chores::Kept {
+            catalog: adapters.catalog.clone(),
+            retention: adapters.retention.clone(),
+            config: config.retention,
+        };
+        chores.push(tokio::spawn(chores::remove_old_samples(kept, stop.clone())));
         let retention = config.job_retention;
         chores.push(tokio::spawn(chores::purge_jobs(adapters.catalog.clone(), retention, stop.clone())));
     }

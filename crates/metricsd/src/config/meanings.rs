@@ -48,6 +48,8 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("commit.max_delay", "a batch waits this long at most for others to be committed with"),
     ("commit.max_bytes", "a commit begins when this much waits, whatever the delay"),
     ("jobs.retention", "how long rows of collection_jobs are kept"),
+    ("retention.default", "how long samples are kept where no policy of their target says; 0s for no bound"),
+    ("retention.max_exemplars", "exemplars that are kept, the newest; 0 for none"),
     ("promql.experimental", "experimental functions, operators and durations of the language"),
     ("promql.look_back", "how old a sample an instant query still takes"),
     ("promql.subquery_step", "distance between the points of a sub-query that names none"),

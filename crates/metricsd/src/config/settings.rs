@@ -25,6 +25,7 @@ pub(super) struct Settings {
     pub(super) limits: Limits,
     pub(super) commit: Commit,
     pub(super) jobs: Jobs,
+    pub(super) retention: Retention,
     pub(super) promql: Promql,
     pub(super) http: Http,
     pub(super) secrets: Secrets,
@@ -45,6 +46,7 @@ impl Default for Settings {
             limits: Limits::default(),
             commit: Commit::default(),
             jobs: Jobs::default(),
+            retention: Retention::default(),
             promql: Promql::default(),
             http: Http::default(),
             secrets: Secrets::default(),
@@ -154,6 +156,19 @@ pub(super) struct Jobs {
 impl Default for Jobs {
     fn default() -> Self {
         Self { retention: PromDuration::from_secs(24 * 3_600) }
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Retention {
+    pub(super) default: PromDuration,
+    pub(super) max_exemplars: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { default: PromDuration::from_secs(15 * 24 * 3_600), max_exemplars: 100_000 }
     }
 }
 

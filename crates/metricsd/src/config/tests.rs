@@ -68,6 +68,7 @@ fn a_complete_file_reads() {
     assert_eq!(kafka.settings["linger.ms"].expose(), "5");
     assert_eq!(config.scrape.allow_cidrs[1].to_string(), "169.254.2.1/32");
     assert_eq!(config.limits.max_body_bytes, 1 << 20);
+    assert_eq!((config.retention.default, config.retention.max_exemplars), (None, 10), "0s is no bound");
     // Not standalone, so that several processes do not each add themselves.
     assert!(!config.scrape.self_scrape);
     assert_eq!(config.scrape.node_exporter, None);

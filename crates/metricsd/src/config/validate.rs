@@ -13,10 +13,10 @@ use url::Url;
 
 use super::error::{Origin, Problem, nearest};
 use super::secrets::{self, mask_url};
-use super::settings::{Events, Settings};
+use super::settings::{Events, Retention, Settings};
 use super::{
     CacheConfig, CommitConfig, Config, CorsConfig, EventFormat, EventsConfig, KafkaConfig, LogConfig,
-    LogFormat, PromqlConfig, Role, Roles, ScrapeSettings, StorageBackend, StorageConfig,
+    LogFormat, PromqlConfig, RetentionConfig, Role, Roles, ScrapeSettings, StorageBackend, StorageConfig,
 };
 use crate::sealing::SealingKey;
 
@@ -69,6 +69,7 @@ pub(super) fn validate(
     let sealing_key = check.sealing_key(settings);
     let log = check.log(settings);
     check.at_least("jobs.retention", settings.jobs.retention, Duration::from_secs(60));
+    let retention = check.retention(&settings.retention);
     check.at_least("shutdown.timeout", settings.shutdown.timeout, MIN_INTERVAL);
     let standalone =
         roles.all() && matches!(storage, Some(StorageConfig { backend: StorageBackend::Sqlite(_), .. }));
@@ -85,6 +86,7 @@ pub(super) fn validate(
         limits: settings.limits.clone(),
         commit,
         job_retention: settings.jobs.retention.0,
+        retention,
         promql,
         cors,
         sealing_key,
@@ -107,6 +109,17 @@ impl Check<'_> {
     fn at_least(&mut self, key: &str, value: PromDuration, least: Duration) {
         if value.0 < least {
             self.refuse(key, format!("expected at least {}, not {value}", PromDuration(least)));
+        }
+    }
+
+    fn retention(&mut self, retention: &Retention) -> RetentionConfig {
+        let bounded = !retention.default.0.is_zero();
+        if bounded {
+            self.at_least("retention.default", retention.default, Duration::from_secs(60));
+        }
+        RetentionConfig {
+            default: bounded.then_some(retention.default.0),
+            max_exemplars: retention.max_exemplars,
         }
     }
 

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use metricsd_model::Millis;
 use metricsd_ports::{Catalog, PortError, Process, Retention, TargetFilter};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+
+use crate::config::RetentionConfig;
 
 /// A process that has not said so for this long is taken for dead.
 const ALIVE_FOR: Duration = Duration::from_secs(10);
@@ -56,45 +59,86 @@ pub(super) async fn purge_jobs(catalog: Arc<dyn Catalog>, retention: Duration, s
     }
 }
 
-/// Removes samples of targets whose retention policy says so, until told to stop.
-pub(super) async fn remove_old_samples(
-    catalog: Arc<dyn Catalog>,
-    retention: Arc<dyn Retention>,
-    stop: CancellationToken,
-) {
+/// What is kept how long.
+pub(super) struct Kept {
+    pub(super) catalog: Arc<dyn Catalog>,
+    pub(super) retention: Arc<dyn Retention>,
+    pub(super) config: RetentionConfig,
+}
+
+/// Removes samples as the policies of their targets say, or else the configuration, until told to stop.
+pub(super) async fn remove_old_samples(kept: Kept, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        if let Err(error) = remove_round(&*catalog, &*retention, &stop).await {
+        if let Err(error) = kept.round(&stop).await {
             warn!(error = error.chain(), "old samples were not removed");
         }
         rest(PURGE_EVERY, &stop).await;
     }
 }
 
-async fn remove_round(
-    catalog: &dyn Catalog,
-    retention: &dyn Retention,
-    stop: &CancellationToken,
-) -> Result<(), PortError> {
-    let mut filter = TargetFilter::default();
-    loop {
-        let page = catalog.targets(&filter, TARGETS_A_PAGE).await?;
-        for target in &page {
-            let Some(policy) = &target.spec.retention_policy else { continue };
-            let id = &target.spec.target_id;
-            let before = chrono::Utc::now().timestamp_millis().saturating_sub(policy.duration.millis());
-            while !stop.is_cancelled() {
-                let removed = retention.remove_before(id, before).await?;
-                if removed == 0 {
-                    break;
+impl Kept {
+    async fn round(&self, stop: &CancellationToken) -> Result<(), PortError> {
+        let spared = self.follow_policies(stop).await?;
+        if let Some(default) = self.config.default {
+            let before = before(default);
+            remove_all(stop, "samples past retention.default removed", || {
+                self.retention.remove_others_before(&spared, before)
+            })
+            .await?;
+        }
+        let newest = self.config.max_exemplars;
+        remove_all(stop, "exemplars beyond retention.max_exemplars removed", || {
+            self.retention.bound_exemplars(newest)
+        })
+        .await
+    }
+
+    /// Removes what the targets' own policies say; answers the targets that have one.
+    async fn follow_policies(&self, stop: &CancellationToken) -> Result<Vec<String>, PortError> {
+        let mut filter = TargetFilter::default();
+        let mut spared = Vec::new();
+        loop {
+            let page = self.catalog.targets(&filter, TARGETS_A_PAGE).await?;
+            for target in &page {
+                let Some(policy) = &target.spec.retention_policy else { continue };
+                let id = &target.spec.target_id;
+                let before = before(policy.duration.0);
+                let remove = || self.retention.remove_before(id, before);
+                remove_all(stop, "samples past their target's retention removed", remove).await?;
+                spared.push(id.clone());
+            }
+            match page.last() {
+                Some(last) if page.len() == TARGETS_A_PAGE => {
+                    filter.after = Some(last.spec.target_id.clone());
                 }
-                info!(target_id = id, frames = removed, "samples past their retention removed");
+                _ => return Ok(spared),
             }
         }
-        match page.last() {
-            Some(last) if page.len() == TARGETS_A_PAGE => filter.after = Some(last.spec.target_id.clone()),
-            _ => return Ok(()),
+    }
+}
+
+/// The beginning of what is kept so long.
+fn before(kept: Duration) -> Millis {
+    let kept = Millis::try_from(kept.as_millis()).unwrap_or(Millis::MAX);
+    chrono::Utc::now().timestamp_millis().saturating_sub(kept)
+}
+
+/// A call removes a bounded number: calls until nothing is left.
+async fn remove_all<F>(stop: &CancellationToken, what: &str, remove: impl Fn() -> F) -> Result<(), PortError>
+where
+    F: Future<Output = Result<u64, PortError>>,
+{
+    let mut all = 0;
+    while !stop.is_cancelled() {
+        match remove().await? {
+            0 => break,
+            removed => all += removed,
         }
     }
+    if all > 0 {
+        info!(removed = all, "{what}");
+    }
+    Ok(())
 }
 
 async fn rest(pause: Duration, stop: &CancellationToken) {
