@@ -1,0 +1,48 @@
+//! How long samples are kept: for ever where nothing bounds them, else for `retention.default`.
+
+mod support;
+
+use serde_json::json;
+use support::{Folder, Start, eventually};
+
+/// Milliseconds since the epoch at which samples are pushed: its very beginning, an hour and some later, before it.
+const OLD: [i64; 3] = [0, 3_700_000, -60_000];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn samples_of_any_age_stay_until_a_bound_is_set() {
+    let folder = Folder::new();
+    let unbounded = Start::new(&folder.0)
+        .env("METRICSD_RETENTION_DEFAULT", "0s")
+        .env("METRICSD_LIMITS_MAX_SAMPLE_AGE", "0s");
+    let mut node = unbounded.start().await;
+    let metric = |name: &str, at: i64| json!({"name": name, "metric_type": "GAUGE", "value": at as f64, "timestamp": at, "labels": {}, "source": "APPLICATION"});
+    let mut metrics: Vec<_> = OLD.into_iter().map(|at| metric("old", at)).collect();
+    metrics.push(metric("fresh", chrono::Utc::now().timestamp_millis()));
+    let (status, answer) = node.post("/api/v1/metrics/custom", &json!(metrics)).await;
+    assert!((200..300).contains(&status), "{status} {answer}");
+    for at in OLD {
+        assert_eq!(value_at(&node, "old", at).await, Some(at as f64), "at {at}");
+    }
+    node.terminate().await;
+
+    let node = unbounded.env("METRICSD_RETENTION_DEFAULT", "1h").start().await;
+    eventually("the removal", 15, async || {
+        let mut left = 0;
+        for at in OLD {
+            left += usize::from(value_at(&node, "old", at).await.is_some());
+        }
+        (left == 0).then_some(())
+    })
+    .await;
+    assert_eq!(node.query("fresh").await.len(), 1, "what is younger stays");
+}
+
+/// What an instant query at a moment answers.
+async fn value_at(node: &support::Node, selector: &str, millis: i64) -> Option<f64> {
+    let time = format!("{:.3}", millis as f64 / 1e3);
+    let url = node.url("/api/v1/metrics/query");
+    let request = node.http().get(url).query(&[("query", selector), ("time", &time)]);
+    let (status, answer) = node.send(request).await;
+    assert_eq!(status, 200, "{answer}");
+    answer["result"][0]["value"][1].as_str().map(|value| value.parse().unwrap())
+}
