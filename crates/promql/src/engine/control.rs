@@ -43,7 +43,7 @@ impl Control {
         if self.cancelled.load(Ordering::Relaxed) {
             return Err(QueryError::new(QueryErrorKind::Cancelled, "query was canceled"));
         }
-        if Instant::now() > self.deadline {
+        if Instant::now() >= self.deadline {
             return Err(self.timed_out());
         }
         Ok(())
@@ -114,5 +114,32 @@ pub(crate) struct CancelOnDrop(pub(crate) Arc<Control>);
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.0.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_stops_when_its_asker_goes_away_or_its_time_is_over() {
+        let control = Control::new(Duration::from_secs(3_600), 10, 10_000);
+        let asker = CancelOnDrop(Arc::clone(&control));
+        assert!(control.check().is_ok());
+        drop(asker);
+        assert_eq!(control.check().unwrap_err().kind(), QueryErrorKind::Cancelled);
+        let late = Control::new(Duration::ZERO, 10, 10_000);
+        assert_eq!(late.check().unwrap_err().kind(), QueryErrorKind::Timeout);
+    }
+
+    #[test]
+    fn room_is_given_back() {
+        let control = Control::new(Duration::from_secs(3_600), 10, 10_000);
+        let held = control.hold(1, 8).unwrap();
+        assert_eq!(control.hold(1, 8).unwrap_err().kind(), QueryErrorKind::Limit);
+        drop(held);
+        assert!(control.hold(1, 8).is_ok());
+        assert!(control.hold(70, 1).is_err(), "series take bytes too");
+        assert_eq!(control.peak_samples(), 16);
     }
 }
