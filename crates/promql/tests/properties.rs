@@ -86,7 +86,7 @@ fn labels(name: &str, index: usize) -> LabelSet {
 fn histograms() -> impl Strategy<Value = Vec<Loaded>> {
     let one = prop::collection::vec((prop::collection::vec(0..9u32, 3), 0..14u32), 2..30);
     prop::collection::vec((one, distances()), 1..4).prop_map(|all| {
-        let of = |(index, (steps, distances)): (usize, (Vec<(Vec<u32>, u32)>, Vec<Millis>))| {
+        let of = |(index, (steps, distances)): (usize, (Vec<Growth>, Vec<Millis>))| {
             let mut counts = vec![0.0; 3];
             let slots = steps.iter().map(|(growth, kind)| histogram(&mut counts, growth, *kind)).collect();
             (labels("h", index), at_times(slots, &distances))
@@ -94,6 +94,9 @@ fn histograms() -> impl Strategy<Value = Vec<Loaded>> {
         all.into_iter().enumerate().map(of).collect()
     })
 }
+
+/// By how much each bucket grew, and what kind of sample came of it.
+type Growth = (Vec<u32>, u32);
 
 fn histogram(counts: &mut [f64], growth: &[u32], kind: u32) -> Slot {
     for (count, growth) in counts.iter_mut().zip(growth) {
@@ -297,6 +300,25 @@ proptest! {
     }
 
     #[test]
+    fn any_expression_says_the_same_at_once_and_step_by_step(
+        gauges in gauges(),
+        counters in counters(),
+        histograms in histograms(),
+        expressions in prop::collection::vec(expression(), 40),
+    ) {
+        let all: Vec<Loaded> = gauges.into_iter().chain(counters).chain(histograms).collect();
+        block_on(async {
+            let engine = engine(&all).await;
+            for expr in &expressions {
+                check_any(&engine, expr)
+                    .await
+                    .map_err(|error| TestCaseError::fail(format!("{expr}: {error}")))?;
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
     fn an_instant_of_histograms_is_a_point_of_a_range(histograms in histograms()) {
         check_instants(&histograms, OF_HISTOGRAMS)?;
     }
@@ -417,6 +439,137 @@ proptest! {
             }
             Ok(())
         })?;
+    }
+}
+
+/// Any vector, made of parts that are put together at random.
+fn expression() -> impl Strategy<Value = String> {
+    let selector = prop_oneof![
+        3 => Just("m".to_owned()),
+        1 => Just("c_total".to_owned()),
+        1 => Just("h".to_owned()),
+        1 => Just("{g=\"0\"}".to_owned()),
+        1 => Just("m{n=~\"[12]\"}".to_owned()),
+        1 => (0..9u32).prop_map(|minutes| format!("m offset {minutes}m")),
+        1 => (0..20u32).prop_map(|minutes| format!("m @ {}", minutes * 60)),
+        1 => Just("vector(time() % 600)".to_owned()),
+        1 => Just("nothing".to_owned()),
+    ];
+    let of_range = prop::sample::select(vec![
+        "rate",
+        "increase",
+        "irate",
+        "delta",
+        "idelta",
+        "changes",
+        "resets",
+        "sum_over_time",
+        "avg_over_time",
+        "min_over_time",
+        "max_over_time",
+        "count_over_time",
+        "last_over_time",
+        "first_over_time",
+        "present_over_time",
+        "absent_over_time",
+        "stddev_over_time",
+        "mad_over_time",
+        "ts_of_max_over_time",
+        "ts_of_last_over_time",
+        "deriv",
+    ]);
+    let of_one = prop::sample::select(vec![
+        "abs",
+        "-",
+        "+",
+        "sgn",
+        "absent",
+        "timestamp",
+        "sum",
+        "avg",
+        "count",
+        "min",
+        "max",
+        "group",
+        "stdvar",
+        "sum by (g)",
+        "avg by (n)",
+        "count without (n)",
+        "max by (__name__, g)",
+        "histogram_count",
+        "histogram_sum",
+        "2 *",
+        "3 - ",
+        "1 < bool ",
+        "0 <",
+        "vector(scalar",
+        "topk by (g)(1, ",
+        "bottomk(2, ",
+        "quantile(0.4, ",
+        "limitk(1, ",
+        "limit_ratio(-0.6, ",
+        "histogram_quantile(0.3, ",
+    ]);
+    let between = prop::sample::select(vec![
+        "+",
+        "- on(n, g)",
+        "* ignoring(n) group_left()",
+        "/ on(g) group_right()",
+        "> ",
+        "== bool",
+        "!= ",
+        "and",
+        "or",
+        "unless",
+        "and on(g)",
+        "or on(n)",
+        "unless ignoring(g)",
+        "% on(n) group_left(g)",
+        "<= on(g) group_left()",
+    ]);
+    selector.prop_recursive(4, 16, 2, move |inner| {
+        prop_oneof![
+            (of_one.clone(), inner.clone()).prop_map(|(function, inner)| {
+                let open = function.matches('(').count() - function.matches(')').count();
+                format!("({function}({inner}){})", ")".repeat(open))
+            }),
+            (of_range.clone(), inner.clone(), 1..9u32, 0..4u32).prop_map(|(function, inner, range, step)| {
+                let plain = !inner.contains([' ', '(']);
+                match (step, plain) {
+                    (0, true) => format!("{function}({inner}[{range}m])"),
+                    (step, _) => format!("{function}(({inner})[{range}m:{}s])", 20 + step * 20),
+                }
+            }),
+            (inner.clone(), between.clone(), inner.clone())
+                .prop_map(|(left, between, right)| format!("(({left}) {between} ({right}))")),
+            (inner, 0..5u32).prop_map(|(inner, kind)| match kind {
+                0 => format!("label_replace({inner}, \"n\", \"$1\", \"g\", \"(.*)\")"),
+                1 => format!("label_replace({inner}, \"__name__\", \"new\", \"\", \"\")"),
+                2 => format!("label_join({inner}, \"x\", \"-\", \"__name__\", \"n\")"),
+                3 => format!("clamp({inner}, -5, 500)"),
+                _ => format!("round({inner}, 5)"),
+            }),
+        ]
+    })
+}
+
+/// A range fails where any of its steps does, and else says what they say.
+async fn check_any(engine: &Engine, expr: &str) -> Result<(), String> {
+    let range = answer(engine, expr, When::Range(RANGE)).await;
+    let mut failed = None;
+    for moment in steps() {
+        let instant = answer(engine, expr, When::Instant(moment)).await;
+        match (&range, &instant) {
+            (Ok(range), _) => {
+                same(&instant, &Ok(at(range, moment))).map_err(|error| format!("at {moment}: {error}"))?
+            }
+            (Err(_), Err(error)) => failed = Some(error.clone()),
+            (Err(_), Ok(_)) => {}
+        }
+    }
+    match (range, failed) {
+        (Err(error), None) => Err(format!("only as a range: {error}")),
+        _ => Ok(()),
     }
 }
 
