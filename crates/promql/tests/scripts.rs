@@ -44,6 +44,7 @@ scripts!(
     regression,
     selectors,
     sets,
+    steps,
     subqueries,
 );
 
