@@ -3,6 +3,7 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -295,4 +296,55 @@ async fn what_holds_for_every_route_is_told_in_the_same_form() {
     let answer = service.get("/api/v1/labels").await;
     assert_eq!(answer.header("retry-after"), "1");
     error(&answer, 503, "unavailable");
+}
+
+/// Never answers, and tells when it is given up.
+struct Endless(Arc<AtomicBool>);
+
+struct OnDrop(Arc<AtomicBool>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl QueryEngine for Endless {
+    async fn instant(&self, _: &str, _: Millis, _: QueryOptions) -> Result<QueryValue, QueryError> {
+        let _given_up = OnDrop(self.0.clone());
+        std::future::pending().await
+    }
+
+    async fn range(
+        &self,
+        _: &str,
+        _: Millis,
+        _: Millis,
+        _: Duration,
+        _: QueryOptions,
+    ) -> Result<QueryValue, QueryError> {
+        let _given_up = OnDrop(self.0.clone());
+        std::future::pending().await
+    }
+
+    fn parse_options(&self) -> ParseOptions {
+        ParseOptions { experimental: false }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_ends_its_query() {
+    for uri in [
+        "/api/v1/query?query=up",
+        "/api/v1/query_range?query=up&start=1&end=2&step=1",
+        "/api/v1/metrics/query?query=up",
+    ] {
+        let given_up = Arc::new(AtomicBool::new(false));
+        let engine = Arc::new(Endless(given_up.clone()));
+        let service = Service::with(move |api| api.engine = engine);
+        let waited = tokio::time::timeout(Duration::from_millis(50), service.get(uri)).await;
+        assert!(waited.is_err(), "{uri}");
+        assert!(given_up.load(Ordering::SeqCst), "{uri}");
+    }
 }

@@ -2,13 +2,12 @@
 //!
 //! The index knows series for as long as the store knows them, so `start` and `end` are checked and narrow nothing.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, State};
 use axum::response::Response;
-use metricsd_model::{LabelSet, Matcher, Series};
+use metricsd_model::{Matcher, Series};
 
 use super::answer::{List, Remarks, success};
 use super::error::ApiError;
@@ -42,8 +41,11 @@ pub(super) async fn series(State(shared): AppState, form: Form) -> Result<Respon
     for matchers in &selectors {
         found.extend(shared.api.source.series(matchers, limit + 1).await?);
     }
-    found.sort_by(|a, b| by_labels(&a.labels, &b.labels));
-    found.dedup_by(|a, b| a.labels == b.labels);
+    if selectors.len() > 1 {
+        // What is some sorted runs is merged rather than sorted.
+        found.sort_by(|a, b| a.labels.cmp(&b.labels));
+        found.dedup_by(|a, b| a.labels == b.labels);
+    }
     let mut remarks = Remarks::default();
     if found.len() > limit {
         found.truncate(limit);
@@ -51,11 +53,6 @@ pub(super) async fn series(State(shared): AppState, form: Form) -> Result<Respon
     }
     let write = |out: &mut Vec<u8>, series: Arc<Series>| json::labels(out, &series.labels);
     Ok(success(List::new(found, write), &remarks))
-}
-
-/// Label by label, name before value.
-fn by_labels(a: &LabelSet, b: &LabelSet) -> std::cmp::Ordering {
-    a.iter().cmp(b.iter())
 }
 
 /// `/api/v1/labels`
@@ -93,33 +90,34 @@ fn any_of(selectors: &[Vec<Matcher>]) -> Vec<&[Matcher]> {
     if selectors.is_empty() { vec![&[]] } else { selectors.iter().map(Vec::as_slice).collect() }
 }
 
-/// The texts that several look-ups found, each once and sorted.
+/// The texts that one look-up or several found.
 struct Found {
-    first: Vec<String>,
-    all: BTreeSet<String>,
+    texts: Vec<String>,
     limit: usize,
 }
 
 impl Found {
     fn new(limit: usize) -> Self {
-        Self { first: Vec::new(), all: BTreeSet::new(), limit }
+        Self { texts: Vec::new(), limit }
     }
 
-    /// One look-up is sorted already, and is kept as it is.
+    /// Each is sorted already.
     fn add(&mut self, texts: Vec<String>) {
-        if self.first.is_empty() && self.all.is_empty() {
-            self.first = texts;
+        if self.texts.is_empty() {
+            self.texts = texts;
             return;
         }
-        self.all.extend(std::mem::take(&mut self.first));
-        self.all.extend(texts);
+        self.texts.extend(texts);
+        // What is two sorted runs is merged rather than sorted.
+        self.texts.sort();
+        self.texts.dedup();
     }
 
     fn answer(self) -> Response {
-        let mut texts = if self.all.is_empty() { self.first } else { self.all.into_iter().collect() };
+        let Self { mut texts, limit } = self;
         let mut remarks = Remarks::default();
-        if texts.len() > self.limit {
-            texts.truncate(self.limit);
+        if texts.len() > limit {
+            texts.truncate(limit);
             remarks.truncated();
         }
         success(List::new(texts, |out: &mut Vec<u8>, text: String| json::string(out, &text)), &remarks)
