@@ -92,7 +92,7 @@ pub(super) fn start(
                     origins: config.cors.origins.clone(),
                     pattern: config.cors.pattern.clone(),
                 },
-                ..PrometheusSettings::default()
+                retention: config.retention.default.map_or_else(String::new, metricsd_model::format_duration),
             },
             ..ApiSettings::default()
         },
