@@ -72,7 +72,14 @@ fn a_complete_file_reads() {
     // Not standalone, so that several processes do not each add themselves.
     assert!(!config.scrape.self_scrape);
     assert_eq!(config.scrape.node_exporter, None);
-    let shown = [effective.yaml().unwrap(), effective.json().unwrap(), format!("{config:?}")];
+    assert!(config.promql.experimental);
+    assert_eq!((config.promql.max_bytes, config.promql.max_points), (256 << 20, 11_000));
+    assert_eq!(config.cors.origins.len(), 2);
+    assert!(config.cors.pattern.as_ref().unwrap().is_match("https://grafana.example"));
+    let flat = effective.flat();
+    assert_eq!((flat["promql.look_back"].as_str(), flat["roles"].as_str()), ("2m", "api,worker"));
+    let flat = format!("{flat:?}");
+    let shown = [effective.yaml().unwrap(), effective.json().unwrap(), format!("{config:?}"), flat];
     assert!(shown.iter().all(|text| !text.contains("hunter2")), "{shown:?}");
     assert!(shown[0].contains("postgres://me:********@db/metricsd"), "{}", shown[0]);
 }
