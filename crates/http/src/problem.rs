@@ -279,7 +279,8 @@ impl Problem {
 impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         let chain = error.chain();
-        let detail = error.to_string();
+        let place = error.place().map_or_else(String::new, |(line, column)| format!("{line}:{column}: "));
+        let detail = format!("{place}{error}");
         match error.kind() {
             QueryErrorKind::BadData => {
                 Self::parameters(vec![FieldError { field: "query".to_owned(), message: detail }])

@@ -29,6 +29,8 @@ pub enum QueryErrorKind {
 pub struct QueryError {
     kind: QueryErrorKind,
     message: String,
+    /// Line and column, where one place is to blame that the message does not name itself.
+    place: Option<(usize, usize)>,
     #[source]
     source: Option<PortError>,
 }
@@ -36,7 +38,16 @@ pub struct QueryError {
 impl QueryError {
     /// An error that stands alone.
     pub fn new(kind: QueryErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, message: message.into(), place: None, source: None }
+    }
+
+    pub(crate) fn at(self, place: (usize, usize)) -> Self {
+        Self { place: Some(place), ..self }
+    }
+
+    /// Line and column (from 1, in bytes) of what is to blame, where the message does not say so itself.
+    pub fn place(&self) -> Option<(usize, usize)> {
+        self.place
     }
 
     /// What a caller may do.
@@ -65,7 +76,7 @@ impl From<PortError> for QueryError {
                 (QueryErrorKind::Internal, "the store could not answer".to_owned())
             }
         };
-        Self { kind, message, source: Some(error) }
+        Self { kind, message, place: None, source: Some(error) }
     }
 }
 

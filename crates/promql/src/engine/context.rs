@@ -46,8 +46,8 @@ impl Context<'_> {
 
     /// Why the query cannot be carried out, and where.
     pub(crate) fn error(&self, place: &Place, message: impl std::fmt::Display) -> QueryError {
-        let (line, column) = line_and_column(self.frame.query, place.start);
-        QueryError::new(QueryErrorKind::Execution, format!("{line}:{column}: {message}"))
+        QueryError::new(QueryErrorKind::Execution, message.to_string())
+            .at(line_and_column(self.frame.query, place.start))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use metricsd_model::{LabelSet, METRIC_NAME};
+use metricsd_model::LabelSet;
 
 use super::sample::{Outcome, compute};
 use super::{Refused, drops_name, matching::Signatures};
@@ -279,17 +279,8 @@ enum Found {
     Histogram(metricsd_model::NativeHistogram),
 }
 
-/// Labels as messages show them: `{__name__="up", job="node"}` less the comfort of a name in front.
+/// Labels as messages show them: `{__name__="up", job="node"}`.
 fn braces(labels: &LabelSet) -> String {
-    let name = labels.metric_name();
-    let pairs: Vec<String> = labels
-        .iter()
-        .filter(|(label, _)| *label != METRIC_NAME)
-        .map(|(label, value)| format!("{label}={value:?}"))
-        .collect();
-    if pairs.is_empty() && !name.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{name}{{{}}}", pairs.join(", "))
-    }
+    let pairs: Vec<String> = labels.iter().map(|(label, value)| format!("{label}={value:?}")).collect();
+    format!("{{{}}}", pairs.join(", "))
 }
