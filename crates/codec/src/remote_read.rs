@@ -203,3 +203,6 @@ impl ResultWriter {
 pub fn decode_results(bytes: &[u8]) -> Result<Vec<QueryResult>, ReadError> {
     Ok(ReadResponse::decode(bytes)?.results)
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,7 +84,7 @@ impl<'a> HistogramBytes<'a> {
                 11 => positive.spans.push(span(reader.message(wire, "a span of buckets")?)?),
                 12 => reader.repeated(wire, Wire::Varint, &mut positive.deltas, Reader::sint64)?,
                 13 => reader.repeated(wire, Wire::Fixed64, &mut positive.counts, Reader::double)?,
-                14 => histogram.reset_hint = reset_hint(reader.uint64(wire)?),
+                14 => histogram.reset_hint = reset_hint(reader.uint32(wire)?),
                 15 => timestamp = reader.int64(wire)?,
                 16 => reader.repeated(wire, Wire::Fixed64, &mut histogram.custom_values, Reader::double)?,
                 _ => reader.skip(wire)?,
@@ -106,8 +106,7 @@ fn span(mut reader: Reader<'_>) -> Result<Span, WireError> {
     while !reader.is_empty() {
         match reader.tag()? {
             (1, wire) => span.offset = reader.sint32(wire)?,
-            // Protobuf drops the upper half of what is too large.
-            (2, wire) => span.length = reader.uint64(wire)? as u32,
+            (2, wire) => span.length = reader.uint32(wire)?,
             (_, wire) => reader.skip(wire)?,
         }
     }
@@ -115,7 +114,7 @@ fn span(mut reader: Reader<'_>) -> Result<Span, WireError> {
 }
 
 /// `Histogram.ResetHint`; what later versions may add says nothing.
-fn reset_hint(number: u64) -> ResetHint {
+fn reset_hint(number: u32) -> ResetHint {
     match number {
         1 => ResetHint::Yes,
         2 => ResetHint::No,

@@ -56,7 +56,7 @@ fn metadata(mut reader: Reader<'_>) -> Result<MetadataEntry<'_>, WireError> {
     let mut entry = MetadataEntry { kind: MetricKind::Unknown, family: b"", help: b"", unit: b"" };
     while !reader.is_empty() {
         match reader.tag()? {
-            (1, wire) => entry.kind = kind_of(reader.uint64(wire)?),
+            (1, wire) => entry.kind = kind_of(reader.uint32(wire)?),
             (2, wire) => entry.family = reader.bytes(wire)?,
             (4, wire) => entry.help = reader.bytes(wire)?,
             (5, wire) => entry.unit = reader.bytes(wire)?,
@@ -67,7 +67,7 @@ fn metadata(mut reader: Reader<'_>) -> Result<MetadataEntry<'_>, WireError> {
 }
 
 /// `MetricMetadata.MetricType`; what later versions may add is unknown.
-fn kind_of(number: u64) -> MetricKind {
+fn kind_of(number: u32) -> MetricKind {
     match number {
         1 => MetricKind::Counter,
         2 => MetricKind::Gauge,

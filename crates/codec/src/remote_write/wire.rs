@@ -24,7 +24,7 @@ pub(super) enum Wire {
 }
 
 /// Groups within groups; nothing that we read has any, they are only skipped.
-const MAX_GROUPS: usize = 16;
+const MAX_GROUPS: usize = 100;
 
 /// Numbers of one packed list; native histograms have some hundreds of buckets.
 const MAX_LIST: usize = 1 << 16;
@@ -153,14 +153,19 @@ impl<'a> Reader<'a> {
         self.uint64(wire).map(u64::cast_signed)
     }
 
+    /// A number of 32 bits; protobuf drops the upper half of what is too large.
+    pub(super) fn uint32(&mut self, wire: Wire) -> Result<u32, WireError> {
+        self.uint64(wire).map(|number| number as u32)
+    }
+
     /// A signed number in zigzag form.
     pub(super) fn sint64(&mut self, wire: Wire) -> Result<i64, WireError> {
         self.uint64(wire).map(unzigzag)
     }
 
-    /// As [`Self::sint64`]; protobuf drops the upper half of what is too large.
+    /// As [`Self::sint64`], of 32 bits.
     pub(super) fn sint32(&mut self, wire: Wire) -> Result<i32, WireError> {
-        let raw = self.uint64(wire)? as u32;
+        let raw = self.uint32(wire)?;
         Ok((raw >> 1).cast_signed() ^ -((raw & 1).cast_signed()))
     }
 
