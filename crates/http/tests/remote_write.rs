@@ -228,6 +228,8 @@ async fn what_is_said_of_families_types_their_series() {
         ("late_total", MetricType::Counter, Some("Late."), None),
     ];
     assert_eq!(described, expected);
+    let found = service.get("/api/v1/metadata?metric=h_seconds").await.json();
+    assert_eq!(found["data"]["h_seconds"][0]["help"], "Latency.");
 }
 
 /// Three observations in (1, 2], two of them in (2, 4], none below.

@@ -12,6 +12,8 @@ mod cache;
 mod families;
 mod intake;
 mod naming;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
