@@ -33,8 +33,11 @@ fn body(series: &[Vec<u8>]) -> Vec<u8> {
     field(1, &series.concat())
 }
 
-/// Labels and floats of every series.
-fn floats(body: &[u8]) -> Result<Vec<(String, Vec<(i64, f64)>)>, WireError> {
+/// A series' labels, and its floats by time.
+type Floats = (String, Vec<(i64, f64)>);
+
+/// All series of a body.
+fn floats(body: &[u8]) -> Result<Vec<Floats>, WireError> {
     let mut scanner = WriteScanner::new(body);
     let mut all = Vec::new();
     while let Some(series) = scanner.next_series()? {
