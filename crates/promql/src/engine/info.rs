@@ -9,6 +9,7 @@ use crate::ast::{Call, ExprKind, Place};
 use crate::engine::context::{Context, failed};
 use crate::engine::data::{Series, Value, without_empty};
 use crate::engine::eval::eval;
+use crate::engine::hash::LabelMap;
 use crate::engine::times::Steps;
 use crate::engine::{names, select};
 use crate::functions::{Kind, Special};
@@ -44,7 +45,7 @@ struct Info<'c> {
     /// Their samples' timestamps at each step, which also say where they exist.
     series: Vec<Series>,
     /// Indexes of the series that describe one instance, by metric name.
-    about: HashMap<LabelSet, HashMap<String, Vec<usize>>>,
+    about: LabelMap<HashMap<String, Vec<usize>>>,
     /// Which info metrics there are.
     names: Vec<&'c Matcher>,
     /// Which labels are taken over, and their values; none: all.
@@ -75,7 +76,7 @@ pub(crate) fn eval_info(
 impl<'c> Info<'c> {
     fn of(context: &Context<'_>, call: &'c Call, place: &Place, steps: Steps) -> Result<Self, QueryError> {
         let series = select::sample_times(context, place, steps)?;
-        let mut about: HashMap<LabelSet, HashMap<String, Vec<usize>>> = HashMap::new();
+        let mut about: LabelMap<HashMap<String, Vec<usize>>> = LabelMap::default();
         for (index, series) in series.iter().enumerate() {
             let name = series.labels.metric_name().to_owned();
             about.entry(series.labels.keep(&IDENTIFYING)).or_default().entry(name).or_default().push(index);

@@ -12,6 +12,7 @@ mod control;
 mod data;
 mod eval;
 mod fetch;
+mod hash;
 mod info;
 mod names;
 mod options;

@@ -5,8 +5,6 @@ mod pick;
 mod quantile;
 mod values;
 
-use std::collections::HashMap;
-
 use metricsd_model::{LabelSet, METRIC_NAME};
 
 use crate::QueryError;
@@ -15,6 +13,7 @@ use crate::ast::{Aggregation, AggregationOp, Expr, ExprKind, Place};
 use crate::engine::context::Context;
 use crate::engine::data::{Series, without_empty};
 use crate::engine::eval::eval as eval_node;
+use crate::engine::hash::LabelMap;
 use crate::engine::names;
 use crate::engine::times::Steps;
 
@@ -69,7 +68,7 @@ fn groups(input: &[Series], grouping: &[String], without: bool) -> Vec<Group> {
     let mut left_out: Vec<&str> = grouping.iter().map(String::as_str).collect();
     left_out.push(METRIC_NAME);
     let mut groups: Vec<Group> = Vec::new();
-    let mut places: HashMap<LabelSet, usize> = HashMap::new();
+    let mut places: LabelMap<usize> = LabelMap::default();
     for (index, series) in input.iter().enumerate() {
         let labels = if without { series.labels.without(&left_out) } else { series.labels.keep(grouping) };
         let place = *places.entry(labels).or_insert_with_key(|labels| {

@@ -1,7 +1,5 @@
 //! `count_values`: how often each value occurs; the value becomes a label.
 
-use std::collections::HashMap;
-
 use metricsd_model::{LabelSet, METRIC_NAME};
 
 use crate::QueryError;
@@ -9,6 +7,7 @@ use crate::ast::Aggregation;
 use crate::engine::aggregate::text;
 use crate::engine::context::Context;
 use crate::engine::data::{Point, Series};
+use crate::engine::hash::LabelMap;
 use crate::engine::times::Steps;
 use crate::{histogram, number};
 
@@ -23,7 +22,7 @@ pub(super) fn count_values(
         let place = aggregation.param.as_ref().map_or(&aggregation.expr.place, |param| &param.place);
         return Err(context.error(place, format_args!("invalid label name {label:?}")));
     }
-    let mut places: HashMap<LabelSet, usize> = HashMap::new();
+    let mut places: LabelMap<usize> = LabelMap::default();
     let mut counts: Vec<Series> = Vec::new();
     for series in &input {
         context.control.check()?;

@@ -1,11 +1,10 @@
 //! Which series of two vectors go together.
 
-use std::collections::HashMap;
-
 use metricsd_model::{LabelSet, METRIC_NAME};
 
 use crate::ast::Matching;
 use crate::engine::data::Series;
+use crate::engine::hash::LabelMap;
 
 /// The labels by which two series find each other.
 pub(super) fn signature(labels: &LabelSet, matching: &Matching) -> LabelSet {
@@ -29,7 +28,7 @@ pub(super) struct Signatures {
 
 impl Signatures {
     pub(super) fn of(left: &[Series], right: &[Series], matching: &Matching) -> Self {
-        let mut numbers: HashMap<LabelSet, usize> = HashMap::new();
+        let mut numbers: LabelMap<usize> = LabelMap::default();
         let mut labels = Vec::new();
         let mut number = |series: &Series| {
             *numbers.entry(signature(&series.labels, matching)).or_insert_with_key(|signature| {

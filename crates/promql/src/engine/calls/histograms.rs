@@ -1,7 +1,5 @@
 //! `histogram_quantile`, `histogram_quantiles` and `histogram_fraction` over classic and native histograms.
 
-use std::collections::HashMap;
-
 use metricsd_model::{LabelSet, NativeHistogram};
 
 use crate::QueryError;
@@ -9,6 +7,7 @@ use crate::annotation::Annotation;
 use crate::ast::{Call, Place};
 use crate::engine::context::Context;
 use crate::engine::data::{Series, Value, without_empty};
+use crate::engine::hash::LabelMap;
 use crate::engine::names;
 use crate::engine::times::Steps;
 use crate::functions::buckets::{self, Bucket};
@@ -99,7 +98,7 @@ fn remark_ranks(context: &Context<'_>, ranks: &[f64], place: &Place) {
 /// Puts the series of one histogram together.
 fn groups<'s>(context: &Context<'_>, series: &'s [Series], place: &Place) -> Vec<Group<'s>> {
     let mut groups: Vec<Group<'s>> = Vec::new();
-    let mut places: HashMap<LabelSet, usize> = HashMap::new();
+    let mut places: LabelMap<usize> = LabelMap::default();
     let mut group_of = |groups: &mut Vec<Group<'s>>, labels: LabelSet, drop_name: bool| {
         *places.entry(labels).or_insert_with_key(|labels| {
             groups.push(Group { labels: labels.clone(), drop_name, buckets: Vec::new(), native: None });
