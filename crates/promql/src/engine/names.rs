@@ -8,7 +8,6 @@ use metricsd_model::{LabelSet, METRIC_NAME};
 use crate::QueryError;
 use crate::engine::context::{Context, failed};
 use crate::engine::data::Series;
-use crate::engine::hash::{LabelMap, Seeded};
 
 const SAME_LABELS: &str = "vector cannot contain metrics with the same labelset";
 
