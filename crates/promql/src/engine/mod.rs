@@ -19,6 +19,7 @@ mod options;
 mod parallel;
 mod resets;
 mod select;
+mod smooth;
 mod times;
 mod windows;
 

@@ -7,8 +7,8 @@ use crate::QueryError;
 use crate::ast::{Boundaries, Place, VectorSelector};
 use crate::engine::context::Context;
 use crate::engine::data::{Point, Raw, Series, without_empty};
-use crate::engine::parallel;
 use crate::engine::times::{Shift, Steps};
+use crate::engine::{parallel, smooth};
 
 /// The selector at every step.
 pub(crate) fn select(
@@ -19,12 +19,9 @@ pub(crate) fn select(
 ) -> Result<Vec<Series>, QueryError> {
     let shift = context.frame.shift(&selector.time)?;
     let smoothed = selector.boundaries == Boundaries::Smoothed;
-    if smoothed {
-        refuse_histograms(context, place)?;
-    }
     each(context, place, steps, |raw, column| {
         if smoothed {
-            smooth(context, raw, shift, steps, column)
+            smooth::fill(context, raw, place, shift, steps, column)
         } else {
             speak(context, raw, shift, steps, column)
         }
@@ -108,41 +105,6 @@ pub(crate) fn advance(timestamps: &[Millis], from: usize, moment: Millis) -> usi
     // Mostly it is a few steps away; far jumps are searched for.
     let near = rest.iter().take(16).take_while(|at| **at <= moment).count();
     if near < 16 { from + near } else { from + rest.partition_point(|at| *at <= moment) }
-}
-
-pub(crate) fn refuse_histograms(context: &Context<'_>, place: &Place) -> Result<(), QueryError> {
-    if context.fetched.of(place).iter().any(|raw| !raw.histograms.is_empty()) {
-        return Err(
-            context.error(place, "smoothed and anchored modifiers do not work with native histograms")
-        );
-    }
-    Ok(())
-}
-
-/// Between two samples the line from one to the other; after the last one that sample.
-fn smooth(context: &Context<'_>, raw: &Raw, shift: Shift, steps: Steps, column: &mut Series) {
-    let look_back = context.settings.look_back;
-    let sample = |index: usize| match raw.point(index) {
-        Point::Float(value) => raw.timestamps.get(index).map(|at| (*at, value)),
-        _ => None,
-    };
-    let mut passed = 0;
-    for (step, moment) in steps.iter().enumerate() {
-        let moment = shift.of(moment);
-        passed = advance(&raw.timestamps, passed, moment);
-        let before =
-            passed.checked_sub(1).and_then(sample).filter(|(at, _)| *at > moment.saturating_sub(look_back));
-        let after = sample(passed).filter(|(at, _)| *at <= moment.saturating_add(look_back));
-        match (before, after) {
-            (Some((at, value)), _) if at == moment => column.set_float(step, value),
-            (Some((from, low)), Some((to, high))) => {
-                let share = (moment - from) as f64 / (to - from) as f64;
-                column.set_float(step, low + (high - low) * share);
-            }
-            (Some((_, value)), None) => column.set_float(step, value),
-            (None, _) => {}
-        }
-    }
 }
 
 /// The timestamps, in seconds, of the samples that speak at each step, of what was read for `place` without shifts.

@@ -12,10 +12,10 @@ use crate::engine::context::Context;
 use crate::engine::control::Held;
 use crate::engine::data::{Point, Raw, Series, without_empty};
 use crate::engine::eval::eval;
-use crate::engine::select::{advance, refuse_histograms};
+use crate::engine::select::advance;
 use crate::engine::times::{Shift, Steps, subquery_steps};
 use crate::engine::{names, parallel};
-use crate::functions::{RangeContext, RangeFn, Window};
+use crate::functions::{RangeContext, RangeFn, Sample, Window};
 
 /// Remarks about a sub-query stand at the beginning of the query, where clients of Prometheus know them.
 static BEGINNING: Place = 0..0;
@@ -37,19 +37,14 @@ pub(crate) fn ranges<'e>(
     steps: Steps,
 ) -> Result<Option<Ranges<'e>>, QueryError> {
     match &expr.inner().kind {
-        ExprKind::Matrix(matrix) => {
-            if matrix.selector.boundaries != Boundaries::Inside {
-                refuse_histograms(context, &matrix.selector_place)?;
-            }
-            Ok(Some(Ranges {
-                series: context.fetched.of(&matrix.selector_place),
-                range: context.frame.positive(&matrix.range)?,
-                shift: context.frame.shift(&matrix.selector.time)?,
-                boundaries: matrix.selector.boundaries,
-                place: &expr.place,
-                _held: None,
-            }))
-        }
+        ExprKind::Matrix(matrix) => Ok(Some(Ranges {
+            series: context.fetched.of(&matrix.selector_place),
+            range: context.frame.positive(&matrix.range)?,
+            shift: context.frame.shift(&matrix.selector.time)?,
+            boundaries: matrix.selector.boundaries,
+            place: &expr.place,
+            _held: None,
+        })),
         ExprKind::Subquery(subquery) => evaluate(context, subquery, steps).map(Some),
         _ => Ok(None),
     }
@@ -155,7 +150,15 @@ pub(crate) struct Walker<'c> {
 
 impl<'c> Walker<'c> {
     pub(crate) fn new(columns: &'c Columns<'c>, ranges: &Ranges<'_>, look_back: Millis) -> Self {
-        let (range, boundaries) = (ranges.range, ranges.boundaries);
+        Self::over(columns, ranges.range, ranges.boundaries, look_back)
+    }
+
+    pub(crate) fn over(
+        columns: &'c Columns<'c>,
+        range: Millis,
+        boundaries: Boundaries,
+        look_back: Millis,
+    ) -> Self {
         Self { columns, range, boundaries, look_back, floats: (0, 0), histograms: (0, 0) }
     }
 
@@ -178,21 +181,47 @@ impl<'c> Walker<'c> {
             end,
             before: None,
             after: None,
+            mixed: false,
         };
         if self.boundaries != Boundaries::Inside {
-            let oldest = start.saturating_sub(self.look_back);
-            window.before = from.checked_sub(1).and_then(|at| self.float(at)).filter(|(at, _)| *at > oldest);
-        }
-        if self.boundaries == Boundaries::Smoothed {
-            window.after = self.float(to).filter(|(at, _)| *at <= end.saturating_add(self.look_back));
+            self.look_around(&mut window);
         }
         window
     }
 
-    fn float(&self, index: usize) -> Option<(Millis, f64)> {
-        Some((*self.columns.timestamps.get(index)?, *self.columns.values.get(index)?))
+    /// Finds the samples outside of the window from which values at its ends are found.
+    fn look_around(&self, window: &mut Window<'c>) {
+        let ((from, to), (first, last)) = (self.floats, self.histograms);
+        let oldest = window.start.saturating_sub(self.look_back);
+        let newest = match self.boundaries {
+            Boundaries::Smoothed => window.end.saturating_add(self.look_back),
+            Boundaries::Anchored | Boundaries::Inside => window.end,
+        };
+        let inside = |sample: &Timed<'c>| sample.0 > oldest && sample.0 <= newest;
+        let known = |sample: Option<Timed<'c>>| sample.filter(inside);
+        let before = [
+            known(from.checked_sub(1).and_then(|at| self.float(at))),
+            known(first.checked_sub(1).and_then(|at| self.histogram(at))),
+        ];
+        let after = [known(self.float(to)), known(self.histogram(last))];
+        let [floats, histograms] = [0, 1].map(|kind| before[kind].is_some() || after[kind].is_some());
+        window.mixed = (floats || !window.values.is_empty()) && (histograms || !window.histograms.is_empty());
+        window.before = before.into_iter().flatten().max_by_key(|(at, _)| *at);
+        window.after = after.into_iter().flatten().min_by_key(|(at, _)| *at);
+    }
+
+    fn float(&self, index: usize) -> Option<Timed<'c>> {
+        let value = *self.columns.values.get(index)?;
+        Some((*self.columns.timestamps.get(index)?, Sample::Float(value)))
+    }
+
+    fn histogram(&self, index: usize) -> Option<Timed<'c>> {
+        let histogram = self.columns.histograms.get(index)?;
+        Some((*self.columns.histogram_timestamps.get(index)?, Sample::Histogram(histogram)))
     }
 }
+
+type Timed<'c> = (Millis, Sample<'c>);
 
 /// A range function over all series and steps. `args` are its scalar arguments, a column each.
 pub(crate) fn apply(

@@ -16,7 +16,7 @@ pub mod running;
 pub mod scalar;
 
 pub use table::TABLE;
-pub use window::{RangeContext, Window};
+pub use window::{RangeContext, Sample, Window};
 
 use metricsd_model::NativeHistogram;
 

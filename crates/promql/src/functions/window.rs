@@ -29,13 +29,43 @@ pub struct Window<'a> {
     pub start: Millis,
     /// Where the window ends; a sample on it belongs.
     pub end: Millis,
-    /// The last float at or before `start`, within the look-back; only where the selector is `anchored` or `smoothed`.
-    pub before: Option<(Millis, f64)>,
-    /// The first float after `end`, within the look-back; only where the selector is `smoothed`.
-    pub after: Option<(Millis, f64)>,
+    /// The last sample at or before `start`, within the look-back; only where the selector is `anchored` or `smoothed`.
+    pub before: Option<(Millis, Sample<'a>)>,
+    /// The first sample after `end`, within the look-back; only where the selector is `smoothed`.
+    pub after: Option<(Millis, Sample<'a>)>,
+    /// Floats and histograms stand together in the window and the look-back around it that `before` and `after` are
+    /// taken from.
+    pub mixed: bool,
 }
 
-impl Window<'_> {
+/// A sample of either kind.
+#[derive(Debug, Clone, Copy)]
+pub enum Sample<'a> {
+    /// A float.
+    Float(f64),
+    /// A histogram.
+    Histogram(&'a Arc<NativeHistogram>),
+}
+
+impl<'a> Window<'a> {
+    /// The first sample inside; of a window that is not mixed.
+    pub fn first(&self) -> Option<(Millis, Sample<'a>)> {
+        self.sample(0, 0)
+    }
+
+    /// The last sample inside; of a window that is not mixed.
+    pub fn last(&self) -> Option<(Millis, Sample<'a>)> {
+        self.sample(self.values.len().wrapping_sub(1), self.histograms.len().wrapping_sub(1))
+    }
+
+    fn sample(&self, float: usize, histogram: usize) -> Option<(Millis, Sample<'a>)> {
+        if let Some(value) = self.values.get(float) {
+            return Some((*self.timestamps.get(float)?, Sample::Float(*value)));
+        }
+        let found = self.histograms.get(histogram)?;
+        Some((*self.histogram_timestamps.get(histogram)?, Sample::Histogram(found)))
+    }
+
     /// Whether there is no sample inside.
     pub fn is_empty(&self) -> bool {
         self.timestamps.is_empty() && self.histogram_timestamps.is_empty()

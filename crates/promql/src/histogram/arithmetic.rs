@@ -82,6 +82,46 @@ pub fn negate(histogram: &NativeHistogram) -> NativeHistogram {
     scale(histogram, -1.0)
 }
 
+/// A histogram between two others.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Between {
+    /// Without empty buckets.
+    pub histogram: NativeHistogram,
+    /// Custom bounds differed; the result has those that both had.
+    pub reconciled_difference: bool,
+    /// Bounds of the first were given up for it.
+    pub reconciled_sum: bool,
+}
+
+/// The histogram on the line from `before` to `after`, at a share of the way in [0, 1]. A counter that began again in
+/// between has grown from nothing.
+///
+/// It has the reset hint that a sum would have; after a reset that of `after`.
+///
+/// # Errors
+/// [`Incompatible`] for exponential and custom buckets together, unless a counter began again.
+pub fn interpolate(
+    before: &NativeHistogram,
+    after: &NativeHistogram,
+    share: f64,
+    counter: bool,
+) -> Result<Between, Incompatible> {
+    if counter && super::detect_reset(after, before) {
+        let histogram = scale(after, share);
+        return Ok(Between { histogram, reconciled_difference: false, reconciled_sum: false });
+    }
+    let difference = sub(after, before)?;
+    let mut change = scale(&difference.histogram, share);
+    change.reset_hint = after.reset_hint;
+    let mut sum = add(before, &change)?;
+    compact(&mut sum.histogram);
+    Ok(Between {
+        histogram: sum.histogram,
+        reconciled_difference: difference.reconciled,
+        reconciled_sum: sum.reconciled,
+    })
+}
+
 fn changed(histogram: &NativeHistogram, change: impl Fn(f64) -> f64) -> NativeHistogram {
     let mut changed = histogram.clone();
     for value in [&mut changed.zero_count, &mut changed.count, &mut changed.sum] {

@@ -30,7 +30,8 @@ mod tests;
 
 pub use accumulator::Accumulator;
 pub use arithmetic::{
-    Combined, Incompatible, add, compact, divide, negate, same, scale, sub, to_schema, uses_custom_buckets,
+    Between, Combined, Incompatible, add, compact, divide, interpolate, negate, same, scale, sub, to_schema,
+    uses_custom_buckets,
 };
 pub use buckets::{Bucket, api_buckets, buckets};
 pub use moments::{average, stddev, stdvar};

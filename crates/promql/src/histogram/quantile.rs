@@ -182,11 +182,7 @@ fn rank(histogram: &NativeHistogram, all: &[Bucket], value: f64) -> Option<f64> 
     let mut below = 0.0;
     for bucket in all {
         let mut bucket = *bucket;
-        if histogram.uses_custom_buckets() {
-            if bucket.lower == f64::NEG_INFINITY && bucket.upper > 0.0 {
-                bucket.lower = 0.0;
-            }
-        } else if bucket.lower <= 0.0 && bucket.upper >= 0.0 {
+        if bucket.lower <= 0.0 && bucket.upper >= 0.0 {
             one_sided(histogram, &mut bucket);
         }
         if bucket.lower >= value {

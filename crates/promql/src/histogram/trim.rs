@@ -26,7 +26,8 @@ pub fn trim(histogram: &NativeHistogram, bound: f64, side: Side) -> NativeHistog
     let mut trimmed = histogram.clone();
     let mut positive = histogram.indexed_positive();
     for (index, count) in &mut positive {
-        *count = kept.keep(first_custom(linear, positive_bucket(histogram, *index, *count)), linear);
+        let bucket = positive_bucket(histogram, *index, *count);
+        *count = kept.keep(if linear { kept.first_custom(bucket) } else { bucket }, linear);
     }
     let mut negative = histogram.indexed_negative();
     for (index, count) in &mut negative {
@@ -34,7 +35,7 @@ pub fn trim(histogram: &NativeHistogram, bound: f64, side: Side) -> NativeHistog
     }
     let mut zero = zero_bucket(histogram);
     one_sided(histogram, &mut zero);
-    trimmed.zero_count = kept.keep(zero, true);
+    trimmed.zero_count = kept.keep_zero(zero);
     if !kept.changed {
         return histogram.clone();
     }
@@ -43,14 +44,6 @@ pub fn trim(histogram: &NativeHistogram, bound: f64, side: Side) -> NativeHistog
     (trimmed.count, trimmed.sum) = (kept.count, kept.sum);
     super::compact(&mut trimmed);
     trimmed
-}
-
-/// The lowest custom bucket is taken to begin at 0 where it ends above 0.
-fn first_custom(linear: bool, mut bucket: Bucket) -> Bucket {
-    if linear && bucket.lower == f64::NEG_INFINITY && bucket.upper > 0.0 {
-        bucket.lower = 0.0;
-    }
-    bucket
 }
 
 struct Kept {
@@ -62,8 +55,34 @@ struct Kept {
 }
 
 impl Kept {
+    /// The lowest custom bucket is taken to begin at 0 where it ends above 0. To a bound below 0 from which on
+    /// observations are kept, it reaches to infinity all the same.
+    fn first_custom(&self, mut bucket: Bucket) -> Bucket {
+        let reached = self.side == Side::Above && self.bound < 0.0 && self.bound > f64::NEG_INFINITY;
+        let above = bucket.upper > 0.0 && bucket.upper < f64::INFINITY;
+        if bucket.lower == f64::NEG_INFINITY && above && !reached {
+            bucket.lower = 0.0;
+        }
+        bucket
+    }
+
+    /// How many observations of the zero bucket stay. One without a width is not below 0; nobody knows on which side of
+    /// NaN it is. A negative count, as differences have it, is left alone.
+    fn keep_zero(&mut self, zero: Bucket) -> f64 {
+        if zero.count.is_nan() || zero.count <= 0.0 {
+            return zero.count;
+        }
+        let nothing = self.side == Side::Below && zero.lower >= self.bound;
+        let part = if self.bound.is_nan() { Some((f64::NAN, 0.0, 0.0)) } else { None };
+        self.settle(&zero, true, if nothing { Some((0.0, 0.0, 0.0)) } else { part })
+    }
+
     /// How many of the bucket's observations stay; they go into count and sum.
     fn keep(&mut self, bucket: Bucket, linear: bool) -> f64 {
+        self.settle(&bucket, linear, None)
+    }
+
+    fn settle(&mut self, bucket: &Bucket, linear: bool, known: Option<(f64, f64, f64)>) -> f64 {
         if bucket.count == 0.0 {
             return bucket.count;
         }
@@ -73,11 +92,15 @@ impl Kept {
             Side::Below => (bucket.upper <= self.bound, bucket.lower < self.bound),
             Side::Above => (bucket.lower >= self.bound, bucket.upper > self.bound),
         };
-        let (count, lower, upper) = match (whole, divided) {
+        let (count, lower, upper) = known.unwrap_or_else(|| match (whole, divided) {
             (true, _) => (bucket.count, bucket.lower, bucket.upper),
-            (false, true) => self.divide(&bucket, linear),
+            // Of a bucket of all numbers nothing is known.
+            (false, true) if bucket.lower == f64::NEG_INFINITY && bucket.upper == f64::INFINITY => {
+                (0.0, 0.0, 0.0)
+            }
+            (false, true) => self.divide(bucket, linear),
             (false, false) => (0.0, 0.0, 0.0),
-        };
+        });
         if count != bucket.count {
             self.changed = true;
         }

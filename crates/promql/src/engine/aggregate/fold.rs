@@ -87,7 +87,7 @@ impl FloatState for Mean {
 struct Step<F> {
     floats: Option<F>,
     histograms: Option<Accumulator>,
-    /// Two histograms do not go together: the step has no result.
+    /// Two histograms do not go together: the step has no result, and whatever follows is not looked at.
     incompatible: bool,
 }
 
@@ -102,6 +102,7 @@ fn means<'s, F: FloatState>(
     for series in members {
         for (step, state) in states.iter_mut().enumerate() {
             match series.point(step) {
+                _ if state.incompatible => {}
                 Point::Absent => {}
                 Point::Float(value) => match &mut state.floats {
                     Some(floats) => floats.add(value),
@@ -120,6 +121,9 @@ fn means<'s, F: FloatState>(
         }
     }
     for (step, state) in states.iter().enumerate() {
+        if let Some(histograms) = &state.histograms {
+            remark_flags(context, aggregation, histograms);
+        }
         match (&state.floats, &state.histograms) {
             (None, None) => {}
             (Some(floats), None) => result.set_float(step, floats.value()),
@@ -128,7 +132,6 @@ fn means<'s, F: FloatState>(
             }
             (None, Some(_)) if state.incompatible => {}
             (None, Some(histograms)) => {
-                remark_flags(context, aggregation, histograms);
                 if let Some(histogram) = F::histogram(histograms) {
                     result.set_histogram(step, histogram.into());
                 }

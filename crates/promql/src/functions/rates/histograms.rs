@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use metricsd_model::{NativeHistogram, ResetHint};
 
-use super::RangeContext;
+use super::extended::{End, Ends};
+use super::{RangeContext, Sample};
 use crate::annotation::Annotation;
 use crate::histogram::uses_custom_buckets;
-use crate::histogram::{Combined, Incompatible, add, compact, detect_reset, sub, to_schema};
+use crate::histogram::{Combined, Incompatible, add, compact, detect_reset, interpolate, sub, to_schema};
 
 /// By how much the histograms changed, in the coarsest resolution of the window; for a counter with what it had reached
 /// before each reset. Nothing, and a remark, where exponential and custom buckets do not fit together.
@@ -16,11 +17,19 @@ pub(super) fn change(
     context: &RangeContext<'_>,
     counter: bool,
 ) -> Option<NativeHistogram> {
-    let gauge = |histogram: &Arc<NativeHistogram>| histogram.reset_hint == ResetHint::Gauge;
+    let changed = if counter { increase(histograms) } else { difference(histograms) };
+    finished(changed, histograms, context, counter)
+}
+
+fn finished(
+    changed: Result<Changed, Incompatible>,
+    histograms: &[Arc<NativeHistogram>],
+    context: &RangeContext<'_>,
+    counter: bool,
+) -> Option<NativeHistogram> {
     if counter && histograms.iter().any(gauge) {
         context.remark(Annotation::HistogramNotCounter(context.metric()));
     }
-    let changed = if counter { increase(histograms) } else { difference(histograms) };
     let Ok(changed) = changed else {
         context.remark(Annotation::MixedExponentialCustom(context.metric()));
         return None;
@@ -37,6 +46,10 @@ pub(super) fn change(
     let mut histogram = changed.histogram;
     compact(&mut histogram);
     Some(histogram)
+}
+
+fn gauge(histogram: &Arc<NativeHistogram>) -> bool {
+    histogram.reset_hint == ResetHint::Gauge
 }
 
 struct Changed {
@@ -74,14 +87,77 @@ fn increase(histograms: &[Arc<NativeHistogram>]) -> Result<Changed, Incompatible
     let Combined { mut histogram, reconciled: reconciled_difference, .. } =
         sub(&to_schema(last, schema), first)?;
     let mut reconciled_resets = false;
-    let mut before = first;
-    for current in rest {
-        if detect_reset(current, before) {
-            let sum = add(&histogram, before)?;
-            histogram = sum.histogram;
-            reconciled_resets |= sum.reconciled;
-        }
-        before = current.as_ref();
+    for lost in before_resets(first, rest) {
+        let sum = add(&histogram, lost)?;
+        histogram = sum.histogram;
+        reconciled_resets |= sum.reconciled;
     }
     Ok(Changed { histogram, reconciled_difference, reconciled_resets })
+}
+
+/// What a counter had reached each time before it began again.
+fn before_resets<'a>(
+    first: &'a NativeHistogram,
+    rest: &'a [Arc<NativeHistogram>],
+) -> impl Iterator<Item = &'a NativeHistogram> {
+    let before = std::iter::once(first).chain(rest.iter().map(AsRef::as_ref));
+    before.zip(rest).filter(|(before, current)| detect_reset(current, before)).map(|(before, _)| before)
+}
+
+/// As [`increase`], but what was lost to resets is brought together before it is added.
+fn increase_between(histograms: &[Arc<NativeHistogram>]) -> Result<Changed, Incompatible> {
+    let mut changed = difference(histograms)?;
+    let Some((first, rest)) = histograms.split_first() else { return Ok(changed) };
+    let mut lost: Option<NativeHistogram> = None;
+    for before in before_resets(first, rest) {
+        lost = Some(match lost {
+            None => before.clone(),
+            Some(lost) => {
+                let sum = add(&lost, before)?;
+                changed.reconciled_resets |= sum.reconciled;
+                sum.histogram
+            }
+        });
+    }
+    if let Some(lost) = lost {
+        let sum = add(&changed.histogram, &lost)?;
+        changed.histogram = sum.histogram;
+        changed.reconciled_resets |= sum.reconciled;
+    }
+    Ok(changed)
+}
+
+/// By how much histograms changed between the ends of a window; remarks as of [`change`].
+pub(super) fn change_between(
+    ends: &Ends<'_>,
+    inside: &[Arc<NativeHistogram>],
+    context: &RangeContext<'_>,
+    counter: bool,
+) -> Option<NativeHistogram> {
+    let mut all = Vec::with_capacity(inside.len() + 2);
+    all.push(value_at(ends.left, context, counter)?);
+    all.extend(inside.iter().map(Arc::clone));
+    all.push(value_at(ends.right, context, counter)?);
+    let changed = if counter { increase_between(&all) } else { difference(&all) };
+    finished(changed, &all, context, counter)
+}
+
+fn value_at(end: End<'_>, context: &RangeContext<'_>, counter: bool) -> Option<Arc<NativeHistogram>> {
+    match end {
+        End::At(Sample::Histogram(histogram)) => Some(Arc::clone(histogram)),
+        End::Between(Sample::Histogram(before), Sample::Histogram(after), share) => {
+            let Ok(between) = interpolate(before, after, share, counter) else {
+                context.remark(Annotation::MixedExponentialCustom(context.metric()));
+                return None;
+            };
+            if between.reconciled_difference {
+                context.remark(Annotation::MismatchedCustomBuckets("subtraction"));
+            }
+            if between.reconciled_sum {
+                context.remark(Annotation::MismatchedCustomBuckets("addition"));
+            }
+            Some(Arc::new(between.histogram))
+        }
+        _ => None,
+    }
 }

@@ -1,10 +1,8 @@
 //! Changes between the last two samples of a window.
 
-use std::sync::Arc;
-
 use metricsd_model::{Millis, NativeHistogram, ResetHint};
 
-use super::{RangeContext, Window, gauge};
+use super::{RangeContext, Sample, Window, gauge};
 use crate::annotation::Annotation;
 use crate::histogram::{compact, detect_reset, divide, sub};
 use crate::value::PointValue;
@@ -15,13 +13,6 @@ pub(in crate::functions) fn irate(window: &Window<'_>, context: &RangeContext<'_
 
 pub(in crate::functions) fn idelta(window: &Window<'_>, context: &RangeContext<'_>) -> Option<PointValue> {
     instant(window, context, false)
-}
-
-/// A sample where it stands in the window.
-#[derive(Clone, Copy)]
-enum Sample<'a> {
-    Float(f64),
-    Histogram(&'a Arc<NativeHistogram>),
 }
 
 fn instant(window: &Window<'_>, context: &RangeContext<'_>, rate: bool) -> Option<PointValue> {

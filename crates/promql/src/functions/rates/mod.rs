@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use metricsd_model::{Millis, NativeHistogram};
 
-use super::{RangeContext, Window};
+use super::{RangeContext, Sample, Window};
 use crate::annotation::Annotation;
 use crate::ast::Boundaries;
 use crate::histogram;
@@ -60,7 +60,7 @@ fn counter(window: &Window<'_>, context: &RangeContext<'_>, question: Question) 
 
 fn change(window: &Window<'_>, context: &RangeContext<'_>, question: Question) -> Option<PointValue> {
     if context.boundaries != Boundaries::Inside {
-        return extended::change(window, context.boundaries, question).map(PointValue::Float);
+        return extended::change(window, context, question);
     }
     match (window.values, window.histograms) {
         ([_, ..], [_, ..]) => {

@@ -1,10 +1,8 @@
 //! How often a series changes its value, or begins again.
 
-use std::sync::Arc;
+use metricsd_model::NativeHistogram;
 
-use metricsd_model::{NativeHistogram, ResetHint};
-
-use super::{RangeContext, Window};
+use super::{RangeContext, Sample, Window};
 use crate::ast::Boundaries;
 use crate::histogram::{detect_reset, same};
 use crate::value::PointValue;
@@ -16,17 +14,7 @@ pub(in crate::functions) fn changes(window: &Window<'_>, context: &RangeContext<
 
 pub(in crate::functions) fn resets(window: &Window<'_>, context: &RangeContext<'_>) -> Option<PointValue> {
     let float = |before: f64, after: f64| after < before;
-    count(window, context, float, |before, after| {
-        let gauge = |histogram: &NativeHistogram| histogram.reset_hint == ResetHint::Gauge;
-        gauge(before) != gauge(after) || detect_reset(after, before)
-    })
-}
-
-/// A sample of either kind.
-#[derive(Clone, Copy)]
-enum Sample<'a> {
-    Float(f64),
-    Histogram(&'a Arc<NativeHistogram>),
+    count(window, context, float, |before, after| detect_reset(after, before))
 }
 
 /// Steps from one sample to the next that count; those between a float and a histogram always do.
@@ -36,28 +24,35 @@ fn count(
     float: impl Fn(f64, f64) -> bool,
     histogram: impl Fn(&NativeHistogram, &NativeHistogram) -> bool,
 ) -> Option<PointValue> {
-    let anchored = context.boundaries == Boundaries::Anchored;
-    if window.is_empty() || (anchored && window.values.is_empty()) {
+    if window.is_empty() {
         return None;
     }
-    let before = if anchored { window.before.map(|(_, value)| value) } else { None };
-    let steps = if window.histograms.is_empty() {
-        let inside = window.values.iter().copied();
-        let first = before.or_else(|| window.values.first().copied())?;
-        inside.fold((0_u64, first), |(count, last), value| (count + u64::from(float(last, value)), value)).0
-    } else {
-        let mut last = before.map(Sample::Float);
-        let mut count = 0;
-        in_order(window, |sample| {
-            count += u64::from(match (last, sample) {
-                (None, _) => false,
-                (Some(Sample::Float(before)), Sample::Float(after)) => float(before, after),
-                (Some(Sample::Histogram(before)), Sample::Histogram(after)) => histogram(before, after),
-                _ => true,
+    let anchored = context.boundaries == Boundaries::Anchored;
+    let before = if anchored { window.before.map(|(_, sample)| sample) } else { None };
+    let steps = match before {
+        None | Some(Sample::Float(_)) if window.histograms.is_empty() => {
+            let inside = window.values.iter().copied();
+            let first = match before {
+                Some(Sample::Float(value)) => value,
+                _ => *window.values.first()?,
+            };
+            inside
+                .fold((0_u64, first), |(count, last), value| (count + u64::from(float(last, value)), value))
+                .0
+        }
+        _ => {
+            let (mut last, mut count) = (before, 0);
+            in_order(window, |sample| {
+                count += u64::from(match (last, sample) {
+                    (None, _) => false,
+                    (Some(Sample::Float(before)), Sample::Float(after)) => float(before, after),
+                    (Some(Sample::Histogram(before)), Sample::Histogram(after)) => histogram(before, after),
+                    _ => true,
+                });
+                last = Some(sample);
             });
-            last = Some(sample);
-        });
-        count
+            count
+        }
     };
     Some(PointValue::Float(steps as f64))
 }

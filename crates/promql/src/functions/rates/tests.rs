@@ -236,9 +236,10 @@ fn steps_between_floats_and_histograms_count() {
     };
     assert_eq!(alone(&[one.clone(), two.clone(), two.clone(), one.clone()]).float(changes), Some(2.0));
     assert_eq!(alone(&[one.clone(), two.clone(), two.clone(), one.clone()]).float(resets), Some(1.0));
-    // A gauge of the same values is no change, but a reset.
+    // A gauge of the same values is neither a change nor a reset; one of smaller values is both.
     assert_eq!(alone(&[one.clone(), gauge(one.clone())]).float(changes), Some(0.0));
-    assert_eq!(alone(&[one.clone(), gauge(one)]).float(resets), Some(1.0));
+    assert_eq!(alone(&[one.clone(), gauge(one.clone())]).float(resets), Some(0.0));
+    assert_eq!(alone(&[two, gauge(one)]).float(resets), Some(1.0));
 }
 
 fn extended(boundaries: Boundaries, case: Case) -> Case {

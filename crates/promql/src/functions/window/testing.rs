@@ -6,7 +6,7 @@ use metricsd_model::{Millis, NativeHistogram, ResetHint, Span};
 
 use crate::annotation::Annotations;
 use crate::ast::Boundaries;
-use crate::functions::{RangeContext, RangeFn, Window};
+use crate::functions::{RangeContext, RangeFn, Sample, Window};
 use crate::value::PointValue;
 
 /// What a range function is to be asked; times in seconds. The window reaches from 0 to 60 s.
@@ -19,6 +19,8 @@ pub(in crate::functions) struct Case {
     pub(in crate::functions) end: f64,
     pub(in crate::functions) before: Option<(f64, f64)>,
     pub(in crate::functions) after: Option<(f64, f64)>,
+    pub(in crate::functions) histogram_before: Option<(f64, NativeHistogram)>,
+    pub(in crate::functions) histogram_after: Option<(f64, NativeHistogram)>,
     pub(in crate::functions) boundaries: Boundaries,
     pub(in crate::functions) args: Vec<f64>,
     pub(in crate::functions) at: f64,
@@ -34,6 +36,8 @@ pub(in crate::functions) fn floats(floats: &[(f64, f64)]) -> Case {
         end: 60.0,
         before: None,
         after: None,
+        histogram_before: None,
+        histogram_after: None,
         boundaries: Boundaries::Inside,
         args: Vec::new(),
         at: 60.0,
@@ -56,7 +60,11 @@ impl Case {
         let (timestamps, values) = columns(&self.floats);
         let (histogram_timestamps, histograms) = columns(&self.histograms);
         let histograms: Vec<_> = histograms.into_iter().map(Arc::new).collect();
-        let millis_of = |sample: (f64, f64)| (millis(sample.0), sample.1);
+        let millis_of = |sample: (f64, f64)| (millis(sample.0), Sample::Float(sample.1));
+        let around = [&self.histogram_before, &self.histogram_after];
+        let around = around.map(|end| end.clone().map(|(at, histogram)| (millis(at), Arc::new(histogram))));
+        let has_floats = !self.floats.is_empty() || self.before.is_some() || self.after.is_some();
+        let has_histograms = !histograms.is_empty() || around.iter().any(Option::is_some);
         let window = Window {
             timestamps: &timestamps,
             values: &values,
@@ -64,8 +72,9 @@ impl Case {
             histograms: &histograms,
             start: millis(self.start),
             end: millis(self.end),
-            before: self.before.map(millis_of),
-            after: self.after.map(millis_of),
+            before: self.before.map(millis_of).or(around[0].as_ref().map(timed)),
+            after: self.after.map(millis_of).or(around[1].as_ref().map(timed)),
+            mixed: has_floats && has_histograms,
         };
         let annotations = Annotations::default();
         let context = RangeContext {
@@ -116,6 +125,10 @@ impl Case {
 
 fn columns<T: Clone>(samples: &[(f64, T)]) -> (Vec<Millis>, Vec<T>) {
     samples.iter().map(|(at, value)| (millis(*at), value.clone())).unzip()
+}
+
+fn timed((at, histogram): &(Millis, Arc<NativeHistogram>)) -> (Millis, Sample<'_>) {
+    (*at, Sample::Histogram(histogram))
 }
 
 fn millis(seconds: f64) -> Millis {

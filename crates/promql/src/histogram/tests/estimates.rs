@@ -100,7 +100,8 @@ fn fractions_of_linear_buckets_are_linear() {
     // What is below the lowest bound is taken to be as low as can be.
     let below_zero = "{{schema:-53 count:10 sum:1 custom_values:[-3 4] buckets:[4 4 2]}}";
     share(below_zero, -INF, -5.0, 0.4);
-    share(below_zero, -3.0, 0.5, 0.2);
+    // A bucket across zero is taken to begin there.
+    share(below_zero, -3.0, 0.5, 0.05);
 }
 
 #[test]
@@ -133,4 +134,14 @@ fn spread_is_that_of_the_buckets_middles() {
     close(stdvar(&h(&negative)), 0.0);
     close(stdvar(&h("{{schema:-53 count:4 sum:8 custom_values:[2 4] buckets:[0 4]}}")), 1.0);
     assert!(stdvar(&h("{{}}")).is_nan() && average(&h("{{}}")).is_nan());
+}
+
+#[test]
+fn a_custom_bucket_across_zero_begins_at_zero() {
+    let across = h("{{schema:-53 count:26 sum:10 custom_values:[-5 5 10] buckets:[4 10 7 5]}}");
+    close(fraction(&across, f64::NEG_INFINITY, -1.0).value, 4.0 / 26.0);
+    close(fraction(&across, -1.0, 1.0).value, 2.0 / 26.0);
+    let up_to_zero = h("{{schema:-53 count:26 sum:10 custom_values:[0 5 10] buckets:[4 10 7 5]}}");
+    close(fraction(&up_to_zero, -7.0, 10.0).value, 21.0 / 26.0);
+    close(fraction(&up_to_zero, f64::NEG_INFINITY, 0.0).value, 0.0);
 }

@@ -59,8 +59,6 @@ fn the_zero_bucket_is_divided_linearly() {
     let positive = "{{count:8 z_bucket:4 z_bucket_w:0.5 buckets:[4] offset:1}}";
     trimmed(positive, Below, 0.25, "{{count:2 z_bucket:2 z_bucket_w:0.5}}", 0.25);
     trimmed(positive, Above, 0.5, "{{count:4 z_bucket_w:0.5 buckets:[4] offset:1}}", 4.0 * SQRT_2);
-    let at_zero = h("{{count:4 sum:1 z_bucket:4}}");
-    assert!(same(&trim(&at_zero, 0.0, Below), &at_zero) && same(&trim(&at_zero, 0.0, Above), &at_zero));
 }
 
 #[test]
@@ -77,7 +75,6 @@ fn custom_buckets_are_divided_linearly() {
     // The lowest bucket begins at 0.
     trimmed(custom, Below, 0.5, "{{schema:-53 count:1 custom_values:[2 4] buckets:[1]}}", 0.25);
     trimmed(custom, Below, -1.0, "{{schema:-53 custom_values:[2 4]}}", 0.0);
-    assert!(same(&trim(&h(custom), -1.0, Above), &h(custom)));
 }
 
 #[test]
@@ -93,4 +90,45 @@ fn observations_beyond_the_custom_bounds_are_infinite() {
         "{{schema:-53 count:6 custom_values:[-3 4] buckets:[4 2] offset:1}}",
         2.0 + 8.0,
     );
+}
+
+#[test]
+fn custom_buckets_without_a_lower_end_begin_at_zero_or_nowhere() {
+    let first = "{{schema:-53 count:7 sum:100 custom_values:[5] buckets:[3 4]}}";
+    trimmed(first, Above, 1.0, "{{count:6.4 buckets:[2.4 4]}}", 2.4 * 3.0 + 20.0);
+    trimmed(first, Above, -2.0, "{{count:4 buckets:[4] offset:1}}", 20.0);
+    assert!(same(&trim(&h(first), f64::NEG_INFINITY, Above), &h(first)));
+    // Without any bound there is one bucket of all numbers, which no number divides.
+    let all = "{{schema:-53 count:3 sum:4 buckets:[3]}}";
+    for side in [Above, Below] {
+        trimmed(all, side, 1.0, "{{}}", 0.0);
+    }
+    assert!(same(&trim(&h(all), f64::INFINITY, Below), &h(all)));
+}
+
+#[test]
+fn zero_buckets_without_a_width_are_not_below_zero() {
+    let zeros = "{{count:7 sum:3 z_bucket:5 buckets:[2]}}";
+    trimmed(zeros, Below, 0.0, "{{}}", 0.0);
+    trimmed(zeros, Below, 0.1, "{{count:5 z_bucket:5}}", 0.0);
+    assert!(same(&trim(&h(zeros), 0.0, Above), &h(zeros)));
+}
+
+#[test]
+fn nothing_is_on_any_side_of_nan() {
+    for side in [Above, Below] {
+        trimmed(POSITIVE, side, f64::NAN, "{{}}", 0.0);
+        let zeros = trim(&h("{{count:7 sum:3 z_bucket:5 buckets:[2]}}"), f64::NAN, side);
+        assert!(zeros.zero_count.is_nan() && zeros.count.is_nan() && zeros.sum.is_nan());
+        assert!(zeros.positive_buckets.is_empty());
+    }
+}
+
+#[test]
+fn a_negative_zero_bucket_is_left_alone() {
+    let difference = h("{{count:-7 sum:3 z_bucket:-5 z_bucket_w:0.1 buckets:[-2] offset:2}}");
+    let kept = trim(&difference, 1.0, Above);
+    assert!(same(&kept, &difference));
+    let kept = trim(&difference, 1.0, Below);
+    assert_eq!((kept.zero_count, kept.count, kept.positive_buckets.len()), (-5.0, 0.0, 0));
 }
