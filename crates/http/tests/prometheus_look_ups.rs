@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use common::Service;
 use metricsd_model::{
-    Batch, Exemplar, Frame, LabelSet, Layout, Millis, NativeHistogram, SeriesExemplar, Span,
+    Batch, Exemplar, Frame, LabelSet, Layout, MetricType, Millis, NativeHistogram, Series, SeriesExemplar,
+    Span,
 };
 use metricsd_ports::SampleSink;
 use metricsd_ports::conformance::fixtures::{batch, frame, put_histogram, series};
@@ -122,6 +123,41 @@ async fn metadata_is_what_senders_said() {
     assert_eq!(data(&service, "metadata?limit=1").await.0, json!({"orders_total": said("orders_total")}));
     assert_eq!(data(&service, "metadata?metric=none").await.0, json!({}));
     assert_eq!(data(&service, "metadata?limit=0").await.0, json!({}));
+}
+
+#[tokio::test]
+async fn metadata_of_targets_is_what_their_newest_pages_said() {
+    let service = Service::new();
+    service.create(&common::request()).await;
+    let said = |name: &str, metric_type| {
+        let labels = [("job", "node"), ("instance", "127.0.0.1:9100")];
+        let help = Some(format!("About {name}"));
+        Arc::new(Series { metric_type, help, ..Series::clone(&series(name, &labels)) })
+    };
+    let columns = vec![
+        said("latency_seconds_bucket", MetricType::Histogram),
+        said("latency_seconds_count", MetricType::Histogram),
+        said("load", MetricType::Gauge),
+    ];
+    let layout = Layout::shared(columns);
+    let stored = batch("node-1", "1", vec![frame(&layout, now() - 60_000, &[1.0, 1.0, 0.5])]);
+    service.store.append(&[stored]).await.unwrap();
+    let target = json!({"instance": "127.0.0.1:9100", "job": "node"});
+    let load = json!({"target": target, "metric": "load", "type": "gauge", "help": "About load", "unit": ""});
+    let (all, _) = data(&service, "targets/metadata?match_target=%7Bjob%3D%22node%22%7D").await;
+    assert_eq!(all.as_array().unwrap().len(), 2, "{all}");
+    assert_eq!((&all[0]["metric"], &all[0]["type"]), (&json!("latency_seconds"), &json!("histogram")));
+    assert_eq!(all[1], load);
+    let one = json!([{"target": target, "type": "gauge", "help": "About load", "unit": ""}]);
+    assert_eq!(data(&service, "targets/metadata?metric=load").await.0, one);
+    for uri in ["metric=none", "match_target=%7Bjob%3D%22x%22%7D", "limit=0"] {
+        let answer = service.get(&format!("/api/v1/targets/metadata?{uri}")).await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.json()["errorType"]),
+            (404, &json!("not_found")),
+            "{uri}"
+        );
+    }
 }
 
 #[tokio::test]
