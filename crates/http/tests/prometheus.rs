@@ -210,7 +210,7 @@ async fn wrong_parameters_are_explained_as_prometheus_does() {
     let steps = "zero or negative query resolution step widths are not accepted. Try a positive integer";
     let points = "exceeded maximum resolution of 11,000 points per timeseries. \
                   Try decreasing the query resolution (?step=XX)";
-    let times = "invalid parameter \"time\": invalid time value for 'time': cannot parse";
+    let times = "invalid parameter \"time\": Invalid time value for 'time': cannot parse";
     for (request, message) in [
         ("query?query=up&time=x", format!("{times} \"x\" to a valid timestamp")),
         ("query?query=up&time=NaN", format!("{times} \"NaN\" to a valid timestamp")),
@@ -254,6 +254,12 @@ async fn wrong_parameters_are_explained_as_prometheus_does() {
         ("query_range?query=up&start=1&end=2&step=0.0001", format!("invalid parameter \"step\": {steps}")),
         ("query_range?query=up&start=0&end=11001&step=1", points.into()),
         ("query_range?query=up&start=0001-01-01T00:00:00Z&end=9999-12-31T23:59:59Z&step=1", points.into()),
+        ("query_range?query=up&start=1&end=2&step=NaN", format!("invalid parameter \"step\": {steps}")),
+        ("query_exemplars?query=up%7B", "1:4: parse error: unexpected end of input inside braces".into()),
+        (
+            "series?match[]=%7B%7D",
+            "invalid parameter \"match[]\": match[] must contain at least one non-empty matcher".into(),
+        ),
         ("query_exemplars?query=up&start=2&end=1", "end timestamp must not be before start timestamp".into()),
         ("series", "no match[] parameter provided".into()),
     ] {

@@ -1,7 +1,8 @@
 //! `query_exemplars`: the exemplars of every series that a query names.
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use metricsd_model::{Exemplar, Matcher};
 use metricsd_ports::{SelectLimits, Selection, SeriesExemplars};
 use metricsd_promql::ast::{Expr, ExprKind};
@@ -19,11 +20,15 @@ pub(super) async fn query(State(shared): AppState, form: Form) -> Result<Respons
     }
     let api = &shared.api;
     let expr = metricsd_promql::parse(form.first("query"), api.engine.parse_options())
-        .map_err(|error| ApiError::invalid("query", error))?;
+        .map_err(|error| ApiError::bad_data(error.to_string()))?;
     let limits =
         SelectLimits { max_series: api.limits.max_query_series, max_samples: api.limits.max_query_samples };
+    let selectors = selectors(&expr)?;
+    if selectors.is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let mut found: Vec<SeriesExemplars> = Vec::new();
-    for matchers in selectors(&expr)? {
+    for matchers in selectors {
         found.extend(api.source.exemplars(&Selection { matchers, start, end, limits }).await?);
     }
     found.sort_by(|a, b| a.labels.iter().cmp(b.labels.iter()));

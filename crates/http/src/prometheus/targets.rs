@@ -10,7 +10,7 @@ use metricsd_ports::{PortError, TargetFilter};
 use serde::Serialize;
 
 use super::answer::{List, Remarks, success, success_value};
-use super::error::{ApiError, ErrorType};
+use super::error::ApiError;
 use super::form::Form;
 use super::{AppState, json, metadata, values};
 use crate::api::{Api, now};
@@ -194,9 +194,6 @@ pub(super) async fn targets_metadata(State(shared): AppState, form: Form) -> Res
             asked += 1;
             found.extend(families(&shared.api, &target, &labels, metric).await?);
         }
-    }
-    if found.is_empty() {
-        return Err(ApiError::new(ErrorType::NotFound, "specified metadata not found"));
     }
     Ok(success(List::new(found, write), &Remarks::default()))
 }

@@ -51,7 +51,7 @@ pub(crate) fn time_or(form: &Form, name: &str, default: Millis) -> Result<Millis
         return Ok(default);
     }
     parse_time(text)
-        .map_err(|error| ApiError::invalid(name, format!("invalid time value for '{name}': {error}")))
+        .map_err(|error| ApiError::invalid(name, format!("Invalid time value for '{name}': {error}")))
 }
 
 /// Seconds since the epoch, or RFC 3339; to the millisecond.
@@ -83,10 +83,11 @@ fn out_of_range(text: &str) -> String {
 pub(crate) fn parse_nanos(text: &str) -> Result<i64, String> {
     if let Ok(seconds) = text.parse::<f64>() {
         let nanos = seconds * 1e9;
-        if nanos.is_nan() || nanos.abs() >= i64::MAX as f64 {
+        // What is no number is no positive one, and is refused as such.
+        if nanos.abs() >= i64::MAX as f64 {
             return Err(format!("cannot parse {text:?} to a valid duration. It overflows int64"));
         }
-        return Ok(nanos as i64);
+        return Ok(if nanos.is_nan() { i64::MIN } else { nanos as i64 });
     }
     parse_duration(text)
         .ok()
@@ -107,6 +108,9 @@ pub(crate) fn duration(form: &Form, name: &str) -> Result<Option<Duration>, Stri
 /// Most selectors of one request: each is a look-up of its own.
 pub(crate) const MAX_SELECTORS: usize = 100;
 
+/// What a selector must have, in the words of the language's reader.
+const NON_EMPTY: &str = "at least one non-empty matcher";
+
 /// The selectors of a parameter that may repeat.
 pub(crate) fn selectors(form: &Form, name: &'static str) -> Result<Vec<Vec<Matcher>>, ApiError> {
     let mut sets = Vec::new();
@@ -114,12 +118,14 @@ pub(crate) fn selectors(form: &Form, name: &'static str) -> Result<Vec<Vec<Match
         if sets.len() == MAX_SELECTORS {
             return Err(ApiError::invalid(name, format!("more than {MAX_SELECTORS} selectors")));
         }
-        let matchers =
-            metricsd_promql::parse_selector(text).map_err(|error| ApiError::invalid(name, error))?;
-        if matchers.iter().all(Matcher::matches_empty) {
-            let message = format!("{name} must contain at least one non-empty matcher");
-            return Err(ApiError::invalid(name, message));
-        }
+        let matches_all = || ApiError::invalid(name, format!("{name} must contain {NON_EMPTY}"));
+        let matchers = match metricsd_promql::parse_selector(text) {
+            Ok(matchers) if matchers.iter().all(Matcher::matches_empty) => return Err(matches_all()),
+            Ok(matchers) => matchers,
+            // Of a selector that stands alone this is said without its place.
+            Err(error) if error.message.ends_with(NON_EMPTY) => return Err(matches_all()),
+            Err(error) => return Err(ApiError::invalid(name, error)),
+        };
         sets.push(matchers);
     }
     Ok(sets)
@@ -166,7 +172,7 @@ mod tests {
         check("5 m", Err("cannot parse \"5 m\" to a valid duration"));
         check("900y", Err("cannot parse \"900y\" to a valid duration"));
         check("1e10", Err("cannot parse \"1e10\" to a valid duration. It overflows int64"));
-        check("NaN", Err("cannot parse \"NaN\" to a valid duration. It overflows int64"));
+        check("NaN", Ok(i64::MIN));
         check("Inf", Err("cannot parse \"Inf\" to a valid duration. It overflows int64"));
     }
 
