@@ -237,3 +237,18 @@ async fn queries_wait_for_their_turn() {
     assert!(first.await.is_err());
     assert!(engine.instant("1", 0, short).await.is_ok(), "whoever goes away makes room");
 }
+
+/// The thread that evaluates must notice too: long windows at many steps of one series take minutes.
+#[test]
+fn a_query_of_long_windows_is_given_up_in_its_thread() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let options = EngineOptions { timeout: Duration::from_millis(300), ..EngineOptions::default() };
+    let engine = Engine::new(Arc::new(Source::default()), options);
+    let query = "max_over_time(max_over_time(vector(1)[1d:1s])[1d:1s])";
+    let error = runtime.block_on(instant(&engine, query, 0)).unwrap_err();
+    assert_eq!(error.kind(), QueryErrorKind::Timeout);
+    let begun = std::time::Instant::now();
+    // Waits for the thread.
+    drop(runtime);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}

@@ -30,6 +30,7 @@ scripts!(
     durations,
     extended,
     histogram_aggregations,
+    histogram_mixes,
     histogram_rates,
     info,
     labels,

@@ -223,6 +223,10 @@ impl<'c> Walker<'c> {
 
 type Timed<'c> = (Millis, Sample<'c>);
 
+/// Samples of windows after which a single series asks whether the query may go on: long windows at many steps take
+/// long.
+const CHECK_EVERY: usize = 1 << 20;
+
 /// A range function over all series and steps. `args` are its scalar arguments, a column each.
 pub(crate) fn apply(
     context: &Context<'_>,
@@ -242,8 +246,14 @@ pub(crate) fn apply(
         let mut walker = Walker::new(&columns, ranges, context.settings.look_back);
         let mut now = vec![0.0; args.len()];
         let (remarked, name) = (RefCell::default(), raw.labels.metric_name());
+        let mut looked_at = 0;
         for (step, at) in steps.iter().enumerate() {
             let window = walker.until(ranges.shift.of(at));
+            looked_at += window.values.len();
+            if looked_at > CHECK_EVERY && context.control.check().is_err() {
+                break;
+            }
+            looked_at %= CHECK_EVERY;
             if window.is_empty() && (window.before.is_none() || ranges.boundaries == Boundaries::Inside) {
                 continue;
             }
@@ -266,6 +276,7 @@ pub(crate) fn apply(
         }
         result
     })?;
+    context.control.check()?;
     let results = without_empty(results);
     if keeps_name { Ok(results) } else { names::drop_all(context, results) }
 }
