@@ -153,6 +153,7 @@ const OF_RANGE: &[&str] = &[
 ];
 
 /// What stands before one operand; parentheses that it leaves open are closed after the operand.
+/// Which of equal values are chosen depends on their order, so that only their sum or number is looked at.
 const OF_ONE: &[&str] = &[
     "abs",
     "-",
@@ -178,10 +179,10 @@ const OF_ONE: &[&str] = &[
     "1 < bool ",
     "0 <",
     "vector(scalar",
-    "topk by (g)(1, ",
-    "bottomk(2, ",
+    "sum(topk by (g)(1, ",
+    "sum(bottomk(2, ",
     "quantile(0.4, ",
-    "limitk(1, ",
+    "count(limitk(1, ",
     "limit_ratio(-0.6, ",
     "histogram_quantile(0.3, ",
 ];
