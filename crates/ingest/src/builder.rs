@@ -60,19 +60,22 @@ impl BatchBuilder {
     /// Adds a sample unless the same series has one at the same time already; answers whether it was added.
     pub fn push_unique(&mut self, series: Arc<Series>, timestamp: Millis, value: SampleValue) -> bool {
         let added = match value {
-            SampleValue::Float(value) => self.push_float(&series, timestamp, plain_float(value)),
-            SampleValue::Stale => self.push_float(&series, timestamp, f64::from_bits(STALE_NAN_BITS)),
+            SampleValue::Float(value) => self.push_float(&series, series.id, timestamp, plain_float(value)),
+            SampleValue::Stale => {
+                self.push_float(&series, series.id, timestamp, f64::from_bits(STALE_NAN_BITS))
+            }
             SampleValue::Histogram(histogram) => self.push_histogram(&series, timestamp, *histogram),
         };
         added == Added::New
     }
 
     /// Adds a float unless the series has a sample at that time already. Staleness markers are floats here, told by
-    /// their bits; [`HISTOGRAM_MARKER_BITS`] is not for floats and becomes an ordinary NaN.
+    /// their bits; [`HISTOGRAM_MARKER_BITS`] is not for floats and becomes an ordinary NaN. `id` is the series' own, for
+    /// callers that have it at hand.
     #[inline]
-    pub fn push_float(&mut self, series: &Arc<Series>, timestamp: Millis, value: f64) -> Added {
+    pub fn push_float(&mut self, series: &Arc<Series>, id: SeriesId, timestamp: Millis, value: f64) -> Added {
         let value = if value.to_bits() == HISTOGRAM_MARKER_BITS { f64::NAN } else { value };
-        match self.place(series, timestamp) {
+        match self.place(series, id, timestamp) {
             Ok((columns, _)) => {
                 columns.values.push(value);
                 Added::New
@@ -90,7 +93,7 @@ impl BatchBuilder {
         timestamp: Millis,
         histogram: NativeHistogram,
     ) -> Added {
-        match self.place(series, timestamp) {
+        match self.place(series, series.id, timestamp) {
             Ok((columns, column)) => {
                 columns.values.push(f64::from_bits(HISTOGRAM_MARKER_BITS));
                 columns.histograms.push((column, histogram));
@@ -113,13 +116,14 @@ impl BatchBuilder {
     fn place(
         &mut self,
         series: &Arc<Series>,
+        id: SeriesId,
         timestamp: Millis,
     ) -> Result<(&mut Columns, u32), (&Columns, usize)> {
         let hour = timestamp.div_euclid(FRAME_BUCKET_MILLIS);
         if self.hours.get(self.current).is_none_or(|columns| columns.hour != hour) {
             self.current = self.hour_of(hour, timestamp);
         }
-        match self.seen.entry((series.id, timestamp)) {
+        match self.seen.entry((id, timestamp)) {
             Entry::Occupied(taken) => {
                 let (place, column) = *taken.get();
                 Err((&self.hours[place as usize], column as usize))
@@ -128,7 +132,7 @@ impl BatchBuilder {
                 let columns = &mut self.hours[self.current];
                 let column = columns.ids.len() as u32;
                 free.insert((self.current as u32, column));
-                columns.push(series, timestamp);
+                columns.push(series, id, timestamp);
                 Ok((columns, column))
             }
         }
@@ -193,14 +197,14 @@ impl Columns {
 
     /// All of a column but its value.
     #[inline]
-    fn push(&mut self, series: &Arc<Series>, timestamp: Millis) {
+    fn push(&mut self, series: &Arc<Series>, id: SeriesId, timestamp: Millis) {
         if timestamp != self.first && self.offsets.is_none() {
             self.offsets = Some(vec![offset_in_hour(self.first); self.ids.len()]);
         }
         if let Some(offsets) = &mut self.offsets {
             offsets.push(offset_in_hour(timestamp));
         }
-        self.ids.push(series.id);
+        self.ids.push(id);
         self.series.push(series.clone());
     }
 

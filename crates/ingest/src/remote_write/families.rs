@@ -31,8 +31,6 @@ const SUFFIXES: &[(&str, &[MetricKind])] = &[
 /// What one writer says of a family.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Described<'a> {
-    /// Who says it.
-    pub(super) source: u64,
     /// As declared.
     pub(super) kind: MetricKind,
     /// The same in the model's terms.
@@ -42,7 +40,7 @@ pub(super) struct Described<'a> {
 /// What is known of families, by who said it.
 #[derive(Default)]
 pub(super) struct Families {
-    known: HashMap<u64, HashMap<String, (MetricKind, FamilyMetadata), Keyed>>,
+    known: HashMap<String, HashMap<String, (MetricKind, FamilyMetadata), Keyed>>,
     count: usize,
     bytes: usize,
     version: u32,
@@ -56,21 +54,22 @@ impl Families {
     }
 
     /// Whether all of this was said before.
-    pub(super) fn knows(&self, said: &[Described<'_>]) -> bool {
+    pub(super) fn knows(&self, source_id: &str, said: &[Described<'_>]) -> bool {
+        let of_source = self.known.get(source_id);
         said.iter().all(|described| {
-            let known = self.known.get(&described.source).and_then(|of| of.get(&described.family.family));
+            let known = of_source.and_then(|known| known.get(&described.family.family));
             known.is_some_and(|(kind, family)| *kind == described.kind && family == described.family)
         })
     }
 
     /// Takes note.
-    pub(super) fn note(&mut self, said: &[Described<'_>]) {
-        for Described { source, kind, family } in said {
+    pub(super) fn note(&mut self, source_id: &str, said: &[Described<'_>]) {
+        for Described { kind, family } in said {
             let size = size_of(family);
             if self.count >= MAX_FAMILIES || self.bytes + size > MAX_BYTES {
                 *self = Self { version: self.version, ..Self::default() };
             }
-            let of_source = self.known.entry(*source).or_default();
+            let of_source = self.known.entry(source_id.to_owned()).or_default();
             match of_source.insert(family.family.clone(), (*kind, (*family).clone())) {
                 Some((_, replaced)) => self.bytes = self.bytes.saturating_sub(size_of(&replaced)),
                 None => self.count += 1,
@@ -81,8 +80,8 @@ impl Families {
     }
 
     /// What was said of the family to which a metric of this name belongs. A family of exactly this name goes first.
-    pub(super) fn of_metric(&self, source: u64, name: &str) -> Option<&FamilyMetadata> {
-        let known = self.known.get(&source)?;
+    pub(super) fn of_metric(&self, source_id: &str, name: &str) -> Option<&FamilyMetadata> {
+        let known = self.known.get(source_id)?;
         if let Some((_, family)) = known.get(name) {
             return Some(family);
         }
@@ -93,8 +92,8 @@ impl Families {
     }
 
     /// The series as its family describes it now; `None` where that changes nothing.
-    pub(super) fn describe(&self, source: u64, series: &Series) -> Option<Series> {
-        let family = self.of_metric(source, series.labels.metric_name())?;
+    pub(super) fn describe(&self, source_id: &str, series: &Series) -> Option<Series> {
+        let family = self.of_metric(source_id, series.labels.metric_name())?;
         let text = |text: &String, known: &Option<String>| {
             if text.is_empty() { known.clone() } else { Some(text.clone()) }
         };

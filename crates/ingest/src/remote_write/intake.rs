@@ -15,7 +15,7 @@ use metricsd_model::{
     stale_marker,
 };
 
-use super::cache::{Found, Fresh, FreshSeries, Key, SeriesCache, State};
+use super::cache::{Cursor, Found, FreshSeries, Known, Place, SeriesCache, State};
 use super::families::{Described, family_of};
 use super::{PreparedWrite, WriteError, WriteRequest, Written, naming};
 use crate::builder::Added;
@@ -33,7 +33,7 @@ pub(super) struct Intake<'a> {
     cache: &'a SeriesCache,
     limits: &'a Limits,
     request: WriteRequest<'a>,
-    source: u64,
+    cursor: Cursor,
     times: RangeInclusive<Millis>,
     fresh: FreshSeries,
     sink: Sink,
@@ -57,7 +57,7 @@ impl<'a> Intake<'a> {
         Self {
             cache,
             limits,
-            source: cache.source(request.source_id),
+            cursor: cache.cursor(request.source_id),
             times: accepted_times(request.received_at, limits),
             request,
             fresh: FreshSeries::default(),
@@ -80,7 +80,7 @@ impl<'a> Intake<'a> {
         }
         let version = known.families.version();
         drop(known);
-        self.cache.remember(self.source, version, std::mem::take(&mut self.fresh));
+        self.cache.remember(self.cursor, version, std::mem::take(&mut self.fresh));
         Ok(self.finish(families, started))
     }
 
@@ -93,25 +93,22 @@ impl<'a> Intake<'a> {
     fn note_families(&self, outline: &Outline<'_>) -> Vec<FamilyMetadata> {
         let read = |entry: &MetadataEntry<'_>| Some((entry.kind, family_of(entry, self.limits)?));
         let said: Vec<(MetricKind, FamilyMetadata)> = outline.metadata.iter().filter_map(read).collect();
-        let described: Vec<Described<'_>> = said
-            .iter()
-            .map(|(kind, family)| Described { source: self.source, kind: *kind, family })
-            .collect();
-        self.cache.describe(&described);
+        let described: Vec<Described<'_>> =
+            said.iter().map(|(kind, family)| Described { kind: *kind, family }).collect();
+        self.cache.describe(self.request.source_id, &described);
         said.into_iter().map(|(_, family)| family).collect()
     }
 
     #[inline]
     fn read_series(&mut self, series: &TimeSeries<'_>, known: &State) -> Result<(), WriteError> {
-        let key = self.cache.key(self.source, series.labels());
-        match known.find(key) {
+        match self.cache.find(known, &mut self.cursor, series.labels()) {
             Found::Known(found) => self.take(found, series),
-            Found::Undescribed(found) => {
-                let found = self.described_anew(key, found, known);
-                self.take(&found, series)
+            Found::Undescribed(found, place) => {
+                let found = self.described_anew(found, place, series.labels(), known);
+                self.take(Known::from(&found), series)
             }
-            Found::Unknown => match self.named(key, series, known)? {
-                Ok(found) => self.take(&found, series),
+            Found::Unknown => match self.named(series, known)? {
+                Ok(found) => self.take(Known::from(&found), series),
                 Err(fault) => self.refuse_all(series, &fault),
             },
         }
@@ -119,14 +116,21 @@ impl<'a> Intake<'a> {
 
     /// A series that is known, and of whose family something was said since.
     #[cold]
-    fn described_anew(&mut self, key: Key<'_>, found: &Arc<Series>, known: &State) -> Arc<Series> {
-        if let Some(fresh) = self.fresh.get(&key.hash).filter(|fresh| *fresh.raw == *key.raw) {
-            return fresh.series.clone();
+    fn described_anew(
+        &mut self,
+        found: &Arc<Series>,
+        place: Place,
+        raw: &[u8],
+        known: &State,
+    ) -> Arc<Series> {
+        let hash = self.cache.hash(self.cursor, raw);
+        if let Some(fresh) = self.fresh.get(hash, raw) {
+            return fresh.clone();
         }
-        match known.families.describe(self.source, found) {
-            Some(series) => self.note(key, series),
+        match known.families.describe(self.request.source_id, found) {
+            Some(series) => self.note(hash, raw, series),
             None => {
-                known.still_described(key.hash);
+                known.still_described(place);
                 found.clone()
             }
         }
@@ -136,35 +140,35 @@ impl<'a> Intake<'a> {
     #[cold]
     fn named(
         &mut self,
-        key: Key<'_>,
         series: &TimeSeries<'_>,
         known: &State,
     ) -> Result<Result<Arc<Series>, Fault>, WriteError> {
-        if let Some(fresh) = self.fresh.get(&key.hash).filter(|fresh| *fresh.raw == *key.raw) {
-            return Ok(Ok(fresh.series.clone()));
+        let hash = self.cache.hash(self.cursor, series.labels());
+        if let Some(fresh) = self.fresh.get(hash, series.labels()) {
+            return Ok(Ok(fresh.clone()));
         }
         Ok(naming::name(series, self.request.source_id, self.limits)?.map(|named| {
-            let named = known.families.describe(self.source, &named).unwrap_or(named);
-            self.note(key, named)
+            let named = known.families.describe(self.request.source_id, &named).unwrap_or(named);
+            self.note(hash, series.labels(), named)
         }))
     }
 
     /// Keeps a series for the rest of the request, and for the next.
-    fn note(&mut self, key: Key<'_>, series: Series) -> Arc<Series> {
+    fn note(&mut self, hash: u64, raw: &[u8], series: Series) -> Arc<Series> {
         let series = Arc::new(series);
-        self.fresh.insert(key.hash, Fresh { raw: key.raw.into(), series: series.clone() });
+        self.fresh.note(hash, raw, series.clone());
         series
     }
 
     /// Takes what a series brings.
     #[inline]
-    fn take(&mut self, of: &Arc<Series>, series: &TimeSeries<'_>) -> Result<(), WriteError> {
+    fn take(&mut self, of: Known<'_>, series: &TimeSeries<'_>) -> Result<(), WriteError> {
         let mut items = series.items();
         while let Some(item) = items.next_item()? {
             self.sink.items += 1;
             match item {
                 SeriesItem::Sample { timestamp, value } if self.times.contains(&timestamp) => {
-                    let added = self.sink.builder.push_float(of, timestamp, value);
+                    let added = self.sink.builder.push_float(of.series, of.id, timestamp, value);
                     if added == Added::New {
                         self.sink.types.add(of.metric_type);
                     } else {
@@ -174,11 +178,11 @@ impl<'a> Intake<'a> {
                 SeriesItem::Sample { timestamp, .. } => self.out_of_time(series, timestamp),
                 SeriesItem::Histogram(histogram) => {
                     let histogram = histogram.decode()?;
-                    self.take_histogram(of, series, histogram);
+                    self.take_histogram(of.series, series, histogram);
                 }
                 SeriesItem::Exemplar(exemplar) => {
                     let exemplar = exemplar.decode(self.limits.max_labels)?;
-                    self.take_exemplar(of, &exemplar);
+                    self.take_exemplar(of.series, &exemplar);
                 }
             }
         }
@@ -192,7 +196,7 @@ impl<'a> Intake<'a> {
         }
         // The end of a series of histograms is a histogram whose sum is the marker.
         let added = if is_stale(histogram.sum) {
-            self.sink.builder.push_float(of, timestamp, stale_marker())
+            self.sink.builder.push_float(of, of.id, timestamp, stale_marker())
         } else {
             if let Err(message) = check_histogram(&histogram, integer) {
                 let fault = Fault::new(Refusal::InvalidValue, "histogram", message);

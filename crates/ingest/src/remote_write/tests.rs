@@ -329,3 +329,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn order_makes_no_difference_to_what_is_found() {
+    let cache = cache();
+    let labels: Vec<String> = (0..50).map(|at| at.to_string()).collect();
+    let of = |order: &[usize]| {
+        message(
+            order
+                .iter()
+                .map(|at| series(&[("__name__", "a"), ("l", &labels[*at])], &[(NOW, *at as f64)]))
+                .collect(),
+        )
+    };
+    let forwards: Vec<usize> = (0..50).collect();
+    let first = samples(&read(&cache, &of(&forwards)));
+    let mut order = forwards.clone();
+    for round in 0..50 {
+        order.rotate_left(7);
+        order.swap(round, (round * 13) % 50);
+        assert_eq!(samples(&read(&cache, &of(&order))), first);
+    }
+    order.reverse();
+    assert_eq!(samples(&read(&cache, &of(&order))), first);
+    assert_eq!(cache.size().0, 50);
+}
