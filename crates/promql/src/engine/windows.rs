@@ -109,6 +109,8 @@ fn without_hint(histogram: &Arc<NativeHistogram>) -> Arc<NativeHistogram> {
 pub(crate) struct Columns<'r> {
     timestamps: Cow<'r, [Millis]>,
     values: Cow<'r, [f64]>,
+    /// Some float lies below the one before it.
+    falls: bool,
     histogram_timestamps: Vec<Millis>,
     histograms: Vec<Arc<NativeHistogram>>,
 }
@@ -118,7 +120,8 @@ impl<'r> Columns<'r> {
         let (mut histogram_timestamps, mut histograms) = (Vec::new(), Vec::new());
         if raw.plain {
             let (timestamps, values) = (Cow::Borrowed(&*raw.timestamps), Cow::Borrowed(&*raw.values));
-            return Self { timestamps, values, histogram_timestamps, histograms };
+            let falls = falls(&values);
+            return Self { timestamps, values, falls, histogram_timestamps, histograms };
         }
         let (mut timestamps, mut values) = (Vec::new(), Vec::new());
         for (index, at) in raw.timestamps.iter().enumerate() {
@@ -134,8 +137,13 @@ impl<'r> Columns<'r> {
                 }
             }
         }
-        Self { timestamps: timestamps.into(), values: values.into(), histogram_timestamps, histograms }
+        let falls = falls(&values);
+        Self { timestamps: timestamps.into(), values: values.into(), falls, histogram_timestamps, histograms }
     }
+}
+
+fn falls(values: &[f64]) -> bool {
+    values.windows(2).any(|pair| matches!(pair, [before, after] if after < before))
 }
 
 /// Walks the windows of one series; every sample enters and leaves once.
@@ -177,6 +185,7 @@ impl<'c> Walker<'c> {
             values: columns.values.get(from..to).unwrap_or(&[]),
             histogram_timestamps: columns.histogram_timestamps.get(first..last).unwrap_or(&[]),
             histograms: columns.histograms.get(first..last).unwrap_or(&[]),
+            falls: columns.falls,
             start,
             end,
             before: None,

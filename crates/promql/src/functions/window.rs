@@ -25,6 +25,8 @@ pub struct Window<'a> {
     pub histogram_timestamps: &'a [Millis],
     /// The histograms, one a timestamp.
     pub histograms: &'a [Arc<NativeHistogram>],
+    /// Whether any float of the whole series lies below the one before it; where none does, no counter was reset.
+    pub falls: bool,
     /// Where the window begins; a sample on it does not belong.
     pub start: Millis,
     /// Where the window ends; a sample on it belongs.

@@ -69,7 +69,7 @@ fn change(window: &Window<'_>, context: &RangeContext<'_>, question: Question) -
         }
         ([first, .., last], []) => {
             let mut change = last - first;
-            if question.counter {
+            if question.counter && window.falls {
                 change += lost_to_resets(*first, window.values.get(1..)?);
             }
             let samples = Samples::of(window.timestamps, *first, change)?;

@@ -70,6 +70,7 @@ impl Case {
             values: &values,
             histogram_timestamps: &histogram_timestamps,
             histograms: &histograms,
+            falls: values.windows(2).any(|pair| pair[1] < pair[0]),
             start: millis(self.start),
             end: millis(self.end),
             before: self.before.map(millis_of).or(around[0].as_ref().map(timed)),
