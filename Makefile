@@ -6,7 +6,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 SCRIPTS := scripts/*.sh scripts/services/*.sh .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test services services-stop services-status check check-format check-files check-lint \
+.PHONY: help run build test services services-stop services-status peers check check-format check-files check-lint \
 	check-docs bench fmt clean
 
 help: ## List these targets
@@ -32,6 +32,9 @@ services-stop: ## Stop them
 
 services-status: ## Say which of them answer
 	@scripts/services.sh status
+
+peers: ## Install Prometheus and VictoriaMetrics, which the benchmark sets beside metricsd
+	@scripts/services.sh peers
 
 check: check-format check-files check-lint check-docs ## Format, lints, docs, licences, bans, scripts, compose file
 	@echo "check: all good"

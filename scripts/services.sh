@@ -25,12 +25,15 @@ source "$HERE/services/kafka.sh"
 source "$HERE/services/node_exporter.sh"
 # shellcheck source=scripts/services/containers.sh
 source "$HERE/services/containers.sh"
+# shellcheck source=scripts/services/peers.sh
+source "$HERE/services/peers.sh"
 
 usage() {
   cat <<TEXT
 usage: scripts/services.sh COMMAND [SERVER]
 
-  start               install what is missing, start every server, wait until each answers, write .services.env
+  start               install what is missing (Prometheus, which a test runs, among it), start every server, wait until
+                      each answers, write .services.env
   stop                stop every server that start started
   status              say which servers answer; exit 0 when all do
   purge               stop every server and remove its data and its installed files
@@ -38,6 +41,7 @@ usage: scripts/services.sh COMMAND [SERVER]
   stop-one SERVER     stop one server in good order
   restart-one SERVER  both
   kill-one SERVER     kill -9: no good-bye, as in a crash
+  peers               install Prometheus and VictoriaMetrics for the benchmark; nothing is started
   env                 print the export lines of .services.env
 
 SERVER is one of: ${SERVERS[*]}
@@ -53,6 +57,7 @@ print_env() {
     METRICSD_TEST_REDIS_URL "redis://127.0.0.1:$REDIS_PORT" \
     METRICSD_TEST_KAFKA_BROKERS "127.0.0.1:$KAFKA_PORT" \
     METRICSD_TEST_NODE_EXPORTER_URL "http://127.0.0.1:$NODE_EXPORTER_PORT/metrics" \
+    METRICSD_TEST_PEERS_DIR "$PEERS_DIR" \
     METRICSD_TEST_SERVICES_CTL "$HERE/services.sh"
 }
 
@@ -100,6 +105,7 @@ start_all() {
     local server
     for server in "${SERVERS[@]}"; do native_start "$server"; done
   fi
+  prometheus_install
   say "all servers answer; their addresses are in .services.env"
 }
 
@@ -143,7 +149,7 @@ main() {
       status_all
       return
       ;;
-    start | stop | purge) ;;
+    start | stop | purge | peers) ;;
     start-one | stop-one | restart-one | kill-one)
       [[ " ${SERVERS[*]} " == *" $server "* && -n "$server" ]] || die "which server? one of: ${SERVERS[*]}"
       ;;
@@ -157,6 +163,7 @@ main() {
     start) start_all ;;
     stop) stop_all ;;
     purge) purge_all ;;
+    peers) peers_install ;;
     start-one) start_one "$server" ;;
     stop-one) stop_one "$server" ;;
     restart-one) stop_one "$server"; start_one "$server" ;;

@@ -12,8 +12,12 @@ NODE_EXPORTER_PORT="${METRICSD_NODE_EXPORTER_PORT:-59100}"
 POSTGRES_USER=metricsd
 POSTGRES_PASSWORD=metricsd
 
-# Debian 13 in a folder of its own: it carries the TimescaleDB, Redis and node_exporter packages.
+# Debian 13 in a folder of its own: it carries the TimescaleDB, Redis and node_exporter packages, and Prometheus, which a
+# test sets side by side with metricsd.
 ROOT_DIR="$SERVICES_DIR/trixie"
+ROOT_PACKAGES=(postgresql-17-timescaledb redis-server prometheus-node-exporter prometheus)
+# Where the peers' programs are found, however they came.
+PEERS_DIR="$SERVICES_DIR/bin"
 KAFKA_DIR="$SERVICES_DIR/kafka"
 RUN_DIR="$SERVICES_DIR/run"
 LOG_DIR="$SERVICES_DIR/log"
