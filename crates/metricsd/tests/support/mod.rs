@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "every test program uses a part of this")]
 
 pub mod page;
+pub mod prometheus;
 pub mod services;
 
 use std::path::{Path, PathBuf};
