@@ -27,7 +27,7 @@ pub struct Prometheus {
     _child: Child,
     pub api: Server,
     config: PathBuf,
-    receiver: String,
+    without_targets: String,
 }
 
 impl Prometheus {
@@ -35,13 +35,14 @@ impl Prometheus {
     pub async fn start(folder: &std::path::Path, receiver: &str, jobs: &[(&str, &str)]) -> Self {
         let own = format!("127.0.0.1:{}", free_port());
         let config = folder.join("prometheus.yml");
-        let mut scrapes = String::from("scrape_configs:\n");
+        let mut settings = settings(receiver);
+        let mut without_targets = settings.clone();
         for (job, target) in jobs.iter().chain(&[("prometheus", own.as_str())]) {
-            scrapes.push_str(&format!(
-                "  - job_name: {job}\n    scrape_classic_histograms: true\n    static_configs: [{{targets: [\"{target}\"]}}]\n"
-            ));
+            let job = format!("  - job_name: {job}\n    scrape_classic_histograms: true\n");
+            settings.push_str(&format!("{job}    static_configs: [{{targets: [\"{target}\"]}}]\n"));
+            without_targets.push_str(&job);
         }
-        std::fs::write(&config, format!("{}{scrapes}", settings(receiver))).unwrap();
+        std::fs::write(&config, settings).unwrap();
         let log = std::fs::File::create(folder.join("prometheus.log")).unwrap();
         let child = Command::new(program("prometheus"))
             .arg(format!("--config.file={}", config.display()))
@@ -60,14 +61,19 @@ impl Prometheus {
             answer.status().is_success().then_some(())
         })
         .await;
-        Self { _child: child, api, config, receiver: receiver.to_owned() }
+        Self { _child: child, api, config, without_targets }
     }
 
-    /// Ends every scrape, and with it every series; what was scraped is still sent.
+    /// Takes every target away and waits until all series have ended; what was scraped is still sent.
     pub async fn stop_scraping(&self) {
-        std::fs::write(&self.config, settings(&self.receiver)).unwrap();
+        std::fs::write(&self.config, &self.without_targets).unwrap();
         let answer = self.api.client.post(self.api.url("/-/reload")).send().await.unwrap();
         assert!(answer.status().is_success(), "{answer:?}");
+        eventually("the end of all series", 30, async || {
+            let data = self.api.post("/api/v1/query", &[("query", "{__name__=~\".+\"}")]).await;
+            data["result"].as_array().unwrap().is_empty().then_some(())
+        })
+        .await;
     }
 
     /// One of its own metrics, all series summed.
@@ -83,7 +89,8 @@ fn settings(receiver: &str) -> String {
         "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
          remote_write:\n  - url: {receiver}\n    send_exemplars: true\n    send_native_histograms: true\n\
          \u{20}   metadata_config: {{send: true, send_interval: 1s}}\n\
-         \u{20}   queue_config: {{batch_send_deadline: 200ms, min_backoff: 30ms, max_backoff: 300ms}}\n"
+         \u{20}   queue_config: {{batch_send_deadline: 200ms, min_backoff: 30ms, max_backoff: 300ms}}\n\
+         scrape_configs:\n"
     )
 }
 
