@@ -23,6 +23,7 @@ macro_rules! scripts {
 scripts!(
     absent,
     aggregations,
+    annotations,
     choices,
     classic_histograms,
     custom_buckets,

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use metricsd_model::Millis;
 use metricsd_ports::memory::MemoryStore;
-use metricsd_promql::{Engine, EngineOptions, QueryError};
+use metricsd_promql::syntax::pretty;
+use metricsd_promql::{Engine, EngineOptions, ParseOptions, QueryError, parse};
 
 use super::eval::{Data, data_of, evaluate};
 use super::load;
-use super::parse::{Action, Eval, Steps, When, parse};
+use super::parse::{self as script, Action, Eval, Steps, When};
 use super::{annotations, compare};
 
 /// What came of a script.
@@ -29,7 +30,7 @@ const AROUND: Millis = 60_000;
 /// Carries a script out; `name` is for messages.
 pub async fn run(name: &str, text: &str) -> Report {
     let mut report = Report::default();
-    let commands = match parse(text) {
+    let commands = match script::parse(text) {
         Ok(commands) => commands,
         Err(error) => {
             report.failures.push(format!("{name}: {error}"));
@@ -79,9 +80,27 @@ async fn check(engine: &Engine, eval: &Eval) -> Result<(), String> {
     let value = answer.map_err(|error| format!("failed: {error}"))?;
     let data = data_of(&value, eval.when)?;
     check_data(eval, &data)?;
+    check_printed(engine, eval).await?;
     eval.expected.warnings.check("warnings", &value.warnings)?;
     eval.expected.infos.check("infos", &value.infos)?;
     check_around(engine, eval, Some(data)).await
+}
+
+/// An expression says the same once it is read and written again, on one line and on several.
+async fn check_printed(engine: &Engine, eval: &Eval) -> Result<(), String> {
+    let read =
+        |text: &str| parse(text, ParseOptions { experimental: true }).map_err(|error| error.to_string());
+    let tree = read(&eval.expr)?;
+    for printed in [tree.to_string(), pretty(&tree)] {
+        let answer = evaluate(engine, &printed, eval.when).await;
+        let value = answer.map_err(|error| format!("failed as {printed}: {error}"))?;
+        let data = data_of(&value, eval.when)?;
+        check_data(eval, &data).map_err(|error| format!("as {printed}: {error}"))?;
+        if read(&printed)?.to_string() != tree.to_string() {
+            return Err(format!("{printed} is written as another expression"));
+        }
+    }
+    Ok(())
 }
 
 fn check_failure(
