@@ -142,12 +142,14 @@ impl<'c> Info<'c> {
     /// The labels of a series with those of its info series; `None` where wanted labels are missing.
     fn labels(&self, series: &Series, described: &[usize]) -> Result<Option<LabelSet>, QueryError> {
         let mut gained: Vec<(&str, &str)> = Vec::new();
+        let mut found = false;
         for index in described {
             for (name, value) in self.series[*index].labels.without_name() {
                 let wanted = self.wanted.is_empty() || self.wanted.iter().any(|matcher| matcher.name == name);
                 if !wanted {
                     continue;
                 }
+                found = true;
                 match gained.iter().find(|(known, _)| *known == name) {
                     Some((_, other)) if *other != value => {
                         return Err(failed(format!("conflicting label: {name}")));
@@ -158,7 +160,7 @@ impl<'c> Info<'c> {
                 }
             }
         }
-        if gained.is_empty() && !self.wanted.iter().all(|matcher| matcher.matches_empty()) {
+        if !found && !self.wanted.iter().all(|matcher| matcher.matches_empty()) {
             return Ok(None);
         }
         let mut labels = series.labels.clone();

@@ -39,7 +39,9 @@ pub(crate) fn fill(
             (Some((_, Sample::Histogram(last))), None) => column.set_histogram(step, held(last)),
             (Some((_, sample)), None) => set(column, step, sample),
             (Some((from, Sample::Float(low))), Some((to, Sample::Float(high)))) => {
-                column.set_float(step, low + (high - low) * share(from, to, window.end));
+                // In this order, as products of large numbers overflow.
+                let (passed, whole) = ((window.end - from) as f64, (to - from) as f64);
+                column.set_float(step, low + (high - low) * passed / whole);
             }
             (Some((from, Sample::Histogram(low))), Some((to, Sample::Histogram(high)))) => {
                 let gauges = [low, high].iter().all(|histogram| histogram.reset_hint == ResetHint::Gauge);

@@ -42,7 +42,7 @@ pub(crate) fn ranges<'e>(
             range: context.frame.positive(&matrix.range)?,
             shift: context.frame.shift(&matrix.selector.time)?,
             boundaries: matrix.selector.boundaries,
-            place: &expr.place,
+            place: &expr.inner().place,
             _held: None,
         })),
         ExprKind::Subquery(subquery) => evaluate(context, subquery, steps).map(Some),

@@ -4,9 +4,7 @@ use super::literal::quote;
 use super::parser::Modifiers;
 use super::token::Failure;
 use crate::ast::Matching;
-use crate::ast::{
-    AggregationOp, BinaryOp, Boundaries, Cardinality, Expr, ExprKind, MatrixSelector, Place, ValueType,
-};
+use crate::ast::{AggregationOp, BinaryOp, Boundaries, Expr, ExprKind, MatrixSelector, Place, ValueType};
 use crate::functions::{Function, Kind, Special};
 
 type Checked<T> = Result<T, Failure>;
@@ -97,7 +95,10 @@ pub(super) fn binary(
         let message = format!("set operator \"{}\" not allowed in binary scalar expression", op.as_str());
         return Err(Failure::new(op_at, message));
     }
-    if modifiers.explicit || modifiers.matching.cardinality != Cardinality::OneToOne {
+    let matching = &modifiers.matching;
+    // Without any label there is nothing to match by: that is let pass.
+    let filled = matching.fill_left.is_some() || matching.fill_right.is_some();
+    if filled || !matching.labels.is_empty() {
         return Err(Failure::new(op_at, "vector matching only allowed between instant vectors"));
     }
     Ok(None)

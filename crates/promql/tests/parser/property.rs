@@ -185,7 +185,8 @@ fn shift() -> impl Strategy<Value = TimeShift> {
         literal(-100_000).prop_filter("none", |span| {
             !matches!(span.kind, DurationKind::Literal { seconds, .. } if seconds == 0.0)
         }),
-        calculated(),
+        // Behind a parenthesis an offset goes on, unless there is a sign before it.
+        calculated().prop_map(|inner| span(DurationKind::Unary { negative: true, expr: Box::new(inner) })),
     ];
     let at = prop_oneof![
         Just(At::Start),

@@ -114,7 +114,7 @@ fn means<'s, F: FloatState>(
                         state.incompatible = true;
                         let remark =
                             Annotation::MixedExponentialCustom(series.labels.metric_name().to_owned());
-                        context.remark(&remark, &aggregation.expr.place);
+                        context.remark(&remark, &aggregation.expr.inner().place);
                     }
                 }
             }
@@ -128,7 +128,8 @@ fn means<'s, F: FloatState>(
             (None, None) => {}
             (Some(floats), None) => result.set_float(step, floats.value()),
             (Some(_), Some(_)) => {
-                context.remark(&Annotation::MixedFloatsHistogramsInAggregation, &aggregation.expr.place);
+                context
+                    .remark(&Annotation::MixedFloatsHistogramsInAggregation, &aggregation.expr.inner().place);
             }
             (None, Some(_)) if state.incompatible => {}
             (None, Some(histograms)) => {
@@ -142,10 +143,10 @@ fn means<'s, F: FloatState>(
 
 fn remark_flags(context: &Context<'_>, aggregation: &Aggregation, histograms: &Accumulator) {
     if histograms.collision() {
-        context.remark(&Annotation::CounterResetCollision("aggregation"), &aggregation.expr.place);
+        context.remark(&Annotation::CounterResetCollision("aggregation"), &aggregation.expr.inner().place);
     }
     if histograms.reconciled() {
-        context.remark(&Annotation::MismatchedCustomBuckets("aggregation"), &aggregation.expr.place);
+        context.remark(&Annotation::MismatchedCustomBuckets("aggregation"), &aggregation.expr.inner().place);
     }
 }
 
@@ -163,7 +164,9 @@ fn extremes<'s>(
                 (Point::Absent, _) => {}
                 (Point::Float(new), Some(old)) if !(wins(new, old) || old.is_nan()) => {}
                 (Point::Float(new), _) => result.set_float(step, new),
-                (Point::Histogram(_), _) => remark_ignored(context, aggregation, &aggregation.expr.place),
+                (Point::Histogram(_), _) => {
+                    remark_ignored(context, aggregation, &aggregation.expr.inner().place)
+                }
             }
         }
     }
@@ -194,7 +197,7 @@ fn deviations<'s>(
             match series.point(step) {
                 Point::Absent => {}
                 Point::Float(value) => state.get_or_insert_default().add(value),
-                Point::Histogram(_) => remark_ignored(context, aggregation, &aggregation.expr.place),
+                Point::Histogram(_) => remark_ignored(context, aggregation, &aggregation.expr.inner().place),
             }
         }
     }

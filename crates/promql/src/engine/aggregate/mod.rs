@@ -81,6 +81,16 @@ fn groups(input: &[Series], grouping: &[String], without: bool) -> Vec<Group> {
     groups
 }
 
+/// The lowest and the highest value of a parameter over all steps, each if it lies outside of what makes sense. Not every
+/// step is worth a remark.
+fn beyond(values: &[f64], lowest: f64, highest: f64) -> impl Iterator<Item = f64> {
+    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    [(low, low < lowest), (high, high > highest && !values.is_empty())]
+        .into_iter()
+        .filter_map(|(value, outside)| outside.then_some(value))
+}
+
 /// Remarks that an aggregation leaves histograms out.
 fn remark_ignored(context: &Context<'_>, aggregation: &Aggregation, place: &Place) {
     context.remark(&Annotation::HistogramIgnoredInAggregation(aggregation.op.as_str()), place);

@@ -116,17 +116,16 @@ fn limit_ratio(
     mut input: Vec<Series>,
     ratios: &[f64],
 ) -> Result<Vec<Series>, QueryError> {
-    let place = aggregation.param.as_ref().map_or(&aggregation.expr.place, |param| &param.place);
+    let place = aggregation.param.as_ref().map_or(&aggregation.expr.place, |param| &param.inner().place);
     let mut used = Vec::with_capacity(ratios.len());
     for ratio in ratios {
         if ratio.is_nan() {
             return Err(failed("Ratio value is NaN"));
         }
-        let capped = ratio.clamp(-1.0, 1.0);
-        if capped != *ratio {
-            context.remark(&Annotation::InvalidRatio(*ratio, capped), place);
-        }
-        used.push(capped);
+        used.push(ratio.clamp(-1.0, 1.0));
+    }
+    for ratio in super::beyond(ratios, -1.0, 1.0) {
+        context.remark(&Annotation::InvalidRatio(ratio, ratio.clamp(-1.0, 1.0)), place);
     }
     for series in &mut input {
         let share = hash(&series.labels) as f64 / u64::MAX as f64;

@@ -18,11 +18,13 @@ pub(super) fn quantile(
     ranks: &[f64],
     steps: Steps,
 ) -> Result<Vec<Series>, QueryError> {
-    let place = aggregation.param.as_ref().map_or(&aggregation.expr.place, |param| &param.place);
-    for rank in ranks {
-        if !(0.0..=1.0).contains(rank) {
-            context.remark(&Annotation::InvalidQuantile(*rank), place);
-        }
+    let place =
+        aggregation.param.as_ref().map_or(&aggregation.expr.inner().place, |param| &param.inner().place);
+    for rank in super::beyond(ranks, 0.0, 1.0) {
+        context.remark(&Annotation::InvalidQuantile(rank), place);
+    }
+    if ranks.iter().any(|rank| rank.is_nan()) {
+        context.remark(&Annotation::InvalidQuantile(f64::NAN), place);
     }
     let weight = input.len().saturating_mul(steps.count).saturating_mul(4);
     parallel::map(&groups, weight, &context.control, |group| {
@@ -34,7 +36,9 @@ pub(super) fn quantile(
                 match series.point(step) {
                     Point::Absent => {}
                     Point::Float(value) => values.push(value),
-                    Point::Histogram(_) => remark_ignored(context, aggregation, &aggregation.expr.place),
+                    Point::Histogram(_) => {
+                        remark_ignored(context, aggregation, &aggregation.expr.inner().place)
+                    }
                 }
             }
             if !values.is_empty() {

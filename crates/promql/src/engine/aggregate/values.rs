@@ -35,7 +35,8 @@ pub(super) fn count_values(
             };
             let labels = kept.with(label, &value);
             let place = *places.entry(labels).or_insert_with_key(|labels| {
-                counts.push(Series::empty(labels.clone(), series.drop_name, steps.count));
+                // A name that was asked for stays, whatever became of the input's.
+                counts.push(Series::empty(labels.clone(), false, steps.count));
                 counts.len() - 1
             });
             let count = counts[place].point(step).float().unwrap_or(0.0);

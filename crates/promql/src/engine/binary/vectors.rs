@@ -37,14 +37,12 @@ pub(super) fn eval(
     } else {
         (left, &signatures.left, right, &signatures.right)
     };
-    let (fill_many, fill_one) = if swapped {
-        (matching.fill_right, matching.fill_left)
-    } else {
-        (matching.fill_left, matching.fill_right)
-    };
+    // Prometheus does not turn these around for `group_right`, so that left is the side of many there too.
+    let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
+    let filled = fill_many.is_some() || fill_one.is_some();
     let join = Join { context, binary, matching, place, swapped, steps };
     let ones = signatures.members(one_signatures);
-    join.check_one_side(many, one, &ones, &signatures, fill_many.is_some())?;
+    join.check_one_side(many, one, &ones, &signatures, filled)?;
     let mut output = Output::default();
     for (series, signature) in many.iter().zip(many_signatures) {
         context.control.check()?;
@@ -83,7 +81,7 @@ struct Output {
     series: Vec<Series>,
     /// (signature, labels) -> index of the series
     places: HashMap<(usize, LabelSet), usize>,
-    /// Steps of each series at which a pair was found for it, whatever came of it.
+    /// Steps of each series at which a pair was found for it, whatever a comparison made of it.
     paired: Vec<Vec<bool>>,
     /// Steps of a signature at which a one-to-one match was found already.
     matched: HashMap<usize, Vec<bool>>,
@@ -207,6 +205,11 @@ impl Join<'_> {
             if many_point.is_absent() || one_point.is_absent() {
                 continue;
             }
+            let (left, right) = if self.swapped { (one_point, many_point) } else { (many_point, one_point) };
+            let result = match self.result(left, right, step, &mut output.refused) {
+                Found::Refused => continue,
+                result => result,
+            };
             let place = *place.get_or_insert_with(|| {
                 output.place(signature, labels.clone(), self.binary.return_bool, self.steps.count)
             });
@@ -220,10 +223,9 @@ impl Join<'_> {
             if std::mem::replace(&mut output.paired[place][step], true) {
                 return Err(failed(NOT_UNIQUE));
             }
-            let (left, right) = if self.swapped { (one_point, many_point) } else { (many_point, one_point) };
-            let Some(result) = self.result(left, right, step, &mut output.refused) else { continue };
             let series = &mut output.series[place];
             match result {
+                Found::Nothing | Found::Refused => {}
                 Found::Float(value) => series.set_float(step, value),
                 Found::Left => series.set(step, left),
                 Found::Histogram(histogram) => series.set_histogram(step, histogram.into()),
@@ -232,19 +234,19 @@ impl Join<'_> {
         Ok(())
     }
 
-    fn result(&self, left: Point<'_>, right: Point<'_>, step: usize, refused: &mut Refused) -> Option<Found> {
+    fn result(&self, left: Point<'_>, right: Point<'_>, step: usize, refused: &mut Refused) -> Found {
         match compute(self.binary.op, left, right) {
-            Outcome::Float(value) => Some(Found::Float(value)),
+            Outcome::Float(value) => Found::Float(value),
             Outcome::Histogram(histogram, remarks) => {
                 remarks.iter().for_each(|remark| self.context.remark(remark, self.place));
-                Some(Found::Histogram(histogram))
+                Found::Histogram(histogram)
             }
-            Outcome::Keep(kept) if self.binary.return_bool => Some(Found::Float(f64::from(u8::from(kept)))),
-            Outcome::Keep(true) => Some(Found::Left),
-            Outcome::Keep(false) => None,
+            Outcome::Keep(kept) if self.binary.return_bool => Found::Float(f64::from(u8::from(kept))),
+            Outcome::Keep(true) => Found::Left,
+            Outcome::Keep(false) => Found::Nothing,
             Outcome::Nothing(remark) => {
                 refused.note(step, remark);
-                None
+                Found::Refused
             }
         }
     }
@@ -277,6 +279,10 @@ enum Found {
     /// The left operand as it is.
     Left,
     Histogram(metricsd_model::NativeHistogram),
+    /// The comparison does not hold. The two have met all the same.
+    Nothing,
+    /// The operator means nothing for the two, which then have not even met.
+    Refused,
 }
 
 /// Labels as messages show them: `{__name__="up", job="node"}`.

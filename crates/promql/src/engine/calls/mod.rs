@@ -121,7 +121,7 @@ fn text(call: &Call, arg: usize) -> &str {
 }
 
 fn place_of<'c>(call: &'c Call, arg: usize, default: &'c Place) -> &'c Place {
-    call.args.get(arg).map_or(default, |arg: &Expr| &arg.place)
+    call.args.get(arg).map_or(default, |arg: &Expr| &arg.inner().place)
 }
 
 fn over_range(
@@ -136,7 +136,7 @@ fn over_range(
             Some(found) => range = Some(found),
             None => {
                 args.push(eval_node(context, arg, steps)?.into_scalar(steps.count));
-                places.push(arg.place.clone());
+                places.push(arg.inner().place.clone());
             }
         }
     }
@@ -182,10 +182,12 @@ fn to_scalar(context: &Context<'_>, call: &Call, steps: Steps) -> Result<Value, 
     Ok(Value::Scalar(values))
 }
 
-/// The smaller or the greater of two numbers; NaN where either is.
+/// The smaller or the greater of two numbers; NaN where either is, unless the other one is the infinity in question.
 fn extreme(context: &Context<'_>, call: &Call, special: Special, steps: Steps) -> Result<Value, QueryError> {
     let (left, right) = (scalar(context, call, 0, steps)?, scalar(context, call, 1, steps)?);
     let of = |(a, b): (&f64, &f64)| match special {
+        Special::MaxOf if *a == f64::INFINITY || *b == f64::INFINITY => f64::INFINITY,
+        Special::MinOf if *a == f64::NEG_INFINITY || *b == f64::NEG_INFINITY => f64::NEG_INFINITY,
         _ if a.is_nan() || b.is_nan() => f64::NAN,
         Special::MaxOf => a.max(*b),
         _ => a.min(*b),

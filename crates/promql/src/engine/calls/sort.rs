@@ -23,7 +23,7 @@ pub(super) fn by_value(
         series.map_floats(|value| value);
     }
     series.retain(|series| !series.is_empty());
-    remark_on_ranges(context, place);
+    remark_on_ranges(context, place, steps);
     if steps.count == 1 {
         series.sort_by(|a, b| compare(value(a), value(b), descending));
     }
@@ -54,7 +54,7 @@ pub(super) fn by_label(
 ) -> Result<Value, QueryError> {
     let mut series = super::vector(context, call, 0, steps)?;
     let names: Vec<&str> = (1..call.args.len()).map(|arg| super::text(call, arg)).collect();
-    remark_on_ranges(context, place);
+    remark_on_ranges(context, place, steps);
     if steps.count == 1 {
         series.sort_by(|a, b| {
             let order = labels::compare_by(&a.labels, &b.labels, &names);
@@ -64,9 +64,9 @@ pub(super) fn by_label(
     Ok(Value::Vector(series))
 }
 
-/// A range query orders its series by labels, whatever it is asked.
-fn remark_on_ranges(context: &Context<'_>, place: &Place) {
-    if context.frame.step != 0 {
+/// A range query orders its series by labels, whatever it is asked; what is the same at all its steps is told apart.
+fn remark_on_ranges(context: &Context<'_>, place: &Place, steps: Steps) {
+    if steps != Steps::one(steps.start) {
         let text = "sort is ineffective for range queries since results are always ordered by labels";
         context.remark(&Annotation::Warning(text.to_owned()), place);
     }

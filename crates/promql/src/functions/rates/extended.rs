@@ -5,7 +5,7 @@ mod tests;
 
 use metricsd_model::Millis;
 
-use super::{Question, RangeContext, Sample, gauge, histograms, lost_to_resets};
+use super::{Question, RangeContext, Sample, before_resets, gauge, histograms};
 use crate::annotation::Annotation;
 use crate::ast::Boundaries;
 use crate::functions::Window;
@@ -43,7 +43,7 @@ fn floats(left: f64, inside: &[f64], right: f64, question: Question) -> f64 {
         return change;
     }
     let before_end = inside.last().copied().unwrap_or(left);
-    change + (lost_to_resets(left, inside) + lost_to_resets(before_end, &[right]))
+    change + (before_resets(left, inside).sum::<f64>() + before_resets(before_end, &[right]).sum::<f64>())
 }
 
 type Timed<'a> = (Millis, Sample<'a>);
@@ -53,8 +53,8 @@ type Timed<'a> = (Millis, Sample<'a>);
 pub(super) enum End<'a> {
     /// It is that of a sample.
     At(Sample<'a>),
-    /// It lies between those of two samples, as far from the first as the share says.
-    Between(Sample<'a>, Sample<'a>, f64),
+    /// It lies between those of two samples, so far from the first as the first number is part of the second one.
+    Between(Sample<'a>, Sample<'a>, (f64, f64)),
 }
 
 impl<'a> End<'a> {
@@ -62,16 +62,16 @@ impl<'a> End<'a> {
         if before.0 == at {
             return Self::At(before.1);
         }
-        Self::Between(before.1, after.1, (at - before.0) as f64 / (after.0 - before.0) as f64)
+        Self::Between(before.1, after.1, ((at - before.0) as f64, (after.0 - before.0) as f64))
     }
 
     /// The value on the line between two samples. A counter that began again in between has grown from zero.
     fn float(self, counter: bool) -> Option<f64> {
         match self {
             Self::At(Sample::Float(value)) => Some(value),
-            Self::Between(Sample::Float(before), Sample::Float(after), share) => {
+            Self::Between(Sample::Float(before), Sample::Float(after), (passed, whole)) => {
                 let from = if counter && after < before { 0.0 } else { before };
-                Some(from + (after - from) * share)
+                Some(from + (after - from) * passed / whole)
             }
             _ => None,
         }

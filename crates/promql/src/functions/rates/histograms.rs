@@ -145,8 +145,8 @@ pub(super) fn change_between(
 fn value_at(end: End<'_>, context: &RangeContext<'_>, counter: bool) -> Option<Arc<NativeHistogram>> {
     match end {
         End::At(Sample::Histogram(histogram)) => Some(Arc::clone(histogram)),
-        End::Between(Sample::Histogram(before), Sample::Histogram(after), share) => {
-            let Ok(between) = interpolate(before, after, share, counter) else {
+        End::Between(Sample::Histogram(before), Sample::Histogram(after), (passed, whole)) => {
+            let Ok(between) = interpolate(before, after, passed / whole, counter) else {
                 context.remark(Annotation::MixedExponentialCustom(context.metric()));
                 return None;
             };

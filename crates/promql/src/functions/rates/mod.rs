@@ -70,7 +70,8 @@ fn change(window: &Window<'_>, context: &RangeContext<'_>, question: Question) -
         ([first, .., last], []) => {
             let mut change = last - first;
             if question.counter && window.falls {
-                change += lost_to_resets(*first, window.values.get(1..)?);
+                // One by one, as rounding tells the order.
+                change = before_resets(*first, window.values.get(1..)?).fold(change, |sum, lost| sum + lost);
             }
             let samples = Samples::of(window.timestamps, *first, change)?;
             Some(PointValue::Float(change * samples.factor(window, question)))
@@ -86,15 +87,9 @@ fn change(window: &Window<'_>, context: &RangeContext<'_>, question: Question) -
 }
 
 /// What a counter had reached each time before it began again.
-fn lost_to_resets(first: f64, rest: &[f64]) -> f64 {
-    let (mut lost, mut before) = (0.0, first);
-    for value in rest {
-        if *value < before {
-            lost += before;
-        }
-        before = *value;
-    }
-    lost
+fn before_resets(first: f64, rest: &[f64]) -> impl Iterator<Item = f64> {
+    let before = std::iter::once(first).chain(rest.iter().copied());
+    before.zip(rest).filter(|(before, value)| *value < before).map(|(before, _)| before)
 }
 
 /// A difference of counters is a gauge.

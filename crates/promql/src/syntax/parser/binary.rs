@@ -32,8 +32,6 @@ pub(super) fn precedence(op: BinaryOp) -> u8 {
 /// What stands between an operator and its right operand.
 pub(in crate::syntax) struct Modifiers {
     pub(in crate::syntax) return_bool: bool,
-    /// `on` or `ignoring` are written, or `fill` is.
-    pub(in crate::syntax) explicit: bool,
     pub(in crate::syntax) matching: Matching,
 }
 
@@ -95,7 +93,6 @@ impl Parser<'_> {
         let cardinality = if op.is_set() { Cardinality::ManyToMany } else { Cardinality::OneToOne };
         let mut modifiers = Modifiers {
             return_bool: false,
-            explicit: false,
             matching: Matching {
                 cardinality,
                 on: false,
@@ -114,7 +111,6 @@ impl Parser<'_> {
         }
         if let Some(keyword @ (Keyword::On | Keyword::Ignoring)) = self.keyword() {
             self.advance();
-            modifiers.explicit = true;
             modifiers.matching.on = keyword == Keyword::On;
             modifiers.matching.labels = self.label_list()?;
             self.grouping(op, &mut modifiers.matching)?;
@@ -181,7 +177,6 @@ impl Parser<'_> {
             let matching = &mut modifiers.matching;
             matching.fill_left = if left { Some(value) } else { matching.fill_left };
             matching.fill_right = if right { Some(value) } else { matching.fill_right };
-            modifiers.explicit = true;
         }
         Ok(())
     }

@@ -144,7 +144,7 @@ impl Parser<'_> {
         self.duration_node(kind, start, height)
     }
 
-    /// `offset …`: one duration with its signs; more must stand in parentheses.
+    /// `offset …`: one duration with its signs. More must stand in parentheses, behind which it goes on, though.
     pub(super) fn offset(&mut self, mut node: Node) -> Parsed<Node> {
         let at = self.start();
         self.advance();
@@ -167,14 +167,19 @@ impl Parser<'_> {
     }
 
     fn offset_duration(&mut self) -> Parsed<Duration> {
+        if self.token.kind == TokenKind::LeftParen {
+            return self.nested_duration("offset", 1);
+        }
         let Some(negative) = self.sign() else {
             return self.duration_primary("offset");
         };
         let start = self.start();
         self.advance();
-        self.enter()?;
-        let operand = self.offset_duration()?;
-        self.leave();
+        // Behind a second sign it goes on as well.
+        let operand = match self.sign() {
+            Some(_) => self.nested_duration("offset", 1)?,
+            None => self.duration_primary("offset")?,
+        };
         self.signed_duration(negative, start, operand)
     }
 

@@ -45,21 +45,25 @@ impl Parser<'_> {
     pub(super) fn selector(&mut self) -> Parsed<Node> {
         let start = self.start();
         let mut name = None;
+        let mut matchers = Vec::new();
         if self.token.kind != TokenKind::LeftBrace {
             name = Some(self.written(&self.token.place).to_owned());
             self.advance();
         }
-        let mut matchers = Vec::new();
+        let mut quoted = Vec::new();
         if self.eat(&TokenKind::LeftBrace) {
-            self.matchers(&mut name, &mut matchers)?;
+            self.matchers(&mut quoted, &mut matchers)?;
         }
-        let named = name.is_some();
-        if let Some(name) = name {
-            if let Some(other) = matchers.iter().find(|matcher| matcher.name == METRIC_NAME) {
-                return Err(twice(start, &name, &other.value));
-            }
-            matchers.insert(0, Matcher::equal(METRIC_NAME, name));
+        let named_within = matchers.iter().find(|matcher| matcher.name == METRIC_NAME);
+        if let Some(name) = &name
+            && let Some(other) = named_within.map(|matcher| &matcher.value).or(quoted.first())
+        {
+            return Err(twice(start, name, other));
         }
+        // Within the braces a name is a matcher like any other, and several of them must all hold.
+        let named = name.is_some() || (quoted.len() == 1 && named_within.is_none());
+        let names = name.into_iter().chain(quoted).map(|name| Matcher::equal(METRIC_NAME, name));
+        matchers.splice(0..0, names);
         let lenient = self.lenient_at.take() == Some(start);
         if !lenient && matchers.iter().all(Matcher::matches_empty) {
             let message = "vector selector must contain at least one non-empty matcher";
@@ -71,9 +75,9 @@ impl Parser<'_> {
     }
 
     /// What stands between braces, the closing one included.
-    fn matchers(&mut self, name: &mut Option<String>, matchers: &mut Vec<Matcher>) -> Parsed<()> {
+    fn matchers(&mut self, names: &mut Vec<String>, matchers: &mut Vec<Matcher>) -> Parsed<()> {
         while !self.eat(&TokenKind::RightBrace) {
-            self.matcher(name, matchers)?;
+            self.matcher(names, matchers)?;
             if !self.eat(&TokenKind::Comma) && self.token.kind != TokenKind::RightBrace {
                 return self.unexpected("label matching", "\",\" or \"}\"");
             }
@@ -81,7 +85,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn matcher(&mut self, name: &mut Option<String>, matchers: &mut Vec<Matcher>) -> Parsed<()> {
+    fn matcher(&mut self, names: &mut Vec<String>, matchers: &mut Vec<Matcher>) -> Parsed<()> {
         let start = self.start();
         let (label, quoted) = match &mut self.token.kind {
             TokenKind::Word(_) => (self.written(&self.token.place).to_owned(), false),
@@ -95,10 +99,7 @@ impl Parser<'_> {
             TokenKind::RegexMatch => MatchOp::Regex,
             TokenKind::RegexMismatch => MatchOp::NotRegex,
             TokenKind::Comma | TokenKind::RightBrace if quoted => {
-                if let Some(first) = name {
-                    return Err(twice(start, first, &label));
-                }
-                *name = Some(label);
+                names.push(label);
                 return Ok(());
             }
             _ => return self.unexpected("label matching", "label matching operator"),
