@@ -2,7 +2,7 @@
 //!
 //! In reading order: how requests are read ([`form`], [`values`]) and refused ([`error`]), how answers are written
 //! ([`json`], [`answer`], [`data`]); then a file a subject;
-//! [`write`] and [`read`] are for other servers. Unlike on our own routes a parameter that is not known is
+//! [`mod@write`] and [`read`] are for other servers. Unlike on our own routes a parameter that is not known is
 //! ignored here, and errors are objects with `errorType` and `error`.
 
 pub(crate) mod answer;
