@@ -68,7 +68,7 @@ pub(crate) enum Command {
     /// Manage what is scraped
     #[command(subcommand)]
     Target(target::TargetCommand),
-    /// Ask for metrics
+    /// Ask for metrics in PromQL: a table, a chart, JSON or CSV
     Query(query::QueryArgs),
     /// Send metrics from a file
     Push(push::PushArgs),
@@ -100,20 +100,33 @@ fn wait_for(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, F
     runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?.block_on(work)
 }
 
-/// How a client command finds the server and answers.
+/// How a client command finds the server.
 #[derive(Debug, Args)]
-struct ClientArgs {
+struct Connection {
     /// Address of the server [env: METRICSD_URL] [default: http://127.0.0.1:9099]
     #[arg(long, value_name = "URL", help_heading = "Connection and output")]
     url: Option<String>,
+}
+
+/// How a client command finds the server and answers.
+#[derive(Debug, Args)]
+struct ClientArgs {
+    #[command(flatten)]
+    connection: Connection,
     /// Tables for people, or json for scripts
     #[arg(long, short, value_enum, default_value_t = Format::Table, help_heading = "Connection and output")]
     output: Format,
 }
 
-impl ClientArgs {
+impl Connection {
     fn client(&self, environment: &Environment) -> Result<Client, Failure> {
         let variable = environment.get(URL_VARIABLE).filter(|url| !url.is_empty());
         Client::new(self.url.as_ref().or(variable).map_or(DEFAULT_URL, String::as_str))
+    }
+}
+
+impl ClientArgs {
+    fn client(&self, environment: &Environment) -> Result<Client, Failure> {
+        self.connection.client(environment)
     }
 }

@@ -3,9 +3,10 @@
 use std::error::Error;
 use std::time::Duration;
 
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use super::failure::Failure;
 use super::output::cell;
@@ -52,11 +53,22 @@ impl Client {
 
     /// A request below `/api/v1/metrics`; each segment is escaped.
     pub(super) fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
+        self.http.request(method, self.address(&[&["metrics"], segments].concat()))
+    }
+
+    /// A request to a route of Prometheus' API: a form, since an expression may be longer than an address.
+    pub(super) fn form(&self, route: &str, parameters: &[(&str, String)]) -> RequestBuilder {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+        let request = self.http.request(Method::POST, self.address(&[route]));
+        request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body)
+    }
+
+    fn address(&self, segments: &[&str]) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(["api", "v1", "metrics"]).extend(segments);
+            path.pop_if_empty().extend(["api", "v1"]).extend(segments);
         }
-        self.http.request(method, url)
+        url
     }
 
     /// Sends a request and reads the whole answer.
@@ -82,6 +94,8 @@ impl Client {
         let body = response.bytes().await.unwrap_or_default();
         Err(Failure::failed(match serde_json::from_slice::<Value>(&body) {
             Ok(problem) if problem.get("title").is_some() => told(&problem),
+            // Errors of Prometheus' API are a sentence.
+            Ok(error) if error["error"].is_string() => cell(&error["error"]),
             _ => format!("{} answered {status}, and not as metricsd does", self.base),
         }))
     }
@@ -163,6 +177,12 @@ mod tests {
         };
         check("http://h:1", "http://h:1/api/v1/metrics/targets/a%2Fb%20%3F");
         check("http://h:1/prefix/", "http://h:1/prefix/api/v1/metrics/targets/a%2Fb%20%3F");
+        let client = Client::new("http://h:1/prefix").unwrap();
+        let parameters = [("query", "a + \"ö&\"".to_owned()), ("time", "1.500".to_owned())];
+        let request = client.form("query", &parameters).build().unwrap();
+        assert_eq!(request.url().as_str(), "http://h:1/prefix/api/v1/query");
+        let body = request.body().unwrap().as_bytes().unwrap();
+        assert_eq!(body, b"query=a+%2B+%22%C3%B6%26%22&time=1.500");
         for wrong in ["h:1", "localhost", "ftp://h", ""] {
             assert!(Client::new(wrong).is_err(), "{wrong}");
         }

@@ -43,6 +43,11 @@ impl Failure {
         Self { exit: Exit::Unreachable, message: message.into() }
     }
 
+    /// The same in other words, where the server said no.
+    pub(crate) fn reworded(self, words: impl FnOnce(&str) -> String) -> Self {
+        if self.is_refusal() { Self { message: words(&self.message), ..self } } else { self }
+    }
+
     /// Whether the server said no, rather than nobody being there.
     pub(crate) fn is_refusal(&self) -> bool {
         self.exit == Exit::Failed

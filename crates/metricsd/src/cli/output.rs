@@ -6,8 +6,6 @@ use std::io::{self, Write};
 use clap::ValueEnum;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
-use metricsd_model::Millis;
-use metricsd_model::event::rfc3339;
 use serde_json::Value;
 
 /// How an answer is written.
@@ -77,29 +75,50 @@ fn labels<'a>(pairs: impl Iterator<Item = (&'a str, String)>) -> String {
     if text.is_empty() { "-".to_owned() } else { text.join(",") }
 }
 
-/// A series as a selector writes it: `name{a="b"}`.
-pub(super) fn series(metric: &Value) -> String {
-    let labels: BTreeMap<&str, &str> = metric
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default()))
-        .collect();
-    let name = labels.get("__name__").copied().unwrap_or_default();
-    let others = labels.iter().filter(|(name, _)| **name != "__name__");
-    let others: Vec<String> = others.map(|(name, value)| format!("{name}={value:?}")).collect();
-    match others.is_empty() {
-        true if !name.is_empty() => name.to_owned(),
-        _ => format!("{name}{{{}}}", others.join(",")),
+/// A series as a selector writes it: `name{a="b"}`, or `{"a name","a label"="b"}` where names need quotes.
+pub(super) fn series(labels: &BTreeMap<String, String>) -> String {
+    let name = labels.get("__name__").map(String::as_str).unwrap_or_default();
+    let bare = is_bare(name, true);
+    let quoted = (!bare && !name.is_empty()).then(|| in_quotes(name));
+    let others = labels.iter().filter(|(label, _)| *label != "__name__").map(|(label, value)| {
+        let label = if is_bare(label, false) { label.clone() } else { in_quotes(label) };
+        format!("{label}={}", in_quotes(value))
+    });
+    let inner: Vec<String> = quoted.into_iter().chain(others).collect();
+    match (bare, inner.is_empty()) {
+        (true, true) => name.to_owned(),
+        (true, false) => format!("{name}{{{}}}", inner.join(",")),
+        (false, _) => format!("{{{}}}", inner.join(",")),
     }
 }
 
-/// A time in seconds since the epoch, as answers to queries carry it.
-pub(super) fn timestamp(seconds: &Value) -> String {
-    match seconds.as_f64() {
-        Some(seconds) => rfc3339((seconds * 1e3).round() as Millis),
-        None => cell(seconds),
+/// Whether a name needs no quotes; only names of metrics may have colons.
+fn is_bare(name: &str, colons: bool) -> bool {
+    let may_begin = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_' || colons && byte == b':';
+    name.bytes().next().is_some_and(may_begin)
+        && name.bytes().all(|byte| may_begin(byte) || byte.is_ascii_digit())
+}
+
+fn in_quotes(text: &str) -> String {
+    format!("\"{}\"", escaped(&text.replace('\\', "\\\\").replace('"', "\\\"")))
+}
+
+/// A text whose control characters and invisible ones are written as PromQL writes them: they must not reach the terminal.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '"' | '\'' | '\\' => out.push(character),
+            // Whatever Rust would not show either.
+            other if other.escape_debug().len() == 1 => out.push(other),
+            other if u32::from(other) <= 0xffff => out.push_str(&format!("\\u{:04x}", u32::from(other))),
+            other => out.push_str(&format!("\\U{:08x}", u32::from(other))),
+        }
     }
+    out
 }
 
 #[cfg(test)]
@@ -119,11 +138,22 @@ mod tests {
         check(json!(0.000_01), "0.00001");
         check(json!({"b": "2", "a": "1"}), "a=1,b=2");
         check(json!({}), "-");
-        assert_eq!(series(&json!({"__name__": "up"})), "up");
-        assert_eq!(series(&json!({"__name__": "up", "job": "a\"b"})), "up{job=\"a\\\"b\"}");
-        assert_eq!(series(&json!({"job": "a"})), "{job=\"a\"}");
-        assert_eq!(series(&json!({})), "{}");
-        assert_eq!(timestamp(&json!(1_750_500_000.25)), "2025-06-21T10:00:00.250Z");
+    }
+
+    #[test]
+    fn series_are_written_as_selectors() {
+        let check = |labels: &[(&str, &str)], expected: &str| {
+            let labels =
+                labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            assert_eq!(series(&labels), expected);
+        };
+        check(&[], "{}");
+        check(&[("__name__", "up")], "up");
+        check(&[("__name__", "job:up:sum"), ("job", "a\"b\\c")], r#"job:up:sum{job="a\"b\\c"}"#);
+        check(&[("job", "a")], r#"{job="a"}"#);
+        check(&[("__name__", "http.time")], r#"{"http.time"}"#);
+        check(&[("__name__", "9"), ("a:b", "größe"), ("c", "1")], r#"{"9","a:b"="größe",c="1"}"#);
+        check(&[("a", "\n\u{1b}[31m\u{202e}\u{e0001}'")], r#"{a="\n\u001b[31m\u202e\U000e0001'"}"#);
     }
 
     #[test]

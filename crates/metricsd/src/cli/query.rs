@@ -1,35 +1,47 @@
-//! `metricsd query`: asks for metrics.
+//! `metricsd query`: asks for metrics, in PromQL.
+
+mod answer;
+mod chart;
+mod csv;
+mod pointer;
+mod table;
+mod terminal;
 
 use std::io::{self, Write};
+use std::time::Duration;
 
-use clap::Args;
-use metricsd_model::Millis;
-use reqwest::Method;
+use clap::{Args, ValueEnum};
+use metricsd_model::{Millis, parse_duration};
 use serde_json::Value;
 
 use super::failure::{Exit, Failure};
-use super::output::{self, Format, cell};
-use super::{ClientArgs, Environment, time};
+use super::output::{self, escaped};
+use super::{Connection, Environment, time};
+use answer::{Answer, Data};
+use chart::Window;
+use terminal::Screen;
 
 const HELP: &str = "\
 Examples:
   metricsd query up
-  metricsd query 'node_cpu_seconds_total{mode=\"idle\",cpu=~\"0|1\"}' --time 10m
-  metricsd query node_load1 --start 1h --step 1m
+  metricsd query 'sum by (mode) (rate(node_cpu_seconds_total[5m]))' --time 10m
+  metricsd query 'rate(metricsd_http_requests_total[1m])' --start 1h
+  metricsd query node_load1 --start 1h --step 1m --output csv > load.csv
   metricsd query up --start 2026-01-31T00:00:00Z --end 2026-01-31T12:00:00Z --step 1h --output json
 
-Times are now, 1h (that long ago), RFC 3339, or seconds since the epoch.";
+Times are now, 1h (that long ago), RFC 3339, or seconds since the epoch.
+A chart has no colours where NO_COLOR is set or the output is no terminal.";
 
 /// `metricsd query`.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct QueryArgs {
-    /// A series selector, such as up or name{label="value",other=~"regex"}
+    /// A PromQL expression, such as up or 'rate(name{label="value",other=~"regex"}[5m])'
     expr: String,
-    /// One value a series at this time [default: now]
+    /// Evaluate at this time [default: now]
     #[arg(long, conflicts_with_all = ["start", "end", "step"], allow_hyphen_values = true)]
     time: Option<String>,
-    /// Values from this time on
+    /// Evaluate from this time on
     #[arg(long, allow_hyphen_values = true)]
     start: Option<String>,
     /// Up to this time [default: now]
@@ -39,7 +51,23 @@ pub(crate) struct QueryArgs {
     #[arg(long, requires = "start", value_name = "DURATION")]
     step: Option<String>,
     #[command(flatten)]
-    client: ClientArgs,
+    connection: Connection,
+    /// How to write the answer [default: chart for --start on a terminal, else table]
+    #[arg(long, short, value_enum, help_heading = "Connection and output")]
+    output: Option<Output>,
+}
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// One row a sample
+    Table,
+    /// A drawing of a range; what is no range is a table
+    Chart,
+    /// What the API answered
+    Json,
+    /// One line a sample: time, value, labels
+    Csv,
 }
 
 /// Values of a range whose step was not given.
@@ -47,96 +75,87 @@ const DEFAULT_STEPS: i64 = 250;
 
 /// Asks, and shows the answer.
 pub(super) async fn run(args: &QueryArgs, environment: &Environment) -> Result<Exit, Failure> {
-    let parameters = parameters(args, chrono::Utc::now().timestamp_millis())?;
-    let client = args.client.client(environment)?;
-    let answer = client.send(client.request(Method::GET, &["query"]).query(&parameters)).await?;
+    let question = Question::of(args, chrono::Utc::now().timestamp_millis())?;
+    let client = args.connection.client(environment)?;
+    let asked = client.send(client.form(question.path(), &question.parameters)).await;
+    let answer =
+        asked.map_err(|failure| failure.reworded(|message| pointer::with_place(message, &args.expr)))?;
+    let screen = Screen::look(environment);
     let mut out = io::stdout().lock();
-    match args.client.output {
-        Format::Json => output::print_json(&mut out, &answer.value)?,
-        Format::Table => print(&mut out, &answer.value)?,
-    }
+    show(&mut out, &mut io::stderr().lock(), answer.value, &question, args.output, screen)?;
     Ok(Exit::Done)
 }
 
-fn parameters(args: &QueryArgs, now: Millis) -> Result<Vec<(&'static str, String)>, Failure> {
-    let read = |flag: &str, text: &str| {
-        time::parse(text, now).map_err(|message| Failure::usage(format!("{flag}: {message}")))
-    };
-    let mut parameters = vec![("query", args.expr.clone())];
-    if let Some(at) = &args.time {
-        parameters.push(("time", time::seconds(read("--time", at)?)));
-    }
-    if let Some(start) = &args.start {
-        let start = read("--start", start)?;
-        let end = args.end.as_deref().map_or(Ok(now), |end| read("--end", end))?;
-        let step = args.step.clone().unwrap_or_else(|| {
-            let seconds = (end - start).max(0) / DEFAULT_STEPS / 1_000;
-            format!("{}s", seconds.max(1))
-        });
-        parameters.extend([("start", time::seconds(start)), ("end", time::seconds(end)), ("step", step)]);
-    }
-    Ok(parameters)
+/// What is asked for.
+struct Question {
+    parameters: Vec<(&'static str, String)>,
+    /// Of a range.
+    window: Option<Window>,
 }
 
-/// One row a sample: series, time, value.
-fn print(out: &mut impl Write, answer: &Value) -> io::Result<()> {
-    let mut table = output::table(&["series", "time", "value"]);
-    for series in answer["result"].as_array().into_iter().flatten() {
-        let name = output::series(&series["metric"]);
-        let several = series["values"].as_array().into_iter().flatten();
-        let one = series.get("value").into_iter();
-        for sample in one.chain(several) {
-            table.add_row([name.clone(), output::timestamp(&sample[0]), cell(&sample[1])]);
+impl Question {
+    fn of(args: &QueryArgs, now: Millis) -> Result<Self, Failure> {
+        let read = |flag: &str, text: &str| {
+            time::parse(text, now).map_err(|message| Failure::usage(format!("{flag}: {message}")))
+        };
+        let mut parameters = vec![("query", args.expr.clone())];
+        if let Some(at) = &args.time {
+            parameters.push(("time", time::seconds(read("--time", at)?)));
+        }
+        let mut window = None;
+        if let Some(start) = &args.start {
+            let start = read("--start", start)?;
+            let end = args.end.as_deref().map_or(Ok(now), |end| read("--end", end))?;
+            let step = args.step.clone().unwrap_or_else(|| {
+                let seconds = (end - start).max(0) / DEFAULT_STEPS / 1_000;
+                format!("{}s", seconds.max(1))
+            });
+            window = Some(Window { start, end, step: step_millis(&step) });
+            parameters.extend([("start", time::seconds(start)), ("end", time::seconds(end)), ("step", step)]);
+        }
+        Ok(Self { parameters, window })
+    }
+
+    fn path(&self) -> &'static str {
+        if self.window.is_some() { "query_range" } else { "query" }
+    }
+}
+
+/// A duration or seconds, as the server reads them; nothing for what it will refuse.
+fn step_millis(text: &str) -> Option<Millis> {
+    let seconds = || text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    parse_duration(text).ok().or_else(seconds).and_then(|step| Millis::try_from(step.as_millis()).ok())
+}
+
+fn show(
+    out: &mut impl Write,
+    remarks: &mut impl Write,
+    value: Value,
+    question: &Question,
+    output: Option<Output>,
+    screen: Screen,
+) -> Result<(), Failure> {
+    let drawn = question.window.is_some() && screen.terminal;
+    let output = output.unwrap_or(if drawn { Output::Chart } else { Output::Table });
+    if output == Output::Json {
+        // Remarks are part of it.
+        return Ok(output::print_json(out, &value)?);
+    }
+    let answer = Answer::read(value)?;
+    for (kind, texts) in [("warning", &answer.warnings), ("info", &answer.infos)] {
+        for text in texts {
+            let bare =
+                text.strip_prefix("PromQL ").and_then(|text| text.strip_prefix(kind)?.strip_prefix(": "));
+            writeln!(remarks, "metricsd: {kind}: {}", escaped(bare.unwrap_or(text)))?;
         }
     }
-    for warning in answer["warnings"].as_array().into_iter().flatten() {
-        writeln!(io::stderr(), "metricsd: warning: {}", cell(warning))?;
+    match (output, &answer.data) {
+        (Output::Csv, data) => csv::print(out, data)?,
+        (Output::Chart, Data::Matrix(series)) => chart::print(out, series, question.window, screen)?,
+        (_, data) => table::print(out, data)?,
     }
-    output::print_table(out, &table)
+    Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::Parser;
-    use serde_json::json;
-
-    fn asked(arguments: &[&str]) -> Vec<String> {
-        let all = ["metricsd", "query"].iter().chain(arguments);
-        let crate::cli::Command::Query(args) = crate::cli::Cli::try_parse_from(all).unwrap().command else {
-            panic!("no query");
-        };
-        let parameters = parameters(&args, 1_750_500_000_000).unwrap();
-        parameters.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
-    }
-
-    #[test]
-    fn questions_become_parameters() {
-        let check = |arguments: &[&str], expected: &[&str]| assert_eq!(asked(arguments), expected);
-        check(&["up"], &["query=up"]);
-        check(&["up", "--time", "-1m"], &["query=up", "time=1750499940.000"]);
-        check(
-            &["up", "--start", "250s"],
-            &["query=up", "start=1750499750.000", "end=1750500000.000", "step=1s"],
-        );
-        let range = ["up", "--start", "1750000000", "--end", "1750000060", "--step", "30s"];
-        check(&range, &["query=up", "start=1750000000.000", "end=1750000060.000", "step=30s"]);
-    }
-
-    #[test]
-    fn answers_are_one_row_a_sample() {
-        let answer = json!({"result": [
-            {"metric": {"__name__": "up", "job": "a"}, "value": [1_750_500_000, "1"]},
-            {"metric": {"__name__": "up"}, "values": [[1_750_500_000, "0"], [1_750_500_015.5, "NaN"]]},
-        ]});
-        let mut out = Vec::new();
-        print(&mut out, &answer).unwrap();
-        let expected = "\
-SERIES       TIME                      VALUE
-up{job=\"a\"}  2025-06-21T10:00:00.000Z  1
-up           2025-06-21T10:00:00.000Z  0
-up           2025-06-21T10:00:15.500Z  NaN
-";
-        assert_eq!(String::from_utf8(out).unwrap(), expected);
-    }
-}
+mod tests;
