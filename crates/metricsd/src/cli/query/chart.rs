@@ -126,7 +126,7 @@ fn trace(canvas: &mut Canvas, line: &Line, owner: usize, window: Window, scale: 
     let span = window.end.saturating_sub(window.start) as f64;
     let (right, bottom) = canvas.corner();
     let place = |at: Millis, value: f64| {
-        let part = if span > 0.0 { (at - window.start) as f64 / span } else { 0.5 };
+        let part = if span > 0.0 { at.saturating_sub(window.start) as f64 / span } else { 0.5 };
         let x = (part.clamp(0.0, 1.0) * right as f64).round() as usize;
         let y = ((1.0 - scale.part(value)) * bottom as f64).round() as usize;
         (x, y)
