@@ -24,6 +24,9 @@ const ROWS_A_LABEL: usize = 3;
 /// Fewest columns of the plot, however narrow the terminal is.
 const MIN_COLUMNS: usize = 20;
 
+/// Ranges shorter than this have milliseconds on their axis.
+const FINE: Millis = 10_000;
+
 /// What was asked for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Window {
@@ -155,7 +158,11 @@ fn trace(canvas: &mut Canvas, line: &Line, owner: usize, window: Window, scale: 
 
 /// Times under the plot: at both ends, and in the middle where there is room.
 fn times(window: Window, columns: usize) -> String {
-    let text = |at: Millis| rfc3339(at).replace(".000Z", "Z");
+    let fine = window.end.saturating_sub(window.start) < FINE;
+    let text = |at: Millis| match rfc3339(at).split_once('.') {
+        Some((seconds, fraction)) if !fine || fraction == "000Z" => format!("{seconds}Z"),
+        _ => rfc3339(at),
+    };
     let (start, end) = (text(window.start), text(window.end));
     if window.start == window.end {
         return format!("{start:^columns$}");
