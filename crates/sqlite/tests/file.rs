@@ -4,9 +4,10 @@ mod support;
 
 use std::sync::Arc;
 
-use metricsd_model::{Batch, Layout, STALE_NAN_BITS};
+use metricsd_model::{Batch, Layout, MetricType, STALE_NAN_BITS, Series};
 use metricsd_ports::conformance::fixtures::{
-    NOON, all_of, batch, frame, histogram, many_series, put_histogram, row, series, series_with_id, target,
+    NOON, all_of, batch, frame, histogram, many_series, put_histogram, row, selection, series,
+    series_with_id, target,
 };
 use metricsd_ports::{Catalog, ErrorKind, JobFilter, Outbox, Receipt, SampleSink, SampleSource};
 use metricsd_sqlite::{Migrated, SqliteStore, migrate};
@@ -157,6 +158,61 @@ async fn a_change_made_by_another_store_is_seen_while_waiting() {
     let changed = tokio::time::timeout(std::time::Duration::from_secs(5), waiting).await;
     let changed = changed.expect("in time").expect("no panic").expect("changes");
     assert_eq!(changed.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn series_of_another_store_are_found_with_their_newest_type() {
+    let folder = Folder::new();
+    let (one, two) = (folder.store().await, folder.store().await);
+    let plain = series("followed", &[("s", "a")]);
+    let typed = Arc::new(Series { metric_type: MetricType::Counter, ..Series::clone(&plain) });
+    for (n, known, said) in [(1, 0, &plain), (2, 2, &typed)] {
+        assert_eq!(all_of(&one, "followed").await.len(), known);
+        let other = series("followed", &[("s", &format!("other-{n}"))]);
+        let layout = Layout::inline(vec![Arc::clone(said), other]);
+        let at = NOON + n as i64;
+        two.append(&[batch("followed", &n.to_string(), vec![frame(&layout, at, &[1.0, 2.0])])])
+            .await
+            .expect("append");
+        let found = one.select(&selection("followed", NOON, at)).await.expect("a selection");
+        assert_eq!((found.len(), found[0].metric_type), (n + 1, said.metric_type));
+        assert_eq!(one.index_statistics(0).await.expect("statistics").series, n + 1);
+    }
+}
+
+/// A file as version 2 left it keeps its series, and what they say of families.
+#[tokio::test]
+async fn series_from_before_are_found_and_their_families_too() {
+    let folder = Folder::new();
+    let path = folder.file();
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("make the folder");
+    std::fs::File::create(&path).expect("make the file");
+    for sql in [
+        include_str!("../../../migrations/sqlite/0001_catalogue.sql"),
+        include_str!("../../../migrations/sqlite/0002_samples.sql"),
+        "CREATE TABLE metricsd_migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER);
+         INSERT INTO metricsd_migrations (version, name) VALUES (1, 'catalogue'), (2, 'samples')",
+        r#"INSERT INTO series (id, metric_name, metric_type, labels, source, target_id, source_type, help, unit) VALUES
+            (1, 'h_bucket', 'HISTOGRAM', '{"le": "1"}', 's', 't', 'APPLICATION', 'Times.', 'seconds'),
+            (2, 'h_bucket', 'HISTOGRAM', '{"le": "2"}', 's', 't', 'APPLICATION', 'Times.', 'seconds'),
+            (3, 'h_sum', 'HISTOGRAM', '{}', 's', 't', 'APPLICATION', 'Times.', 'seconds'),
+            (4, 'q_bucket', 'SUMMARY', '{}', 's', 't', 'APPLICATION', NULL, NULL),
+            (5, '_sum', 'SUMMARY', '{}', 's', 't', 'APPLICATION', NULL, NULL),
+            (6, 'silent', 'CUSTOM', '{}', 's', 't', 'APPLICATION', NULL, NULL)"#,
+    ] {
+        execute(&path, sql).await;
+    }
+    let store = folder.store().await;
+    let buckets = store.series(&selection("h_bucket", 0, 0).matchers, 10).await.expect("series");
+    assert_eq!(buckets.len(), 2);
+    assert_eq!(store.index_statistics(1).await.expect("statistics").series, 6);
+    let families = store.families(None, 10).await.expect("families");
+    let families: Vec<_> = families
+        .iter()
+        .map(|said| (said.family.as_str(), said.metric_type.as_str(), said.unit.as_str()))
+        .collect();
+    let expected = [("_sum", "SUMMARY", ""), ("h", "HISTOGRAM", "seconds"), ("q_bucket", "SUMMARY", "")];
+    assert_eq!(families, expected);
 }
 
 #[tokio::test]
