@@ -251,6 +251,9 @@ fn start_chores(
         tokio::spawn(relay.run(stop.clone())),
         tokio::spawn(chores::heartbeat(adapters.catalog.clone(), process, stop.clone())),
     ];
+    if config.roles.has(Role::Api) {
+        chores.push(tokio::spawn(chores::warm_up(adapters.source.clone(), stop.clone())));
+    }
     if config.roles.has(Role::Writer) {
         let kept = chores::Kept {
             catalog: adapters.catalog.clone(),

@@ -2,14 +2,15 @@
 //! needs no connection.
 //!
 //! Writing: `group` checks the batches of one append, `owners` gives label sets their ids, `families` and `exemplars`
-//! pick out what is said beside samples. Reading: `gather` makes columns of samples. `recent` is the bounded memory of
-//! all of them.
+//! pick out what is said beside samples. Reading: `follow` keeps a label index up to date, `gather` makes columns of
+//! samples, `labels` reads what a row says of them. `recent` is the bounded memory of all of them.
 
 pub mod exemplars;
 pub mod families;
 pub mod follow;
 pub mod gather;
 pub mod group;
+pub mod labels;
 pub mod owners;
 mod recent;
 

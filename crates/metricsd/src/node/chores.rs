@@ -1,10 +1,10 @@
 //! What a process does every now and then: say that it is alive, remove old jobs and samples.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metricsd_model::Millis;
-use metricsd_ports::{Catalog, PortError, Process, Retention, TargetFilter};
+use metricsd_ports::{Catalog, PortError, Process, Retention, SampleSource, TargetFilter};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -56,6 +56,25 @@ pub(super) async fn purge_jobs(catalog: Arc<dyn Catalog>, retention: Duration, s
                 rest(PURGE_EVERY, &stop).await;
             }
         }
+    }
+}
+
+/// Has the store read its index before the first question wants it.
+pub(super) async fn warm_up(source: Arc<dyn SampleSource>, stop: CancellationToken) {
+    let started = Instant::now();
+    while !stop.is_cancelled() {
+        let read = tokio::select! {
+            read = source.index_statistics(0) => read,
+            () = stop.cancelled() => return,
+        };
+        match read {
+            Ok(index) => {
+                info!(series = index.series, took = ?started.elapsed(), "the index of series is ready");
+                return;
+            }
+            Err(error) => warn!(error = error.chain(), "the index of series cannot be read yet"),
+        }
+        rest(HEARTBEAT, &stop).await;
     }
 }
 

@@ -1,13 +1,13 @@
 //! Which series match: the index knows, once it has what was committed since it was asked last, by whomever.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
-use metricsd_model::{LabelSet, METRIC_NAME, Matcher, MetricSource, MetricType, Series, SeriesId};
+use metricsd_model::{LabelSet, Matcher, MetricSource, MetricType, Series, SeriesId};
 use metricsd_store::follow::{Followed, PAGE};
 use metricsd_store::gather::Found;
+use metricsd_store::labels;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgTransaction, Row};
 
@@ -165,13 +165,8 @@ pub(super) fn metric_type(name: &str) -> Result<MetricType, Fault> {
         .ok_or_else(|| damaged(format!("unknown metric type {name:?} in the database")))
 }
 
-fn labels_of_row(row: &PgRow, name: usize, labels: usize) -> Result<LabelSet, Fault> {
+fn labels_of_row(row: &PgRow, name: usize, json: usize) -> Result<LabelSet, Fault> {
     // Binary jsonb: one byte of version, then the text.
-    let json = bytes(row, labels)?.and_then(|bytes| bytes.get(1..)).unwrap_or_default();
-    let pairs: BTreeMap<String, String> = serde_json::from_slice(json)
-        .map_err(|error| damaged("damaged labels in the database").caused_by(error))?;
-    let name: &str = row.try_get(name)?;
-    let pairs = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    LabelSet::new(pairs.chain([(METRIC_NAME, name)]))
-        .map_err(|error| damaged("damaged labels in the database").caused_by(error))
+    let json = bytes(row, json)?.and_then(|bytes| bytes.get(1..)).unwrap_or_default();
+    Ok(labels::read(row.try_get(name)?, json)?)
 }

@@ -1,11 +1,11 @@
 //! Which series match: the index knows, once it has what was committed since it was asked last.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use metricsd_model::{LabelSet, METRIC_NAME, Matcher, MetricSource, MetricType, Series, SeriesId};
+use metricsd_model::{LabelSet, Matcher, MetricSource, MetricType, Series, SeriesId};
 use metricsd_store::follow::{Followed, PAGE, Progress};
+use metricsd_store::labels;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
@@ -114,10 +114,6 @@ pub(crate) fn series_of_row(row: &SqliteRow) -> Result<Series, Fault> {
 }
 
 fn labels_of_row(row: &SqliteRow) -> Result<LabelSet, Fault> {
-    let pairs: BTreeMap<String, String> = serde_json::from_str(row.try_get(3)?)
-        .map_err(|error| damaged("damaged labels in the database").caused_by(error))?;
-    let name: &str = row.try_get(1)?;
-    let pairs = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    LabelSet::new(pairs.chain([(METRIC_NAME, name)]))
-        .map_err(|error| damaged("damaged labels in the database").caused_by(error).into())
+    let json: &str = row.try_get(3)?;
+    Ok(labels::read(row.try_get(1)?, json.as_bytes())?)
 }
