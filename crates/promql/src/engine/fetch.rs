@@ -89,9 +89,10 @@ impl Walk<'_> {
                 if let Some(base) = call.args.first() {
                     self.visit(base, steps)?;
                 }
-                let span = steps.start.saturating_sub(self.settings.look_back).saturating_add(1);
+                let (first, end) = info::shift(self.frame, call)?.span(steps);
+                let start = first.saturating_sub(self.settings.look_back).saturating_add(1);
                 let (place, matchers) = info::selector(call, &expr.place)?;
-                self.wanted.push(Wanted { place, matchers, start: span, end: steps.last() });
+                self.wanted.push(Wanted { place, matchers, start, end });
                 Ok(())
             }
             ExprKind::Call(call) => call.args.iter().try_for_each(|arg| self.visit(arg, steps)),

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use metricsd_model::{LabelSet, METRIC_NAME, Matcher};
 
 use crate::QueryError;
-use crate::ast::{Call, ExprKind, Place};
+use crate::ast::{Call, Expr, ExprKind, Place};
 use crate::engine::context::{Context, failed};
 use crate::engine::data::{Series, Value, without_empty};
 use crate::engine::eval::eval;
 use crate::engine::hash::LabelMap;
-use crate::engine::times::Steps;
+use crate::engine::times::{Frame, Shift, Steps};
 use crate::engine::{names, select};
 use crate::functions::{Kind, Special};
 
@@ -31,6 +31,46 @@ pub(crate) fn selector(call: &Call, place: &Place) -> Result<(Place, Vec<Matcher
         matchers.insert(0, Matcher::equal(METRIC_NAME, TARGET_INFO));
     }
     Ok((place.clone(), matchers))
+}
+
+/// When info series are looked for: as the series that they describe are, if those are all shifted alike.
+pub(crate) fn shift(frame: &Frame<'_>, call: &Call) -> Result<Shift, QueryError> {
+    let mut shifts = Vec::new();
+    if let Some(base) = call.args.first() {
+        collect_shifts(frame, base, Shift::default(), &mut shifts)?;
+    }
+    let first = shifts.first().copied().unwrap_or_default();
+    Ok(if shifts.iter().all(|shift| *shift == first) { first } else { Shift::default() })
+}
+
+fn collect_shifts(
+    frame: &Frame<'_>,
+    expr: &Expr,
+    outer: Shift,
+    shifts: &mut Vec<Shift>,
+) -> Result<(), QueryError> {
+    let mut go_on = |expr: &Expr| collect_shifts(frame, expr, outer, shifts);
+    match &expr.kind {
+        ExprKind::Number { .. } | ExprKind::String(_) => Ok(()),
+        ExprKind::Selector(selector) => {
+            shifts.push(outer.then(frame.shift(&selector.time)?));
+            Ok(())
+        }
+        ExprKind::Matrix(matrix) => {
+            shifts.push(outer.then(frame.shift(&matrix.selector.time)?));
+            Ok(())
+        }
+        ExprKind::Subquery(subquery) => {
+            collect_shifts(frame, &subquery.expr, outer.then(frame.shift(&subquery.time)?), shifts)
+        }
+        ExprKind::Paren(inner) | ExprKind::Unary { expr: inner, .. } => go_on(inner),
+        ExprKind::Binary(binary) => {
+            go_on(&binary.left)?;
+            go_on(&binary.right)
+        }
+        ExprKind::Aggregation(aggregation) => go_on(&aggregation.expr),
+        ExprKind::Call(call) => call.args.iter().try_for_each(go_on),
+    }
 }
 
 fn chosen(call: &Call) -> &[Matcher] {
@@ -75,7 +115,7 @@ pub(crate) fn eval_info(
 
 impl<'c> Info<'c> {
     fn of(context: &Context<'_>, call: &'c Call, place: &Place, steps: Steps) -> Result<Self, QueryError> {
-        let series = select::sample_times(context, place, steps)?;
+        let series = select::sample_times(context, shift(&context.frame, call)?, place, steps)?;
         let mut about: LabelMap<HashMap<String, Vec<usize>>> = LabelMap::default();
         for (index, series) in series.iter().enumerate() {
             let name = series.labels.metric_name().to_owned();

@@ -107,11 +107,12 @@ pub(crate) fn advance(timestamps: &[Millis], from: usize, moment: Millis) -> usi
     if near < 16 { from + near } else { from + rest.partition_point(|at| *at <= moment) }
 }
 
-/// The timestamps, in seconds, of the samples that speak at each step, of what was read for `place` without shifts.
+/// The timestamps, in seconds, of the samples that speak at each step, of what was read for `place`.
 pub(crate) fn sample_times(
     context: &Context<'_>,
+    shift: Shift,
     place: &Place,
     steps: Steps,
 ) -> Result<Vec<Series>, QueryError> {
-    timestamps_at(context, Shift::default(), place, steps)
+    timestamps_at(context, shift, place, steps)
 }

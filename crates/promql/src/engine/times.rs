@@ -64,6 +64,14 @@ impl Shift {
         self.at.unwrap_or(step).saturating_sub(self.offset)
     }
 
+    /// This shift, and then another one within it.
+    pub(crate) fn then(self, inner: Self) -> Self {
+        match inner.at {
+            Some(_) => inner,
+            None => Self { at: self.at, offset: self.offset.saturating_add(inner.offset) },
+        }
+    }
+
     /// The first and the last moment over all steps.
     pub(crate) fn span(self, steps: Steps) -> (Millis, Millis) {
         (self.of(steps.start), self.of(steps.last()))

@@ -4,7 +4,6 @@
 pub(super) mod testing;
 
 use std::cell::RefCell;
-use std::mem::Discriminant;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -92,8 +91,8 @@ pub struct RangeContext<'a> {
     pub boundaries: Boundaries,
     /// Where remarks go.
     pub annotations: &'a Annotations,
-    /// The kinds of what was remarked about this series already.
-    pub remarked: &'a RefCell<Vec<Discriminant<Annotation>>>,
+    /// What was remarked about this series already.
+    pub remarked: &'a RefCell<Vec<Annotation>>,
     /// Place of the argument that the remarks are about: the range.
     pub place: &'a Range<usize>,
     /// Places of the scalar arguments.
@@ -101,13 +100,12 @@ pub struct RangeContext<'a> {
 }
 
 impl RangeContext<'_> {
-    /// Remarks on the range: of one kind once a series, however many windows give cause.
+    /// Remarks on the range: the same once a series, however many windows give cause.
     pub fn remark(&self, annotation: Annotation) {
-        let kind = std::mem::discriminant(&annotation);
         let mut remarked = self.remarked.borrow_mut();
-        if !remarked.contains(&kind) {
-            remarked.push(kind);
+        if !remarked.contains(&annotation) {
             self.annotations.add(&annotation, self.place);
+            remarked.push(annotation);
         }
     }
 

@@ -20,11 +20,13 @@ pub(super) fn quantile(
 ) -> Result<Vec<Series>, QueryError> {
     let place =
         aggregation.param.as_ref().map_or(&aggregation.expr.inner().place, |param| &param.inner().place);
-    for rank in super::beyond(ranks, 0.0, 1.0) {
-        context.remark(&Annotation::InvalidQuantile(rank), place);
-    }
+    // One that is no number leaves nothing to be said of the others.
     if ranks.iter().any(|rank| rank.is_nan()) {
         context.remark(&Annotation::InvalidQuantile(f64::NAN), place);
+    } else {
+        for rank in super::beyond(ranks, 0.0, 1.0) {
+            context.remark(&Annotation::InvalidQuantile(rank), place);
+        }
     }
     let weight = input.len().saturating_mul(steps.count).saturating_mul(4);
     parallel::map(&groups, weight, &context.control, |group| {
