@@ -1,7 +1,8 @@
 //! metricsd's store in PostgreSQL with TimescaleDB: samples, catalogue and outbox in one database.
 //!
-//! Writing: `append` (one transaction a group of batches: `group` checks it, `intern` finds series and layouts,
-//! `copy` encodes frames). Reading: `select` (`find` series, `frames` of them, `gather` into columns) and `latest`.
+//! Writing: `append` (one transaction a group of batches: `intern` finds series and layouts, `beside` writes exemplars
+//! and families, `copy` encodes frames). Reading: `read` (`find` follows series into an index, `frames` of them become
+//! columns) and `latest`. What needs no connection is in `metricsd-store`.
 //! Beside them: `catalog`, `feed` (its changes), `outbox`, `retention`, `migrate`.
 
 mod migrate;

@@ -1,7 +1,8 @@
 //! metricsd's store in one SQLite file: samples, catalogue and outbox, for a deployment without a database server.
 //!
-//! Writing: `append` (one transaction a group of batches: `group` checks it, `intern` finds series and layouts).
-//! Reading: `read` (`find` series, `frames` of them, `gather` into columns) and `latest`.
+//! Writing: `append` (one transaction a group of batches: `intern` finds series and layouts, `beside` writes exemplars
+//! and families). Reading: `read` (`find` follows series into an index, `frames` of them become columns) and `latest`.
+//! What needs no connection is in `metricsd-store`.
 //! Beside them: `catalog`, `outbox`, `retention`, `migrate`.
 //!
 //! Several processes may open the same file. Each has one connection that writes and some that read; the file's
