@@ -210,7 +210,7 @@ async fn wrong_parameters_are_explained_as_prometheus_does() {
     let steps = "zero or negative query resolution step widths are not accepted. Try a positive integer";
     let points = "exceeded maximum resolution of 11,000 points per timeseries. \
                   Try decreasing the query resolution (?step=XX)";
-    let times = "invalid parameter \"time\": Invalid time value for 'time': cannot parse";
+    let times = "invalid parameter \"time\": invalid time value for 'time': cannot parse";
     for (request, message) in [
         ("query?query=up&time=x", format!("{times} \"x\" to a valid timestamp")),
         ("query?query=up&time=NaN", format!("{times} \"NaN\" to a valid timestamp")),

@@ -47,17 +47,20 @@ enum Text {
     Plain(String),
 }
 
+fn pair(out: &mut Vec<u8>, at: Millis, text: &str) {
+    out.push(b'[');
+    json::timestamp(out, at);
+    out.push(b',');
+    json::string(out, text);
+    out.push(b']');
+}
+
 impl Pieces for Pair {
     fn write(&mut self, out: &mut Vec<u8>) -> bool {
         match &self.1 {
-            Text::Number(value) => json::point(out, self.0, *value),
-            Text::Plain(text) => {
-                out.push(b'[');
-                json::timestamp(out, self.0);
-                out.push(b',');
-                json::string(out, text);
-                out.push(b']');
-            }
+            // Unlike samples, a scalar is never written with an exponent.
+            Text::Number(value) => pair(out, self.0, &metricsd_promql::number::plain(*value)),
+            Text::Plain(text) => pair(out, self.0, text),
         }
         false
     }

@@ -51,7 +51,7 @@ pub(crate) fn time_or(form: &Form, name: &str, default: Millis) -> Result<Millis
         return Ok(default);
     }
     parse_time(text)
-        .map_err(|error| ApiError::invalid(name, format!("Invalid time value for '{name}': {error}")))
+        .map_err(|error| ApiError::invalid(name, format!("invalid time value for '{name}': {error}")))
 }
 
 /// Seconds since the epoch, or RFC 3339; to the millisecond.
