@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use metricsd_model::batch::FRAME_BUCKET_MILLIS;
-use metricsd_model::{LabelSet, MetricType, Millis, NativeHistogram, SeriesId};
+use metricsd_model::{HISTOGRAM_MARKER_BITS, LabelSet, MetricType, Millis, NativeHistogram, SeriesId};
 use metricsd_ports::{ErrorKind, PortError, SelectLimits, SelectedSeries, Selection};
 
 use crate::damaged;
@@ -94,13 +94,15 @@ impl Gather {
         if timestamp < self.range.start || timestamp > self.range.end {
             return Ok(());
         }
-        let histogram = histogram()?;
+        // Nearly all samples are floats, and a histogram is large to hand around.
+        let histogram = if value.to_bits() == HISTOGRAM_MARKER_BITS { histogram()? } else { None };
         let column = self.columns.get_mut(index).ok_or_else(|| damaged("a series that was not asked for"))?;
         if column.timestamps.is_empty() {
             self.series += 1;
             if self.series > self.limits.max_series {
                 return Err(limit("max_series", self.limits.max_series).into());
             }
+            column.reserve();
         }
         if let Some(histogram) = histogram {
             column.histograms.push((column.timestamps.len(), histogram));
@@ -148,10 +150,22 @@ impl Gather {
 }
 
 fn limit(name: &str, value: usize) -> PortError {
-    PortError::new(ErrorKind::Limit, format!("the selection has more than {name} = {value}"))
+    // max_series, max_samples: limits.max_query_series, limits.max_query_samples
+    let what = name.strip_prefix("max_").unwrap_or(name);
+    let message = format!("the selection has more than {value} {what} ({name}; limits.max_query_{what})");
+    PortError::new(ErrorKind::Limit, message)
 }
 
+/// Samples that a column has room for from its first one on.
+const FIRST_ROOM: usize = 16;
+
 impl Column {
+    fn reserve(&mut self) {
+        self.timestamps.reserve(FIRST_ROOM);
+        self.orders.reserve(FIRST_ROOM);
+        self.values.reserve(FIRST_ROOM);
+    }
+
     /// Ascending, each timestamp once. Frames mostly come in order of time, and then there is nothing to do.
     fn compact(&mut self) {
         if self.timestamps.is_sorted_by(|a, b| a < b) {

@@ -10,6 +10,7 @@ pub mod families;
 pub mod follow;
 pub mod gather;
 pub mod group;
+pub mod ids;
 pub mod labels;
 pub mod owners;
 mod recent;

@@ -10,6 +10,7 @@ use futures::TryStreamExt;
 use metricsd_codec::pack::unpack_histograms;
 use metricsd_model::{HISTOGRAM_MARKER_BITS, NativeHistogram};
 use metricsd_store::gather::Gather;
+use metricsd_store::ids::Wanted;
 use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 
@@ -42,7 +43,7 @@ impl Plan {
     pub(super) async fn new(
         store: &PostgresStore,
         tx: &mut PgConnection,
-        wanted: &HashMap<i64, usize>,
+        wanted: &Wanted,
     ) -> Result<Self, Fault> {
         let ids: Vec<i64> = wanted.keys().copied().collect();
         let rows = if ids.len() > COMPARED {
@@ -164,7 +165,7 @@ pub(super) async fn read_whole(tx: &mut PgConnection, plan: &Plan, gather: &mut 
 /// Reads frames that carry their own ids.
 pub(super) async fn read_inline(
     tx: &mut PgConnection,
-    wanted: &HashMap<i64, usize>,
+    wanted: &Wanted,
     gather: &mut Gather,
 ) -> Result<(), Fault> {
     if wanted.len() <= SEARCHED {
@@ -186,11 +187,7 @@ pub(super) async fn read_inline(
 }
 
 /// One row a sample: the database finds the ids in each frame.
-async fn search_inline(
-    tx: &mut PgConnection,
-    wanted: &HashMap<i64, usize>,
-    gather: &mut Gather,
-) -> Result<(), Fault> {
+async fn search_inline(tx: &mut PgConnection, wanted: &Wanted, gather: &mut Gather) -> Result<(), Fault> {
     let (bucket, start, end) = bounds(gather.range());
     let query = sqlx::query(include_str!("../sql/search_frames.sql"))
         .bind(wanted.keys().copied().collect::<Vec<_>>())

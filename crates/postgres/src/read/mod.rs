@@ -7,7 +7,6 @@ mod find;
 mod frames;
 mod latest;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -17,6 +16,7 @@ use metricsd_ports::{
     IndexStatistics, LatestMetric, PortError, SampleSource, SelectedSeries, Selection, SeriesExemplars,
 };
 use metricsd_store::gather::{Gather, Range};
+use metricsd_store::ids::Wanted;
 use sqlx::PgTransaction;
 
 use crate::PostgresStore;
@@ -74,8 +74,7 @@ async fn select(store: &PostgresStore, selection: &Selection) -> Result<Vec<Sele
         return Ok(Vec::new());
     }
     let (mut tx, found) = find::found(store, &selection.matchers).await?;
-    let wanted: HashMap<i64, usize> =
-        found.iter().zip(0..).map(|(series, index)| (series.id.to_i64(), index)).collect();
+    let wanted: Wanted = found.iter().zip(0..).map(|(series, index)| (series.id.to_i64(), index)).collect();
     let mut gather = Gather::new(found, selection);
     if !wanted.is_empty() {
         let plan = Plan::new(store, &mut tx, &wanted).await?;

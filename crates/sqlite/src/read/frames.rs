@@ -8,6 +8,7 @@ use metricsd_codec::pack::{PackError, unpack_floats, unpack_histograms, unpack_i
 use metricsd_model::{HISTOGRAM_MARKER_BITS, Millis, NativeHistogram};
 use metricsd_ports::PortError;
 use metricsd_store::gather::Gather;
+use metricsd_store::ids::Wanted;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
@@ -25,13 +26,13 @@ const INLINE: &str = "SELECT time, seq, \"values\", offsets, histograms, series_
     WHERE layout IS NULL AND time >= ?1 AND time <= ?3 AND (time >= ?2 OR offsets IS NOT NULL)";
 
 /// Wanted columns of a layout, each with the index of its series.
-type Wanted = Vec<(usize, usize)>;
+type Columns = Vec<(usize, usize)>;
 
 /// Reads frames of shared layouts.
 pub(super) async fn read_shared(
     store: &SqliteStore,
     tx: &mut SqliteConnection,
-    wanted: &HashMap<u64, usize>,
+    wanted: &Wanted,
     gather: &mut Gather,
 ) -> Result<(), Fault> {
     let plan = plan(store, tx, wanted).await?;
@@ -60,7 +61,7 @@ pub(super) async fn read_shared(
 /// Reads frames that carry their own ids.
 pub(super) async fn read_inline(
     tx: &mut SqliteConnection,
-    wanted: &HashMap<u64, usize>,
+    wanted: &Wanted,
     gather: &mut Gather,
 ) -> Result<(), Fault> {
     let range = gather.range();
@@ -69,7 +70,8 @@ pub(super) async fn read_inline(
     while let Some(row) = rows.try_next().await? {
         let ids = unpacked(unpack_ids(row.try_get(5)?))?;
         let columns = ids.iter().enumerate();
-        let columns: Wanted = columns.filter_map(|(at, id)| Some((at, *wanted.get(id)?))).collect();
+        let columns: Columns =
+            columns.filter_map(|(at, id)| Some((at, *wanted.get(&id.cast_signed())?))).collect();
         if columns.is_empty() {
             continue;
         }
@@ -85,18 +87,19 @@ pub(super) async fn read_inline(
 async fn plan(
     store: &SqliteStore,
     tx: &mut SqliteConnection,
-    wanted: &HashMap<u64, usize>,
-) -> Result<HashMap<i64, Wanted>, Fault> {
+    wanted: &Wanted,
+) -> Result<HashMap<i64, Columns>, Fault> {
     let rows = sqlx::query(
         "SELECT DISTINCT layout FROM layout_series WHERE series IN (SELECT value FROM json_each(?1))",
     )
-    .bind(id_list(wanted.keys().map(|id| id.cast_signed())))
+    .bind(id_list(wanted.keys().copied()))
     .fetch_all(&mut *tx)
     .await?;
     let mut plan = HashMap::with_capacity(rows.len());
     let mut add = |layout: i64, series: &[u64]| {
         let columns = series.iter().enumerate();
-        let columns: Wanted = columns.filter_map(|(at, id)| Some((at, *wanted.get(id)?))).collect();
+        let columns: Columns =
+            columns.filter_map(|(at, id)| Some((at, *wanted.get(&id.cast_signed())?))).collect();
         plan.insert(layout, columns);
     };
     let mut unread = Vec::new();

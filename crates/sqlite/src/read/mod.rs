@@ -7,7 +7,6 @@ mod find;
 mod frames;
 mod latest;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,6 +15,7 @@ use metricsd_ports::{
     IndexStatistics, LatestMetric, PortError, SampleSource, SelectedSeries, Selection, SeriesExemplars,
 };
 use metricsd_store::gather::{Found, Gather};
+use metricsd_store::ids::Wanted;
 use sqlx::sqlite::SqliteTransaction;
 
 use crate::SqliteStore;
@@ -89,8 +89,8 @@ async fn select(store: &SqliteStore, selection: &Selection) -> Result<Vec<Select
         return Ok(Vec::new());
     }
     let (mut tx, found) = found(store, &selection.matchers).await?;
-    let wanted: HashMap<u64, usize> =
-        found.iter().enumerate().map(|(index, series)| (series.id.0, index)).collect();
+    let wanted: Wanted =
+        found.iter().enumerate().map(|(index, series)| (series.id.to_i64(), index)).collect();
     let mut gather = Gather::new(found, selection);
     if !wanted.is_empty() {
         frames::read_shared(store, &mut tx, &wanted, &mut gather).await?;
