@@ -10,6 +10,7 @@ use metricsd_ports::{ErrorKind, IndexStatistics, PortError};
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::chosen::{Chosen, Remembered};
 use crate::damaged;
 use crate::gather::Found;
 
@@ -51,6 +52,7 @@ impl<C> Progress<C> {
 /// is never overwritten by what is older.
 pub struct Followed<C> {
     index: Arc<RwLock<LabelIndex>>,
+    remembered: Remembered,
     progress: Mutex<Progress<C>>,
     /// Held by the one that loads, and waited for by those who hold nothing.
     loading: Mutex<()>,
@@ -61,6 +63,7 @@ impl<C> Default for Followed<C> {
     fn default() -> Self {
         Self {
             index: Arc::default(),
+            remembered: Remembered::default(),
             progress: Mutex::new(Progress::begin()),
             loading: Mutex::default(),
             loaded: AtomicBool::new(false),
@@ -97,7 +100,9 @@ impl<C> Followed<C> {
     pub fn start_again(&self, progress: &mut Progress<C>) {
         self.loaded.store(false, Ordering::Release);
         *progress = Progress::begin();
-        *self.index.write() = LabelIndex::default();
+        let mut index = self.index.write();
+        *index = LabelIndex::default();
+        self.remembered.change();
     }
 
     /// Adds series, or notes the type of those that are known; to be called with the right to change.
@@ -106,6 +111,7 @@ impl<C> Followed<C> {
             return Ok(());
         }
         let mut index = self.index.write();
+        self.remembered.change();
         for (key, labels, metric_type) in series {
             if !index.insert(*key, labels, *metric_type) && !index.update_type(*key, *metric_type) {
                 return Err(damaged("there are more series than an index can number"));
@@ -115,9 +121,12 @@ impl<C> Followed<C> {
     }
 
     /// The series that match, by labels.
-    pub async fn select(&self, matchers: &[Matcher]) -> Result<Vec<Found>, PortError> {
-        let matchers = matchers.to_vec();
-        let selected = self.ask(move |index| index.select(&matchers, MAX_CANDIDATES)).await?;
+    pub async fn select(&self, matchers: &[Matcher]) -> Result<Arc<Chosen>, PortError> {
+        if let Some(chosen) = self.remembered.get(matchers) {
+            return Ok(chosen);
+        }
+        let (version, asked) = (self.remembered.version(), matchers.to_vec());
+        let selected = self.ask(move |index| index.select(&asked, MAX_CANDIDATES)).await?;
         let found = selected.map_err(|error| {
             let message = format!(
                 "{} series match, whether or not they have samples in the range; {} are allowed",
@@ -130,7 +139,9 @@ impl<C> Followed<C> {
             labels: found.labels,
             metric_type: found.metric_type,
         });
-        Ok(found.collect())
+        let chosen = Arc::new(Chosen::new(found.collect()));
+        self.remembered.insert(version, matchers.to_vec(), &chosen);
+        Ok(chosen)
     }
 
     /// Names of labels of series that match, sorted, at most `limit`.
@@ -194,8 +205,8 @@ mod tests {
         let labels = LabelSet::new([("__name__", "up")]).unwrap();
         followed.add(&[(1, labels.clone(), MetricType::Custom)]).unwrap();
         followed.add(&[(1, labels, MetricType::Gauge)]).unwrap();
-        let found = followed.select(&[Matcher::equal("__name__", "up")]).await.unwrap();
-        assert_eq!((found.len(), found[0].metric_type), (1, MetricType::Gauge));
+        let chosen = followed.select(&[Matcher::equal("__name__", "up")]).await.unwrap();
+        assert_eq!((chosen.found.len(), chosen.found[0].metric_type), (1, MetricType::Gauge));
         followed.start_again(&mut progress);
         assert!(!followed.is_loaded() && progress.next == Some(i64::MIN));
         assert!(followed.label_names(&[], 9).await.unwrap().is_empty());

@@ -2,11 +2,13 @@
 //! timestamp once.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use metricsd_model::batch::FRAME_BUCKET_MILLIS;
 use metricsd_model::{HISTOGRAM_MARKER_BITS, LabelSet, MetricType, Millis, NativeHistogram, SeriesId};
 use metricsd_ports::{ErrorKind, PortError, SelectLimits, SelectedSeries, Selection};
 
+use crate::chosen::Chosen;
 use crate::damaged;
 
 /// A series that matches.
@@ -50,7 +52,7 @@ struct Column {
 
 /// Collects samples.
 pub struct Gather {
-    found: Vec<Found>,
+    chosen: Arc<Chosen>,
     columns: Vec<Column>,
     range: Range,
     limits: SelectLimits,
@@ -64,10 +66,10 @@ pub struct Gather {
 
 impl Gather {
     /// Nothing yet of these series.
-    pub fn new(found: Vec<Found>, selection: &Selection) -> Self {
+    pub fn new(chosen: Arc<Chosen>, selection: &Selection) -> Self {
         Self {
-            columns: found.iter().map(|_| Column::default()).collect(),
-            found,
+            columns: chosen.found.iter().map(|_| Column::default()).collect(),
+            chosen,
             range: Range::new(selection.start, selection.end),
             limits: selection.limits,
             series: 0,
@@ -130,21 +132,20 @@ impl Gather {
         Ok(())
     }
 
-    /// The series that have samples, by labels.
+    /// The series that have samples, by labels, as they were chosen.
     pub fn finish(mut self) -> Result<Vec<SelectedSeries>, PortError> {
         self.compact()?;
-        let columns = self.found.into_iter().zip(self.columns);
-        let mut selected: Vec<SelectedSeries> = columns
+        let columns = self.chosen.found.iter().zip(self.columns);
+        let selected = columns
             .filter(|(_, column)| !column.timestamps.is_empty())
             .map(|(found, column)| SelectedSeries {
-                labels: found.labels,
+                labels: found.labels.clone(),
                 metric_type: found.metric_type,
                 timestamps: column.timestamps,
                 values: column.values,
                 histograms: column.histograms,
             })
             .collect();
-        selected.sort_by(|a, b| a.labels.cmp(&b.labels));
         Ok(selected)
     }
 }

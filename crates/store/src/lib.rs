@@ -5,6 +5,7 @@
 //! pick out what is said beside samples. Reading: `follow` keeps a label index up to date, `gather` makes columns of
 //! samples, `labels` reads what a row says of them. `recent` is the bounded memory of all of them.
 
+pub mod chosen;
 pub mod exemplars;
 pub mod families;
 pub mod follow;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use metricsd_model::{LabelSet, Matcher, MetricSource, MetricType, Series, SeriesId};
+use metricsd_store::chosen::Chosen;
 use metricsd_store::follow::{Followed, PAGE};
-use metricsd_store::gather::Found;
 use metricsd_store::labels;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgTransaction, Row};
@@ -108,13 +108,13 @@ pub(super) async fn catch_up(store: &PostgresStore) -> Result<(), Fault> {
 pub(super) async fn found(
     store: &PostgresStore,
     matchers: &[Matcher],
-) -> Result<(PgTransaction<'static>, Vec<Found>), Fault> {
+) -> Result<(PgTransaction<'static>, Arc<Chosen>), Fault> {
     for _ in 0..MAX_RESTARTS {
         load(store).await?;
         let mut tx = snapshot(store).await?;
         if follow(store, &mut tx).await? {
-            let found = store.index.select(matchers).await?;
-            return Ok((tx, found));
+            let chosen = store.index.select(matchers).await?;
+            return Ok((tx, chosen));
         }
         tx.rollback().await?;
     }
@@ -128,8 +128,8 @@ pub(super) async fn first_series(
     limit: usize,
 ) -> Result<Vec<Arc<Series>>, Fault> {
     catch_up(store).await?;
-    let found = store.index.select(matchers).await?;
-    let ids: Vec<i64> = found.iter().take(limit).map(|found| found.id.to_i64()).collect();
+    let chosen = store.index.select(matchers).await?;
+    let ids: Vec<i64> = chosen.found.iter().take(limit).map(|found| found.id.to_i64()).collect();
     let rows =
         sqlx::query(include_str!("../sql/series_by_id.sql")).bind(ids).fetch_all(&store.readers).await?;
     let read = |row| Ok(Arc::new(series_of_row(row)?));

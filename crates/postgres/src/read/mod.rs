@@ -16,7 +16,6 @@ use metricsd_ports::{
     IndexStatistics, LatestMetric, PortError, SampleSource, SelectedSeries, Selection, SeriesExemplars,
 };
 use metricsd_store::gather::{Gather, Range};
-use metricsd_store::ids::Wanted;
 use sqlx::PgTransaction;
 
 use crate::PostgresStore;
@@ -73,14 +72,13 @@ async fn select(store: &PostgresStore, selection: &Selection) -> Result<Vec<Sele
     if selection.start > selection.end {
         return Ok(Vec::new());
     }
-    let (mut tx, found) = find::found(store, &selection.matchers).await?;
-    let wanted: Wanted = found.iter().zip(0..).map(|(series, index)| (series.id.to_i64(), index)).collect();
-    let mut gather = Gather::new(found, selection);
-    if !wanted.is_empty() {
-        let plan = Plan::new(store, &mut tx, &wanted).await?;
+    let (mut tx, chosen) = find::found(store, &selection.matchers).await?;
+    let mut gather = Gather::new(Arc::clone(&chosen), selection);
+    if !chosen.wanted.is_empty() {
+        let plan = Plan::new(store, &mut tx, &chosen.wanted).await?;
         read_picks(&mut tx, &plan, &mut gather).await?;
         read_whole(&mut tx, &plan, &mut gather).await?;
-        read_inline(&mut tx, &wanted, &mut gather).await?;
+        read_inline(&mut tx, &chosen.wanted, &mut gather).await?;
     }
     tx.rollback().await?;
     Ok(gather.finish()?)
@@ -94,8 +92,8 @@ async fn exemplars(store: &PostgresStore, selection: &Selection) -> Result<Vec<S
     if selection.start > selection.end {
         return Ok(Vec::new());
     }
-    let (mut tx, found) = find::found(store, &selection.matchers).await?;
-    let exemplars = beside::exemplars(&mut tx, &found, selection).await?;
+    let (mut tx, chosen) = find::found(store, &selection.matchers).await?;
+    let exemplars = beside::exemplars(&mut tx, &chosen.found, selection).await?;
     tx.rollback().await?;
     Ok(exemplars)
 }

@@ -84,8 +84,8 @@ pub(super) async fn first_series(
     limit: usize,
 ) -> Result<Vec<Arc<Series>>, Fault> {
     catch_up(store).await?;
-    let found = store.index.select(matchers).await?;
-    let ids = id_list(found.iter().take(limit).map(|found| found.id.to_i64()));
+    let chosen = store.index.select(matchers).await?;
+    let ids = id_list(chosen.found.iter().take(limit).map(|found| found.id.to_i64()));
     let mut select = QueryBuilder::<Sqlite>::new(SERIES_COLUMNS);
     select.push(" WHERE id IN (SELECT value FROM json_each(").push_bind(ids).push("))");
     let rows = select.build().fetch_all(&store.readers).await?;

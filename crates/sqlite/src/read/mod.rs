@@ -14,8 +14,8 @@ use metricsd_model::{FamilyMetadata, Matcher, Millis, Series};
 use metricsd_ports::{
     IndexStatistics, LatestMetric, PortError, SampleSource, SelectedSeries, Selection, SeriesExemplars,
 };
-use metricsd_store::gather::{Found, Gather};
-use metricsd_store::ids::Wanted;
+use metricsd_store::chosen::Chosen;
+use metricsd_store::gather::Gather;
 use sqlx::sqlite::SqliteTransaction;
 
 use crate::SqliteStore;
@@ -76,25 +76,23 @@ async fn catch_up(store: &SqliteStore) -> Result<(), PortError> {
 async fn found(
     store: &SqliteStore,
     matchers: &[Matcher],
-) -> Result<(SqliteTransaction<'static>, Vec<Found>), Fault> {
+) -> Result<(SqliteTransaction<'static>, Arc<Chosen>), Fault> {
     find::load(store).await?;
     let mut tx = store.snapshot().await?;
     find::follow(store, &mut tx).await?;
-    let found = store.index.select(matchers).await?;
-    Ok((tx, found))
+    let chosen = store.index.select(matchers).await?;
+    Ok((tx, chosen))
 }
 
 async fn select(store: &SqliteStore, selection: &Selection) -> Result<Vec<SelectedSeries>, Fault> {
     if selection.start > selection.end {
         return Ok(Vec::new());
     }
-    let (mut tx, found) = found(store, &selection.matchers).await?;
-    let wanted: Wanted =
-        found.iter().enumerate().map(|(index, series)| (series.id.to_i64(), index)).collect();
-    let mut gather = Gather::new(found, selection);
-    if !wanted.is_empty() {
-        frames::read_shared(store, &mut tx, &wanted, &mut gather).await?;
-        frames::read_inline(&mut tx, &wanted, &mut gather).await?;
+    let (mut tx, chosen) = found(store, &selection.matchers).await?;
+    let mut gather = Gather::new(Arc::clone(&chosen), selection);
+    if !chosen.wanted.is_empty() {
+        frames::read_shared(store, &mut tx, &chosen.wanted, &mut gather).await?;
+        frames::read_inline(&mut tx, &chosen.wanted, &mut gather).await?;
     }
     tx.rollback().await?;
     Ok(gather.finish()?)
@@ -104,8 +102,8 @@ async fn exemplars(store: &SqliteStore, selection: &Selection) -> Result<Vec<Ser
     if selection.start > selection.end {
         return Ok(Vec::new());
     }
-    let (mut tx, found) = found(store, &selection.matchers).await?;
-    let exemplars = beside::exemplars(&mut tx, &found, selection).await?;
+    let (mut tx, chosen) = found(store, &selection.matchers).await?;
+    let exemplars = beside::exemplars(&mut tx, &chosen.found, selection).await?;
     tx.rollback().await?;
     Ok(exemplars)
 }

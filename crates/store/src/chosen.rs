@@ -1,0 +1,128 @@
+//! What selections chose lately. Dashboards ask the same again and again, and the series that a selection chooses change
+//! far less often than their samples.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use metricsd_model::Matcher;
+use parking_lot::Mutex;
+
+use crate::gather::Found;
+use crate::ids::Wanted;
+
+/// Selections that are remembered.
+const SELECTIONS: usize = 32;
+
+/// Series of all remembered selections together: some 40 MB.
+const SERIES: usize = 400_000;
+
+/// The series that a selection chose.
+#[derive(Debug, Default)]
+pub struct Chosen {
+    /// In order of labels.
+    pub found: Vec<Found>,
+    /// Their places by id.
+    pub wanted: Wanted,
+}
+
+impl Chosen {
+    pub(crate) fn new(found: Vec<Found>) -> Self {
+        let wanted = found.iter().zip(0..).map(|(series, place)| (series.id.to_i64(), place)).collect();
+        Self { found, wanted }
+    }
+}
+
+/// Remembered selections, newest first. Any change of the index makes all of them void.
+#[derive(Debug, Default)]
+pub(crate) struct Remembered {
+    version: AtomicU64,
+    selections: Mutex<VecDeque<(u64, Vec<Matcher>, Arc<Chosen>)>>,
+}
+
+impl Remembered {
+    /// The state of the index; to be read before the index is.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Says that the index changed; to be called while nobody else reads the index.
+    pub(crate) fn change(&self) {
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// What the same selection chose, if nothing has changed since.
+    pub(crate) fn get(&self, matchers: &[Matcher]) -> Option<Arc<Chosen>> {
+        let version = self.version();
+        let mut selections = self.selections.lock();
+        let place = selections.iter().position(|(then, asked, _)| *then == version && asked == matchers)?;
+        let selection = selections.remove(place)?;
+        let chosen = Arc::clone(&selection.2);
+        selections.push_front(selection);
+        Some(chosen)
+    }
+
+    /// Remembers what was chosen when the index was at `version`.
+    pub(crate) fn insert(&self, version: u64, matchers: Vec<Matcher>, chosen: &Arc<Chosen>) {
+        let now = self.version();
+        let mut selections = self.selections.lock();
+        selections.retain(|(then, asked, _)| *then == now && *asked != matchers);
+        if version == now {
+            selections.push_front((version, matchers, Arc::clone(chosen)));
+        }
+        let mut series = 0;
+        let mut kept = 0;
+        for (_, _, chosen) in selections.iter().take(SELECTIONS) {
+            series += chosen.found.len();
+            if series > SERIES {
+                break;
+            }
+            kept += 1;
+        }
+        selections.truncate(kept);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use metricsd_model::{LabelSet, MetricType, SeriesId};
+
+    fn chosen(count: usize) -> Arc<Chosen> {
+        let found = (0..count as u64).map(|id| Found {
+            id: SeriesId(id),
+            labels: LabelSet::default(),
+            metric_type: MetricType::Gauge,
+        });
+        Arc::new(Chosen::new(found.collect()))
+    }
+
+    fn matchers(name: &str) -> Vec<Matcher> {
+        vec![Matcher::equal("__name__", name)]
+    }
+
+    #[test]
+    fn a_change_makes_what_was_chosen_before_void() {
+        let remembered = Remembered::default();
+        let before = remembered.version();
+        remembered.insert(before, matchers("up"), &chosen(3));
+        assert_eq!(remembered.get(&matchers("up")).unwrap().wanted.len(), 3);
+        assert!(remembered.get(&matchers("down")).is_none());
+        remembered.change();
+        assert!(remembered.get(&matchers("up")).is_none());
+        remembered.insert(before, matchers("up"), &chosen(3));
+        assert!(remembered.get(&matchers("up")).is_none(), "chosen before the change");
+    }
+
+    #[test]
+    fn the_ones_asked_for_last_stay_within_bounds() {
+        let remembered = Remembered::default();
+        for number in 0..2 * SELECTIONS {
+            remembered.insert(0, matchers(&number.to_string()), &chosen(1));
+            assert!(remembered.get(&matchers("0")).is_some(), "asked for again and again");
+        }
+        assert!(remembered.get(&matchers("1")).is_none());
+        remembered.insert(0, matchers("many"), &chosen(SERIES + 1));
+        assert!(remembered.get(&matchers("many")).is_none());
+    }
+}
