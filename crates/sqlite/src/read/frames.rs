@@ -28,6 +28,12 @@ const INLINE: &str = "SELECT time, seq, \"values\", offsets, histograms, series_
 /// Wanted columns of a layout, each with the index of its series.
 type Columns = Vec<(usize, usize)>;
 
+/// Up to so many series are looked up one by one.
+const LOOKED_UP: usize = 1_000;
+
+/// Going through a layout in memory costs about as much as so many look-ups.
+const LAYOUTS_A_LOOK_UP: usize = 20;
+
 /// Reads frames of shared layouts.
 pub(super) async fn read_shared(
     store: &SqliteStore,
@@ -83,28 +89,42 @@ pub(super) async fn read_inline(
     Ok(())
 }
 
-/// The wanted columns of each layout that has some.
-async fn plan(
-    store: &SqliteStore,
-    tx: &mut SqliteConnection,
-    wanted: &Wanted,
-) -> Result<HashMap<i64, Columns>, Fault> {
+/// Layouts that may hold wanted series: found by series, or all of them where there are fewer than series to look for.
+async fn candidates(tx: &mut SqliteConnection, wanted: &Wanted) -> Result<Vec<i64>, Fault> {
+    if wanted.len() > LOOKED_UP {
+        let bound = i64::try_from(wanted.len() / LAYOUTS_A_LOOK_UP).unwrap_or(i64::MAX);
+        let all = sqlx::query("SELECT id FROM layouts LIMIT ?1").bind(bound).fetch_all(&mut *tx).await?;
+        if all.len() as i64 != bound {
+            return Ok(all.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?);
+        }
+    }
     let rows = sqlx::query(
         "SELECT DISTINCT layout FROM layout_series WHERE series IN (SELECT value FROM json_each(?1))",
     )
     .bind(id_list(wanted.keys().copied()))
     .fetch_all(&mut *tx)
     .await?;
-    let mut plan = HashMap::with_capacity(rows.len());
+    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+}
+
+/// The wanted columns of each layout that has some.
+async fn plan(
+    store: &SqliteStore,
+    tx: &mut SqliteConnection,
+    wanted: &Wanted,
+) -> Result<HashMap<i64, Columns>, Fault> {
+    let layouts = candidates(tx, wanted).await?;
+    let mut plan = HashMap::with_capacity(layouts.len());
     let mut add = |layout: i64, series: &[u64]| {
         let columns = series.iter().enumerate();
         let columns: Columns =
             columns.filter_map(|(at, id)| Some((at, *wanted.get(&id.cast_signed())?))).collect();
-        plan.insert(layout, columns);
+        if !columns.is_empty() {
+            plan.insert(layout, columns);
+        }
     };
     let mut unread = Vec::new();
-    for row in &rows {
-        let layout = row.try_get(0)?;
+    for layout in layouts {
         let remembered = store.layouts.lock().get(layout);
         match remembered {
             Some(series) => add(layout, &series),
