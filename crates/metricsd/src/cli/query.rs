@@ -36,7 +36,7 @@ A chart has no colours where NO_COLOR is set or the output is no terminal.";
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct QueryArgs {
-    /// A PromQL expression, such as up or 'rate(name{label="value",other=~"regex"}[5m])'
+    /// A PromQL expression, such as `up` or `rate(name{label="value",other=~"regex"}[5m])`
     expr: String,
     /// Evaluate at this time [default: now]
     #[arg(long, conflicts_with_all = ["start", "end", "step"], allow_hyphen_values = true)]
