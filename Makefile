@@ -7,7 +7,7 @@ SCRIPTS := scripts/*.sh scripts/services/*.sh .ci/run
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test services services-stop services-status peers check check-format check-files check-lint \
-	check-docs bench fmt clean
+	check-docs bench bench-peers fmt clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,13 +58,19 @@ check-lint:
 check-docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-bench: ## Measure a release build on SQLite and on TimescaleDB
+bench: ## Measure a release build on SQLite and on TimescaleDB, and side by side with Prometheus
 	@scripts/build_tools.sh
 	@scripts/services.sh start
 	cargo build --release -p metricsd -p metricsd-benches
-	$(TARGET_DIR)/release/metricsd-benches --binary $(TARGET_DIR)/release/metricsd
-	@. ./.services.env; $(TARGET_DIR)/release/metricsd-benches --binary $(TARGET_DIR)/release/metricsd \
+	$(TARGET_DIR)/release/metricsd-benches load --binary $(TARGET_DIR)/release/metricsd
+	@. ./.services.env; $(TARGET_DIR)/release/metricsd-benches load --binary $(TARGET_DIR)/release/metricsd \
 		--storage "$$METRICSD_TEST_POSTGRES_URL"
+	@$(MAKE) --no-print-directory bench-peers
+
+bench-peers: ## Measure the release build side by side with Prometheus and VictoriaMetrics; rewrites docs/performance.md
+	@scripts/services.sh peers || echo "bench: no peers could be installed; what is there is measured"
+	@. ./.services.env; $(TARGET_DIR)/release/metricsd-benches peers --binary $(TARGET_DIR)/release/metricsd \
+		--storage "$$METRICSD_TEST_POSTGRES_URL" --peers "$$METRICSD_TEST_PEERS_DIR" --report docs/performance.md
 
 fmt: ## Format the code
 	cargo fmt --all

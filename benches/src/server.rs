@@ -1,18 +1,15 @@
 //! The metricsd under measurement: a process of its own, with a data folder of its own.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
+use std::path::Path;
 
 use anyhow::{Context, Result};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
+
+use crate::process::Process;
 
 /// A running metricsd.
 pub(crate) struct Metricsd {
-    child: Child,
-    address: String,
-    data: PathBuf,
-    client: reqwest::Client,
+    process: Process,
     database: Option<Database>,
 }
 
@@ -25,76 +22,62 @@ struct Database {
 impl Metricsd {
     /// Starts it and waits until it is ready.
     pub(crate) async fn start(binary: &Path, storage: &str) -> Result<Self> {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let data = std::env::temp_dir().join(format!("metricsd-bench-{}", uuid::Uuid::new_v4().simple()));
-        let address = format!("127.0.0.1:{port}");
-        let mut command = Command::new(binary);
-        command.args(["run", "--listen", &address, "--data-dir"]).arg(&data);
-        command.env("METRICSD_SCRAPE_SELF_SCRAPE", "false").env("METRICSD_LOG_LEVEL", "warn");
         let database = match storage {
             "sqlite" => None,
             url => Some(Database::create(url).await?),
         };
-        if let Some(database) = &database {
-            command.env("METRICSD_STORAGE_URL", database.url());
-        }
-        command.stdout(Stdio::null()).kill_on_drop(true);
-        let child = command
-            .spawn()
-            .with_context(|| format!("{} does not start; build it first", binary.display()))?;
-        let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build()?;
-        let server = Self { child, address, data, client, database };
-        for _ in 0..300 {
-            let ready = server.client.get(server.url("/readyz")).send().await;
-            if ready.is_ok_and(|answer| answer.status().is_success()) {
-                return Ok(server);
+        let process = Process::start(binary, "/readyz", |command, address, data| {
+            command.args(["run", "--listen", address, "--data-dir"]).arg(data);
+            command.env("METRICSD_SCRAPE_SELF_SCRAPE", "false").env("METRICSD_LOG_LEVEL", "warn");
+            if let Some(database) = &database {
+                command.env("METRICSD_STORAGE_URL", database.url());
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        });
+        match process.await {
+            Ok(process) => Ok(Self { process, database }),
+            Err(error) => {
+                if let Some(database) = database {
+                    database.remove().await.ok();
+                }
+                Err(error)
+            }
         }
-        anyhow::bail!("metricsd was not ready within 30 s")
+    }
+
+    /// The process itself.
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
     }
 
     /// An address on it.
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        self.process.url(path)
     }
 
     /// A client for it.
     pub(crate) fn client(&self) -> reqwest::Client {
-        self.client.clone()
+        self.process.client()
     }
 
     /// What its `/metrics` says now.
     pub(crate) async fn counters(&self) -> Result<Counters> {
-        let page = self.client.get(self.url("/metrics")).send().await?.text().await?;
+        let page = self.client().get(self.url("/metrics")).send().await?.text().await?;
         Ok(Counters::read(&page))
     }
 
     /// Processor time that it has used.
     pub(crate) fn cpu_seconds(&self) -> f64 {
-        let stat = self.proc("stat");
-        let fields: Vec<f64> =
-            stat.rsplit(')').next().unwrap_or("").split(' ').filter_map(|f| f.parse().ok()).collect();
-        // After the program's name and state: utime and stime are the 11th and 12th of the numbers; 100 ticks a second.
-        fields.get(10).zip(fields.get(11)).map_or(0.0, |(user, system)| (user + system) / 100.0)
+        self.process.cpu_seconds()
     }
 
     /// Memory that it holds.
     pub(crate) fn resident_mb(&self) -> f64 {
-        let status = self.proc("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0");
-        line.split_whitespace().next().and_then(|kb| kb.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
-    }
-
-    fn proc(&self, file: &str) -> String {
-        let id = self.child.id().unwrap_or_default();
-        std::fs::read_to_string(format!("/proc/{id}/{file}")).unwrap_or_default()
+        self.process.memory_mb("VmRSS:")
     }
 
     /// Stops it and removes what it stored.
-    pub(crate) async fn stop(mut self) -> Result<()> {
-        self.child.kill().await?;
-        std::fs::remove_dir_all(&self.data).ok();
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.process.stop().await?;
         match &self.database {
             Some(database) => database.remove().await,
             None => Ok(()),
