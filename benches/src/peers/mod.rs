@@ -65,7 +65,8 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let load_before = report::load_average();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis() as i64;
     let steps = options.steps as usize;
-    let first = now / STEP * STEP - STEP * steps as i64;
+    // Off the moments at which sub-queries are evaluated, which are whole multiples of their step.
+    let first = now / STEP * STEP - STEP * steps as i64 + 4_000;
     let load = Load::prepare(first, STEP, steps)?;
     println!(
         "peers: {} series, {} samples, {:.0} MB of requests prepared",

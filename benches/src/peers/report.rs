@@ -48,8 +48,10 @@ fn taking_in(text: &mut String, measured: &[Measured]) {
         let [taking_in, answering] = one.peaks;
         let _ = writeln!(
             text,
-            "| {} | {:.0} | {:.2} us | {taking_in:.0} MB | {answering:.0} MB |",
-            one.name, one.rate, one.cpu
+            "| {} | {:.0} k | {:.2} us | {taking_in:.0} MB | {answering:.0} MB |",
+            one.name,
+            one.rate / 1e3,
+            one.cpu
         );
     }
     text.push('\n');
@@ -106,8 +108,8 @@ fn agree(one: &Asked, other: &Asked) -> bool {
 /// Where metricsd spends the time of a query.
 fn reading(text: &mut String, measured: &[Measured]) {
     let telling: Vec<&Measured> = measured.iter().filter(|one| one.name.starts_with("metricsd")).collect();
-    let columns = telling.iter().flat_map(|one| [format!("{}: reading", one.name), "the rest".to_owned()]);
-    head(text, "where the time goes (last run's reading, of the median)", columns);
+    let columns = telling.iter().flat_map(|one| [format!("{}: reading", one.name), "all else".to_owned()]);
+    head(text, "where the time goes (medians)", columns);
     for (place, question) in QUESTIONS.iter().enumerate() {
         if matches!(question.way, Way::LookUp(_)) {
             continue;
