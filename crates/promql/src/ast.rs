@@ -81,10 +81,10 @@ pub enum ExprKind {
 /// A choice of series.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VectorSelector {
-    /// All must match. The metric name is an ordinary matcher on `__name__`; where it stands before the braces or
-    /// in quotes inside of them it is the first.
+    /// All must match. The metric name is an ordinary matcher on `__name__`; where it stands before the braces, or in
+    /// quotes within, it is the first.
     pub matchers: Vec<Matcher>,
-    /// The first matcher is a metric name that stands before the braces or in quotes inside of them.
+    /// The first matcher is a metric name that stands before the braces.
     pub named: bool,
     /// Shifts.
     pub time: TimeShift,

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use crate::QueryError;
-use crate::ast::{Expr, ValueType};
+use crate::ast::{Boundaries, Expr, ValueType};
 use crate::engine::context::Context;
 use crate::engine::data::{Point, Series, Value};
 use crate::engine::eval::eval;
-use crate::engine::names;
 use crate::engine::times::Steps;
 use crate::engine::windows::{self, Columns, Walker};
+use crate::engine::{extended, names};
 use crate::value::{InstantSeries, PointValue, QueryData, RangeSeries};
 
 /// Evaluates the whole tree at one moment.
@@ -47,11 +47,16 @@ fn matrix(context: &Context<'_>, expr: &Expr, steps: Steps) -> Result<QueryData,
         let columns = Columns::of(raw);
         let window =
             Walker::new(&columns, &ranges, context.settings.look_back).until(ranges.shift.of(steps.start));
-        if window.is_empty() {
+        let floats = match ranges.boundaries {
+            Boundaries::Inside => {
+                window.timestamps.iter().copied().zip(window.values.iter().copied()).collect()
+            }
+            extended => extended::floats(&window, extended)?,
+        };
+        if floats.is_empty() && window.histograms.is_empty() {
             continue;
         }
         let labels = if raw.drop_name { raw.labels.without_metric_name() } else { raw.labels.clone() };
-        let floats = window.timestamps.iter().copied().zip(window.values.iter().copied()).collect();
         let histograms =
             window.histogram_timestamps.iter().copied().zip(window.histograms.iter().cloned()).collect();
         matrix.push(RangeSeries { labels, floats, histograms });

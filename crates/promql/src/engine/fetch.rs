@@ -12,8 +12,8 @@ use crate::ast::{Boundaries, Expr, ExprKind, Place, VectorSelector};
 use crate::engine::context::Settings;
 use crate::engine::control::{Control, Held};
 use crate::engine::data::Raw;
-use crate::engine::info;
 use crate::engine::times::{Frame, Steps, subquery_steps};
+use crate::engine::{extended, info};
 
 /// Selectors of one query that are read at the same time.
 const READS_AT_ONCE: usize = 4;
@@ -95,7 +95,10 @@ impl Walk<'_> {
                 self.wanted.push(Wanted { place, matchers, start, end });
                 Ok(())
             }
-            ExprKind::Call(call) => call.args.iter().try_for_each(|arg| self.visit(arg, steps)),
+            ExprKind::Call(call) => {
+                extended::check(call)?;
+                call.args.iter().try_for_each(|arg| self.visit(arg, steps))
+            }
         }
     }
 

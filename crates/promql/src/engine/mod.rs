@@ -11,6 +11,7 @@ mod context;
 mod control;
 mod data;
 mod eval;
+mod extended;
 mod fetch;
 mod hash;
 mod info;

@@ -24,7 +24,8 @@ pub(crate) fn drop_all(context: &Context<'_>, mut series: Vec<Series>) -> Result
     unify(series)
 }
 
-fn drop_now<'s>(labels: impl Iterator<Item = &'s mut LabelSet>) {
+/// Drops names and leaves series as they are, even where their labels become the same.
+pub(crate) fn drop_now<'s>(labels: impl Iterator<Item = &'s mut LabelSet>) {
     for labels in labels {
         *labels = labels.without_metric_name();
     }

@@ -4,7 +4,7 @@
 //! the engine; everything else is a plain function pointer in the table.
 
 mod over_time;
-mod rates;
+pub(crate) mod rates;
 mod table;
 mod window;
 

@@ -4,7 +4,7 @@ use super::literal::quote;
 use super::parser::Modifiers;
 use super::token::Failure;
 use crate::ast::Matching;
-use crate::ast::{AggregationOp, BinaryOp, Boundaries, Expr, ExprKind, MatrixSelector, Place, ValueType};
+use crate::ast::{AggregationOp, BinaryOp, Expr, ExprKind, Place, ValueType};
 use crate::functions::{Function, Kind, Special};
 
 type Checked<T> = Result<T, Failure>;
@@ -16,34 +16,6 @@ fn expect(expr: &Expr, wanted: ValueType, context: &str) -> Checked<()> {
     }
     let (wanted, found) = (wanted.as_str(), found.as_str());
     Err(Failure::new(expr.place.start, format!("expected type {wanted} in {context}, got {found}")))
-}
-
-/// A whole query: an extended range needs a function that knows what to do with it.
-pub(super) fn whole(expr: &Expr) -> Checked<()> {
-    match extended(expr) {
-        Some(matrix) => {
-            let (word, allowed) = functions_for(matrix.selector.boundaries);
-            Err(Failure::new(
-                expr.place.start,
-                format!("{word} modifier can only be used with: {}", allowed.join(", ")),
-            ))
-        }
-        None => Ok(()),
-    }
-}
-
-fn extended(expr: &Expr) -> Option<&MatrixSelector> {
-    match &expr.inner().kind {
-        ExprKind::Matrix(matrix) if matrix.selector.boundaries != Boundaries::Inside => Some(matrix),
-        _ => None,
-    }
-}
-
-fn functions_for(boundaries: Boundaries) -> (&'static str, &'static [&'static str]) {
-    match boundaries {
-        Boundaries::Anchored => ("anchored", &["changes", "delta", "increase", "rate", "resets"]),
-        Boundaries::Smoothed | Boundaries::Inside => ("smoothed", &["delta", "increase", "rate"]),
-    }
 }
 
 /// The operand of a sign that stands at `start`.
@@ -91,14 +63,17 @@ pub(super) fn binary(
     if types == [ValueType::Vector; 2] {
         return Ok(Some(modifiers.matching));
     }
+    let matching = &modifiers.matching;
+    if matching.fill_left.is_some() || matching.fill_right.is_some() {
+        let message = "filling in missing series only allowed between instant vectors";
+        return Err(Failure::new(op_at, message));
+    }
     if op.is_set() {
         let message = format!("set operator \"{}\" not allowed in binary scalar expression", op.as_str());
         return Err(Failure::new(op_at, message));
     }
-    let matching = &modifiers.matching;
     // Without any label there is nothing to match by: that is let pass.
-    let filled = matching.fill_left.is_some() || matching.fill_right.is_some();
-    if filled || !matching.labels.is_empty() {
+    if !matching.labels.is_empty() {
         return Err(Failure::new(op_at, "vector matching only allowed between instant vectors"));
     }
     Ok(None)
@@ -129,25 +104,11 @@ pub(super) fn call(function: &'static Function, args: &[Expr], place: Place) -> 
         if let Some(wanted) = function.args.get(index).or(function.args.last()) {
             expect(arg, *wanted, &context)?;
         }
-        boundaries(function.name, arg)?;
     }
     match args.get(1) {
         Some(labels) if matches!(function.kind, Kind::Special(Special::Info)) => info_labels(labels),
         _ => Ok(()),
     }
-}
-
-fn boundaries(function: &str, arg: &Expr) -> Checked<()> {
-    let Some(matrix) = extended(arg) else {
-        return Ok(());
-    };
-    let (word, allowed) = functions_for(matrix.selector.boundaries);
-    if allowed.contains(&function) {
-        return Ok(());
-    }
-    let allowed = allowed.join(", ");
-    let message = format!("{word} modifier can only be used with: {allowed} - not with {function}");
-    Err(Failure::new(arg.place.start, message))
 }
 
 /// The second argument of `info` chooses labels, not series.

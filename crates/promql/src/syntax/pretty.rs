@@ -12,7 +12,7 @@ const INDENT: &str = "  ";
 
 /// Writes a query the way that `format_query` answers: what fits into 100 bytes stays on its line, everything longer
 /// is split at operators, parentheses and arguments, each level indented by two spaces more. Selectors and literals
-/// are never split.
+/// are never split. A sub-query that fits stands at the beginning of its line.
 pub fn pretty(expr: &Expr) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
@@ -54,7 +54,10 @@ fn write_level(out: &mut String, expr: &Expr, level: usize) -> fmt::Result {
             | ExprKind::Unary { .. }
     );
     if !splits || fits(expr) {
-        indent(out, level);
+        // Prometheus does not indent a sub-query that fits.
+        if !matches!(expr.kind, ExprKind::Subquery(_)) {
+            indent(out, level);
+        }
         return print::expr(out, expr);
     }
     match &expr.kind {

@@ -1,5 +1,6 @@
 //! Trees into text: one line, in the one canonical form.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 use metricsd_model::{MatchOp, Matcher};
@@ -76,7 +77,7 @@ pub(super) fn sign(negative: bool) -> char {
 }
 
 fn number_text(value: f64, as_duration: bool) -> String {
-    if as_duration { write_duration(value) } else { number::format(value) }
+    if as_duration { write_duration(value) } else { number::plain(value) }
 }
 
 /// The operator with its modifiers, as they stand between the operands.
@@ -108,7 +109,7 @@ fn matching(f: &mut impl Write, matching: &Matching) -> fmt::Result {
         f.write_char(')')?;
     }
     match (matching.fill_left, matching.fill_right) {
-        (Some(left), Some(right)) if left.to_bits() == right.to_bits() => {
+        (Some(left), Some(right)) if left == right && left.to_bits() == right.to_bits() => {
             write!(f, " fill ({})", number::format(left))
         }
         (left, right) => {
@@ -148,72 +149,79 @@ pub(super) fn aggregation_head(f: &mut impl Write, aggregation: &Aggregation) ->
     f.write_str(") ")
 }
 
+/// A range stands before `anchored`, `@` and `offset`; without one, `@` comes first.
 fn selector(f: &mut impl Write, selector: &VectorSelector, range: Option<&DurationExpr>) -> fmt::Result {
     matchers(f, selector)?;
-    if let Some(range) = range {
-        f.write_char('[')?;
-        duration(f, range)?;
-        f.write_char(']')?;
+    match range {
+        Some(range) => {
+            f.write_char('[')?;
+            duration(f, range)?;
+            f.write_char(']')?;
+            boundaries(f, selector.boundaries)?;
+            at(f, selector.time.at)?;
+        }
+        None => {
+            at(f, selector.time.at)?;
+            boundaries(f, selector.boundaries)?;
+        }
     }
-    f.write_str(match selector.boundaries {
+    offset(f, &selector.time)
+}
+
+fn boundaries(f: &mut impl Write, boundaries: Boundaries) -> fmt::Result {
+    f.write_str(match boundaries {
         Boundaries::Inside => "",
         Boundaries::Anchored => " anchored",
         Boundaries::Smoothed => " smoothed",
-    })?;
-    time(f, &selector.time)
+    })
 }
 
+/// A name stands before the braces where it was written there; all else is in the order of its text.
 fn matchers(f: &mut impl Write, selector: &VectorSelector) -> fmt::Result {
-    let (name, rest) = match selector.matchers.split_first() {
-        Some((name, rest)) if selector.named => (Some(name.value.as_str()), rest),
-        _ => (None, selector.matchers.as_slice()),
-    };
-    let plain = name.is_some_and(is_plain_metric);
-    if let Some(name) = name.filter(|_| plain) {
-        f.write_str(name)?;
-        if rest.is_empty() {
-            return Ok(());
+    let rest = match selector.matchers.split_first() {
+        Some((name, rest)) if selector.named && is_plain_metric(&name.value) => {
+            f.write_str(&name.value)?;
+            if rest.is_empty() {
+                return Ok(());
+            }
+            rest
         }
-    }
+        _ => selector.matchers.as_slice(),
+    };
+    let mut texts: Vec<String> = rest.iter().map(one_matcher).collect();
+    texts.sort_unstable();
     f.write_char('{')?;
-    let mut separator = "";
-    if let Some(name) = name.filter(|_| !plain) {
-        f.write_str(&quote(name))?;
-        separator = ",";
-    }
-    for matcher in rest {
-        f.write_str(separator)?;
-        separator = ",";
-        one_matcher(f, matcher)?;
+    for (index, text) in texts.iter().enumerate() {
+        f.write_str(if index == 0 { "" } else { "," })?;
+        f.write_str(text)?;
     }
     f.write_char('}')
 }
 
-fn one_matcher(f: &mut impl Write, matcher: &Matcher) -> fmt::Result {
-    if is_plain_label(&matcher.name) {
-        f.write_str(&matcher.name)?;
-    } else {
-        f.write_str(&quote(&matcher.name))?;
-    }
-    f.write_str(match_op(matcher.op))?;
-    f.write_str(&quote(&matcher.value))
+fn one_matcher(matcher: &Matcher) -> String {
+    let name = &matcher.name;
+    let name = if is_plain_label(name) { Cow::Borrowed(name.as_str()) } else { Cow::Owned(quote(name)) };
+    format!("{name}{}{}", match_op(matcher.op), quote(&matcher.value))
 }
 
 pub(super) fn match_op(op: MatchOp) -> &'static str {
     op.as_str()
 }
 
-fn time(f: &mut impl Write, time: &TimeShift) -> fmt::Result {
-    match time.at {
+fn at(f: &mut impl Write, at: Option<At>) -> fmt::Result {
+    match at {
         Some(At::Time(millis)) => {
             let sign = if millis < 0 { "-" } else { "" };
             let (whole, rest) = (millis.unsigned_abs() / 1_000, millis.unsigned_abs() % 1_000);
-            write!(f, " @ {sign}{whole}.{rest:03}")?;
+            write!(f, " @ {sign}{whole}.{rest:03}")
         }
-        Some(At::Start) => f.write_str(" @ start()")?,
-        Some(At::End) => f.write_str(" @ end()")?,
-        None => {}
+        Some(At::Start) => f.write_str(" @ start()"),
+        Some(At::End) => f.write_str(" @ end()"),
+        None => Ok(()),
     }
+}
+
+fn offset(f: &mut impl Write, time: &TimeShift) -> fmt::Result {
     match &time.offset {
         Some(offset) => {
             f.write_str(" offset ")?;
@@ -232,7 +240,8 @@ pub(super) fn subquery_suffix(f: &mut impl Write, subquery: &Subquery) -> fmt::R
         duration(f, step)?;
     }
     f.write_char(']')?;
-    time(f, &subquery.time)
+    at(f, subquery.time.at)?;
+    offset(f, &subquery.time)
 }
 
 fn duration(f: &mut impl Write, node: &DurationExpr) -> fmt::Result {

@@ -71,5 +71,8 @@ fn sub_queries_and_signs_stay_with_their_operand() {
             ")",
         ],
     );
+    let name = "a".repeat(80);
+    let short = format!("abs({name})[5m:1m]");
+    lines(&format!("sum_over_time({short})"), &["sum_over_time(", &short, ")"]);
     lines(&format!("-sum({a} + {b})"), &["-sum(", &format!("    {a}"), "  +", &format!("    {b}"), ")"]);
 }

@@ -27,11 +27,11 @@ fn strip(expr: &mut Expr) {
     expr.place = 0..0;
     match &mut expr.kind {
         ExprKind::Number { .. } | ExprKind::String(_) => {}
-        ExprKind::Selector(selector) => strip_time(&mut selector.time),
+        ExprKind::Selector(selector) => strip_selector(selector),
         ExprKind::Matrix(matrix) => {
             matrix.selector_place = 0..0;
             strip_span(&mut matrix.range);
-            strip_time(&mut matrix.selector.time);
+            strip_selector(&mut matrix.selector);
         }
         ExprKind::Subquery(subquery) => {
             strip(&mut subquery.expr);
@@ -50,6 +50,15 @@ fn strip(expr: &mut Expr) {
         }
         ExprKind::Call(call) => call.args.iter_mut().for_each(strip),
     }
+}
+
+/// Matchers are written in an order of their own, behind the name.
+fn strip_selector(selector: &mut VectorSelector) {
+    let first = usize::from(selector.named);
+    if let Some(rest) = selector.matchers.get_mut(first..) {
+        rest.sort_by_key(Matcher::to_string);
+    }
+    strip_time(&mut selector.time);
 }
 
 fn strip_time(time: &mut TimeShift) {
@@ -201,7 +210,13 @@ fn selector() -> impl Strategy<Value = VectorSelector> {
     let parts = (of(name()), proptest::collection::vec(matcher(), 0..3), shift());
     parts.prop_map(|(name, mut matchers, time)| {
         matchers.retain(|matcher| matcher.name != "__name__");
-        let named = name.is_some();
+        let keywords = ["on", "ignoring", "group_left", "group_right", "bool", "atan2", "nan", "inf"];
+        let plain = |name: &String| {
+            name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+                && !name.starts_with(|first: char| first.is_ascii_digit())
+                && !keywords.contains(&name.to_ascii_lowercase().as_str())
+        };
+        let named = name.as_ref().is_some_and(plain);
         if let Some(name) = name {
             matchers.insert(0, Matcher::equal("__name__", name));
         }
@@ -220,8 +235,9 @@ fn matrix(boundaries: Boundaries) -> impl Strategy<Value = Expr> {
 }
 
 fn vector_leaf() -> impl Strategy<Value = Expr> {
-    (selector(), any::<bool>()).prop_map(|(mut selector, smoothed)| {
-        selector.boundaries = if smoothed { Boundaries::Smoothed } else { Boundaries::Inside };
+    let boundaries = [Boundaries::Inside, Boundaries::Smoothed, Boundaries::Anchored];
+    (selector(), proptest::sample::select(boundaries.to_vec())).prop_map(|(mut selector, boundaries)| {
+        selector.boundaries = boundaries;
         node(ExprKind::Selector(selector))
     })
 }
@@ -426,8 +442,10 @@ fn reads(shown: &str) -> Result<Expr, TestCaseError> {
 
 #[test]
 fn trees_are_read_as_they_are_written() {
-    for_all(tree, |tree| {
-        for shown in [tree.to_string(), pretty(&tree)] {
+    for_all(tree, |mut tree| {
+        let written = [tree.to_string(), pretty(&tree)];
+        strip(&mut tree);
+        for shown in written {
             let mut again = reads(&shown)?;
             strip(&mut again);
             prop_assert_eq!(&again, &tree, "{}", shown);

@@ -11,12 +11,13 @@ fn numbers() {
     stable("08", "8");
     stable("0x8f", "143");
     stable("0X_1F", "31");
-    stable("1_000_000", "1e+06");
+    stable("1_000_000", "1000000");
     stable("123_456", "123456");
     stable("1_0.5_0", "10.5");
     stable(".5", "0.5");
     stable("5.", "5");
-    stable("3.4e-9", "3.4e-09");
+    stable("1e300", &format!("1{}", "0".repeat(300)));
+    stable("3.4e-9", "0.0000000034");
     stable("1e3", "1000");
     stable("1E+3", "1000");
     stable("0.0001", "0.0001");
@@ -91,28 +92,36 @@ fn selectors() {
     same(r#"{job=~".*",method="get"}"#);
     same(r#"{__name__="foo"}"#);
     same(r#"{__name__=~"job:.*",a=""}"#);
-    same(r#"{__name__="a",__name__!="b"}"#);
-    same(r#"foo{a="b",a!="c"}"#);
+    same(r#"{__name__!="b",__name__="a"}"#);
+    same(r#"foo{a!="c",a="b"}"#);
 }
 
 #[test]
 fn quoted_names() {
-    stable(r#"{"foo"}"#, "foo");
-    stable(r#"{"foo", a="b"}"#, r#"foo{a="b"}"#);
-    stable(r#"{a="b", "foo"}"#, r#"foo{a="b"}"#);
-    same(r#"{"my.metric"}"#);
-    same(r#"{"my.metric","label.name"="x"}"#);
-    stable(r#"{'my metric', "a"='x',}"#, r#"{"my metric",a="x"}"#);
-    same("{\"温度\"}");
-    same(r#"{"on"}"#);
-    same(r#"{"NaN"}"#);
-    same(r#"{"atan2"}"#);
-    stable(r#"{"sum"}"#, "sum");
+    stable(r#"{"foo"}"#, r#"{__name__="foo"}"#);
+    stable(r#"{"foo", a="b"}"#, r#"{__name__="foo",a="b"}"#);
+    stable(r#"{a="b", "foo"}"#, r#"{__name__="foo",a="b"}"#);
+    stable(r#"{"a", "b"}"#, r#"{__name__="a",__name__="b"}"#);
+    stable(r#"{"my.metric"}"#, r#"{__name__="my.metric"}"#);
+    stable(r#"{"my.metric","label.name"="x"}"#, r#"{"label.name"="x",__name__="my.metric"}"#);
+    stable(r#"{'my metric', "a"='x',}"#, r#"{__name__="my metric",a="x"}"#);
+    stable("{\"温度\"}", "{__name__=\"温度\"}");
+    stable(r#"{"on"}[5m]"#, r#"{__name__="on"}[5m]"#);
+    stable(r#"{"NaN"} offset 5m"#, r#"{__name__="NaN"} offset 5m"#);
+    stable(r#"{"sum"}"#, r#"{__name__="sum"}"#);
+    same(r#"foo{""="x"}"#);
     same(r#"sum by ("label.name", b) (foo)"#);
     stable(r#"sum by ("label.name", "b") (foo)"#, r#"sum by ("label.name", b) (foo)"#);
     same(r#"foo * on ("a.b") group_left ("c d") bar"#);
     same(r#"foo - ignoring ("a.b", c) bar"#);
     same(r#"sum by ("nan") (foo)"#);
+}
+
+#[test]
+fn matchers_are_written_in_the_order_of_their_text() {
+    stable(r#"foo{z="1",a="2",a!="3",a="1"}"#, r#"foo{a!="3",a="1",a="2",z="1"}"#);
+    stable(r#"foo{b="1","a.b"="2"}"#, r#"foo{"a.b"="2",b="1"}"#);
+    stable(r#"{a="b",__name__="foo"}"#, r#"{__name__="foo",a="b"}"#);
 }
 
 #[test]
@@ -306,6 +315,7 @@ fn info() {
 #[test]
 fn fill() {
     experimental("a + fill(0) b", "a + fill (0) b");
+    experimental("a + fill(NaN) b", "a + fill_left (NaN) fill_right (NaN) b");
     experimental("a + fill_left(-1) b", "a + fill_left (-1) b");
     experimental("a + FILL_right(inf) fill_left(2) b", "a + fill_left (2) fill_right (+Inf) b");
     experimental("a > bool on(x) group_left(y) fill(1) b", "a > bool on (x) group_left (y) fill (1) b");
@@ -319,6 +329,13 @@ fn extended_ranges() {
     experimental("increase(foo[5m] smoothed)", "increase(foo[5m] smoothed)");
     experimental("foo smoothed", "foo smoothed");
     experimental("foo smoothed offset 5m", "foo smoothed offset 5m");
+    experimental("foo smoothed @ 5", "foo @ 5.000 smoothed");
+    experimental("foo anchored", "foo anchored");
+    experimental("foo anchored anchored", "foo anchored");
+    experimental("foo anchored[5m]", "foo[5m] anchored");
+    experimental("foo anchored[5m:1m]", "foo anchored[5m:1m]");
+    experimental("foo[5m] smoothed", "foo[5m] smoothed");
+    experimental("deriv(foo[5m] anchored)", "deriv(foo[5m] anchored)");
     experimental("delta((foo[5m] @ 1 SMOOTHED offset 1m))", "delta((foo[5m] smoothed @ 1.000 offset 1m))");
 }
 

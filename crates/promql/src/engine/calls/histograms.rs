@@ -37,7 +37,7 @@ pub(super) fn quantile(context: &Context<'_>, call: &Call, steps: Steps) -> Resu
     let place = super::place_of(call, 1, &default);
     let ranks = super::scalar(context, call, 0, steps)?;
     remark_ranks(context, &ranks, super::place_of(call, 0, &default));
-    let series = super::vector(context, call, 1, steps)?;
+    let series = input(context, call, 1, steps)?;
     let groups = groups(context, &series, place);
     let question = Quantile { context, ranks: &ranks, steps, first: true, place };
     let answered = answer(context, &groups, place, steps, &question);
@@ -47,7 +47,7 @@ pub(super) fn quantile(context: &Context<'_>, call: &Call, steps: Steps) -> Resu
 pub(super) fn quantiles(context: &Context<'_>, call: &Call, steps: Steps) -> Result<Value, QueryError> {
     let default = 0..0;
     let place = super::place_of(call, 0, &default);
-    let series = super::vector(context, call, 0, steps)?;
+    let series = input(context, call, 0, steps)?;
     let groups = groups(context, &series, place);
     let name = super::text(call, 1);
     if name.is_empty() {
@@ -80,11 +80,20 @@ pub(super) fn fraction(context: &Context<'_>, call: &Call, steps: Steps) -> Resu
     let place = super::place_of(call, 2, &default);
     let lower = super::scalar(context, call, 0, steps)?;
     let upper = super::scalar(context, call, 1, steps)?;
-    let series = super::vector(context, call, 2, steps)?;
+    let series = input(context, call, 2, steps)?;
     let groups = groups(context, &series, place);
     let question = Fraction { context, lower: &lower, upper: &upper, place };
     let answered = answer(context, &groups, place, steps, &question);
     names::drop_all(context, answered).map(Value::Vector)
+}
+
+/// Names that are not delayed go first of all: neither groups nor remarks know of them.
+fn input(context: &Context<'_>, call: &Call, arg: usize, steps: Steps) -> Result<Vec<Series>, QueryError> {
+    let mut series = super::vector(context, call, arg, steps)?;
+    if !context.settings.delayed_names {
+        names::drop_now(series.iter_mut().map(|series| &mut series.labels));
+    }
+    Ok(series)
 }
 
 fn remark_ranks(context: &Context<'_>, ranks: &[f64], place: &Place) {

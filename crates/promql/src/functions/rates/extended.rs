@@ -25,16 +25,26 @@ pub(super) fn change(
         context.remark(Annotation::MixedFloatsHistograms(context.metric()));
         return None;
     }
-    let ends = match context.boundaries {
-        Boundaries::Smoothed => smoothed(window)?,
-        Boundaries::Anchored | Boundaries::Inside => anchored(window)?,
-    };
+    let ends = ends(window, context.boundaries)?;
     if let Some((left, right)) = ends.floats(question.counter) {
         let change = floats(left, window.values, right, question);
         return Some(PointValue::Float(if question.rate { change / window.seconds() } else { change }));
     }
     let change = histograms::change_between(&ends, window.histograms, context, question.counter)?;
     Some(gauge(if question.rate { histogram::divide(&change, window.seconds()) } else { change }))
+}
+
+/// What is known at both ends of a window that is not mixed.
+fn ends<'a>(window: &Window<'a>, boundaries: Boundaries) -> Option<Ends<'a>> {
+    match boundaries {
+        Boundaries::Smoothed => smoothed(window),
+        Boundaries::Anchored | Boundaries::Inside => anchored(window),
+    }
+}
+
+/// The values at both ends of a window of floats, as those of a gauge.
+pub(crate) fn values_at_ends(window: &Window<'_>, boundaries: Boundaries) -> Option<(f64, f64)> {
+    ends(window, boundaries)?.floats(false)
 }
 
 fn floats(left: f64, inside: &[f64], right: f64, question: Question) -> f64 {

@@ -11,6 +11,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use extended::values_at_ends as ends;
 pub(super) use instant::{idelta, irate};
 pub(super) use steps::{changes, resets};
 

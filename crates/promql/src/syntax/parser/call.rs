@@ -55,10 +55,11 @@ impl Parser<'_> {
             if self.eat(&TokenKind::RightParen) {
                 return Ok(args);
             }
+            let comma = self.start();
             self.expect(&TokenKind::Comma, "arguments", "\",\" or \")\"")?;
             if self.token.kind == TokenKind::RightParen {
                 let message = "trailing commas not allowed in function call args";
-                return Err(Failure::new(self.start(), message));
+                return Err(Failure::new(comma, message));
             }
         }
     }

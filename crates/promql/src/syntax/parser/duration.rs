@@ -199,12 +199,8 @@ impl Parser<'_> {
                 At::End
             }
             _ => {
-                let start = self.start();
                 let seconds = self.signed_number("@", "timestamp")?;
-                At::Time(timestamp(seconds).ok_or_else(|| {
-                    let seconds = crate::number::plain(seconds);
-                    Failure::new(start, format!("timestamp out of bounds for @ modifier: {seconds}"))
-                })?)
+                At::Time(timestamp(seconds).ok_or_else(|| out_of_bounds(node.node.place.start, seconds))?)
             }
         };
         let Some(time) = time_of(&mut node.node.kind) else {
@@ -226,6 +222,11 @@ fn time_of(kind: &mut ExprKind) -> Option<&mut TimeShift> {
         ExprKind::Subquery(subquery) => Some(&mut subquery.time),
         _ => None,
     }
+}
+
+fn out_of_bounds(at: usize, seconds: f64) -> Failure {
+    let seconds = if seconds.is_finite() { format!("{seconds:.6}") } else { crate::number::plain(seconds) };
+    Failure::new(at, format!("timestamp out of bounds for @ modifier: {seconds}"))
 }
 
 fn not_here(at: usize, what: &str) -> Failure {

@@ -43,7 +43,6 @@ pub(super) fn expression(text: &str, options: ParseOptions) -> Parsed<Expr> {
     if parser.token.kind != TokenKind::End {
         return parser.unexpected("", "");
     }
-    check::whole(&node.node)?;
     Ok(*node.node)
 }
 

@@ -61,7 +61,7 @@ impl Parser<'_> {
             return Err(twice(start, name, other));
         }
         // Within the braces a name is a matcher like any other, and several of them must all hold.
-        let named = name.is_some() || (quoted.len() == 1 && named_within.is_none());
+        let named = name.is_some();
         let names = name.into_iter().chain(quoted).map(|name| Matcher::equal(METRIC_NAME, name));
         matchers.splice(0..0, names);
         let lenient = self.lenient_at.take() == Some(start);
@@ -86,7 +86,6 @@ impl Parser<'_> {
     }
 
     fn matcher(&mut self, names: &mut Vec<String>, matchers: &mut Vec<Matcher>) -> Parsed<()> {
-        let start = self.start();
         let (label, quoted) = match &mut self.token.kind {
             TokenKind::Word(_) => (self.written(&self.token.place).to_owned(), false),
             TokenKind::Text(text) => (std::mem::take(text), true),
@@ -104,9 +103,6 @@ impl Parser<'_> {
             }
             _ => return self.unexpected("label matching", "label matching operator"),
         };
-        if label.is_empty() {
-            return Err(Failure::new(start, "label name must not be empty"));
-        }
         self.advance();
         let value_at = self.start();
         let TokenKind::Text(value) = &mut self.token.kind else {
@@ -151,7 +147,10 @@ impl Parser<'_> {
         while !self.eat(&TokenKind::RightParen) {
             let label = match &mut self.token.kind {
                 TokenKind::Word(_) | TokenKind::MetricWord => self.written(&self.token.place).to_owned(),
-                TokenKind::Text(text) if !text.is_empty() => std::mem::take(text),
+                TokenKind::Text(text) if text.is_empty() => {
+                    return Err(Failure::new(self.start(), "invalid label name for grouping: \"\""));
+                }
+                TokenKind::Text(text) => std::mem::take(text),
                 _ => return self.unexpected(context, "label"),
             };
             self.advance();
@@ -189,49 +188,36 @@ impl Parser<'_> {
         let refused = match &selector {
             selector if selector.time.offset.is_some() => "no offset modifiers allowed before range",
             selector if selector.time.at.is_some() => "no @ modifiers allowed before range",
-            selector if selector.boundaries != Boundaries::Inside => {
-                "no anchored or smoothed modifiers allowed before range"
-            }
             _ => "",
         };
         if !refused.is_empty() {
-            return Err(Failure::new(start, refused));
+            return Err(Failure::new(bracket, refused));
         }
         let height = node.height.max(range.height);
         let matrix = MatrixSelector { selector, selector_place, range: *range.node };
         self.node(ExprKind::Matrix(matrix), start, height)
     }
 
-    /// `anchored` or `smoothed` behind a selector.
+    /// `anchored` or `smoothed` behind a selector. The engine sees to it that a function knows of it.
     pub(super) fn boundaries(&mut self, mut node: Node) -> Parsed<Node> {
-        let at = self.start();
         let (word, wanted) = match self.keyword() {
             Some(Keyword::Anchored) => ("anchored", Boundaries::Anchored),
             _ => ("smoothed", Boundaries::Smoothed),
         };
-        self.experimental(at, &format!("{word} modifier"))?;
+        self.experimental(self.start(), &format!("{word} modifier"))?;
         self.advance();
+        let start = node.node.place.start;
         let selector = match &mut node.node.kind {
-            ExprKind::Selector(_) if wanted == Boundaries::Anchored => {
-                let message = "anchored modifier must be preceded by a range vector selector";
-                return Err(Failure::new(at, message));
-            }
             ExprKind::Selector(selector) => selector,
             ExprKind::Matrix(matrix) => &mut matrix.selector,
             ExprKind::Subquery(_) => {
                 let message = format!("{word} modifier is not supported for subqueries");
-                return Err(Failure::new(at, message));
+                return Err(Failure::new(start, message));
             }
-            _ => {
-                let kinds = "an instant vector selector or range vector selector";
-                return Err(Failure::new(at, format!("{word} modifier must be preceded by {kinds}")));
-            }
+            _ => return Err(Failure::new(start, format!("{word} modifier not implemented"))),
         };
-        if selector.boundaries == wanted {
-            return Err(Failure::new(at, format!("{word} may not be set multiple times")));
-        }
-        if selector.boundaries != Boundaries::Inside {
-            return Err(Failure::new(at, "anchored and smoothed modifiers cannot be used together"));
+        if selector.boundaries != Boundaries::Inside && selector.boundaries != wanted {
+            return Err(Failure::new(start, "anchored and smoothed modifiers cannot be used together"));
         }
         selector.boundaries = wanted;
         node.node.place.end = self.end;
