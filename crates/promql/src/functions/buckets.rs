@@ -69,7 +69,7 @@ fn interpolated_quantile(phi: f64, buckets: &[Bucket]) -> f64 {
     }
     let rank = phi * highest.count;
     let finite = buckets.split_last().map_or(buckets, |(_, finite)| finite);
-    let index = finite.partition_point(|bucket| bucket.count < rank);
+    let index = first_to_reach(rank, finite);
     let Some(bucket) = finite.get(index) else { return second_highest.upper };
     let below = index.checked_sub(1).and_then(|index| finite.get(index));
     let (lower, count_below) = match below {
@@ -78,6 +78,21 @@ fn interpolated_quantile(phi: f64, buckets: &[Bucket]) -> f64 {
         Some(below) => (below.upper, below.count),
     };
     lower + (bucket.upper - lower) * ((rank - count_below) / (bucket.count - count_below))
+}
+
+/// The first bucket that holds so many observations, found by halving. Where counts are NaN they are in no order, and
+/// what is found depends on which are looked at: NaN reaches nothing, and nothing reaches NaN.
+fn first_to_reach(rank: f64, buckets: &[Bucket]) -> usize {
+    let (mut from, mut to) = (0, buckets.len());
+    while from < to {
+        let middle = from + (to - from) / 2;
+        if buckets.get(middle).is_some_and(|bucket| bucket.count >= rank) {
+            to = middle;
+        } else {
+            from = middle + 1;
+        }
+    }
+    from
 }
 
 /// Which share of the observations lies between two values, interpolated linearly within buckets; the buckets are put in

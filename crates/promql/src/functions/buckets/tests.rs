@@ -47,6 +47,15 @@ fn a_quantile_needs_two_buckets_the_infinite_one_and_observations() {
 }
 
 #[test]
+fn counts_that_are_nan_reach_no_rank() {
+    let nan = f64::NAN;
+    assert_eq!(value(0.5, &[(1.0, 1.0), (5.0, 2.0), (INF, nan)]), 5.0);
+    assert!(value(0.5, &[(1.0, nan), (5.0, 2.0), (INF, 2.0)]).is_nan());
+    assert_eq!(value(0.5, &[(1.0, 2.0), (5.0, nan), (INF, 4.0)]), 5.0);
+    assert_eq!(value(1.0, &[(1.0, 2.0), (5.0, nan), (INF, 4.0)]), 5.0);
+}
+
+#[test]
 fn a_quantile_is_interpolated_in_any_order_of_buckets() {
     let some = [(INF, 10.0), (2.0, 8.0), (1.0, 4.0)];
     assert_eq!(value(0.2, &some), 0.5);
