@@ -9,7 +9,7 @@ use metricsd_model::{
 };
 use metricsd_ports::Receipt;
 
-use crate::remote_write::SeriesCache;
+use crate::remote_write::{SeenLists, SeriesCache};
 use crate::validate::{Fault, check_labels, check_metric_name, check_timestamp};
 use crate::{BatchBuilder, GroupCommit, IngestError, IngestMetrics, Limits};
 
@@ -91,13 +91,14 @@ pub struct Ingest {
     commit: GroupCommit,
     limits: Arc<Limits>,
     writers: Arc<SeriesCache>,
+    lists: Arc<SeenLists>,
 }
 
 impl Ingest {
     /// Builds the door before a store.
     pub fn new(commit: GroupCommit, limits: Arc<Limits>) -> Self {
         let writers = Arc::new(SeriesCache::new(limits.max_write_cache_bytes));
-        Self { commit, limits, writers }
+        Self { commit, limits, writers, lists: Arc::default() }
     }
 
     /// The limits in force.
@@ -108,6 +109,11 @@ impl Ingest {
     /// What is remembered of remote writers' series.
     pub(crate) fn write_cache(&self) -> &SeriesCache {
         &self.writers
+    }
+
+    /// What is remembered of the lists of series that remote writers sent.
+    pub(crate) fn seen_lists(&self) -> &SeenLists {
+        &self.lists
     }
 
     pub(crate) fn metrics(&self) -> &IngestMetrics {

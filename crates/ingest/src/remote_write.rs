@@ -11,6 +11,7 @@
 mod cache;
 mod families;
 mod intake;
+mod layouts;
 mod naming;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use crate::{Ingest, IngestError};
 
 pub(crate) use cache::SeriesCache;
 use intake::Intake;
+pub(crate) use layouts::SeenLists;
 
 /// One remote-write request.
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +101,10 @@ impl Written {
 impl Ingest {
     /// Reads a request into a batch; takes time in proportion to the body, without waiting for anything.
     pub fn read_write(&self, request: WriteRequest<'_>) -> Result<PreparedWrite, WriteError> {
-        let prepared = Intake::new(self.write_cache(), self.limits(), request).read()?;
+        let mut prepared = Intake::new(self.write_cache(), self.limits(), request).read()?;
+        if let Some(batch) = &mut prepared.batch {
+            self.seen_lists().recognise(batch);
+        }
         self.metrics().remote_write.read(&prepared.outcome, self.write_cache().size());
         Ok(prepared)
     }

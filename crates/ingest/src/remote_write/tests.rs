@@ -11,7 +11,7 @@ use metricsd_model::{Batch, MetricType, Millis, PromDuration, STALE_NAN_BITS, Se
 use proptest::prelude::*;
 
 use super::intake::Intake;
-use super::{PreparedWrite, SeriesCache, WriteRequest};
+use super::{PreparedWrite, SeenLists, SeriesCache, WriteRequest};
 use crate::Limits;
 
 const NOW: Millis = 1_750_500_000_000;
@@ -75,6 +75,27 @@ fn one_time_makes_one_frame_without_offsets() {
     let [frame] = batch.frames.as_slice() else { panic!("{:?}", batch.frames) };
     assert_eq!((frame.time, &frame.offsets, frame.values.len(), frame.layout.id), (NOW, &None, 100, None));
     assert!(frame.layout.ids.iter().zip(&frame.layout.series).all(|(id, series)| *id == series.id));
+}
+
+#[test]
+fn a_list_of_series_that_comes_again_is_a_layout() {
+    let (cache, lists) = (cache(), SeenLists::default());
+    let layout = |names: std::ops::Range<usize>, times: [Millis; 2]| {
+        let named = names.map(|number| format!("m{number}"));
+        let timeseries =
+            named.enumerate().map(|(at, name)| series(&[("__name__", &name)], &[(times[at % 2], 1.0)]));
+        let mut batch = read(&cache, &message(timeseries.collect()));
+        lists.recognise(&mut batch);
+        assert_eq!(batch.frames.len(), 1);
+        batch.frames[0].layout.id
+    };
+    assert_eq!(layout(0..40, [1_000; 2]), None, "most lists never come again");
+    let known = layout(0..40, [2_000; 2]);
+    assert!(known.is_some());
+    assert_eq!(layout(0..40, [3_000; 2]), known);
+    assert_eq!(layout(0..39, [3_000; 2]), None, "another list");
+    assert_eq!(layout(0..40, [3_000, 3_001]), None, "times of their own");
+    assert_eq!([layout(0..3, [1_000; 2]), layout(0..3, [2_000; 2])], [None; 2], "too short");
 }
 
 #[test]

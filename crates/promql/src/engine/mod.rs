@@ -1,7 +1,7 @@
 //! Carries queries out, within limits.
 //!
-//! A query is read into a tree; [`fetch`] reads what its selectors need, side by side; then the tree is evaluated on a
-//! thread of its own ([`eval`]), every node for all steps at once, a column a series; [`answer`] shapes what comes out.
+//! A query is read into a tree; `fetch` reads what its selectors need, side by side; then the tree is evaluated on a
+//! thread of its own (`eval`), every node for all steps at once, a column a series; `answer` shapes what comes out.
 
 mod aggregate;
 mod answer;
