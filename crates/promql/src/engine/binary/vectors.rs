@@ -49,15 +49,7 @@ pub(super) fn eval(
         join.match_one(series, *signature, one, &ones[*signature], fill_one, &mut output)?;
     }
     if let Some(fill) = fill_many {
-        join.fill_many(
-            fill,
-            many,
-            &signatures.members(many_signatures),
-            one,
-            one_signatures,
-            &signatures,
-            &mut output,
-        )?;
+        join.fill_many(fill, one, one_signatures, &signatures, &mut output)?;
     }
     output.refused.remark(context, place);
     let result = without_empty(output.series);
@@ -83,7 +75,7 @@ struct Output {
     places: HashMap<(usize, LabelSet), usize>,
     /// Steps of each series at which a pair was found for it, whatever a comparison made of it.
     paired: Vec<Vec<bool>>,
-    /// Steps of a signature at which a one-to-one match was found already.
+    /// Steps of a signature at which a match was found already, where that matters.
     matched: HashMap<usize, Vec<bool>>,
     refused: Refused,
 }
@@ -163,13 +155,11 @@ impl Join<'_> {
         self.pair(series, &missing, signature, labels, output)
     }
 
-    /// Series of the "one" side that nothing looked for meet a constant instead.
-    #[allow(clippy::too_many_arguments)] // both sides with their signatures
+    /// Series of the "one" side that met nothing meet a constant instead; those that the operator means nothing for have
+    /// met nothing.
     fn fill_many(
         &self,
         fill: f64,
-        many: &[Series],
-        manys: &[Vec<usize>],
         one: &[Series],
         one_signatures: &[usize],
         signatures: &Signatures,
@@ -178,7 +168,7 @@ impl Join<'_> {
         for (other, signature) in one.iter().zip(one_signatures) {
             let mut missing = Series::empty(signatures.labels[*signature].clone(), false, self.steps.count);
             for step in 0..self.steps.count {
-                if !manys[*signature].iter().any(|member| many[*member].is_present(step)) {
+                if output.matched.get(signature).is_none_or(|matched| !matched[step]) {
                     missing.set_float(step, fill);
                 }
             }
@@ -199,6 +189,7 @@ impl Join<'_> {
     ) -> Result<(), QueryError> {
         let delayed = self.context.settings.delayed_names;
         let labels = if self.binary.return_bool && !delayed { labels.without_metric_name() } else { labels };
+        let one_to_one = self.matching.cardinality == Cardinality::OneToOne;
         let mut place = None;
         for step in 0..self.steps.count {
             let (many_point, one_point) = (many.point(step), one.point(step));
@@ -213,10 +204,10 @@ impl Join<'_> {
             let place = *place.get_or_insert_with(|| {
                 output.place(signature, labels.clone(), self.binary.return_bool, self.steps.count)
             });
-            if self.matching.cardinality == Cardinality::OneToOne {
+            if one_to_one || self.matching.fill_left.is_some() {
                 let matched =
                     output.matched.entry(signature).or_insert_with(|| vec![false; self.steps.count]);
-                if std::mem::replace(&mut matched[step], true) {
+                if std::mem::replace(&mut matched[step], true) && one_to_one {
                     return Err(failed(MANY_MATCHES));
                 }
             }
