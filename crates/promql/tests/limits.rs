@@ -123,6 +123,17 @@ async fn the_window_is_open_on_its_left() {
 }
 
 #[tokio::test]
+async fn names_that_are_dropped_at_once_are_in_no_remark() {
+    let remark = "PromQL warning: bucket label \"le\" is missing or has a malformed value of \"\"";
+    for (experimental, name) in [(false, ""), (true, " for metric name \"up\"")] {
+        let source = Source { series: vec![series("a", &[(MINUTE, 1.0)])], ..Source::default() };
+        let engine = engine_with(source, EngineOptions { experimental, ..EngineOptions::default() });
+        let value = instant(&engine, "histogram_quantile(0.5, up)", MINUTE).await.unwrap();
+        assert_eq!(value.warnings, [format!("{remark}{name} (1:25)")]);
+    }
+}
+
+#[tokio::test]
 async fn times_at_the_ends_of_time_do_no_harm() {
     let engine = engine(Source { series: vec![series("a", &[(MINUTE, 1.0)])], ..Source::default() });
     for query in ["rate(up[5m])", "up offset -1y", "up offset 1y", "sum_over_time(up[1h:1m])", "up @ end()"] {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use metricsd_model::{LabelSet, METRIC_NAME};
+use metricsd_model::LabelSet;
 
 use crate::QueryError;
 use crate::engine::context::{Context, failed};
@@ -24,8 +24,7 @@ pub(crate) fn drop_all(context: &Context<'_>, mut series: Vec<Series>) -> Result
     unify(series)
 }
 
-/// Drops names and leaves series as they are, even where their labels become the same.
-pub(crate) fn drop_now<'s>(labels: impl Iterator<Item = &'s mut LabelSet>) {
+fn drop_now<'s>(labels: impl Iterator<Item = &'s mut LabelSet>) {
     for labels in labels {
         *labels = labels.without_metric_name();
     }
@@ -70,9 +69,4 @@ fn join(into: &mut Series, from: &Series) -> Result<(), QueryError> {
         into.set(step, from.point(step));
     }
     Ok(())
-}
-
-/// The metric's name, for remarks; empty where it is gone.
-pub(crate) fn metric(series: &Series) -> String {
-    series.labels.get(METRIC_NAME).unwrap_or("").to_owned()
 }

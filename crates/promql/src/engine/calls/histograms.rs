@@ -37,7 +37,7 @@ pub(super) fn quantile(context: &Context<'_>, call: &Call, steps: Steps) -> Resu
     let place = super::place_of(call, 1, &default);
     let ranks = super::scalar(context, call, 0, steps)?;
     remark_ranks(context, &ranks, super::place_of(call, 0, &default));
-    let series = input(context, call, 1, steps)?;
+    let series = super::vector(context, call, 1, steps)?;
     let groups = groups(context, &series, place);
     let question = Quantile { context, ranks: &ranks, steps, first: true, place };
     let answered = answer(context, &groups, place, steps, &question);
@@ -47,7 +47,7 @@ pub(super) fn quantile(context: &Context<'_>, call: &Call, steps: Steps) -> Resu
 pub(super) fn quantiles(context: &Context<'_>, call: &Call, steps: Steps) -> Result<Value, QueryError> {
     let default = 0..0;
     let place = super::place_of(call, 0, &default);
-    let series = input(context, call, 0, steps)?;
+    let series = super::vector(context, call, 0, steps)?;
     let groups = groups(context, &series, place);
     let name = super::text(call, 1);
     if name.is_empty() {
@@ -80,20 +80,16 @@ pub(super) fn fraction(context: &Context<'_>, call: &Call, steps: Steps) -> Resu
     let place = super::place_of(call, 2, &default);
     let lower = super::scalar(context, call, 0, steps)?;
     let upper = super::scalar(context, call, 1, steps)?;
-    let series = input(context, call, 2, steps)?;
+    let series = super::vector(context, call, 2, steps)?;
     let groups = groups(context, &series, place);
     let question = Fraction { context, lower: &lower, upper: &upper, place };
     let answered = answer(context, &groups, place, steps, &question);
     names::drop_all(context, answered).map(Value::Vector)
 }
 
-/// Names that are not delayed go first of all: neither groups nor remarks know of them.
-fn input(context: &Context<'_>, call: &Call, arg: usize, steps: Steps) -> Result<Vec<Series>, QueryError> {
-    let mut series = super::vector(context, call, arg, steps)?;
-    if !context.settings.delayed_names {
-        names::drop_now(series.iter_mut().map(|series| &mut series.labels));
-    }
-    Ok(series)
+/// The metric's name, for remarks: none where names are dropped at once, as remarks come after that.
+fn named<'l>(context: &Context<'_>, labels: &'l LabelSet) -> &'l str {
+    if context.settings.delayed_names { labels.metric_name() } else { "" }
 }
 
 fn remark_ranks(context: &Context<'_>, ranks: &[f64], place: &Place) {
@@ -124,7 +120,10 @@ fn groups<'s>(context: &Context<'_>, series: &'s [Series], place: &Place) -> Vec
                     groups[at].buckets.push((upper, series));
                 }
                 None => {
-                    let remark = Annotation::BadBucketLabel(bound.to_owned(), names::metric(series));
+                    let remark = Annotation::BadBucketLabel(
+                        bound.to_owned(),
+                        named(context, &series.labels).to_owned(),
+                    );
                     context.remark(&remark, place);
                 }
             }
@@ -149,7 +148,7 @@ fn answer(
     let mut at_step = Vec::new();
     for group in groups {
         let mut result = Series::empty(group.labels.clone(), group.drop_name, steps.count);
-        let metric = group.labels.metric_name();
+        let metric = named(context, &group.labels);
         for step in 0..steps.count {
             at_step.clear();
             let floats = group.buckets.iter().filter_map(|(upper, series)| {
