@@ -89,13 +89,13 @@ fn a_list_of_series_that_comes_again_is_a_layout() {
         assert_eq!(batch.frames.len(), 1);
         batch.frames[0].layout.id
     };
-    assert_eq!(layout(0..40, [1_000; 2]), None, "most lists never come again");
-    let known = layout(0..40, [2_000; 2]);
+    assert_eq!(layout(0..40, [NOW; 2]), None, "most lists never come again");
+    let known = layout(0..40, [NOW + 1; 2]);
     assert!(known.is_some());
-    assert_eq!(layout(0..40, [3_000; 2]), known);
-    assert_eq!(layout(0..39, [3_000; 2]), None, "another list");
-    assert_eq!(layout(0..40, [3_000, 3_001]), None, "times of their own");
-    assert_eq!([layout(0..3, [1_000; 2]), layout(0..3, [2_000; 2])], [None; 2], "too short");
+    assert_eq!(layout(0..40, [NOW + 2; 2]), known);
+    assert_eq!(layout(0..39, [NOW + 2; 2]), None, "another list");
+    assert_eq!(layout(0..40, [NOW + 2, NOW + 3]), None, "times of their own");
+    assert_eq!([layout(0..3, [NOW; 2]), layout(0..3, [NOW + 1; 2])], [None; 2], "too short");
 }
 
 #[test]
