@@ -135,6 +135,10 @@ pub trait SampleSource: Send + Sync + 'static {
     /// Series that match, ordered by labels, whether or not they have samples in any range; at most `limit`.
     async fn series(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<Arc<Series>>, PortError>;
 
+    /// The label sets of the series that match, in order, whether or not they have samples in any range; at most `limit`.
+    /// Answered from an index: nothing else about the series is read.
+    async fn label_sets(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<LabelSet>, PortError>;
+
     /// Names of the labels of all series that match, `__name__` included, sorted; at most `limit`.
     /// No matchers: of all series. Answered from an index, never from samples.
     async fn label_names(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<String>, PortError>;

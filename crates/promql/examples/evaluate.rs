@@ -57,6 +57,10 @@ impl SampleSource for Ready {
         Ok(Vec::new())
     }
 
+    async fn label_sets(&self, _: &[Matcher], _: usize) -> Result<Vec<LabelSet>, PortError> {
+        Ok(Vec::new())
+    }
+
     async fn label_names(&self, _: &[Matcher], _: usize) -> Result<Vec<String>, PortError> {
         Ok(Vec::new())
     }

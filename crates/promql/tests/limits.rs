@@ -40,6 +40,10 @@ impl SampleSource for Source {
         Ok(Vec::new())
     }
 
+    async fn label_sets(&self, _: &[Matcher], _: usize) -> Result<Vec<LabelSet>, PortError> {
+        Ok(Vec::new())
+    }
+
     async fn label_names(&self, _: &[Matcher], _: usize) -> Result<Vec<String>, PortError> {
         Ok(Vec::new())
     }

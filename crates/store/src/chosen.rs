@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use metricsd_model::Matcher;
+use metricsd_model::{LabelSet, Matcher};
 use parking_lot::Mutex;
 
 use crate::gather::Found;
@@ -30,6 +30,11 @@ impl Chosen {
     pub(crate) fn new(found: Vec<Found>) -> Self {
         let wanted = found.iter().zip(0..).map(|(series, place)| (series.id.to_i64(), place)).collect();
         Self { found, wanted }
+    }
+
+    /// The first label sets, at most `limit`.
+    pub fn label_sets(&self, limit: usize) -> Vec<LabelSet> {
+        self.found.iter().take(limit).map(|found| found.labels.clone()).collect()
     }
 }
 
@@ -86,7 +91,7 @@ impl Remembered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use metricsd_model::{LabelSet, MetricType, SeriesId};
+    use metricsd_model::{MetricType, SeriesId};
 
     fn chosen(count: usize) -> Arc<Chosen> {
         let found = (0..count as u64).map(|id| Found {

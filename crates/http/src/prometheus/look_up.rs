@@ -2,12 +2,10 @@
 //!
 //! The index knows series for as long as the store knows them, so `start` and `end` are checked and narrow nothing.
 
-use std::sync::Arc;
-
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, State};
 use axum::response::Response;
-use metricsd_model::{Matcher, Series};
+use metricsd_model::{LabelSet, Matcher};
 
 use super::answer::{List, Remarks, success};
 use super::error::ApiError;
@@ -37,21 +35,21 @@ pub(super) async fn series(State(shared): AppState, form: Form) -> Result<Respon
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
     let Bounds { limit, selectors } = bounds(&form)?;
-    let mut found: Vec<Arc<Series>> = Vec::new();
+    let mut found: Vec<LabelSet> = Vec::new();
     for matchers in &selectors {
-        found.extend(shared.api.source.series(matchers, limit + 1).await?);
+        found.extend(shared.api.source.label_sets(matchers, limit + 1).await?);
     }
     if selectors.len() > 1 {
         // What is some sorted runs is merged rather than sorted.
-        found.sort_by(|a, b| a.labels.cmp(&b.labels));
-        found.dedup_by(|a, b| a.labels == b.labels);
+        found.sort();
+        found.dedup();
     }
     let mut remarks = Remarks::default();
     if found.len() > limit {
         found.truncate(limit);
         remarks.truncated();
     }
-    let write = |out: &mut Vec<u8>, series: Arc<Series>| json::labels(out, &series.labels);
+    let write = |out: &mut Vec<u8>, labels: LabelSet| json::labels(out, &labels);
     Ok(success(List::new(found, write), &remarks))
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use metricsd_model::{FamilyMetadata, Matcher, Millis, Series};
+use metricsd_model::{FamilyMetadata, LabelSet, Matcher, Millis, Series};
 use metricsd_ports::{
     IndexStatistics, LatestMetric, PortError, SampleSource, SelectedSeries, Selection, SeriesExemplars,
 };
@@ -33,6 +33,11 @@ impl SampleSource for PostgresStore {
 
     async fn series(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<Arc<Series>>, PortError> {
         self.retried("select series", || find::first_series(self, matchers, limit)).await
+    }
+
+    async fn label_sets(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<LabelSet>, PortError> {
+        self.retried("read series", || find::catch_up(self)).await?;
+        Ok(self.index.select(matchers).await?.label_sets(limit))
     }
 
     async fn label_names(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<String>, PortError> {

@@ -10,7 +10,7 @@ mod latest;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use metricsd_model::{FamilyMetadata, Matcher, Millis, Series};
+use metricsd_model::{FamilyMetadata, LabelSet, Matcher, Millis, Series};
 use metricsd_ports::{
     IndexStatistics, LatestMetric, PortError, SampleSource, SelectedSeries, Selection, SeriesExemplars,
 };
@@ -31,6 +31,11 @@ impl SampleSource for SqliteStore {
 
     async fn series(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<Arc<Series>>, PortError> {
         find::first_series(self, matchers, limit).await.map_err(|fault| fault.into_port("select series"))
+    }
+
+    async fn label_sets(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<LabelSet>, PortError> {
+        catch_up(self).await?;
+        Ok(self.index.select(matchers).await?.label_sets(limit))
     }
 
     async fn label_names(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<String>, PortError> {

@@ -50,6 +50,22 @@ pub async fn check_label_names(store: &impl Store) {
     check(&[("env", "=", "absent")], 100, &[]).await;
 }
 
+/// Label sets of the series that match, in order and cut; a series that is new is among them at once.
+pub async fn check_label_sets(store: &impl Store) {
+    let all = || [matcher("__name__", "=~", "look_.*")];
+    assert!(store.label_sets(&all(), 10).await.expect("sets").is_empty(), "nothing is known yet");
+    append_some(store).await;
+    let sets = store.label_sets(&all(), usize::MAX).await.expect("sets");
+    let of_series = store.series(&all(), usize::MAX).await.expect("series");
+    assert!(sets.len() > 3 && sets.is_sorted());
+    assert_eq!(sets, of_series.iter().map(|series| series.labels.clone()).collect::<Vec<_>>());
+    assert_eq!(store.label_sets(&all(), 2).await.expect("sets"), sets[..2]);
+    append(store, "2", &[series("look_0", &[("env", "brand-new")])]).await;
+    let now = store.label_sets(&all(), usize::MAX).await.expect("sets");
+    assert_eq!((now.len(), now[0].get("env")), (sets.len() + 1, Some("brand-new")));
+    assert_eq!(now[1..], sets);
+}
+
 /// Values of a label, of all series or of those that match, sorted and cut.
 pub async fn check_label_values(store: &impl Store) {
     assert!(store.label_values("env", &[], 10).await.expect("values").is_empty(), "nothing is known yet");

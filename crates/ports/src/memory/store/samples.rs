@@ -145,6 +145,11 @@ impl SampleSource for MemoryStore {
         Ok(matching.filter_map(|labels| state.series.get(labels)).cloned().collect())
     }
 
+    async fn label_sets(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<LabelSet>, PortError> {
+        let series = self.series(matchers, limit).await?;
+        Ok(series.iter().map(|series| series.labels.clone()).collect())
+    }
+
     async fn label_names(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<String>, PortError> {
         Ok(self.state.lock().label_names(matchers, limit))
     }
