@@ -68,6 +68,7 @@ bench: ## Measure a release build on SQLite and on TimescaleDB, and side by side
 	@$(MAKE) --no-print-directory bench-peers
 
 bench-peers: ## Measure the release build side by side with Prometheus and VictoriaMetrics; rewrites docs/performance.md
+	@scripts/services.sh start
 	@scripts/services.sh peers || echo "bench: not every peer could be installed; what is there is measured"
 	@. ./.services.env; $(TARGET_DIR)/release/metricsd-benches peers --binary $(TARGET_DIR)/release/metricsd \
 		--storage "$$METRICSD_TEST_POSTGRES_URL" --peers "$$METRICSD_TEST_PEERS_DIR" --report docs/performance.md
