@@ -19,7 +19,7 @@ mod series;
 mod families;
 
 pub use entry::{Entry, Exemplar, MetricKind, ParseError, SampleLine, unescape_help};
-pub use families::{Families, FamilyInfo};
+pub use families::{Families, FamilyInfo, OPEN_METRICS};
 pub use format::{ACCEPT, Format};
 pub use parser::Parser;
 pub use series::{Label, SeriesError, SeriesText, parse_series};

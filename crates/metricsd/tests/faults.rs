@@ -36,6 +36,8 @@ async fn postgres_goes_and_comes_back() {
     assert!(answer.headers().contains_key("retry-after"));
     let before = page.served();
     eventually("scraping goes on", 10, async || (page.served() >= before + 5).then_some(())).await;
+    let (status, answer) = node.get("/api/v1/query?query=serial").await;
+    assert_eq!((status, &answer["errorType"]), (503, &json!("unavailable")), "{answer}");
     control("start-one", "postgres").await;
     eventually("ready again", 30, async || (node.get("/readyz").await.0 == 200).then_some(())).await;
     let request =
@@ -52,6 +54,9 @@ async fn postgres_goes_and_comes_back() {
         (row.get::<i64, _>(0) as u64 == served).then_some(())
     })
     .await;
+    // The server that came back is another one to the index, which reads all series anew; the pushed one is new to it.
+    let (status, answer) = node.get("/api/v1/query?query=count(pushed)%2Bcount(serial)").await;
+    assert_eq!((status, &answer["data"]["result"][0]["value"][1]), (200, &json!("2")), "{answer}");
     let rows = sqlx::query("SELECT count(*) FROM metrics_ts WHERE metric_name = 'pushed'")
         .fetch_one(&mut sql)
         .await

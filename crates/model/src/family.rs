@@ -38,3 +38,46 @@ pub struct FamilyMetadata {
     /// Unit; empty where none was given.
     pub unit: String,
 }
+
+/// The family of a metric, going by its type.
+pub fn family_of(metric_name: &str, metric_type: MetricType) -> &str {
+    let suffixes: &[&str] = match metric_type {
+        MetricType::Histogram => &["_bucket", "_sum", "_count"],
+        MetricType::Summary => &["_sum", "_count"],
+        _ => &[],
+    };
+    let stripped = suffixes.iter().find_map(|suffix| metric_name.strip_suffix(suffix));
+    stripped.filter(|family| !family.is_empty()).unwrap_or(metric_name)
+}
+
+/// What a series says of its family; `None` where no one said anything of it.
+pub fn stated_by(series: &Series) -> Option<FamilyMetadata> {
+    let nothing = series.metric_type == MetricType::Custom && series.help.is_none() && series.unit.is_none();
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    (!nothing).then(|| FamilyMetadata {
+        family: family_of(series.labels.metric_name(), series.metric_type).to_owned(),
+        metric_type: series.metric_type,
+        help: text(&series.help),
+        unit: text(&series.unit),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_is_its_metric_without_what_its_type_adds() {
+        let check =
+            |name, metric_type, expected| assert_eq!(family_of(name, metric_type), expected, "{name}");
+        check("a_bucket", MetricType::Histogram, "a");
+        check("a_sum", MetricType::Histogram, "a");
+        check("a_count_count", MetricType::Histogram, "a_count");
+        check("native", MetricType::Histogram, "native");
+        check("a_count", MetricType::Summary, "a");
+        check("a_bucket", MetricType::Summary, "a_bucket");
+        check("a_count", MetricType::Gauge, "a_count");
+        check("requests_total", MetricType::Counter, "requests_total");
+        check("_sum", MetricType::Summary, "_sum");
+    }
+}

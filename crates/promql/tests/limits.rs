@@ -202,6 +202,14 @@ async fn each_limit_is_named_when_it_is_passed() {
     check(samples.clone(), "up", "limits.max_query_samples").await;
     check(samples.clone(), "sum_over_time(vector(1)[5m:1s])", "limits.max_query_samples").await;
     check(samples, "count_values(\"v\", up + time())", "limits.max_query_samples").await;
+    // What waits for the other operand counts, however the tree leans.
+    let waiting = EngineOptions { max_samples: 3_000, ..EngineOptions::default() };
+    let leaning = |levels: usize| format!("{}up{}", "up + (".repeat(levels), ")".repeat(levels));
+    let source = Source { series: many.clone(), ..Source::default() };
+    assert!(range(&engine_with(source, waiting.clone()), &leaning(1), 5 * MINUTE).await.is_ok());
+    check(waiting.clone(), &leaning(20), "limits.max_query_samples").await;
+    let nested = format!("{}up{}", "clamp_max(up, scalar(".repeat(20), "))".repeat(20));
+    check(waiting, &nested, "limits.max_query_samples").await;
     let bytes = EngineOptions { max_bytes: 20_000, ..EngineOptions::default() };
     check(bytes, "up", "promql.max_memory").await;
 }

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use metricsd_model::{Batch, FamilyMetadata, MetricType, Series};
+use metricsd_model::{Batch, FamilyMetadata};
 use parking_lot::Mutex;
 
 use crate::owners::{Interned, Known};
@@ -11,29 +11,6 @@ use crate::owners::{Interned, Known};
 /// Different statements that are kept of one family, the newest. A page that writes a counter into its help text would
 /// else fill the table.
 pub const MAX_STATEMENTS: usize = 32;
-
-/// The family of a metric, going by its type.
-pub fn family_of(metric_name: &str, metric_type: MetricType) -> &str {
-    let suffixes: &[&str] = match metric_type {
-        MetricType::Histogram => &["_bucket", "_sum", "_count"],
-        MetricType::Summary => &["_sum", "_count"],
-        _ => &[],
-    };
-    let stripped = suffixes.iter().find_map(|suffix| metric_name.strip_suffix(suffix));
-    stripped.filter(|family| !family.is_empty()).unwrap_or(metric_name)
-}
-
-/// What a series says of its family; `None` where no one said anything of it.
-pub fn stated_by(series: &Series) -> Option<FamilyMetadata> {
-    let nothing = series.metric_type == MetricType::Custom && series.help.is_none() && series.unit.is_none();
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    (!nothing).then(|| FamilyMetadata {
-        family: family_of(series.labels.metric_name(), series.metric_type).to_owned(),
-        metric_type: series.metric_type,
-        help: text(&series.help),
-        unit: text(&series.unit),
-    })
-}
 
 /// Puts statements into the order in which stores answer them, each once.
 pub fn sort(statements: &mut Vec<FamilyMetadata>) {
@@ -84,24 +61,4 @@ fn hash(statement: &FamilyMetadata) -> u64 {
     let mut hasher = DefaultHasher::new();
     statement.hash(&mut hasher);
     hasher.finish()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_family_is_its_metric_without_what_its_type_adds() {
-        let check =
-            |name, metric_type, expected| assert_eq!(family_of(name, metric_type), expected, "{name}");
-        check("a_bucket", MetricType::Histogram, "a");
-        check("a_sum", MetricType::Histogram, "a");
-        check("a_count_count", MetricType::Histogram, "a_count");
-        check("native", MetricType::Histogram, "native");
-        check("a_count", MetricType::Summary, "a");
-        check("a_bucket", MetricType::Summary, "a_bucket");
-        check("a_count", MetricType::Gauge, "a_count");
-        check("requests_total", MetricType::Counter, "requests_total");
-        check("_sum", MetricType::Summary, "_sum");
-    }
 }

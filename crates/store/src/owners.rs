@@ -104,7 +104,7 @@ impl<C> Interned<C> {
     /// What series that are new, or newly described, say of their families; each statement once, in order.
     pub fn statements(&self) -> Vec<FamilyMetadata> {
         let mut statements: Vec<_> =
-            self.learned.said.iter().filter_map(|series| families::stated_by(series)).collect();
+            self.learned.said.iter().filter_map(|series| metricsd_model::stated_by(series)).collect();
         families::sort(&mut statements);
         statements
     }

@@ -45,8 +45,8 @@ const TEXT: &[(&str, &[MetricKind])] = &[
     ("_count", &[MetricKind::Histogram, MetricKind::Summary]),
 ];
 
-/// The same in OpenMetrics.
-const OPEN_METRICS: &[(&str, &[MetricKind])] = &[
+/// The same in OpenMetrics, which knows all of them.
+pub const OPEN_METRICS: &[(&str, &[MetricKind])] = &[
     ("_total", &[MetricKind::Counter]),
     ("_bucket", &[MetricKind::Histogram, MetricKind::GaugeHistogram]),
     ("_sum", &[MetricKind::Histogram, MetricKind::Summary]),

@@ -91,35 +91,3 @@ fn type_name(metric_type: MetricType) -> &'static str {
         MetricType::Custom => "unknown",
     }
 }
-
-/// The family of a series of this name and type.
-pub(super) fn family_of(name: &str, metric_type: MetricType) -> &str {
-    let suffixes: &[&str] = match metric_type {
-        MetricType::Histogram => &["_bucket", "_sum", "_count"],
-        MetricType::Summary => &["_sum", "_count"],
-        MetricType::Counter | MetricType::Gauge | MetricType::Custom => &[],
-    };
-    suffixes
-        .iter()
-        .find_map(|suffix| name.strip_suffix(suffix))
-        .filter(|family| !family.is_empty())
-        .unwrap_or(name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn families_have_their_names() {
-        let check = |name, metric_type, expected| assert_eq!(family_of(name, metric_type), expected);
-        check("a_bucket", MetricType::Histogram, "a");
-        check("a_sum", MetricType::Histogram, "a");
-        check("a_count", MetricType::Summary, "a");
-        check("a_bucket", MetricType::Summary, "a_bucket");
-        check("a", MetricType::Histogram, "a");
-        check("a_total", MetricType::Counter, "a_total");
-        check("a_count", MetricType::Gauge, "a_count");
-        check("_sum", MetricType::Summary, "_sum");
-    }
-}

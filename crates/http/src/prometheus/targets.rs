@@ -207,7 +207,7 @@ async fn families(
     let latest = api.source.latest(&target.spec.target_id, now() - LATEST_MILLIS).await?;
     let mut families: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for series in latest.iter().map(|latest| &latest.series) {
-        let family = metadata::family_of(series.labels.metric_name(), series.metric_type);
+        let family = metricsd_model::family_of(series.labels.metric_name(), series.metric_type);
         if (!metric.is_empty() && metric != family) || families.contains_key(family) {
             continue;
         }

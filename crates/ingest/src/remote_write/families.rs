@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use metricsd_codec::exposition::MetricKind;
+use metricsd_codec::exposition::{MetricKind, OPEN_METRICS};
 use metricsd_codec::remote_write::MetadataEntry;
 use metricsd_model::{FamilyMetadata, MetricType, Series};
 
@@ -15,18 +15,6 @@ const MAX_FAMILIES: usize = 100_000;
 
 /// Bytes of their texts.
 const MAX_BYTES: usize = 32 << 20;
-
-/// Which sample names belong to a family of another name, and to which kinds of family.
-const SUFFIXES: &[(&str, &[MetricKind])] = &[
-    ("_total", &[MetricKind::Counter]),
-    ("_bucket", &[MetricKind::Histogram, MetricKind::GaugeHistogram]),
-    ("_sum", &[MetricKind::Histogram, MetricKind::Summary]),
-    ("_count", &[MetricKind::Histogram, MetricKind::Summary]),
-    ("_created", &[MetricKind::Counter, MetricKind::Histogram, MetricKind::Summary]),
-    ("_gsum", &[MetricKind::GaugeHistogram]),
-    ("_gcount", &[MetricKind::GaugeHistogram]),
-    ("_info", &[MetricKind::Info]),
-];
 
 /// What one writer says of a family.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +73,7 @@ impl Families {
         if let Some((_, family)) = known.get(name) {
             return Some(family);
         }
-        SUFFIXES.iter().find_map(|(suffix, kinds)| {
+        OPEN_METRICS.iter().find_map(|(suffix, kinds)| {
             let (kind, family) = known.get(name.strip_suffix(suffix)?)?;
             kinds.contains(kind).then_some(family)
         })

@@ -1,13 +1,11 @@
 //! Reading what is kept beside samples: exemplars, and what is said of families.
 
-use std::collections::HashMap;
-
 use futures::TryStreamExt;
 use metricsd_model::{Exemplar, FamilyMetadata, LabelSet};
 use metricsd_ports::{Selection, SeriesExemplars};
+use metricsd_store::chosen::Chosen;
 use metricsd_store::exemplars::{Gathered, NAMED};
 use metricsd_store::families::sort;
-use metricsd_store::gather::Found;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
@@ -20,11 +18,11 @@ use crate::error::{Fault, damaged};
 /// Exemplars of these series.
 pub(super) async fn exemplars(
     tx: &mut PgConnection,
-    found: &[Found],
+    chosen: &Chosen,
     selection: &Selection,
 ) -> Result<Vec<SeriesExemplars>, Fault> {
     let mut gathered = Gathered::new(selection.limits.max_samples);
-    let wanted: HashMap<i64, &Found> = found.iter().map(|found| (found.id.to_i64(), found)).collect();
+    let wanted = &chosen.wanted;
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
@@ -35,7 +33,8 @@ pub(super) async fn exemplars(
         .bind(bound(selection.end))
         .fetch(tx);
     while let Some(row) = rows.try_next().await? {
-        if let Some(found) = wanted.get(&i64::from_be_bytes(required(&row, 0)?)) {
+        let place = wanted.get(&i64::from_be_bytes(required(&row, 0)?));
+        if let Some(found) = place.and_then(|place| chosen.found.get(*place)) {
             gathered.add(&found.labels, exemplar_of(&row)?)?;
         }
     }

@@ -98,7 +98,7 @@ async fn exemplars(store: &PostgresStore, selection: &Selection) -> Result<Vec<S
         return Ok(Vec::new());
     }
     let (mut tx, chosen) = find::found(store, &selection.matchers).await?;
-    let exemplars = beside::exemplars(&mut tx, &chosen.found, selection).await?;
+    let exemplars = beside::exemplars(&mut tx, &chosen, selection).await?;
     tx.rollback().await?;
     Ok(exemplars)
 }

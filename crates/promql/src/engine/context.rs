@@ -6,9 +6,10 @@ use metricsd_model::Millis;
 
 use crate::annotation::{Annotation, Annotations, line_and_column};
 use crate::ast::{DurationExpr, Place};
-use crate::engine::control::Control;
+use crate::engine::control::{Control, Held};
+use crate::engine::data::{Series, Value};
 use crate::engine::fetch::Fetched;
-use crate::engine::times::Frame;
+use crate::engine::times::{Frame, Steps};
 use crate::{QueryError, QueryErrorKind};
 
 /// The engine's options as one query has them.
@@ -42,6 +43,20 @@ pub(crate) struct Context<'q> {
 impl Context<'_> {
     pub(crate) fn remark(&self, annotation: &Annotation, place: &Place) {
         self.annotations.add(annotation, place);
+    }
+
+    /// Takes room for a value that waits while something else is evaluated.
+    pub(crate) fn hold(&self, value: &Value, steps: Steps) -> Result<Option<Held>, QueryError> {
+        match value {
+            Value::Vector(series) => self.hold_series(series, steps).map(Some),
+            Value::Scalar(values) => self.control.hold(1, values.len()).map(Some),
+            Value::String(_) => Ok(None),
+        }
+    }
+
+    /// The same for series.
+    pub(crate) fn hold_series(&self, series: &[Series], steps: Steps) -> Result<Held, QueryError> {
+        self.control.hold(series.len(), series.len().saturating_mul(steps.count))
     }
 
     /// Why the query cannot be carried out, and where.

@@ -1,12 +1,10 @@
 //! Reading what is kept beside samples: exemplars, and what is said of families.
 
-use std::collections::HashMap;
-
 use futures::TryStreamExt;
 use metricsd_model::{Exemplar, FamilyMetadata, MetricType};
 use metricsd_ports::{Selection, SeriesExemplars};
+use metricsd_store::chosen::Chosen;
 use metricsd_store::exemplars::{Gathered, NAMED};
-use metricsd_store::gather::Found;
 use sqlx::{Row, SqliteConnection};
 
 use crate::SqliteStore;
@@ -27,18 +25,19 @@ const FAMILIES: &str = "SELECT family, metric_type, help, unit FROM families
 /// Exemplars of these series.
 pub(super) async fn exemplars(
     tx: &mut SqliteConnection,
-    found: &[Found],
+    chosen: &Chosen,
     selection: &Selection,
 ) -> Result<Vec<SeriesExemplars>, Fault> {
     let mut gathered = Gathered::new(selection.limits.max_samples);
-    let wanted: HashMap<i64, &Found> = found.iter().map(|found| (found.id.to_i64(), found)).collect();
+    let wanted = &chosen.wanted;
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
     let ids = (wanted.len() <= NAMED).then(|| id_list(wanted.keys().copied()));
     let mut rows = sqlx::query(EXEMPLARS).bind(ids).bind(selection.start).bind(selection.end).fetch(tx);
     while let Some(row) = rows.try_next().await? {
-        let Some(found) = wanted.get(&row.try_get::<i64, _>(0)?) else { continue };
+        let place = wanted.get(&row.try_get::<i64, _>(0)?);
+        let Some(found) = place.and_then(|place| chosen.found.get(*place)) else { continue };
         let exemplar = Exemplar {
             labels: json(&row, "labels", |text| serde_json::from_str(text))?,
             value: f64::from_bits(row.try_get::<i64, _>(2)?.cast_unsigned()),

@@ -108,7 +108,7 @@ async fn exemplars(store: &SqliteStore, selection: &Selection) -> Result<Vec<Ser
         return Ok(Vec::new());
     }
     let (mut tx, chosen) = found(store, &selection.matchers).await?;
-    let exemplars = beside::exemplars(&mut tx, &chosen.found, selection).await?;
+    let exemplars = beside::exemplars(&mut tx, &chosen, selection).await?;
     tx.rollback().await?;
     Ok(exemplars)
 }

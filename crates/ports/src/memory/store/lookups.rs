@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use metricsd_model::{Batch, Exemplar, FamilyMetadata, LabelSet, Matcher, MetricType, Millis, Series};
+use metricsd_model::{
+    Batch, Exemplar, FamilyMetadata, LabelSet, Matcher, MetricType, Millis, Series, stated_by,
+};
 
 use super::State;
 use crate::{ErrorKind, IndexStatistics, PortError, Selection, SeriesExemplars};
@@ -49,24 +51,9 @@ impl State {
 
     /// What a series says of its family, if it says anything.
     pub(super) fn say_of_family(&mut self, series: &Series) {
-        let Series { metric_type, help, unit, .. } = series;
-        if *metric_type == MetricType::Custom && help.is_none() && unit.is_none() {
-            return;
+        if let Some(said) = stated_by(series) {
+            self.say(said);
         }
-        let suffixes: &[&str] = match metric_type {
-            MetricType::Histogram => &["_bucket", "_sum", "_count"],
-            MetricType::Summary => &["_sum", "_count"],
-            _ => &[],
-        };
-        let name = series.labels.metric_name();
-        let family = suffixes.iter().find_map(|suffix| name.strip_suffix(suffix));
-        let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        self.say(FamilyMetadata {
-            family: family.filter(|family| !family.is_empty()).unwrap_or(name).to_owned(),
-            metric_type: *metric_type,
-            help: text(help),
-            unit: text(unit),
-        });
     }
 
     /// Label sets of the series that match.

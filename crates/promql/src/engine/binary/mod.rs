@@ -25,7 +25,10 @@ pub(crate) fn eval(
     steps: Steps,
 ) -> Result<Value, QueryError> {
     let left = eval_node(context, &binary.left, steps)?;
+    // Trees lean to either side: what waits for the other operand counts.
+    let waiting = context.hold(&left, steps)?;
     let right = eval_node(context, &binary.right, steps)?;
+    drop(waiting);
     match (left, right) {
         (Value::Scalar(left), Value::Scalar(right)) => {
             let both = left.iter().zip(&right);

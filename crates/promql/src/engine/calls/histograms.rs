@@ -48,6 +48,7 @@ pub(super) fn quantiles(context: &Context<'_>, call: &Call, steps: Steps) -> Res
     let default = 0..0;
     let place = super::place_of(call, 0, &default);
     let series = super::vector(context, call, 0, steps)?;
+    let _held = context.hold_series(&series, steps)?;
     let groups = groups(context, &series, place);
     let name = super::text(call, 1);
     if name.is_empty() {
@@ -64,6 +65,7 @@ pub(super) fn quantiles(context: &Context<'_>, call: &Call, steps: Steps) -> Res
             series.labels = series.labels.with(name, &open_metrics_number(rank));
             all.push(series);
         }
+        drop(context.hold_series(&all, steps)?);
     }
     names::drop_all(context, all).map(Value::Vector)
 }

@@ -217,6 +217,7 @@ fn timestamp(context: &Context<'_>, call: &Call, steps: Steps) -> Result<Value, 
 
 fn clamp(context: &Context<'_>, call: &Call, special: Special, steps: Steps) -> Result<Value, QueryError> {
     let mut series = vector(context, call, 0, steps)?;
+    let _held = context.hold_series(&series, steps)?;
     let (low, high) = match special {
         Special::ClampMin => (scalar(context, call, 1, steps)?, vec![f64::INFINITY; steps.count]),
         Special::ClampMax => (vec![f64::NEG_INFINITY; steps.count], scalar(context, call, 1, steps)?),
@@ -230,6 +231,7 @@ fn clamp(context: &Context<'_>, call: &Call, special: Special, steps: Steps) -> 
 
 fn round(context: &Context<'_>, call: &Call, steps: Steps) -> Result<Value, QueryError> {
     let mut series = vector(context, call, 0, steps)?;
+    let _held = context.hold_series(&series, steps)?;
     let nearest = match call.args.get(1) {
         Some(_) => scalar(context, call, 1, steps)?,
         None => vec![1.0; steps.count],
