@@ -5,6 +5,7 @@ pub mod error;
 
 pub mod cache;
 pub mod catalog;
+pub mod compaction;
 pub mod events;
 pub mod samples;
 
@@ -16,6 +17,7 @@ pub use cache::{Cache, CacheEntry, CacheKey};
 pub use catalog::{
     Catalog, CollectionStats, Created, JobFilter, Outbox, OutboxEvent, Process, TargetChange, TargetFilter,
 };
+pub use compaction::{Compacted, Compaction, CompactionPolicy};
 pub use error::{ErrorKind, PortError};
 pub use events::EventBus;
 pub use samples::{

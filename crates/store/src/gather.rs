@@ -1,7 +1,6 @@
 //! Samples from many frames become columns of their series: within the range and the limits, ascending, each
 //! timestamp once.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use metricsd_model::batch::FRAME_BUCKET_MILLIS;
@@ -9,6 +8,7 @@ use metricsd_model::{HISTOGRAM_MARKER_BITS, LabelSet, MetricType, Millis, Native
 use metricsd_ports::{ErrorKind, PortError, SelectLimits, SelectedSeries, Selection};
 
 use crate::chosen::Chosen;
+use crate::column::Column;
 use crate::damaged;
 
 /// A series that matches.
@@ -39,15 +39,6 @@ impl Range {
         let bucket = start.saturating_sub(start.rem_euclid(FRAME_BUCKET_MILLIS));
         Self { bucket, start, end }
     }
-}
-
-/// Samples of one series in the order in which they were read.
-#[derive(Default)]
-struct Column {
-    timestamps: Vec<Millis>,
-    orders: Vec<i64>,
-    values: Vec<f64>,
-    histograms: Vec<(usize, NativeHistogram)>,
 }
 
 /// Collects samples.
@@ -104,14 +95,8 @@ impl Gather {
             if self.series > self.limits.max_series {
                 return Err(limit("max_series", self.limits.max_series).into());
             }
-            column.reserve();
         }
-        if let Some(histogram) = histogram {
-            column.histograms.push((column.timestamps.len(), histogram));
-        }
-        column.timestamps.push(timestamp);
-        column.orders.push(order);
-        column.values.push(value);
+        column.push(timestamp, order, value, histogram);
         self.samples += 1;
         if self.samples >= self.compact_at {
             self.compact()?;
@@ -157,51 +142,9 @@ fn limit(name: &str, value: usize) -> PortError {
     PortError::new(ErrorKind::Limit, message)
 }
 
-/// Samples that a column has room for from its first one on.
-const FIRST_ROOM: usize = 16;
-
-impl Column {
-    fn reserve(&mut self) {
-        self.timestamps.reserve(FIRST_ROOM);
-        self.orders.reserve(FIRST_ROOM);
-        self.values.reserve(FIRST_ROOM);
-    }
-
-    /// Ascending, each timestamp once. Frames mostly come in order of time, and then there is nothing to do.
-    fn compact(&mut self) {
-        if self.timestamps.is_sorted_by(|a, b| a < b) {
-            return;
-        }
-        let mut places: Vec<usize> = (0..self.timestamps.len()).collect();
-        places.sort_unstable_by_key(|place| (self.timestamps[*place], self.orders[*place], *place));
-        places.dedup_by_key(|place| self.timestamps[*place]);
-        let mut histograms: HashMap<usize, NativeHistogram> = self.histograms.drain(..).collect();
-        let kept = places.iter().enumerate();
-        self.histograms = kept.filter_map(|(now, place)| Some((now, histograms.remove(place)?))).collect();
-        self.timestamps = places.iter().map(|place| self.timestamps[*place]).collect();
-        self.orders = places.iter().map(|place| self.orders[*place]).collect();
-        self.values = places.iter().map(|place| self.values[*place]).collect();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_first_of_a_timestamp_wins_and_histograms_keep_their_place() {
-        let histogram = |count| NativeHistogram { count, ..NativeHistogram::default() };
-        let mut column = Column {
-            timestamps: vec![9, 3, 9, 6],
-            orders: vec![2, 5, 1, 1],
-            values: vec![0.9, 0.3, 0.99, 0.6],
-            histograms: vec![(0, histogram(1.0)), (2, histogram(2.0)), (3, histogram(3.0))],
-        };
-        column.compact();
-        assert_eq!(column.timestamps, [3, 6, 9]);
-        assert_eq!(column.values, [0.3, 0.6, 0.99]);
-        assert_eq!(column.histograms, [(1, histogram(3.0)), (2, histogram(2.0))]);
-    }
 
     #[test]
     fn a_range_may_be_everything() {

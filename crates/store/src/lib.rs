@@ -3,9 +3,11 @@
 //!
 //! Writing: `group` checks the batches of one append, `owners` gives label sets their ids, `families` and `exemplars`
 //! pick out what is said beside samples. Reading: `follow` keeps a label index up to date, `gather` makes columns of
-//! samples, `labels` reads what a row says of them. `recent` is the bounded memory of all of them.
+//! samples, `labels` reads what a row says of them. Compacting: `compact` turns frames into segments. `recent` is the bounded memory of all of them.
 
 pub mod chosen;
+pub mod column;
+pub mod compact;
 pub mod exemplars;
 pub mod families;
 pub mod follow;
