@@ -9,6 +9,7 @@ pub mod series;
 
 pub mod histogram;
 pub mod sample;
+pub mod sum;
 
 pub mod batch;
 pub mod family;
@@ -30,6 +31,7 @@ pub use labels::{LabelError, LabelSet};
 pub use matcher::{MatchOp, Matcher};
 pub use sample::{HISTOGRAM_MARKER_BITS, STALE_NAN_BITS, Sample, SampleValue, is_stale, stale_marker};
 pub use series::{MetricSource, MetricType, Series, SeriesId};
+pub use sum::Sum;
 pub use target::{
     AuthConfig, CollectionMethod, FailureReason, Health, HealthStatus, RetentionPolicy, ScrapeConfig, Target,
     TargetSpec,

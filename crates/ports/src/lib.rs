@@ -7,6 +7,7 @@ pub mod cache;
 pub mod catalog;
 pub mod compaction;
 pub mod events;
+pub mod rollup;
 pub mod samples;
 
 #[cfg(feature = "conformance")]
@@ -20,6 +21,7 @@ pub use catalog::{
 pub use compaction::{Compacted, Compaction, CompactionPolicy};
 pub use error::{ErrorKind, PortError};
 pub use events::EventBus;
+pub use rollup::{ROLLUP_STEPS, RolledSeries, RolledUp, Rollup, RollupPolicy, RollupValue, Rollups};
 pub use samples::{
     IndexStatistics, LatestMetric, Receipt, Retention, SampleSink, SampleSource, SelectLimits,
     SelectedSeries, Selection, SeriesExemplars,

@@ -8,6 +8,7 @@ use metricsd_model::{
 };
 
 use crate::PortError;
+use crate::rollup::{RolledSeries, Rollup, roll};
 
 /// What became of one appended batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +132,19 @@ pub trait SampleSource: Send + Sync + 'static {
     /// same once both are committed). Every batch that was committed before the call is
     /// seen.
     async fn select(&self, selection: &Selection) -> Result<Vec<SelectedSeries>, PortError>;
+
+    /// The same, but one value for each span of time that has samples: see [`Rollup`]. The first timestamp of the
+    /// selection is the one after the end of a span, the last one ends a span. Series of which some sample is a native
+    /// histogram come as [`Self::select`] answers them. What was rolled up long ago is answered from that, even where the
+    /// samples themselves are gone; all else from samples.
+    async fn select_rolled(
+        &self,
+        selection: &Selection,
+        rollup: Rollup,
+    ) -> Result<Vec<RolledSeries>, PortError> {
+        let selected = self.select(selection).await?;
+        Ok(selected.into_iter().map(|series| roll(series, rollup)).collect())
+    }
 
     /// Series that match, ordered by labels, whether or not they have samples in any range; at most `limit`.
     async fn series(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<Arc<Series>>, PortError>;

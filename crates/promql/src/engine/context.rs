@@ -17,6 +17,8 @@ use crate::{QueryError, QueryErrorKind};
 pub(crate) struct Settings {
     pub(crate) look_back: Millis,
     pub(crate) subquery_step: Millis,
+    /// Values that were rolled up may stand for samples.
+    pub(crate) rollups: bool,
     /// Metric names that functions drop stay until the query is done, so that outer parts may use them.
     pub(crate) delayed_names: bool,
 }

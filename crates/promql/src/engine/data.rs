@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use metricsd_model::{HISTOGRAM_MARKER_BITS, LabelSet, Millis, NativeHistogram, STALE_NAN_BITS, is_stale};
-use metricsd_ports::SelectedSeries;
+use metricsd_ports::{RolledSeries, RollupValue, SelectedSeries};
 
 use crate::engine::resets;
 use crate::value::PointValue;
@@ -21,6 +21,10 @@ pub(crate) struct Raw {
     pub(crate) histograms: Vec<(usize, Arc<NativeHistogram>)>,
     /// There is neither marker among the values.
     pub(crate) plain: bool,
+    /// The values stand for spans of time.
+    pub(crate) rolled: Option<RollupValue>,
+    /// How many samples each value stands for; only of averages.
+    pub(crate) counts: Vec<f64>,
 }
 
 impl Raw {
@@ -37,7 +41,15 @@ impl Raw {
             values: selected.values,
             histograms,
             plain,
+            rolled: None,
+            counts: Vec::new(),
         }
+    }
+
+    /// Values of spans, where the series came so.
+    pub(crate) fn of_rolled(rolled: RolledSeries, value: RollupValue) -> Self {
+        let RolledSeries { series, counts, rolled } = rolled;
+        Self { rolled: rolled.then_some(value), counts, ..Self::of(series) }
     }
 
     /// The sample at an index; nothing where the series ends there.

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use metricsd_model::{Matcher, Millis};
-use metricsd_ports::{SampleSource, SelectLimits, Selection};
+use metricsd_ports::{Rollup, RollupValue, SampleSource, SelectLimits, Selection};
 
 use crate::QueryError;
-use crate::ast::{Boundaries, Expr, ExprKind, Place, VectorSelector};
+use crate::ast::{Boundaries, Call, Expr, ExprKind, MatrixSelector, Place, VectorSelector};
 use crate::engine::context::Settings;
 use crate::engine::control::{Control, Held};
 use crate::engine::data::Raw;
 use crate::engine::times::{Frame, Steps, subquery_steps};
-use crate::engine::{extended, info};
+use crate::engine::{extended, info, rolled};
+use crate::functions::{Kind, Special};
 
 /// Selectors of one query that are read at the same time.
 const READS_AT_ONCE: usize = 4;
@@ -26,6 +27,8 @@ pub(crate) struct Wanted {
     pub(crate) matchers: Vec<Matcher>,
     pub(crate) start: Millis,
     pub(crate) end: Millis,
+    /// Values of spans do as well as samples.
+    pub(crate) rollup: Option<Rollup>,
 }
 
 /// All that a query read, by the place of the selector.
@@ -65,11 +68,10 @@ impl Walk<'_> {
     fn visit(&mut self, expr: &Expr, steps: Steps) -> Result<(), QueryError> {
         match &expr.kind {
             ExprKind::Number { .. } | ExprKind::String(_) => Ok(()),
-            ExprKind::Selector(selector) => self.want(selector, &expr.place, steps, 0),
-            ExprKind::Matrix(matrix) => {
-                let range = self.frame.positive(&matrix.range)?;
-                self.want(&matrix.selector, &matrix.selector_place, steps, range)
+            ExprKind::Selector(selector) => {
+                self.want(selector, &expr.place, steps, 0, Some(RollupValue::Newest))
             }
+            ExprKind::Matrix(matrix) => self.want_range(matrix, steps, None),
             ExprKind::Subquery(subquery) => {
                 let shift = self.frame.shift(&subquery.time)?;
                 let range = self.frame.positive(&subquery.range)?;
@@ -92,14 +94,37 @@ impl Walk<'_> {
                 let (first, end) = info::shift(self.frame, call)?.span(steps);
                 let start = first.saturating_sub(self.settings.look_back).saturating_add(1);
                 let (place, matchers) = info::selector(call, &expr.place)?;
-                self.wanted.push(Wanted { place, matchers, start, end });
+                self.wanted.push(Wanted { place, matchers, start, end, rollup: None });
                 Ok(())
             }
             ExprKind::Call(call) => {
                 extended::check(call)?;
-                call.args.iter().try_for_each(|arg| self.visit(arg, steps))
+                call.args.iter().try_for_each(|arg| self.visit_argument(call, arg, steps))
             }
         }
+    }
+
+    /// Some functions need of a range, or of a selector, no more than values of spans can tell; others need samples.
+    fn visit_argument(&mut self, call: &Call, arg: &Expr, steps: Steps) -> Result<(), QueryError> {
+        match &arg.inner().kind {
+            ExprKind::Matrix(matrix) => self.want_range(matrix, steps, rolled::value_for(call.function.name)),
+            ExprKind::Selector(selector)
+                if matches!(call.function.kind, Kind::Special(Special::Timestamp)) =>
+            {
+                self.want(selector, &arg.inner().place, steps, 0, None)
+            }
+            _ => self.visit(arg, steps),
+        }
+    }
+
+    fn want_range(
+        &mut self,
+        matrix: &MatrixSelector,
+        steps: Steps,
+        value: Option<RollupValue>,
+    ) -> Result<(), QueryError> {
+        let range = self.frame.positive(&matrix.range)?;
+        self.want(&matrix.selector, &matrix.selector_place, steps, range, value)
     }
 
     fn want(
@@ -108,8 +133,10 @@ impl Walk<'_> {
         place: &Place,
         steps: Steps,
         range: Millis,
+        value: Option<RollupValue>,
     ) -> Result<(), QueryError> {
-        let (first, last) = self.frame.shift(&selector.time)?.span(steps);
+        let shift = self.frame.shift(&selector.time)?;
+        let (first, last) = shift.span(steps);
         if steps.count == 0 {
             return Ok(());
         }
@@ -120,11 +147,16 @@ impl Walk<'_> {
             (Boundaries::Anchored, range) => (range.saturating_add(look_back), 0),
             (Boundaries::Smoothed, range) => (range.saturating_add(look_back), look_back),
         };
+        let allowed = self.settings.rollups && selector.boundaries == Boundaries::Inside;
+        let rollup = value
+            .filter(|_| allowed)
+            .and_then(|value| Some(Rollup { step: rolled::step_for(shift, steps, before)?, value }));
         self.wanted.push(Wanted {
             place: place.clone(),
             matchers: selector.matchers.clone(),
             start: first.saturating_sub(before).saturating_add(1),
             end: last.saturating_add(after),
+            rollup,
         });
         Ok(())
     }
@@ -141,7 +173,8 @@ pub(crate) async fn fetch(
     for want in wanted {
         let place = want.place.start;
         let same = |(known, _): &&mut (Wanted, Vec<usize>)| {
-            known.matchers == want.matchers && (known.start, known.end) == (want.start, want.end)
+            known.matchers == want.matchers
+                && (known.start, known.end, known.rollup) == (want.start, want.end, want.rollup)
         };
         match distinct.iter_mut().find(same) {
             Some((_, places)) => places.push(place),
@@ -171,8 +204,14 @@ async fn read(
     control: &Arc<Control>,
 ) -> Result<(Arc<Vec<Raw>>, Vec<usize>, Held), QueryError> {
     let selection = Selection { matchers: want.matchers, start: want.start, end: want.end, limits };
-    let selected = source.select(&selection).await?;
-    let samples = selected.iter().map(|series| series.timestamps.len()).sum();
-    let held = control.hold(selected.len(), samples)?;
-    Ok((Arc::new(selected.into_iter().map(Raw::of).collect()), places, held))
+    let series: Vec<Raw> = match want.rollup {
+        None => source.select(&selection).await?.into_iter().map(Raw::of).collect(),
+        Some(rollup) => {
+            let series = source.select_rolled(&selection, rollup).await?;
+            series.into_iter().map(|series| Raw::of_rolled(series, rollup.value)).collect()
+        }
+    };
+    let samples = series.iter().map(|series| series.timestamps.len()).sum();
+    let held = control.hold(series.len(), samples)?;
+    Ok((Arc::new(series), places, held))
 }

@@ -19,6 +19,7 @@ mod names;
 mod options;
 mod parallel;
 mod resets;
+mod rolled;
 mod select;
 mod smooth;
 mod times;
@@ -80,6 +81,7 @@ impl Engine {
         Settings {
             look_back: millis(asked.look_back.unwrap_or(self.options.look_back)).max(1),
             subquery_step: millis(self.options.subquery_step).max(1),
+            rollups: self.options.rollups,
             delayed_names: self.options.experimental,
         }
     }

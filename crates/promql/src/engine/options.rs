@@ -44,6 +44,8 @@ pub struct EngineOptions {
     pub max_samples: usize,
     /// Bytes that one query may hold at once.
     pub max_bytes: usize,
+    /// Whether questions whose step allows it are answered from values that were rolled up.
+    pub rollups: bool,
     /// How long one query may take.
     pub timeout: Duration,
     /// Steps of one range.
@@ -61,6 +63,7 @@ impl Default for EngineOptions {
             max_series: 100_000,
             max_samples: 50_000_000,
             max_bytes: 1 << 30,
+            rollups: false,
             timeout: Duration::from_secs(120),
             max_points: 11_000,
             max_concurrent: 20,

@@ -14,7 +14,7 @@ use crate::engine::data::{Point, Raw, Series, without_empty};
 use crate::engine::eval::eval;
 use crate::engine::select::advance;
 use crate::engine::times::{Shift, Steps, subquery_steps};
-use crate::engine::{names, parallel};
+use crate::engine::{names, parallel, rolled};
 use crate::functions::{RangeContext, RangeFn, Sample, Window};
 
 /// Remarks about a sub-query stand at the beginning of the query, where clients of Prometheus know them.
@@ -198,6 +198,12 @@ impl<'c> Walker<'c> {
         window
     }
 
+    /// What stands beside the floats of the last window.
+    pub(crate) fn of_window<'w>(&self, beside: &'w [f64]) -> &'w [f64] {
+        let (from, to) = self.floats;
+        beside.get(from..to).unwrap_or(&[])
+    }
+
     /// Finds the samples outside of the window from which values at its ends are found.
     fn look_around(&self, window: &mut Window<'c>) {
         let ((from, to), (first, last)) = (self.floats, self.histograms);
@@ -279,7 +285,13 @@ pub(crate) fn apply(
                 place: ranges.place,
                 arg_places,
             };
-            if let Some(value) = function(&window, &about) {
+            let value = match raw.rolled {
+                Some(value) => {
+                    rolled::evaluate(function, value, &window, walker.of_window(&raw.counts), &about)
+                }
+                None => function(&window, &about),
+            };
+            if let Some(value) = value {
                 result.set_value(step, value);
             }
         }

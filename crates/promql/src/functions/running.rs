@@ -1,40 +1,6 @@
 //! Sums, means and variances of floats that are taken in one by one, for windows and for aggregations alike.
 
-/// A sum with a second float for what the first loses to rounding (Kahan's summation as Neumaier improved it).
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Sum {
-    sum: f64,
-    lost: f64,
-}
-
-impl Sum {
-    /// A sum that begins with one value.
-    pub fn of(first: f64) -> Self {
-        Self { sum: first, lost: 0.0 }
-    }
-
-    /// Takes in a value.
-    pub fn add(&mut self, value: f64) {
-        let sum = self.sum + value;
-        if sum.is_infinite() {
-            self.lost = 0.0;
-        } else if self.sum.abs() >= value.abs() {
-            self.lost += (self.sum - sum) + value;
-        } else {
-            self.lost += (value - sum) + self.sum;
-        }
-        self.sum = sum;
-    }
-
-    /// The sum so far.
-    pub fn value(&self) -> f64 {
-        if self.sum.is_infinite() { self.sum } else { self.sum + self.lost }
-    }
-
-    fn scaled(self, factor: f64) -> Self {
-        Self { sum: factor * self.sum, lost: factor * self.lost }
-    }
-}
+pub use metricsd_model::Sum;
 
 /// An arithmetic mean: of a sum for as long as the sum is finite, of means of means from there on.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -65,7 +31,7 @@ impl Mean {
             self.overflown = true;
             self.state = Sum { sum: self.state.sum / before, lost: self.state.lost / before };
         }
-        self.state = self.state.scaled(before / self.count);
+        self.state = scaled(self.state, before / self.count);
         self.state.add(value / self.count);
     }
 
@@ -74,6 +40,10 @@ impl Mean {
         let Sum { sum, lost } = self.state;
         if self.overflown { sum + lost } else { sum / self.count + lost / self.count }
     }
+}
+
+fn scaled(sum: Sum, factor: f64) -> Sum {
+    Sum { sum: factor * sum.sum, lost: factor * sum.lost }
 }
 
 /// A population variance (Welford's method with compensated sums).

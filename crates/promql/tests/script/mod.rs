@@ -16,7 +16,7 @@
 //! What is not expected (a failure, a warning, an info, a series) fails the case. Floats compare within a relative
 //! 1e-6; NaN equals NaN. The reset hint of a histogram is compared where the script says it. What instant cases say
 //! must also be what a range says at that step, and what the expression says once it is read and written again.
-#![allow(dead_code, unreachable_pub)] // Each test binary uses its own part.
+#![allow(dead_code, unreachable_pub, unused_imports)] // Each test binary uses its own part.
 
 pub mod annotations;
 pub mod compare;
