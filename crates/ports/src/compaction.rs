@@ -1,6 +1,7 @@
 //! Frames become segments: what was written scrape by scrape is rewritten series by series.
 
 use std::ops::AddAssign;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use metricsd_model::Millis;
@@ -17,6 +18,9 @@ pub struct CompactionPolicy {
     pub pack_before: Option<Millis>,
     /// Samples held in memory at once: 24 bytes each and somewhat more. A single series' hour may pass it.
     pub max_samples: usize,
+    /// How long an hour is left alone after a pass over it: late samples of it wait so long, as each pass writes anew
+    /// every segment that they touch. Kept in the memory of the process that compacts.
+    pub rest: Duration,
 }
 
 /// What one call did.

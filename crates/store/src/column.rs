@@ -52,6 +52,16 @@ impl Column {
         self.keep(&places);
     }
 
+    /// Adds the samples of another column after its own.
+    pub fn append(&mut self, other: Self) {
+        let place = self.timestamps.len();
+        self.timestamps.extend(other.timestamps);
+        self.orders.extend(other.orders);
+        self.values.extend(other.values);
+        self.histograms
+            .extend(other.histograms.into_iter().map(|(index, histogram)| (place + index, histogram)));
+    }
+
     /// Keeps the samples at these places, which ascend unless the column is being sorted.
     fn keep(&mut self, places: &[usize]) {
         let mut histograms: HashMap<usize, NativeHistogram> = self.histograms.drain(..).collect();

@@ -5,11 +5,15 @@
 //! part of it; where it has few, they cover a day (see [`Bucket`]). No two segments hold the same timestamp of a series.
 
 mod bucket;
+mod merge;
+mod rests;
 mod timeline;
 mod transpose;
 mod units;
 
-pub use bucket::{Bucket, DAY, HOUR, SPARSE, place};
+pub use bucket::{Bucket, DAY, HOUR, SPARSE, day_of, hour_of, place};
+pub use merge::{Merged, Segment, merge};
+pub use rests::Rests;
 pub use timeline::{Timelines, timeline_id};
-pub use transpose::{Slots, Transposer};
+pub use transpose::{Scrape, Slots, Transposed, Transposer, passes};
 pub use units::Units;

@@ -32,11 +32,31 @@ pub enum Bucket {
 
 impl Bucket {
     /// When it begins; offsets of timestamps count from here.
-    pub fn start(self) -> Millis {
+    pub const fn start(self) -> Millis {
         match self {
             Self::Day(start) | Self::Hour(start) => start,
         }
     }
+
+    /// Timestamps of samples in it as they are stored. They lie within a day of the start, which an `i32` holds.
+    pub fn offsets(self, timestamps: &[Millis]) -> Vec<i32> {
+        timestamps.iter().map(|timestamp| timestamp.wrapping_sub(self.start()) as i32).collect()
+    }
+
+    /// Reads [`Self::offsets`] back.
+    pub fn timestamps(self, offsets: &[i32]) -> Vec<Millis> {
+        offsets.iter().map(|offset| self.start().saturating_add(i64::from(*offset))).collect()
+    }
+}
+
+/// The beginning of the hour that a time lies in.
+pub fn hour_of(time: Millis) -> Millis {
+    time.saturating_sub(time.rem_euclid(HOUR))
+}
+
+/// The beginning of the day that a time lies in.
+pub fn day_of(time: Millis) -> Millis {
+    time.saturating_sub(time.rem_euclid(DAY))
 }
 
 /// Lays the samples of one series in one hour into segments. `dense` says that the series has segments of that hour
@@ -47,7 +67,7 @@ pub fn place(hour: Millis, column: Column, dense: bool) -> Vec<(Bucket, Column)>
         return Vec::new();
     }
     if samples <= SPARSE && !dense {
-        return vec![(Bucket::Day(hour - hour.rem_euclid(DAY)), column)];
+        return vec![(Bucket::Day(day_of(hour)), column)];
     }
     if samples <= LARGE {
         return vec![(Bucket::Hour(hour), column)];
@@ -95,6 +115,9 @@ mod tests {
     #[test]
     fn days_before_the_epoch_begin_where_days_begin() {
         let hour = -3 * HOUR;
-        assert_eq!(place(hour, column([hour + 1]), false)[0].0, Bucket::Day(-DAY));
+        let (bucket, column) = place(hour, column([hour + 1]), false).remove(0);
+        assert_eq!(bucket, Bucket::Day(-DAY));
+        assert_eq!(bucket.offsets(&column.timestamps), [75_600_001]);
+        assert_eq!(bucket.timestamps(&[75_600_001]), column.timestamps);
     }
 }

@@ -12,11 +12,41 @@ use crate::ids::IdState;
 /// Where the columns of a layout go; `None` for those that this pass leaves out.
 pub type Slots = Vec<Option<u32>>;
 
+/// One frame, as it is added.
+#[derive(Debug)]
+pub struct Scrape<'f> {
+    /// Timestamp of its samples.
+    pub time: Millis,
+    /// Added to `time`, one a column, where timestamps differ.
+    pub offsets: Option<&'f [i32]>,
+    /// Of two samples of a series at one time the one of the smaller order stays.
+    pub order: i64,
+    /// Where it came from, as the caller counts.
+    pub origin: u32,
+    /// One a column.
+    pub values: &'f [f64],
+    /// With their columns, ascending.
+    pub histograms: Vec<(u32, NativeHistogram)>,
+}
+
+/// What many frames hold of one series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transposed {
+    /// Its id.
+    pub series: i64,
+    /// Where the frame of the smallest order that has it came from.
+    pub origin: u32,
+    /// Its samples.
+    pub column: Column,
+    /// The smallest order.
+    first: i64,
+}
+
 /// Gathers the samples of many frames by series.
 #[derive(Default)]
 pub struct Transposer {
     slots: HashMap<i64, u32, IdState>,
-    columns: Vec<(i64, Column)>,
+    columns: Vec<Transposed>,
     samples: u64,
     /// Of so many passes over the same frames, which this is: a pass takes the series whose ids fall to it.
     pass: (u64, u64),
@@ -48,21 +78,19 @@ impl Transposer {
         let next = self.columns.len();
         let slot = *self.slots.entry(id).or_insert(next as u32);
         if slot as usize == next {
-            self.columns.push((id, Column::default()));
+            self.columns.push(Transposed {
+                series: id,
+                origin: 0,
+                column: Column::default(),
+                first: i64::MAX,
+            });
         }
         Some(slot)
     }
 
-    /// Adds a frame: one value a slot, at `time` plus its offset where there are offsets. Of two samples of a series at
-    /// one time the one with the smaller `order` stays. Histograms come with their place in the frame, ascending.
-    pub fn add(
-        &mut self,
-        slots: &Slots,
-        (time, offsets): (Millis, Option<&[i32]>),
-        order: i64,
-        values: &[f64],
-        histograms: Vec<(u32, NativeHistogram)>,
-    ) -> Result<(), PortError> {
+    /// Adds a frame: one value a slot.
+    pub fn add(&mut self, slots: &Slots, frame: Scrape<'_>) -> Result<(), PortError> {
+        let Scrape { time, offsets, order, origin, values, histograms } = frame;
         if values.len() != slots.len() || offsets.is_some_and(|offsets| offsets.len() != slots.len()) {
             return Err(damaged("a frame is shorter than its layout"));
         }
@@ -78,8 +106,12 @@ impl Transposer {
             };
             let Some(slot) = slot else { continue };
             let offset = offsets.and_then(|offsets| offsets.get(place)).copied().unwrap_or(0);
-            if let Some((_, column)) = self.columns.get_mut(*slot as usize) {
-                column.push(time.saturating_add(i64::from(offset)), order, *value, histogram);
+            if let Some(transposed) = self.columns.get_mut(*slot as usize) {
+                if order < transposed.first {
+                    (transposed.first, transposed.origin) = (order, origin);
+                }
+                let timestamp = time.saturating_add(i64::from(offset));
+                transposed.column.push(timestamp, order, *value, histogram);
                 self.samples += 1;
             }
         }
@@ -92,18 +124,27 @@ impl Transposer {
     }
 
     /// The series with their samples, ascending by id, timestamps ascending and each once.
-    pub fn finish(self) -> Vec<(i64, Column)> {
+    pub fn finish(self) -> Vec<Transposed> {
         let mut columns = self.columns;
-        columns.retain(|(_, column)| !column.timestamps.is_empty());
-        columns.sort_unstable_by_key(|(id, _)| *id);
-        columns.iter_mut().for_each(|(_, column)| column.compact());
+        columns.retain(|transposed| !transposed.column.timestamps.is_empty());
+        columns.sort_unstable_by_key(|transposed| transposed.series);
+        columns.iter_mut().for_each(|transposed| transposed.column.compact());
         columns
     }
+}
+
+/// How often frames of so many samples are read when no more than `max_samples` are held at once.
+pub fn passes(samples: u64, max_samples: usize) -> u64 {
+    samples.div_ceil(max_samples.max(1) as u64).max(1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn scrape(time: Millis, order: i64, values: &[f64]) -> Scrape<'_> {
+        Scrape { time, offsets: None, order, origin: order as u32, values, histograms: Vec::new() }
+    }
 
     #[test]
     fn frames_are_turned_into_columns() {
@@ -111,19 +152,19 @@ mod tests {
         let slots = transposer.slots([7, -3, 7]);
         let marker = f64::from_bits(HISTOGRAM_MARKER_BITS);
         let histogram = NativeHistogram { count: 2.0, ..NativeHistogram::default() };
-        transposer.add(&slots, (100, None), 5, &[1.0, 2.0, 3.0], Vec::new()).unwrap();
-        transposer
-            .add(&slots, (50, Some(&[0, 5, 50])), 4, &[0.5, marker, 9.0], vec![(1, histogram.clone())])
-            .unwrap();
+        transposer.add(&slots, scrape(100, 5, &[1.0, 2.0, 3.0])).unwrap();
+        let values = [0.5, marker, 9.0];
+        let histograms = vec![(1, histogram.clone())];
+        let offsets = Some(&[0, 5, 50][..]);
+        transposer.add(&slots, Scrape { offsets, histograms, ..scrape(50, 4, &values) }).unwrap();
         assert_eq!(transposer.samples(), 6);
         let columns = transposer.finish();
         assert_eq!(columns.len(), 2);
-        let (id, column) = &columns[0];
-        assert_eq!((*id, column.timestamps.as_slice()), (-3, &[55, 100][..]));
-        assert_eq!(column.histograms, [(0, histogram)]);
-        let (id, column) = &columns[1];
-        assert_eq!((*id, column.timestamps.as_slice()), (7, &[50, 100][..]));
-        assert_eq!(column.values, [0.5, 9.0], "the smaller order wins");
+        assert_eq!((columns[0].series, columns[0].origin), (-3, 4), "the first frame says whose it is");
+        assert_eq!(columns[0].column.timestamps, [55, 100]);
+        assert_eq!(columns[0].column.histograms, [(0, histogram)]);
+        assert_eq!((columns[1].series, columns[1].column.timestamps.as_slice()), (7, &[50, 100][..]));
+        assert_eq!(columns[1].column.values, [0.5, 9.0], "the smaller order wins");
     }
 
     #[test]
@@ -142,9 +183,15 @@ mod tests {
     fn damaged_frames_are_refused() {
         let mut transposer = Transposer::new();
         let slots = transposer.slots([1, 2]);
-        assert!(transposer.add(&slots, (0, None), 0, &[1.0], Vec::new()).is_err());
-        assert!(transposer.add(&slots, (0, Some(&[1])), 0, &[1.0, 2.0], Vec::new()).is_err());
+        assert!(transposer.add(&slots, scrape(0, 0, &[1.0])).is_err());
+        let offsets = Some(&[1][..]);
+        assert!(transposer.add(&slots, Scrape { offsets, ..scrape(0, 0, &[1.0, 2.0]) }).is_err());
         let marker = f64::from_bits(HISTOGRAM_MARKER_BITS);
-        assert!(transposer.add(&slots, (0, None), 0, &[1.0, marker], Vec::new()).is_err());
+        assert!(transposer.add(&slots, scrape(0, 0, &[1.0, marker])).is_err());
+    }
+
+    #[test]
+    fn frames_are_read_as_often_as_memory_asks_for() {
+        assert_eq!([passes(0, 10), passes(10, 10), passes(11, 10), passes(5, 0)], [1, 1, 2, 5]);
     }
 }
