@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{AfterCommit, IngestError, IngestMetrics};
+use crate::{AfterCommit, IngestError, IngestMetrics, SeriesLimits, SeriesTracker};
 
 /// How batches are grouped.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct CommitOptions {
     pub max_queue_bytes: usize,
     /// How long a caller waits for its commit before it is told to come back.
     pub patience: Duration,
+    /// Limits on the series of each source; none by default.
+    pub series: SeriesLimits,
 }
 
 impl Default for CommitOptions {
@@ -38,6 +40,7 @@ impl Default for CommitOptions {
             max_bytes: 4 << 20,
             max_queue_bytes: 256 << 20,
             patience: Duration::from_secs(10),
+            series: SeriesLimits::default(),
         }
     }
 }
@@ -77,6 +80,7 @@ pub struct GroupCommit {
     queued: Arc<AtomicUsize>,
     options: Arc<CommitOptions>,
     metrics: IngestMetrics,
+    series: Arc<SeriesTracker>,
 }
 
 impl GroupCommit {
@@ -90,8 +94,14 @@ impl GroupCommit {
         stop: CancellationToken,
     ) -> (Self, JoinHandle<()>) {
         let (queue, receiver) = mpsc::channel(MAX_QUEUE_BATCHES);
-        let handle =
-            Self { queue, queued: Arc::default(), options: Arc::new(options), metrics: metrics.clone() };
+        let series = SeriesTracker::new(options.series, sink.clone(), metrics.active_series.clone());
+        let handle = Self {
+            queue,
+            queued: Arc::default(),
+            options: Arc::new(options),
+            metrics: metrics.clone(),
+            series,
+        };
         let writer = Writer {
             sink,
             receiver,
@@ -146,6 +156,11 @@ impl GroupCommit {
     pub fn is_full(&self) -> bool {
         self.queued.load(Ordering::Acquire) >= self.options.max_queue_bytes / 10 * 9
             || self.queue.capacity() < MAX_QUEUE_BATCHES / 100
+    }
+
+    /// Which series may come; whoever names new ones asks here first.
+    pub fn series(&self) -> &Arc<SeriesTracker> {
+        &self.series
     }
 
     pub(crate) fn metrics(&self) -> &IngestMetrics {

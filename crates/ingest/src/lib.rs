@@ -2,13 +2,14 @@
 //!
 //! A sample's way through this crate, a file a stage: [`push`] checks what a client sent
 //! and [`remote_write`] what a remote writer did, [`builder`] puts samples into
-//! frames, [`commit`] groups batches and hands them to the store, [`after`] tells others once they are committed,
+//! frames, [`tracker`] holds the limits on series, [`commit`] groups batches and hands them to the store, [`after`] tells others once they are committed,
 //! [`relay`] publishes the events that the store kept for it.
 
 mod hash;
 pub mod limits;
 
 pub mod filter;
+pub mod tracker;
 pub mod validate;
 
 pub mod builder;
@@ -31,3 +32,4 @@ pub use limits::Limits;
 pub use metrics::IngestMetrics;
 pub use push::{Ingest, Push, PushSample, Pushed, Rejected};
 pub use remote_write::{PreparedWrite, WriteError, WriteRequest, Written};
+pub use tracker::{Acquaintance, Admission, SeriesLimits, SeriesTracker, SourceSeries};

@@ -3,6 +3,8 @@
 use metricsd_model::PromDuration;
 use serde::{Deserialize, Serialize};
 
+use crate::SeriesLimits;
+
 /// Configuration `limits`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -23,6 +25,10 @@ pub struct Limits {
     pub max_write_samples: usize,
     /// Bytes of what is remembered of remote writers' series, so that known ones are not named anew.
     pub max_write_cache_bytes: usize,
+    /// Series of one source that may have a sample within an hour; new ones are refused beyond. 0: no bound.
+    pub max_active_series_per_source: usize,
+    /// Series of one source that may be new within a minute, which may come at once. 0: no bound.
+    pub max_new_series_per_minute_per_source: usize,
     /// Bytes of a scraped page, after decompression.
     pub max_page_bytes: usize,
     /// Bytes of a request's body as it arrives.
@@ -41,6 +47,16 @@ pub struct Limits {
     pub max_query_samples: usize,
 }
 
+impl Limits {
+    /// Those that hold for the series of each source.
+    pub fn series(&self) -> SeriesLimits {
+        SeriesLimits {
+            max_active: self.max_active_series_per_source,
+            max_new_per_minute: self.max_new_series_per_minute_per_source,
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -52,6 +68,8 @@ impl Default for Limits {
             max_push_items: 100_000,
             max_write_samples: 1_000_000,
             max_write_cache_bytes: 512 << 20,
+            max_active_series_per_source: 2_000_000,
+            max_new_series_per_minute_per_source: 1_000_000,
             max_page_bytes: 64 << 20,
             max_body_bytes: 16 << 20,
             max_decompressed_bytes: 64 << 20,

@@ -59,6 +59,8 @@ pub struct IngestMetrics {
     pub event_errors: Counter,
     /// Events that wait to be published.
     pub event_backlog: Gauge,
+    /// Series that had a sample within the last hour.
+    pub active_series: Gauge,
     /// What remote writers sent.
     pub remote_write: RemoteWriteMetrics,
 }
@@ -90,6 +92,7 @@ impl IngestMetrics {
             events: Counter::default(),
             event_errors: Counter::default(),
             event_backlog: Gauge::default(),
+            active_series: Gauge::default(),
             remote_write: RemoteWriteMetrics::register(registry),
         };
         metrics.register_ingest(registry.sub_registry_with_prefix("ingest"));
@@ -127,6 +130,11 @@ impl IngestMetrics {
             "overloaded_batches",
             "Batches turned away by a full queue",
             self.overloaded.clone(),
+        );
+        registry.register(
+            "active_series",
+            "Series with a sample within the last hour",
+            self.active_series.clone(),
         );
         registry.register_with_unit(
             "queue",

@@ -11,7 +11,9 @@ use metricsd_ports::Receipt;
 
 use crate::remote_write::{SeenLists, SeriesCache};
 use crate::validate::{Fault, check_labels, check_metric_name, check_timestamp};
-use crate::{BatchBuilder, GroupCommit, IngestError, IngestMetrics, Limits};
+use crate::{
+    Acquaintance, Admission, BatchBuilder, GroupCommit, IngestError, IngestMetrics, Limits, SeriesTracker,
+};
 
 /// One pushed sample, as decoded.
 #[derive(Debug, Clone)]
@@ -116,6 +118,11 @@ impl Ingest {
         &self.lists
     }
 
+    /// Which series may come.
+    pub fn series(&self) -> &Arc<SeriesTracker> {
+        self.commit.series()
+    }
+
     pub(crate) fn metrics(&self) -> &IngestMetrics {
         self.commit.metrics()
     }
@@ -127,23 +134,9 @@ impl Ingest {
     /// Checks and stores one push. On `Ok` everything that was accepted is committed.
     pub async fn push(&self, push: Push) -> Result<Pushed, IngestError> {
         let started = std::time::Instant::now();
-        let mut rejected = push.unreadable.clone();
+        let Judged { builder, types, rejected } = self.judge(&push).await?;
         let mut ledger =
-            Ledger { received: (push.samples.len() + rejected.len()) as u64, ..Ledger::default() };
-        let mut types = TypeCounts::default();
-        let mut builder = BatchBuilder::default();
-        for sample in &push.samples {
-            match self.admit(&push, sample, &mut builder) {
-                Ok(()) => types.add(sample.metric_type),
-                Err(fault) => rejected.push(Rejected {
-                    index: sample.index,
-                    reason: fault.reason,
-                    field: fault.field,
-                    message: fault.message,
-                }),
-            }
-        }
-        rejected.sort_by_key(|item| item.index);
+            Ledger { received: (push.samples.len() + push.unreadable.len()) as u64, ..Ledger::default() };
         for item in &rejected {
             ledger.refuse(item.reason);
         }
@@ -172,7 +165,42 @@ impl Ingest {
         Ok(Pushed { id, batch_id, duplicate: receipt == Receipt::Duplicate, accepted, rejected })
     }
 
-    fn admit(&self, push: &Push, sample: &PushSample, builder: &mut BatchBuilder) -> Result<(), Fault> {
+    /// What of a push can be stored. A limit on series may refuse what the store knows; then it is asked.
+    async fn judge(&self, push: &Push) -> Result<Judged, IngestError> {
+        let mut admission = self.commit.series().admission(&push.source_id);
+        let judged = self.judge_once(push, &mut admission);
+        if admission.in_doubt() && admission.settle().await? {
+            return Ok(self.judge_once(push, &mut admission));
+        }
+        Ok(judged)
+    }
+
+    fn judge_once(&self, push: &Push, admission: &mut Admission) -> Judged {
+        let mut rejected = push.unreadable.clone();
+        let mut types = TypeCounts::default();
+        let mut builder = BatchBuilder::default();
+        for sample in &push.samples {
+            match self.admit(push, sample, &mut builder, admission) {
+                Ok(()) => types.add(sample.metric_type),
+                Err(fault) => rejected.push(Rejected {
+                    index: sample.index,
+                    reason: fault.reason,
+                    field: fault.field,
+                    message: fault.message,
+                }),
+            }
+        }
+        rejected.sort_by_key(|item| item.index);
+        Judged { builder, types, rejected }
+    }
+
+    fn admit(
+        &self,
+        push: &Push,
+        sample: &PushSample,
+        builder: &mut BatchBuilder,
+        admission: &mut Admission,
+    ) -> Result<(), Fault> {
         check_metric_name(&sample.name, &self.limits)?;
         check_labels(&sample.labels, &self.limits)?;
         let timestamp = sample.timestamp.unwrap_or(push.received_at);
@@ -181,8 +209,10 @@ impl Ingest {
         let pairs = sample.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let labels =
             LabelSet::new(name.into_iter().chain(pairs)).map_err(|error| Fault::label(error.to_string()))?;
+        let id = SeriesId::of(&labels);
+        admission.admit(id, Acquaintance::New).map_err(|reason| admission.fault(reason))?;
         let series = Series {
-            id: SeriesId::of(&labels),
+            id,
             labels,
             metric_type: sample.metric_type,
             source_type: sample.source_type,
@@ -201,6 +231,14 @@ impl Ingest {
             ))
         }
     }
+}
+
+/// A push, item by item.
+struct Judged {
+    builder: BatchBuilder,
+    types: TypeCounts,
+    /// In order of index.
+    rejected: Vec<Rejected>,
 }
 
 /// The client's key decides, or the content. A push of which nothing is accepted does not take the key: its corrected

@@ -13,6 +13,7 @@ mod families;
 mod intake;
 mod layouts;
 mod naming;
+mod places;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +23,7 @@ use metricsd_codec::remote_write::WireError;
 use metricsd_model::{Batch, BatchId, Millis, Refusal};
 use metricsd_ports::Receipt;
 
-use crate::{Ingest, IngestError};
+use crate::{Admission, Ingest, IngestError};
 
 pub(crate) use cache::SeriesCache;
 use intake::Intake;
@@ -61,9 +62,16 @@ pub struct PreparedWrite {
     /// Absent where the request says nothing.
     batch: Option<Batch>,
     outcome: Written,
+    doubt: Option<Admission>,
 }
 
 impl PreparedWrite {
+    /// Present where a limit refused series that the store may know. Once it is settled, the request is to be read again
+    /// by [`Ingest::read_write_again`].
+    pub fn take_doubt(&mut self) -> Option<Admission> {
+        self.doubt.take()
+    }
+
     /// What will be stored; absent where the request says nothing.
     pub fn batch(&self) -> Option<&Batch> {
         self.batch.as_ref()
@@ -101,17 +109,26 @@ impl Written {
 impl Ingest {
     /// Reads a request into a batch; takes time in proportion to the body, without waiting for anything.
     pub fn read_write(&self, request: WriteRequest<'_>) -> Result<PreparedWrite, WriteError> {
-        let mut prepared = Intake::new(self.write_cache(), self.limits(), request).read()?;
+        self.read_write_again(request, self.series().admission(request.source_id))
+    }
+
+    /// The same for a request whose doubts are settled.
+    pub fn read_write_again(
+        &self,
+        request: WriteRequest<'_>,
+        admission: Admission,
+    ) -> Result<PreparedWrite, WriteError> {
+        let mut prepared = Intake::new(self.write_cache(), self.limits(), request, admission).read()?;
         if let Some(batch) = &mut prepared.batch {
             self.seen_lists().recognise(batch);
         }
-        self.metrics().remote_write.read(&prepared.outcome, self.write_cache().size());
         Ok(prepared)
     }
 
     /// Stores what was read. On `Ok` everything that was accepted is committed.
     pub async fn store_write(&self, prepared: PreparedWrite) -> Result<Written, IngestError> {
-        let PreparedWrite { batch, mut outcome } = prepared;
+        let PreparedWrite { batch, mut outcome, .. } = prepared;
+        self.metrics().remote_write.read(&outcome, self.write_cache().size());
         if let Some(batch) = batch {
             outcome.id = Some(batch.id);
             outcome.duplicate = self.commit(batch).await? == Receipt::Duplicate;

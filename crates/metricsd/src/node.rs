@@ -144,6 +144,7 @@ impl Node {
             max_delay: config.commit.max_delay,
             max_bytes: config.commit.max_bytes,
             max_queue_bytes: config.limits.max_queue_bytes,
+            series: config.limits.series(),
             ..CommitOptions::default()
         };
         let (group, committer) = GroupCommit::start(

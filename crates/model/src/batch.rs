@@ -146,6 +146,10 @@ pub enum Refusal {
     LabelLimit,
     /// More samples in the batch than allowed.
     SampleLimit,
+    /// A new series of a source that has `limits.max_active_series_per_source`.
+    SeriesLimit,
+    /// A new series of a source that brings more than `limits.max_new_series_per_minute_per_source`.
+    SeriesRateLimit,
 }
 
 names!(Refusal {
@@ -157,6 +161,8 @@ names!(Refusal {
     InvalidValue = "invalid_value",
     LabelLimit = "label_limit",
     SampleLimit = "sample_limit",
+    SeriesLimit = "series_limit",
+    SeriesRateLimit = "series_rate_limit",
 });
 
 /// What became of a collection's samples: `received = dropped + refused + stored`.

@@ -1,10 +1,12 @@
 //! Where samples go, and where they are read from.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use metricsd_model::{
     Batch, Exemplar, FamilyMetadata, LabelSet, Matcher, MetricType, Millis, NativeHistogram, Sample, Series,
+    SeriesId,
 };
 
 use crate::PortError;
@@ -31,6 +33,12 @@ pub trait SampleSink: Send + Sync + 'static {
     /// Series are written before or with the first batch that needs them; two label sets of one id both keep their
     /// samples (see `SeriesId::rehashed`).
     async fn append(&self, batches: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError>;
+
+    /// Which of these series are stored already, by the ids that their labels hash to. A sink that keeps no series says
+    /// of none that it is.
+    async fn stored_series(&self, _ids: &[SeriesId]) -> Result<HashSet<SeriesId>, PortError> {
+        Ok(HashSet::new())
+    }
 
     /// Whether the store answers; the error says why not.
     async fn ping(&self) -> Result<(), PortError>;

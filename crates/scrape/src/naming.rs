@@ -12,6 +12,8 @@ use metricsd_model::{LabelSet, METRIC_NAME, MetricType, Refusal, Series, SeriesI
 pub(crate) enum Verdict {
     /// It is stored as this series.
     Keep(Arc<Series>),
+    /// It is to be stored as this series, once its source may have one more.
+    Wait(Arc<Series>),
     /// A filter drops it, as configured.
     Drop,
     /// It cannot be stored.
@@ -74,7 +76,7 @@ impl Namer {
         let info = families.lookup(&name).copied().unwrap_or_default();
         let help = info.help.map(|help| unescape_help(help).into_owned());
         let unit = info.unit.map(str::to_owned);
-        Verdict::Keep(Arc::new(self.series(labels, info.metric_type, help, unit)))
+        Verdict::Wait(Arc::new(self.series(labels, info.metric_type, help, unit)))
     }
 
     /// One of the series that metricsd adds to every scrape.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use metricsd_codec::exposition::{Entry, Families, Format, Parser, SampleLine};
 use metricsd_ingest::builder::plain_float;
 use metricsd_ingest::validate::check_timestamp;
+use metricsd_ingest::{Acquaintance, Admission};
 use metricsd_model::{FailureReason, Layout, Ledger, Millis, Refusal, Series, SeriesId, TypeCounts};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -94,19 +95,24 @@ impl PageReader {
         }
     }
 
-    /// Reads a page that was scraped at `at`. On `Err` nothing is remembered of it.
+    /// Reads a page that was scraped at `at`. On `Err` nothing is remembered of it. `None` where the store is to be asked
+    /// first whether series are new; then the page is to be read again.
     pub(crate) fn read(
         &mut self,
         page: &[u8],
         format: Format,
         namer: &Namer,
         at: Millis,
-    ) -> Result<Scraped, ScrapeError> {
-        let mut pass = self.pass(page, format, namer, at)?;
+        admission: &mut Admission,
+    ) -> Result<Option<Scraped>, ScrapeError> {
+        let mut pass = self.pass(page, format, namer, at, admission)?;
         if pass.metadata != self.metadata && !self.order.is_empty() {
             self.lines.clear();
             self.known.clear();
-            pass = self.pass(page, format, namer, at)?;
+            pass = self.pass(page, format, namer, at, admission)?;
+        }
+        if admission.in_doubt() {
+            return Ok(None);
         }
         self.metadata = pass.metadata;
         let before = self.shape.layout.clone();
@@ -130,7 +136,8 @@ impl PageReader {
         ledger.stored = (values.len() + timed.len()) as u64;
         self.order = pass.order;
         self.forget_old_lines();
-        Ok(Scraped { layout: self.shape.layout.clone(), values, timed, vanished, ledger, types, added })
+        let layout = self.shape.layout.clone();
+        Ok(Some(Scraped { layout, values, timed, vanished, ledger, types, added }))
     }
 
     /// The target could not be scraped: all its series end. What is known of its lines stays.
@@ -173,7 +180,14 @@ impl PageReader {
         self.lines.len()
     }
 
-    fn pass(&mut self, page: &[u8], format: Format, namer: &Namer, at: Millis) -> Result<Pass, ScrapeError> {
+    fn pass(
+        &mut self,
+        page: &[u8],
+        format: Format,
+        namer: &Namer,
+        at: Millis,
+        admission: &mut Admission,
+    ) -> Result<Pass, ScrapeError> {
         let mut pass = Pass::default();
         let mut families = Families::new(format);
         let mut metadata = Xxh3::new();
@@ -185,7 +199,11 @@ impl PageReader {
             match entry {
                 None => break,
                 Some(Entry::Sample(sample)) if pass.order.len() < limit => {
-                    self.sample(&sample, &mut pass, &mut families, namer, at);
+                    let line = self.find(sample.series, &mut pass, &mut families, namer);
+                    if let Verdict::Wait(_) = self.lines[line as usize].verdict {
+                        self.ask(line, admission, &mut pass);
+                    }
+                    self.sample(&sample, line, &mut pass, namer, at);
                 }
                 Some(Entry::Sample(_)) => {
                     let message =
@@ -203,18 +221,12 @@ impl PageReader {
     }
 
     #[inline]
-    fn sample<'a>(
-        &mut self,
-        sample: &SampleLine<'a>,
-        pass: &mut Pass,
-        families: &mut Families<'a>,
-        namer: &Namer,
-        at: Millis,
-    ) {
-        let line = self.find(sample.series, pass, families, namer);
+    fn sample(&mut self, sample: &SampleLine<'_>, line: u32, pass: &mut Pass, namer: &Namer, at: Millis) {
         pass.order.push(line);
         pass.ledger.received += 1;
         match &self.lines[line as usize].verdict {
+            // Counted where it was asked for.
+            Verdict::Wait(_) => {}
             Verdict::Drop => pass.ledger.dropped += 1,
             Verdict::Refuse(reason) => pass.ledger.refuse(*reason),
             Verdict::Keep(_) => {
@@ -248,6 +260,28 @@ impl PageReader {
         self.lines.push(Line { raw: raw.into(), verdict: namer.name(raw, families) });
         self.known.insert(raw.into(), line);
         line
+    }
+
+    /// Asks whether a series may come that waits.
+    #[cold]
+    fn ask(&mut self, line: u32, admission: &mut Admission, pass: &mut Pass) {
+        let Some(line) = self.lines.get_mut(line as usize) else { return };
+        let Verdict::Wait(series) = &line.verdict else { return };
+        match admission.admit(series.id, Acquaintance::New) {
+            Ok(()) => {
+                line.verdict = Verdict::Keep(series.clone());
+                pass.missed = true;
+            }
+            Err(reason) => pass.ledger.refuse(reason),
+        }
+    }
+
+    /// The series of the last page, reports left out.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = SeriesId> {
+        self.order.iter().filter_map(|line| match &self.lines.get(*line as usize)?.verdict {
+            Verdict::Keep(series) => Some(series.id),
+            _ => None,
+        })
     }
 
     fn reshape(&self, sequence: Vec<u32>, namer: &Namer) -> Shape {

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use metricsd_codec::exposition::Format;
-use metricsd_ingest::Limits;
+use metricsd_ingest::{Admission, Limits, SeriesTracker};
 use metricsd_model::{
     CollectionMethod, FailureReason, FilterAction, MetricFilter, MetricSource, MetricType, PromDuration,
     Refusal, ScrapeConfig, Series, TargetSpec,
 };
+use metricsd_ports::memory::MemoryStore;
+use prometheus_client::metrics::gauge::Gauge;
 
 use crate::naming::Namer;
 use crate::page::{PageReader, Scraped};
@@ -38,19 +40,29 @@ fn spec() -> TargetSpec {
 struct Bench {
     namer: Namer,
     reader: PageReader,
+    series: Arc<SeriesTracker>,
 }
 
 const NOW: i64 = 1_750_000_000_000;
 
 impl Bench {
     fn new(spec: TargetSpec, limits: Limits) -> Self {
+        let series = SeriesTracker::new(limits.series(), Arc::new(MemoryStore::new()), Gauge::default());
         let namer = Namer::new(spec, Arc::new(limits));
         let reader = PageReader::new(&namer);
-        Self { namer, reader }
+        Self { namer, reader, series }
     }
 
     fn read(&mut self, page: &str) -> Scraped {
-        self.reader.read(page.as_bytes(), Format::Text, &self.namer, NOW).unwrap()
+        let mut admission = self.series.admission("shop");
+        let read = |reader: &mut PageReader, admission: &mut Admission| {
+            reader.read(page.as_bytes(), Format::Text, &self.namer, NOW, admission).unwrap()
+        };
+        read(&mut self.reader, &mut admission).unwrap_or_else(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(admission.settle()).unwrap();
+            read(&mut self.reader, &mut admission).unwrap()
+        })
     }
 }
 
@@ -161,7 +173,9 @@ fn filters_and_limits_count_what_they_take() {
     assert_eq!((scraped.values.as_slice(), scraped.timed.len()), ([1.0].as_slice(), 1));
     let limits = Limits { max_scrape_samples: 2, ..Limits::default() };
     let mut bench = Bench::new(spec(), limits);
-    let error = bench.reader.read(b"a 1\nb 2\nc 3\n", Format::Text, &bench.namer, NOW).err().unwrap();
+    let mut admission = bench.series.admission("shop");
+    let page = b"a 1\nb 2\nc 3\n";
+    let error = bench.reader.read(page, Format::Text, &bench.namer, NOW, &mut admission).err().unwrap();
     assert_eq!(error.reason, FailureReason::Limit);
 }
 
@@ -178,4 +192,26 @@ fn lines_of_old_pages_do_not_add_up() {
         assert_eq!(again.values, scraped.values);
     }
     assert!(bench.reader.lines_kept() <= 2_500, "{}", bench.reader.lines_kept());
+}
+
+#[test]
+fn a_source_with_all_its_series_goes_on_with_those() {
+    let limits = Limits { max_active_series_per_source: 2, ..Limits::default() };
+    let mut bench = Bench::new(spec(), limits);
+    let first = bench.read("a 1\nb 2\n");
+    assert_eq!(first.ledger.stored, 2);
+    for _ in 0..2 {
+        let more = bench.read("c 3\na 4\nb 5\nd 6 1750000000000\n");
+        assert_eq!(more.ledger.refused, [(Refusal::SeriesLimit, 2)].into());
+        assert_eq!((more.ledger.received, more.values.as_slice()), (4, [4.0, 5.0].as_slice()));
+        assert!(Arc::ptr_eq(&more.layout, &first.layout), "refused lines change nothing about the others");
+    }
+    let limits = Limits { max_new_series_per_minute_per_source: 60, ..Limits::default() };
+    let mut bench = Bench::new(spec(), limits);
+    let page: String = (0..61).map(|line| format!("a{{x=\"{line}\"}} {line}\n")).collect();
+    assert_eq!(bench.read(&page).ledger.refused, [(Refusal::SeriesRateLimit, 1)].into());
+    // A second brings room for one.
+    std::thread::sleep(std::time::Duration::from_millis(1_010));
+    let whole = bench.read(&page);
+    assert_eq!((whole.ledger.stored, whole.ledger.refused_total(), whole.added), (61, 0, 1));
 }

@@ -208,7 +208,8 @@ impl ScrapePool {
     }
 
     fn new_state(&self, spec: &TargetSpec) -> Arc<Mutex<LoopState>> {
-        Arc::new(Mutex::new(LoopState::new(spec.clone(), self.shared.options.limits.clone())))
+        let PoolOptions { limits, commit, .. } = &self.shared.options;
+        Arc::new(Mutex::new(LoopState::new(spec.clone(), limits.clone(), commit.series().clone())))
     }
 
     fn add(&mut self, target: Target) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use metricsd_codec::exposition::Format;
-use metricsd_ingest::{BatchBuilder, Limits};
+use metricsd_ingest::{Admission, BatchBuilder, Limits, SeriesTracker};
 use metricsd_model::{
     Batch, BatchId, Collection, CollectionMethod, FailureReason, Frame, HealthStatus, JobStatus, Ledger,
     Millis, Refusal, SampleValue, Series, TargetSpec, TypeCounts,
@@ -26,19 +26,25 @@ pub(crate) struct LoopState {
     reader: PageReader,
     /// Time of the last scrape; the next one's is later.
     last: Millis,
+    /// Which series the target's source may have.
+    series: Arc<SeriesTracker>,
+    /// In which epoch the target's series were said to be active.
+    epoch: Option<u64>,
+    /// Which limit of the source kept series of the last page out.
+    limited: Option<String>,
 }
 
 impl LoopState {
-    pub(crate) fn new(spec: TargetSpec, limits: Arc<Limits>) -> Self {
+    pub(crate) fn new(spec: TargetSpec, limits: Arc<Limits>, series: Arc<SeriesTracker>) -> Self {
         let url = Url::parse(&spec.scrape_url()).map_err(|error| format!("{}: {error}", spec.scrape_url()));
         let namer = Namer::new(spec, limits);
         let reader = PageReader::new(&namer);
-        Self { namer, url, reader, last: 0 }
+        Self { namer, url, reader, last: 0, series, epoch: None, limited: None }
     }
 
     /// The same target with other settings: what it no longer has will be marked as ended.
     pub(crate) fn replace(&mut self, spec: TargetSpec, limits: Arc<Limits>) {
-        let mut next = Self::new(spec, limits);
+        let mut next = Self::new(spec, limits, self.series.clone());
         next.reader.inherit(&self.reader);
         next.last = self.last;
         *self = next;
@@ -60,8 +66,10 @@ impl LoopState {
         let at = at.max(self.last + 1);
         self.last = at;
         let started = Instant::now();
-        let page = self.fetch(client).await;
-        let scraped = page.and_then(|page| self.read(&page, at));
+        let scraped = match self.fetch(client).await {
+            Ok(page) => self.read(&page, at).await,
+            Err(error) => Err(error),
+        };
         let elapsed = started.elapsed().as_secs_f64();
         if scraped.is_err()
             && !self.reader.has_read()
@@ -80,7 +88,33 @@ impl LoopState {
         client.fetch(&PageRequest { url, authentication, timeout: config.scrape_timeout.0 }).await
     }
 
-    fn read(&mut self, page: &Page, at: Millis) -> Result<Scraped, ScrapeError> {
+    /// Reads a page. Where a limit would refuse series, the store is asked first whether it knows them.
+    async fn read(&mut self, page: &Page, at: Millis) -> Result<Scraped, ScrapeError> {
+        let mut admission = self.series.admission(&self.namer.spec().source_id);
+        let mut scraped = self.read_once(page, at, &mut admission)?;
+        if scraped.is_none() {
+            if let Err(error) = admission.settle().await {
+                tracing::warn!(target_id = self.target_id(), %error, "the store cannot say which series are new");
+            }
+            scraped = self.read_once(page, at, &mut admission)?;
+        }
+        let scraped = scraped
+            .ok_or_else(|| ScrapeError::new(FailureReason::Internal, "new series are in doubt for good"))?;
+        if self.epoch.replace(admission.epoch()) != Some(admission.epoch()) {
+            admission.refresh(self.reader.ids());
+        }
+        let limits = [Refusal::SeriesLimit, Refusal::SeriesRateLimit];
+        let reached = limits.into_iter().find(|reason| scraped.ledger.refused.contains_key(reason));
+        self.limited = reached.map(|reason| admission.fault(reason).message);
+        Ok(scraped)
+    }
+
+    fn read_once(
+        &mut self,
+        page: &Page,
+        at: Millis,
+        admission: &mut Admission,
+    ) -> Result<Option<Scraped>, ScrapeError> {
         let format = Format::from_content_type(&page.content_type).ok_or_else(|| {
             let message = format!("the page is {:?}; metricsd reads text and OpenMetrics", page.content_type);
             ScrapeError::new(FailureReason::Parse, message)
@@ -89,9 +123,9 @@ impl LoopState {
         let threads = tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor());
         match threads {
             Ok(tokio::runtime::RuntimeFlavor::MultiThread) if page.body.len() > LARGE_PAGE => {
-                tokio::task::block_in_place(|| reader.read(&page.body, format, namer, at))
+                tokio::task::block_in_place(|| reader.read(&page.body, format, namer, at, admission))
             }
-            _ => reader.read(&page.body, format, namer, at),
+            _ => reader.read(&page.body, format, namer, at, admission),
         }
     }
 
@@ -169,7 +203,10 @@ impl LoopState {
             status: if refused > 0 { JobStatus::Partial } else { JobStatus::Completed },
             health: HealthStatus::Healthy,
             reason: None,
-            error: first.map(|reason| format!("{refused} samples refused, first reason: {reason}")),
+            error: first.map(|reason| match &self.limited {
+                Some(limited) => format!("{refused} samples refused: {limited}"),
+                None => format!("{refused} samples refused, first reason: {reason}"),
+            }),
             ledger,
             types,
         }

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use metricsd_codec::remote_write::{BlockError, unpack};
-use metricsd_ingest::{Ingest, PreparedWrite, WriteError, WriteRequest, Written};
+use metricsd_ingest::{Admission, Ingest, PreparedWrite, WriteError, WriteRequest, Written};
 
 use super::AppState;
 use crate::Problem;
@@ -49,7 +49,12 @@ pub(crate) async fn write(
     // Bodies wait in the socket rather than in memory.
     let slot = shared.pushes.acquire().await;
     let packed = receive(&shared, &headers, body).await?;
-    let prepared = prepare(ingest.clone(), source_id, packed).await?;
+    let mut prepared = prepare(ingest.clone(), source_id.clone(), packed.clone(), None).await?;
+    if let Some(mut admission) = prepared.take_doubt()
+        && admission.settle().await.map_err(Problem::from)?
+    {
+        prepared = prepare(ingest.clone(), source_id, packed, Some(admission)).await?;
+    }
     drop(slot);
     let written = ingest.store_write(prepared).await.map_err(Problem::from)?;
     Ok(answer(&written))
@@ -172,13 +177,22 @@ fn source_of(query: Option<&str>, headers: &HeaderMap) -> Result<String, Plain> 
     Ok(source_from(asked, headers, DEFAULT_SOURCE)?)
 }
 
-async fn prepare(ingest: Ingest, source_id: String, packed: Bytes) -> Result<PreparedWrite, Plain> {
+/// Unpacks and reads a body; `admission` where its doubts are settled.
+async fn prepare(
+    ingest: Ingest,
+    source_id: String,
+    packed: Bytes,
+    admission: Option<Admission>,
+) -> Result<PreparedWrite, Plain> {
     let large = packed.len() > LARGE;
     let read = move || -> Result<PreparedWrite, Plain> {
         let body = unpack(&packed, ingest.limits().max_decompressed_bytes)?;
         drop(packed);
         let request = WriteRequest { source_id: &source_id, body: &body, received_at: now() };
-        Ok(ingest.read_write(request)?)
+        Ok(match admission {
+            Some(admission) => ingest.read_write_again(request, admission)?,
+            None => ingest.read_write(request)?,
+        })
     };
     if large {
         tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| Err(Problem::internal().into()))

@@ -117,6 +117,7 @@ impl Service {
         let options = CommitOptions {
             max_delay: Duration::from_millis(1),
             patience: Duration::from_millis(300),
+            series: limits.series(),
             ..CommitOptions::default()
         };
         let (commit, _) = GroupCommit::start(sink.clone(), options, counted, after, shutdown.clone());

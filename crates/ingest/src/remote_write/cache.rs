@@ -1,9 +1,10 @@
-//! Series that remote writers have sent before, found by the bytes of their labels.
+//! Series that remote writers have sent before, found by a keyed hash of the bytes of their labels: 128 bits that nobody
+//! outside can aim at, so that the bytes themselves need not be kept.
 //!
 //! They stand in the order in which they came first. Senders repeat that order, so the series after the last one found
-//! is tried first: one comparison of bytes, without a hash. Requests read under a shared lock and mark what they use;
-//! what is new is added at a request's end under one exclusive lock. When the bound is reached, what was not used since
-//! the last time goes; where that is too little, others go too.
+//! is tried first, which takes no look-up. Requests read under a shared lock and mark what they use;
+//! what is new is added at a request's end under one exclusive lock. When the bound is reached, an eighth goes: what was
+//! used least recently.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
@@ -12,13 +13,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use metricsd_model::{MetricType, Series, SeriesId};
 use parking_lot::{RwLock, RwLockReadGuard};
-use xxhash_rust::xxh3::xxh3_64_with_secret;
+use xxhash_rust::xxh3::{xxh3_64_with_secret, xxh3_128_with_secret};
 
 use super::families::{Described, Families};
+use super::places::Places;
 use crate::hash::{AsIs, fold, random};
 
-/// What a series costs beside its texts: places in the list and the index, allocations, the struct.
-const ENTRY_BYTES: usize = 360;
+/// What a series costs beside its texts: its entry, its place in the index, two allocations with their counts.
+const ENTRY_BYTES: usize = size_of::<Entry>() + 16 + size_of::<Series>() + 2 * 24;
+
+/// Generations that are told apart when room is made.
+const AGES: usize = 64;
 
 /// Series of all remote writers.
 pub(crate) struct SeriesCache {
@@ -28,32 +33,28 @@ pub(crate) struct SeriesCache {
     secret: [u8; 192],
 }
 
-/// Places by keyed hash.
-type Index = HashMap<u64, usize, BuildHasherDefault<AsIs>>;
-
 /// What is remembered.
 pub(super) struct State {
     entries: Vec<Entry>,
-    index: Index,
+    index: Places,
     bytes: usize,
+    /// Changes with the epoch, and whenever room is made.
     generation: u32,
+    epoch: u64,
     /// What was said of metric families.
     pub(super) families: Families,
 }
 
-/// One series, no wider than a cache line. What a sample needs of the series stands here too.
+/// One series. What a sample needs of it stands here too.
 struct Entry {
-    raw: Box<[u8]>,
+    hash: u128,
     series: Arc<Series>,
     id: SeriesId,
-    metric_type: MetricType,
-    /// Who sent it.
-    source: u64,
-    hash: u64,
     /// The generation that used it last.
     used: AtomicU32,
     /// The version of the families by which it was typed.
     described: AtomicU32,
+    metric_type: MetricType,
 }
 
 /// What the cache knows of a series.
@@ -62,6 +63,8 @@ pub(super) enum Found<'c> {
     Known(Known<'c>),
     /// More may have been said of its family since.
     Undescribed(&'c Arc<Series>, Place),
+    /// It was not used in this generation: whether it may come is to be asked before [`State::used`].
+    Idle(SeriesId, Place),
     /// Nothing.
     Unknown,
 }
@@ -97,27 +100,21 @@ pub(super) struct Cursor {
 /// Series to remember, in their order.
 #[derive(Default)]
 pub(super) struct FreshSeries {
-    index: Index,
-    series: Vec<Fresh>,
-}
-
-struct Fresh {
-    hash: u64,
-    raw: Box<[u8]>,
-    series: Arc<Series>,
+    index: HashMap<u64, usize, BuildHasherDefault<AsIs>>,
+    series: Vec<(u128, Arc<Series>)>,
 }
 
 impl FreshSeries {
-    /// Where it was noted, the series of these labels.
-    pub(super) fn get(&self, hash: u64, raw: &[u8]) -> Option<&Arc<Series>> {
-        let fresh = self.series.get(*self.index.get(&hash)?)?;
-        (*fresh.raw == *raw).then_some(&fresh.series)
+    /// Where it was noted, the series of this hash.
+    pub(super) fn get(&self, hash: u128) -> Option<&Arc<Series>> {
+        let (noted, series) = self.series.get(*self.index.get(&(hash as u64))?)?;
+        (*noted == hash).then_some(series)
     }
 
     /// Notes a series under the hash of its source and labels.
-    pub(super) fn note(&mut self, hash: u64, raw: &[u8], series: Arc<Series>) {
-        self.index.insert(hash, self.series.len());
-        self.series.push(Fresh { hash, raw: raw.into(), series });
+    pub(super) fn note(&mut self, hash: u128, series: Arc<Series>) {
+        self.index.insert(hash as u64, self.series.len());
+        self.series.push((hash, series));
     }
 }
 
@@ -128,9 +125,10 @@ impl SeriesCache {
         secret.chunks_exact_mut(8).for_each(|chunk| chunk.copy_from_slice(&random().to_le_bytes()));
         let state = State {
             entries: Vec::new(),
-            index: Index::default(),
+            index: Places::default(),
             bytes: 0,
             generation: 1,
+            epoch: 0,
             families: Families::default(),
         };
         Self { state: RwLock::new(state), max_bytes, secret }
@@ -141,32 +139,39 @@ impl SeriesCache {
         Cursor { source: xxh3_64_with_secret(source_id.as_bytes(), &self.secret), next: 0 }
     }
 
+    /// Begins a generation where another epoch has begun, so that each series is asked for once an epoch.
+    pub(super) fn turn(&self, epoch: u64) {
+        if self.state.read().epoch != epoch {
+            let mut state = self.state.write();
+            if state.epoch != epoch {
+                state.epoch = epoch;
+                state.generation = state.generation.wrapping_add(1);
+            }
+        }
+    }
+
     /// Keyed hash of a series of a source.
     #[inline]
-    pub(super) fn hash(&self, cursor: Cursor, raw: &[u8]) -> u64 {
-        fold(xxh3_64_with_secret(raw, &self.secret) ^ cursor.source, 0x9e37_79b9_7f4a_7c15)
+    pub(super) fn hash(&self, cursor: Cursor, raw: &[u8]) -> u128 {
+        let hash = xxh3_128_with_secret(raw, &self.secret);
+        let source = u128::from(cursor.source);
+        hash ^ (source << 64 | u128::from(fold(cursor.source, 0x9e37_79b9_7f4a_7c15)))
     }
 
     /// Looks a series up, and marks it as used. `state` is what [`Self::read`] gave.
     #[inline]
     pub(super) fn find<'c>(&self, state: &'c State, cursor: &mut Cursor, raw: &[u8]) -> Found<'c> {
-        let predicted = state.entries.get(cursor.next).filter(|entry| entry.is(cursor.source, raw));
-        match predicted {
-            Some(entry) => state.found(entry, cursor),
-            None => self.find_by_hash(state, cursor, raw),
-        }
-    }
-
-    fn find_by_hash<'c>(&self, state: &'c State, cursor: &mut Cursor, raw: &[u8]) -> Found<'c> {
-        let place = state.index.get(&self.hash(*cursor, raw)).copied();
-        let entry = place.and_then(|place| Some((place, state.entries.get(place)?)));
-        match entry.filter(|(_, entry)| entry.is(cursor.source, raw)) {
-            Some((place, entry)) => {
-                cursor.next = place;
-                state.found(entry, cursor)
-            }
-            None => Found::Unknown,
-        }
+        let hash = self.hash(*cursor, raw);
+        let predicted = state.entries.get(cursor.next).filter(|entry| entry.hash == hash);
+        let place = match predicted {
+            Some(_) => cursor.next,
+            None => match state.place(hash) {
+                Some(place) => place,
+                None => return Found::Unknown,
+            },
+        };
+        cursor.next = place + 1;
+        state.at(Place(place))
     }
 
     /// For a request's reading.
@@ -183,19 +188,17 @@ impl SeriesCache {
     }
 
     /// Remembers series that were typed by a version of the families.
-    pub(super) fn remember(&self, cursor: Cursor, version: u32, fresh: FreshSeries) {
+    pub(super) fn remember(&self, version: u32, fresh: FreshSeries) {
         if fresh.series.is_empty() {
             return;
         }
         let mut state = self.state.write();
-        for Fresh { hash, raw, series } in fresh.series {
+        for (hash, series) in fresh.series {
             let entry = Entry {
-                raw,
+                hash,
                 id: series.id,
                 metric_type: series.metric_type,
                 series,
-                source: cursor.source,
-                hash,
                 used: AtomicU32::new(state.generation),
                 described: AtomicU32::new(version),
             };
@@ -214,33 +217,38 @@ impl SeriesCache {
 }
 
 impl Entry {
-    #[inline]
-    fn is(&self, source: u64, raw: &[u8]) -> bool {
-        self.source == source && *self.raw == *raw
-    }
-
     fn size(&self) -> usize {
         let series = &*self.series;
-        let texts = [&series.help, &series.unit].into_iter().flatten().map(String::len).sum::<usize>();
-        ENTRY_BYTES + self.raw.len() + series.labels.as_bytes().len() + series.source.len() + texts
+        let texts = [&series.help, &series.unit].into_iter().flatten().map(|text| text.len()).sum::<usize>();
+        ENTRY_BYTES + series.labels.as_bytes().len() + series.source.len() + texts
     }
 }
 
 impl State {
-    /// What is found at the cursor's place, which moves on.
+    fn place(&self, hash: u128) -> Option<usize> {
+        let same = |place: usize| self.entries.get(place).is_some_and(|entry| entry.hash == hash);
+        self.index.find(hash as u64, same)
+    }
+
+    /// What stands at a place.
     #[inline]
-    fn found<'c>(&'c self, entry: &'c Entry, cursor: &mut Cursor) -> Found<'c> {
-        let place = Place(cursor.next);
-        cursor.next += 1;
-        // Written only when it changes, so that requests at once do not fight for the line.
+    fn at(&self, place: Place) -> Found<'_> {
+        let Some(entry) = self.entries.get(place.0) else { return Found::Unknown };
         if entry.used.load(Ordering::Relaxed) != self.generation {
-            entry.used.store(self.generation, Ordering::Relaxed);
-        }
-        if entry.described.load(Ordering::Relaxed) == self.families.version() {
+            Found::Idle(entry.id, place)
+        } else if entry.described.load(Ordering::Relaxed) == self.families.version() {
             Found::Known(Known { series: &entry.series, id: entry.id, metric_type: entry.metric_type })
         } else {
             Found::Undescribed(&entry.series, place)
         }
+    }
+
+    /// The same once it is used in this generation.
+    pub(super) fn used(&self, place: Place) -> Found<'_> {
+        if let Some(entry) = self.entries.get(place.0) {
+            entry.used.store(self.generation, Ordering::Relaxed);
+        }
+        self.at(place)
     }
 
     /// Notes that a series' type is what it was.
@@ -253,30 +261,50 @@ impl State {
     /// Adds an entry, or puts it where its hash has one already.
     fn insert(&mut self, entry: Entry) {
         self.bytes += entry.size();
-        let place = *self.index.entry(entry.hash).or_insert(self.entries.len());
-        match self.entries.get_mut(place) {
-            Some(taken) => {
-                let replaced = std::mem::replace(taken, entry);
-                self.bytes = self.bytes.saturating_sub(replaced.size());
-            }
-            None => self.entries.push(entry),
+        if let Some(taken) = self.place(entry.hash).and_then(|place| self.entries.get_mut(place)) {
+            let replaced = std::mem::replace(taken, entry);
+            self.bytes = self.bytes.saturating_sub(replaced.size());
+            return;
         }
+        if self.entries.len() == self.entries.capacity() {
+            // Less than twice: a list of a million that doubles would leave as much unused.
+            self.entries.reserve_exact(self.entries.len() / 8 + 64);
+        }
+        self.entries.push(entry);
+        let entries = &self.entries;
+        self.index.push(|place| entries.get(place).map_or(0, |entry| entry.hash as u64));
     }
 
-    /// Forgets what was not used since the last time, and others until there is a quarter of room. Those that stay keep
-    /// their order.
+    /// Forgets what was used least recently, until an eighth of the room is free. Those that stay keep their order.
     fn make_room(&mut self, max_bytes: usize) {
         let generation = self.generation;
-        let mut bytes = 0;
-        let keep = max_bytes / 4 * 3;
-        self.entries.retain_mut(|entry| {
-            let stays = *entry.used.get_mut() == generation && bytes + entry.size() <= keep;
-            bytes += if stays { entry.size() } else { 0 };
-            stays
+        let age = |entry: &Entry| {
+            (generation.wrapping_sub(entry.used.load(Ordering::Relaxed)) as usize).min(AGES - 1)
+        };
+        let mut by_age = [0usize; AGES];
+        for entry in &self.entries {
+            if let Some(bytes) = by_age.get_mut(age(entry)) {
+                *bytes += entry.size();
+            }
+        }
+        let mut excess = self.bytes.saturating_sub(max_bytes / 8 * 7);
+        // How much of each age goes, oldest first.
+        for bytes in by_age.iter_mut().rev() {
+            *bytes = excess.min(*bytes);
+            excess -= *bytes;
+        }
+        let mut freed = 0;
+        self.entries.retain(|entry| {
+            let size = entry.size();
+            let Some(left) = by_age.get_mut(age(entry)).filter(|left| **left > 0) else { return true };
+            *left = left.saturating_sub(size);
+            freed += size;
+            false
         });
-        self.bytes = bytes;
-        self.index.clear();
-        self.index.extend(self.entries.iter().enumerate().map(|(place, entry)| (entry.hash, place)));
+        self.bytes = self.bytes.saturating_sub(freed);
+        let entries = &self.entries;
+        let hash = |place: usize| entries.get(place).map_or(0, |entry| entry.hash as u64);
+        self.index = Places::of(entries.len(), hash);
         self.generation = generation.wrapping_add(1);
     }
 }

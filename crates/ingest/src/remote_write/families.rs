@@ -10,7 +10,7 @@ use crate::Limits;
 use crate::hash::Keyed;
 use crate::validate::check_metric_name;
 
-/// Families that are remembered; beyond, all are forgotten and told again: senders repeat themselves every minute.
+/// Families that are remembered.
 const MAX_FAMILIES: usize = 100_000;
 
 /// Bytes of their texts.
@@ -25,13 +25,43 @@ pub(super) struct Described<'a> {
     pub(super) family: &'a FamilyMetadata,
 }
 
-/// What is known of families, by who said it.
+/// What is known of families, by who said it. Two halves: when the newer is full it takes the place of the older, whose
+/// families go; senders repeat themselves every minute, so that what is still said is in the newer.
 #[derive(Default)]
 pub(super) struct Families {
-    known: HashMap<String, HashMap<String, (MetricKind, FamilyMetadata), Keyed>>,
+    newer: Half,
+    older: Half,
+    version: u32,
+}
+
+/// What one source says, by family.
+type OfSource = HashMap<String, (MetricKind, FamilyMetadata), Keyed>;
+
+#[derive(Default)]
+struct Half {
+    known: HashMap<String, OfSource>,
     count: usize,
     bytes: usize,
-    version: u32,
+}
+
+impl Half {
+    fn get(&self, source_id: &str, family: &str) -> Option<&(MetricKind, FamilyMetadata)> {
+        self.known.get(source_id)?.get(family)
+    }
+
+    fn says(&self, source_id: &str, described: &Described<'_>) -> bool {
+        let known = self.get(source_id, &described.family.family);
+        known.is_some_and(|(kind, family)| *kind == described.kind && family == described.family)
+    }
+
+    fn insert(&mut self, source_id: &str, Described { kind, family }: &Described<'_>) {
+        let of_source = self.known.entry(source_id.to_owned()).or_default();
+        match of_source.insert(family.family.clone(), (*kind, (*family).clone())) {
+            Some((_, replaced)) => self.bytes = self.bytes.saturating_sub(size_of(&replaced)),
+            None => self.count += 1,
+        }
+        self.bytes += size_of(family);
+    }
 }
 
 impl Families {
@@ -41,40 +71,43 @@ impl Families {
         self.version
     }
 
-    /// Whether all of this was said before.
+    /// Whether all of this was said before, and lately.
     pub(super) fn knows(&self, source_id: &str, said: &[Described<'_>]) -> bool {
-        let of_source = self.known.get(source_id);
-        said.iter().all(|described| {
-            let known = of_source.and_then(|known| known.get(&described.family.family));
-            known.is_some_and(|(kind, family)| *kind == described.kind && family == described.family)
-        })
+        said.iter().all(|described| self.newer.says(source_id, described))
     }
 
     /// Takes note.
     pub(super) fn note(&mut self, source_id: &str, said: &[Described<'_>]) {
-        for Described { kind, family } in said {
-            let size = size_of(family);
-            if self.count >= MAX_FAMILIES || self.bytes + size > MAX_BYTES {
-                *self = Self { version: self.version, ..Self::default() };
+        let mut changed = false;
+        for described in said {
+            if self.newer.says(source_id, described) {
+                continue;
             }
-            let of_source = self.known.entry(source_id.to_owned()).or_default();
-            match of_source.insert(family.family.clone(), (*kind, (*family).clone())) {
-                Some((_, replaced)) => self.bytes = self.bytes.saturating_sub(size_of(&replaced)),
-                None => self.count += 1,
+            changed |= self.newer.get(source_id, &described.family.family).is_some()
+                || !self.older.says(source_id, described);
+            let full = self.newer.count >= MAX_FAMILIES / 2
+                || self.newer.bytes + size_of(described.family) > MAX_BYTES / 2;
+            if full {
+                self.older = std::mem::take(&mut self.newer);
             }
-            self.bytes += size;
+            self.newer.insert(source_id, described);
         }
-        self.version = self.version.wrapping_add(1);
+        if changed {
+            self.version = self.version.wrapping_add(1);
+        }
+    }
+
+    fn get(&self, source_id: &str, family: &str) -> Option<&(MetricKind, FamilyMetadata)> {
+        self.newer.get(source_id, family).or_else(|| self.older.get(source_id, family))
     }
 
     /// What was said of the family to which a metric of this name belongs. A family of exactly this name goes first.
     pub(super) fn of_metric(&self, source_id: &str, name: &str) -> Option<&FamilyMetadata> {
-        let known = self.known.get(source_id)?;
-        if let Some((_, family)) = known.get(name) {
+        if let Some((_, family)) = self.get(source_id, name) {
             return Some(family);
         }
         OPEN_METRICS.iter().find_map(|(suffix, kinds)| {
-            let (kind, family) = known.get(name.strip_suffix(suffix)?)?;
+            let (kind, family) = self.get(source_id, name.strip_suffix(suffix)?)?;
             kinds.contains(kind).then_some(family)
         })
     }
@@ -122,4 +155,42 @@ fn text_of(bytes: &[u8], max: usize) -> String {
     let text = String::from_utf8_lossy(bytes.get(..max).unwrap_or(bytes));
     let text = if bytes.len() > max { text.trim_end_matches(char::REPLACEMENT_CHARACTER) } else { &text };
     text.replace('\0', "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn family(number: usize, help: &str) -> FamilyMetadata {
+        FamilyMetadata {
+            family: format!("family_{number}"),
+            metric_type: MetricType::Gauge,
+            help: help.to_owned(),
+            unit: String::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_said_no_more_goes_and_the_rest_stays() {
+        let mut families = Families::default();
+        let said = |number, help| family(number, help);
+        let note = |families: &mut Families, of: &FamilyMetadata| {
+            families.note("s", &[Described { kind: MetricKind::Gauge, family: of }]);
+        };
+        for number in 0..2 * MAX_FAMILIES {
+            note(&mut families, &said(number, ""));
+            if number % 10_000 == 0 {
+                let version = families.version();
+                note(&mut families, &said(0, ""));
+                assert_eq!(families.version(), version, "nothing new");
+            }
+        }
+        assert!(families.newer.count + families.older.count <= MAX_FAMILIES);
+        let known = |number: usize| families.of_metric("s", &format!("family_{number}")).is_some();
+        assert!(known(0) && known(2 * MAX_FAMILIES - 1) && !known(1));
+        let version = families.version();
+        note(&mut families, &said(0, "another text"));
+        assert_ne!(families.version(), version);
+        assert_eq!(families.of_metric("s", "family_0").unwrap().help, "another text");
+    }
 }

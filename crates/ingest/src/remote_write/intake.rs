@@ -20,7 +20,7 @@ use super::families::{Described, family_of};
 use super::{PreparedWrite, WriteError, WriteRequest, Written, naming};
 use crate::builder::Added;
 use crate::validate::{Fault, accepted_times, check_timestamp};
-use crate::{BatchBuilder, Limits};
+use crate::{Acquaintance, Admission, BatchBuilder, Limits};
 
 /// Faults that an answer describes; all are counted.
 const MAX_FAULTS: usize = 10;
@@ -34,6 +34,7 @@ pub(super) struct Intake<'a> {
     limits: &'a Limits,
     request: WriteRequest<'a>,
     cursor: Cursor,
+    admission: Admission,
     times: RangeInclusive<Millis>,
     fresh: FreshSeries,
     sink: Sink,
@@ -53,10 +54,17 @@ struct Sink {
 }
 
 impl<'a> Intake<'a> {
-    pub(super) fn new(cache: &'a SeriesCache, limits: &'a Limits, request: WriteRequest<'a>) -> Self {
+    pub(super) fn new(
+        cache: &'a SeriesCache,
+        limits: &'a Limits,
+        request: WriteRequest<'a>,
+        admission: Admission,
+    ) -> Self {
+        cache.turn(admission.epoch());
         Self {
             cache,
             limits,
+            admission,
             cursor: cache.cursor(request.source_id),
             times: accepted_times(request.received_at, limits),
             request,
@@ -80,7 +88,7 @@ impl<'a> Intake<'a> {
         }
         let version = known.families.version();
         drop(known);
-        self.cache.remember(self.cursor, version, std::mem::take(&mut self.fresh));
+        self.cache.remember(version, std::mem::take(&mut self.fresh));
         Ok(self.finish(families, started))
     }
 
@@ -101,13 +109,20 @@ impl<'a> Intake<'a> {
 
     #[inline]
     fn read_series(&mut self, series: &TimeSeries<'_>, known: &State) -> Result<(), WriteError> {
-        match self.cache.find(known, &mut self.cursor, series.labels()) {
+        let mut found = self.cache.find(known, &mut self.cursor, series.labels());
+        if let Found::Idle(id, place) = found {
+            match self.admission.admit(id, Acquaintance::Known) {
+                Ok(()) => found = known.used(place),
+                Err(reason) => return self.refuse_all(series, &self.admission.fault(reason)),
+            }
+        }
+        match found {
             Found::Known(found) => self.take(found, series),
             Found::Undescribed(found, place) => {
                 let found = self.described_anew(found, place, series.labels(), known);
                 self.take(Known::from(&found), series)
             }
-            Found::Unknown => match self.named(series, known)? {
+            Found::Idle(..) | Found::Unknown => match self.named(series, known)? {
                 Ok(found) => self.take(Known::from(&found), series),
                 Err(fault) => self.refuse_all(series, &fault),
             },
@@ -124,11 +139,11 @@ impl<'a> Intake<'a> {
         known: &State,
     ) -> Arc<Series> {
         let hash = self.cache.hash(self.cursor, raw);
-        if let Some(fresh) = self.fresh.get(hash, raw) {
+        if let Some(fresh) = self.fresh.get(hash) {
             return fresh.clone();
         }
         match known.families.describe(self.request.source_id, found) {
-            Some(series) => self.note(hash, raw, series),
+            Some(series) => self.note(hash, series),
             None => {
                 known.still_described(place);
                 found.clone()
@@ -144,19 +159,24 @@ impl<'a> Intake<'a> {
         known: &State,
     ) -> Result<Result<Arc<Series>, Fault>, WriteError> {
         let hash = self.cache.hash(self.cursor, series.labels());
-        if let Some(fresh) = self.fresh.get(hash, series.labels()) {
+        if let Some(fresh) = self.fresh.get(hash) {
             return Ok(Ok(fresh.clone()));
         }
-        Ok(naming::name(series, self.request.source_id, self.limits)?.map(|named| {
-            let named = known.families.describe(self.request.source_id, &named).unwrap_or(named);
-            self.note(hash, series.labels(), named)
-        }))
+        let named = match naming::name(series, self.request.source_id, self.limits)? {
+            Ok(named) => named,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        if let Err(reason) = self.admission.admit(named.id, Acquaintance::New) {
+            return Ok(Err(self.admission.fault(reason)));
+        }
+        let named = known.families.describe(self.request.source_id, &named).unwrap_or(named);
+        Ok(Ok(self.note(hash, named)))
     }
 
     /// Keeps a series for the rest of the request, and for the next.
-    fn note(&mut self, hash: u64, raw: &[u8], series: Series) -> Arc<Series> {
+    fn note(&mut self, hash: u128, series: Series) -> Arc<Series> {
         let series = Arc::new(series);
-        self.fresh.note(hash, raw, series.clone());
+        self.fresh.note(hash, series.clone());
         series
     }
 
@@ -270,13 +290,14 @@ impl<'a> Intake<'a> {
     }
 
     fn finish(self, families: Vec<FamilyMetadata>, started: Instant) -> PreparedWrite {
-        let Self { request, sink, .. } = self;
+        let Self { request, sink, admission, .. } = self;
+        let doubt = admission.in_doubt().then_some(admission);
         let Sink { builder, exemplars, types, mut outcome, selection, .. } = sink;
         outcome.stored = builder.len() as u64;
         let refused: u64 = outcome.refused.values().sum();
         outcome.received = outcome.stored + outcome.repeated + refused;
         if outcome.received == 0 && exemplars.is_empty() && families.is_empty() {
-            return PreparedWrite { batch: None, outcome };
+            return PreparedWrite { batch: None, outcome, doubt };
         }
         let mut ledger =
             Ledger { received: outcome.received, refused: outcome.refused.clone(), ..Ledger::default() };
@@ -306,7 +327,7 @@ impl<'a> Intake<'a> {
             types,
         };
         let batch = builder.finish(batch_id(&request, selection), collection);
-        PreparedWrite { batch: Some(Batch { exemplars, families, ..batch }), outcome }
+        PreparedWrite { batch: Some(Batch { exemplars, families, ..batch }), outcome, doubt }
     }
 }
 

@@ -8,11 +8,12 @@ use metricsd_codec::remote_write::message::{
 };
 use metricsd_model::batch::FRAME_BUCKET_MILLIS;
 use metricsd_model::{Batch, MetricType, Millis, PromDuration, STALE_NAN_BITS, Series};
+use prometheus_client::metrics::gauge::Gauge;
 use proptest::prelude::*;
 
 use super::intake::Intake;
 use super::{PreparedWrite, SeenLists, SeriesCache, WriteRequest};
-use crate::Limits;
+use crate::{Admission, Limits, SeriesLimits, SeriesTracker};
 
 const NOW: Millis = 1_750_500_000_000;
 
@@ -22,6 +23,16 @@ fn limits() -> Limits {
 
 fn cache() -> SeriesCache {
     SeriesCache::new(1 << 20)
+}
+
+/// Without limits on series.
+fn anyone() -> Admission {
+    admission_of(SeriesLimits::default())
+}
+
+fn admission_of(limits: SeriesLimits) -> Admission {
+    let store = Arc::new(metricsd_ports::memory::MemoryStore::new());
+    SeriesTracker::new(limits, store, Gauge::default()).admission("s")
 }
 
 fn series(labels: &[(&str, &str)], samples: &[(Millis, f64)]) -> TimeSeries {
@@ -40,7 +51,7 @@ fn message(timeseries: Vec<TimeSeries>) -> Message {
 fn read_from(cache: &SeriesCache, source_id: &str, message: &Message) -> PreparedWrite {
     let (body, limits) = (message.to_bytes(), limits());
     let request = WriteRequest { source_id, body: &body, received_at: NOW };
-    Intake::new(cache, &limits, request).read().unwrap()
+    Intake::new(cache, &limits, request, anyone()).read().unwrap()
 }
 
 fn read(cache: &SeriesCache, message: &Message) -> Batch {
@@ -179,7 +190,7 @@ fn a_body_that_breaks_off_is_refused_as_a_whole() {
     for end in 1..body.len() {
         let request = WriteRequest { source_id: "s", body: &body[..end], received_at: NOW };
         let first_alone = end == body.len() / 2;
-        assert_eq!(Intake::new(&cache, &limits, request).read().is_ok(), first_alone, "{end}");
+        assert_eq!(Intake::new(&cache, &limits, request, anyone()).read().is_ok(), first_alone, "{end}");
     }
 }
 
@@ -290,7 +301,7 @@ fn what_is_refused_is_part_of_what_makes_a_batch_the_same() {
     let body = message(vec![series(&[("__name__", "a")], &[(NOW, 1.0), (NOW + 3_600_000, 2.0)])]).to_bytes();
     let id = |source_id, received_at| {
         let request = WriteRequest { source_id, body: &body, received_at };
-        Intake::new(&cache, &limits, request).read().unwrap().batch.unwrap().id
+        Intake::new(&cache, &limits, request, anyone()).read().unwrap().batch.unwrap().id
     };
     assert_eq!(id("s", NOW), id("s", NOW + 1));
     assert_eq!(id("s", NOW + 3_600_000), id("s", NOW + 3_600_001));

@@ -37,6 +37,14 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("limits.max_push_items", "items of one push"),
     ("limits.max_write_samples", "samples of one remote-write request"),
     ("limits.max_write_cache_bytes", "bytes to remember remote writers' series in"),
+    (
+        "limits.max_active_series_per_source",
+        "series of one source with a sample within an hour; 0 for no bound",
+    ),
+    (
+        "limits.max_new_series_per_minute_per_source",
+        "series of one source new within a minute; 0 for no bound",
+    ),
     ("limits.max_page_bytes", "bytes of a scraped page, after decompression"),
     ("limits.max_body_bytes", "bytes of a request's body as it arrives"),
     ("limits.max_decompressed_bytes", "bytes of a request's body after decompression"),

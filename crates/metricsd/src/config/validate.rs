@@ -322,13 +322,18 @@ impl Check<'_> {
         }
     }
 
-    /// Every number of the section bounds something, and nothing works with a bound of zero.
+    /// Every number of the section bounds something, and nothing works with a bound of zero, but series without one.
     fn limits(&mut self, limits: &Limits) {
         let name_bytes = limits.max_metric_name_bytes;
         let Ok(serde_json::Value::Object(limits)) = serde_json::to_value(limits) else {
             return;
         };
-        for (name, _) in limits.iter().filter(|(_, value)| value.as_u64() == Some(0)) {
+        let zero = |(name, value): &(&String, &serde_json::Value)| {
+            value.as_u64() == Some(0)
+                && !name.ends_with("_series_per_source")
+                && !name.ends_with("_minute_per_source")
+        };
+        for (name, _) in limits.iter().filter(zero) {
             self.refuse(&format!("limits.{name}"), "expected at least 1, not 0");
         }
         if name_bytes > MAX_METRIC_NAME_BYTES {

@@ -53,6 +53,10 @@ impl SampleSink for PostgresStore {
         Ok(group.receipts(&stored?))
     }
 
+    async fn stored_series(&self, ids: &[SeriesId]) -> Result<HashSet<SeriesId>, PortError> {
+        self.bounded("look up series", crate::read::stored(self, ids)).await
+    }
+
     async fn ping(&self) -> Result<(), PortError> {
         let ask = async {
             sqlx::query("SELECT 1").execute(&self.pool).await?;

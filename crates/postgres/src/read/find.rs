@@ -1,5 +1,6 @@
 //! Which series match: the index knows, once it has what was committed since it was asked last, by whomever.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -136,6 +137,19 @@ pub(super) async fn first_series(
     let mut series: Vec<Arc<Series>> = rows.iter().map(read).collect::<Result<_, Fault>>()?;
     series.sort_by(|a, b| a.labels.cmp(&b.labels));
     Ok(series)
+}
+
+/// Which of these ids belong to a series.
+pub(crate) async fn stored(store: &PostgresStore, ids: &[SeriesId]) -> Result<HashSet<SeriesId>, Fault> {
+    let mut found = HashSet::new();
+    for page in ids.chunks(PAGE) {
+        let asked: Vec<i64> = page.iter().map(|id| id.to_i64()).collect();
+        let query = sqlx::query("SELECT id FROM series WHERE id = ANY($1)").bind(asked);
+        for row in query.fetch_all(&store.pool).await? {
+            found.insert(SeriesId::from_i64(row.try_get(0)?));
+        }
+    }
+    Ok(found)
 }
 
 /// Reads the columns id, metric_name, metric_type, labels, of which the first is `at`.

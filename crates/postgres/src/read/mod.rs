@@ -23,7 +23,7 @@ use crate::copy::bound;
 use crate::error::Fault;
 use frames::{Plan, read_inline, read_picks, read_whole};
 
-pub(crate) use find::{Index, series_of_row};
+pub(crate) use find::{Index, series_of_row, stored};
 
 #[async_trait]
 impl SampleSource for PostgresStore {

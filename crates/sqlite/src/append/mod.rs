@@ -50,6 +50,11 @@ impl SampleSink for SqliteStore {
         Ok(group.receipts(&stored?))
     }
 
+    async fn stored_series(&self, ids: &[SeriesId]) -> Result<HashSet<SeriesId>, PortError> {
+        let found = crate::read::stored(self, ids).await;
+        found.map_err(|fault| fault.into_port("look up series"))
+    }
+
     async fn ping(&self) -> Result<(), PortError> {
         let asked = sqlx::query("SELECT 1 FROM catalogue").fetch_one(&self.readers).await;
         asked.map(drop).map_err(|error| Fault::Sql(error).into_port("read the database"))

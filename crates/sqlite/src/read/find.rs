@@ -1,5 +1,6 @@
 //! Which series match: the index knows, once it has what was committed since it was asked last.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
@@ -93,6 +94,19 @@ pub(super) async fn first_series(
     let mut series: Vec<Arc<Series>> = rows.iter().map(read).collect::<Result<_, Fault>>()?;
     series.sort_by(|a, b| a.labels.cmp(&b.labels));
     Ok(series)
+}
+
+/// Which of these ids belong to a series.
+pub(crate) async fn stored(store: &SqliteStore, ids: &[SeriesId]) -> Result<HashSet<SeriesId>, Fault> {
+    let mut found = HashSet::new();
+    for page in ids.chunks(PAGE) {
+        let asked = id_list(page.iter().map(|id| id.to_i64()));
+        let query = sqlx::query("SELECT id FROM series WHERE id IN (SELECT value FROM json_each(?1))");
+        for row in query.bind(asked).fetch_all(&store.readers).await? {
+            found.insert(SeriesId::from_i64(row.try_get(0)?));
+        }
+    }
+    Ok(found)
 }
 
 fn entry_of_row(row: &SqliteRow) -> Result<(i64, LabelSet, MetricType), Fault> {

@@ -21,7 +21,7 @@ use sqlx::sqlite::SqliteTransaction;
 use crate::SqliteStore;
 use crate::error::Fault;
 
-pub(crate) use find::{Index, SERIES_COLUMNS, series_of_row};
+pub(crate) use find::{Index, SERIES_COLUMNS, series_of_row, stored};
 
 #[async_trait]
 impl SampleSource for SqliteStore {

@@ -1,7 +1,7 @@
 //! Samples in memory: frames in order of commit, searched from end to end.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -21,6 +21,12 @@ impl SampleSink for MemoryStore {
     async fn append(&self, batches: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError> {
         let mut state = self.state.lock();
         Ok(batches.iter().map(|batch| state.append(batch)).collect())
+    }
+
+    async fn stored_series(&self, ids: &[SeriesId]) -> Result<HashSet<SeriesId>, PortError> {
+        let asked: HashSet<SeriesId> = ids.iter().copied().collect();
+        let state = self.state.lock();
+        Ok(state.series.values().map(|series| series.id).filter(|id| asked.contains(id)).collect())
     }
 
     async fn ping(&self) -> Result<(), PortError> {
