@@ -118,7 +118,7 @@ impl ActiveSet {
     fn place(&self, id: u64) -> usize {
         let id = id & !STAMP;
         let hash = fold(id ^ self.key, 0x9e37_79b9_7f4a_7c15);
-        let mut at = (u128::from(hash) * self.slots.len() as u128 >> 64) as usize;
+        let mut at = ((u128::from(hash) * self.slots.len() as u128) >> 64) as usize;
         while let Some(slot) = self.slots.get(at) {
             if *slot == 0 || slot & !STAMP == id {
                 return at;
