@@ -81,6 +81,7 @@ LAYERS = {
     "discovery": BASE,
     "promql": BASE,
     "store": BASE | {"index"},
+    "shards": BASE | {"sharding"},
     "postgres": BASE | {"codec", "store"},
     "sqlite": BASE | {"codec", "store"},
     "redis": BASE | {"codec"},

@@ -13,7 +13,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use metricsd_model::{AuthConfig, BatchId, Health, Job, Millis, Target, TargetSpec};
 use metricsd_ports::{
-    Catalog, CollectionStats, Created, ErrorKind, JobFilter, PortError, Process, TargetChange, TargetFilter,
+    Catalog, CollectionStats, Created, ErrorKind, JobCounts, JobFilter, PortError, Process, TargetChange,
+    TargetFilter,
 };
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -182,6 +183,10 @@ impl Catalog for SealedCatalog {
 
     async fn stats(&self, now: Millis, window: Duration) -> Result<CollectionStats, PortError> {
         self.inner.stats(now, window).await
+    }
+
+    async fn job_counts(&self, now: Millis, window: Duration) -> Result<JobCounts, PortError> {
+        self.inner.job_counts(now, window).await
     }
 
     async fn heartbeat(&self, process: &Process, ttl: Duration) -> Result<(), PortError> {

@@ -73,6 +73,51 @@ pub struct CollectionStats {
     pub error_rate: f64,
 }
 
+/// What [`CollectionStats`] says of collections, in numbers that add up over several stores.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct JobCounts {
+    /// Samples stored since the store was created.
+    pub total_stored: u64,
+    /// Jobs of the window.
+    pub jobs: u64,
+    /// Those that failed.
+    pub failed: u64,
+    /// Samples that they stored.
+    pub stored: u64,
+    /// Those that were scrapes.
+    pub scrapes: u64,
+    /// Milliseconds that the scrapes took together.
+    pub scrape_ms: f64,
+}
+
+impl JobCounts {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            total_stored: self.total_stored + other.total_stored,
+            jobs: self.jobs + other.jobs,
+            failed: self.failed + other.failed,
+            stored: self.stored + other.stored,
+            scrapes: self.scrapes + other.scrapes,
+            scrape_ms: self.scrape_ms + other.scrape_ms,
+        }
+    }
+
+    /// The statistics that they make with the targets of the catalogue. Of nothing, rates and means are 0.
+    pub fn stats(self, total_targets: u64, healthy_targets: u64, window: Duration) -> CollectionStats {
+        let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
+        CollectionStats {
+            total_targets,
+            healthy_targets,
+            total_metrics_collected: self.total_stored,
+            collection_rate_per_second: share(self.stored as f64, window.as_secs_f64()),
+            average_scrape_duration_ms: share(self.scrape_ms, self.scrapes as f64),
+            error_rate: share(self.failed as f64, self.jobs as f64),
+        }
+    }
+}
+
 /// A running process of metricsd.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
@@ -141,6 +186,9 @@ pub trait Catalog: Send + Sync + 'static {
 
     /// Statistics over all processes: catalogue now, jobs created in `(now - window, now]`.
     async fn stats(&self, now: Millis, window: Duration) -> Result<CollectionStats, PortError>;
+
+    /// What [`Self::stats`] computes from of jobs: those created in `(now - window, now]`.
+    async fn job_counts(&self, now: Millis, window: Duration) -> Result<JobCounts, PortError>;
 
     /// Says that a process is alive for `ttl` more, by the store's clock.
     async fn heartbeat(&self, process: &Process, ttl: Duration) -> Result<(), PortError>;

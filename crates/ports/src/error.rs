@@ -26,12 +26,25 @@ pub struct PortError {
     kind: ErrorKind,
     message: String,
     source: Option<Box<dyn Error + Send + Sync>>,
+    for_askers: bool,
 }
 
 impl PortError {
     /// An error that stands alone.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, message: message.into(), source: None, for_askers: false }
+    }
+
+    /// The same, saying that its message is meant for the one who asked: it helps them and gives nothing away.
+    #[must_use]
+    pub fn for_askers(mut self) -> Self {
+        self.for_askers = true;
+        self
+    }
+
+    /// The message where it is meant for the one who asked; other messages are for the log.
+    pub fn told(&self) -> Option<&str> {
+        self.for_askers.then_some(self.message.as_str())
     }
 
     /// The same with its cause.

@@ -7,6 +7,7 @@ pub mod cache;
 pub mod catalog;
 pub mod compaction;
 pub mod events;
+pub mod partial;
 pub mod rollup;
 pub mod samples;
 
@@ -16,7 +17,8 @@ pub mod memory;
 
 pub use cache::{Cache, CacheEntry, CacheKey};
 pub use catalog::{
-    Catalog, CollectionStats, Created, JobFilter, Outbox, OutboxEvent, Process, TargetChange, TargetFilter,
+    Catalog, CollectionStats, Created, JobCounts, JobFilter, Outbox, OutboxEvent, Process, TargetChange,
+    TargetFilter,
 };
 pub use compaction::{Compacted, Compaction, CompactionPolicy};
 pub use error::{ErrorKind, PortError};

@@ -28,7 +28,8 @@ pub trait SampleSink: Send + Sync + 'static {
     ///
     /// On `Ok` everything is durable and visible to readers: samples, series, layouts, the job row and the outbox row
     /// of each batch; a batch is visible as a whole or not at all. On `Err` nothing of this call is stored, except
-    /// that a connection lost during commit leaves it open; appending the same batches again is always safe, since a
+    /// that a connection lost during commit leaves it open, as does a store over several databases of which one does not
+    /// answer; appending the same batches again is always safe, since a
     /// batch id is stored once. The same id twice within one call is stored once, the first of them.
     /// Series are written before or with the first batch that needs them; two label sets of one id both keep their
     /// samples (see `SeriesId::rehashed`).
@@ -132,7 +133,8 @@ pub trait Retention: Send + Sync + 'static {
     async fn bound_exemplars(&self, newest: u64) -> Result<u64, PortError>;
 }
 
-/// Reads samples back.
+/// Reads samples back. A store over several databases may leave out those that do not answer, where the one who asks
+/// allows it (see [`crate::partial`]); all others answer in full or not at all.
 #[async_trait]
 pub trait SampleSource: Send + Sync + 'static {
     /// Series that match and have samples in the range, ordered by labels; each (series, timestamp) once, where

@@ -9,12 +9,12 @@ use metricsd_model::{
     PromDuration, ScrapeConfig, Series, SeriesId, Span, TargetSpec, TypeCounts,
 };
 
-use crate::{Catalog, Outbox, Retention, SampleSink, SampleSource, SelectLimits, SelectedSeries, Selection};
+use crate::{Catalog, Retention, SampleSink, SampleSource, SelectLimits, SelectedSeries, Selection};
 
-/// Everything that one database offers. Implemented by whatever implements the five.
-pub trait Store: SampleSink + SampleSource + Retention + Catalog + Outbox {}
+/// What one database offers, or several as one. Implemented by whatever implements the four.
+pub trait Store: SampleSink + SampleSource + Retention + Catalog {}
 
-impl<T: SampleSink + SampleSource + Retention + Catalog + Outbox> Store for T {}
+impl<T: SampleSink + SampleSource + Retention + Catalog> Store for T {}
 
 /// 2025-06-21T10:00:00Z: the first millisecond of an hour.
 pub const NOON: Millis = 1_750_500_000_000;

@@ -10,15 +10,15 @@ use metricsd_model::{Batch, Layout, MetricsCollected};
 use uuid::Uuid;
 
 use super::fixtures::*;
-use crate::OutboxEvent;
+use crate::{Outbox, OutboxEvent};
 
 /// A lease that outlives every check.
 const LONG: Duration = Duration::from_secs(600);
 
 /// Runs every check of this suite, each on a store of its own that `new` makes: fresh and empty.
-pub async fn check_all<S: Store>(new: impl AsyncFn() -> S) {
+pub async fn check_all<S: Store + Outbox>(new: impl AsyncFn() -> S) {
     super::each!(new, check_events, check_lease);
-    super::each_shared!(new, check_one_relay, check_under_load);
+    super::each_shared!(new, check_one_event_a_batch, check_one_relay, check_under_load);
 }
 
 fn batches(keys: std::ops::Range<usize>) -> Vec<Arc<Batch>> {
@@ -47,7 +47,7 @@ fn unpacked(events: Vec<OutboxEvent>) -> Vec<MetricsCollected> {
 }
 
 /// Events come whole and in order, stay until they were published, and are counted.
-pub async fn check_events(store: &impl Store) {
+pub async fn check_events(store: &(impl Store + Outbox)) {
     let relay = Uuid::from_u128(1);
     assert_eq!(store.backlog().await.expect("a backlog"), 0);
     assert_eq!(store.pending(relay, LONG, 10).await.expect("events"), []);
@@ -89,7 +89,7 @@ pub async fn check_events(store: &impl Store) {
 }
 
 /// One relay at a time; another takes over when the first has been silent for its lease, or has given it up.
-pub async fn check_lease(store: &impl Store) {
+pub async fn check_lease(store: &(impl Store + Outbox)) {
     let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
     let count = async |relay, lease: Duration| store.pending(relay, lease, 100).await.expect("events").len();
     let short = Duration::from_millis(600);
@@ -111,8 +111,26 @@ pub async fn check_lease(store: &impl Store) {
     assert_eq!((count(b, LONG).await, count(a, LONG).await), (0, 2));
 }
 
+/// However often and from how many sides a batch comes, alone or among hundreds.
+pub async fn check_one_event_a_batch(store: &Arc<impl Store + Outbox>) {
+    let few = batches(0..5);
+    store.append(&[few[0].clone(), few[0].clone()]).await.expect("an append");
+    assert_eq!(store.backlog().await.expect("a backlog"), 1, "a repeat within a call tells nothing");
+    let calls = join_all((0..8).map(|n| {
+        let (store, mut few) = (store.clone(), few.clone());
+        few.rotate_left(n % 5);
+        tokio::spawn(async move { store.append(&few).await })
+    }));
+    assert!(calls.await.into_iter().all(|call| call.is_ok_and(|appended| appended.is_ok())));
+    assert_eq!(store.backlog().await.expect("a backlog"), 5, "calls at once tell of each batch once");
+    let many = batches(0..500);
+    store.append(&many).await.expect("an append");
+    store.append(&many).await.expect("an append");
+    assert_eq!(store.backlog().await.expect("a backlog"), 500, "a large group");
+}
+
 /// Of several relays that ask at once, one is given events.
-pub async fn check_one_relay(store: &Arc<impl Store>) {
+pub async fn check_one_relay(store: &Arc<impl Store + Outbox>) {
     store.append(&batches(0..3)).await.expect("an append");
     let asks = (0..6).map(|n| {
         let store = store.clone();
@@ -127,7 +145,7 @@ pub async fn check_one_relay(store: &Arc<impl Store>) {
 }
 
 /// A relay at work while batches are appended: every event once, in order of each source.
-pub async fn check_under_load(store: &Arc<impl Store>) {
+pub async fn check_under_load(store: &Arc<impl Store + Outbox>) {
     const BATCHES: usize = 60;
     let all = batches(0..BATCHES);
     // One source a task, so that its order is the order of its appends.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use metricsd_model::{BatchId, CollectionMethod, Job, JobStatus, Ledger, Millis, Refusal};
-use metricsd_ports::{CollectionStats, JobFilter};
+use metricsd_ports::{CollectionStats, JobCounts, JobFilter};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
@@ -45,27 +45,41 @@ pub(super) async fn stats(
     now: Millis,
     window: Duration,
 ) -> Result<CollectionStats, Fault> {
+    let row = counted(store, now, window).await?;
+    Ok(counts(&row)?.stats(count(&row, "targets")?, count(&row, "healthy")?, window))
+}
+
+pub(super) async fn job_counts(
+    store: &PostgresStore,
+    now: Millis,
+    window: Duration,
+) -> Result<JobCounts, Fault> {
+    counts(&counted(store, now, window).await?)
+}
+
+async fn counted(store: &PostgresStore, now: Millis, window: Duration) -> Result<PgRow, Fault> {
     let since = now.saturating_sub(i64::try_from(window.as_millis()).unwrap_or(i64::MAX));
-    let row = sqlx::query(include_str!("../sql/stats.sql"))
-        .bind(bound(since))
-        .bind(bound(now))
-        .fetch_one(&store.pool)
-        .await?;
-    let count = |column: &str| Ok::<u64, Fault>(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or(0));
-    let (jobs, failed, stored) = (count("jobs")?, count("failed")?, count("stored")?);
-    let share = |part: u64, whole: f64| if whole > 0.0 { part as f64 / whole } else { 0.0 };
-    Ok(CollectionStats {
-        total_targets: count("targets")?,
-        healthy_targets: count("healthy")?,
-        total_metrics_collected: count("samples")?,
-        collection_rate_per_second: share(stored, window.as_secs_f64()),
-        average_scrape_duration_ms: row.try_get("scrape_ms")?,
-        error_rate: share(failed, jobs as f64),
+    let query = sqlx::query(include_str!("../sql/stats.sql")).bind(bound(since)).bind(bound(now));
+    Ok(query.fetch_one(&store.pool).await?)
+}
+
+fn counts(row: &PgRow) -> Result<JobCounts, Fault> {
+    Ok(JobCounts {
+        total_stored: count(row, "samples")?,
+        jobs: count(row, "jobs")?,
+        failed: count(row, "failed")?,
+        stored: count(row, "stored")?,
+        scrapes: count(row, "scrapes")?,
+        scrape_ms: row.try_get("scrape_ms")?,
     })
 }
 
+/// A number that is never below zero.
+fn count(row: &PgRow, column: &str) -> Result<u64, Fault> {
+    Ok(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or(0))
+}
+
 fn job_of_row(row: &PgRow) -> Result<Job, Fault> {
-    let count = |column: &str| Ok::<u64, Fault>(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or(0));
     let refused: BTreeMap<Refusal, u64> = stored(row, "refused")?;
     Ok(Job {
         job_id: row.try_get("job_id")?,
@@ -73,14 +87,14 @@ fn job_of_row(row: &PgRow) -> Result<Job, Fault> {
         source_id: row.try_get("source_id")?,
         collection_method: named(row, "collection_method", CollectionMethod::from_name)?,
         status: named(row, "status", JobStatus::from_name)?,
-        metrics_collected: count("metrics_collected")?,
+        metrics_collected: count(row, "metrics_collected")?,
         collection_duration_ms: row.try_get::<Option<f64>, _>("collection_duration_ms")?.unwrap_or(0.0),
         error_details: row.try_get("error_details")?,
         ledger: Ledger {
-            received: count("received")?,
-            dropped: count("dropped")?,
+            received: count(row, "received")?,
+            dropped: count(row, "dropped")?,
             refused,
-            stored: count("stored")?,
+            stored: count(row, "stored")?,
         },
         created_at: millis(row, "created_at")?.unwrap_or_default(),
     })

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use metricsd_model::{BatchId, Health, Job, Millis, Target, TargetSpec};
 use metricsd_ports::{
-    Catalog, CollectionStats, Created, JobFilter, PortError, Process, TargetChange, TargetFilter,
+    Catalog, CollectionStats, Created, JobCounts, JobFilter, PortError, Process, TargetChange, TargetFilter,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -94,6 +94,10 @@ impl Catalog for PostgresStore {
 
     async fn stats(&self, now: Millis, window: Duration) -> Result<CollectionStats, PortError> {
         self.retried("read statistics", || jobs::stats(self, now, window)).await
+    }
+
+    async fn job_counts(&self, now: Millis, window: Duration) -> Result<JobCounts, PortError> {
+        self.retried("count jobs", || jobs::job_counts(self, now, window)).await
     }
 
     async fn heartbeat(&self, process: &Process, ttl: Duration) -> Result<(), PortError> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use metricsd_model::{BatchId, CollectionMethod, Job, JobStatus, Ledger, Millis};
-use metricsd_ports::{CollectionStats, JobFilter};
+use metricsd_ports::{CollectionStats, JobCounts, JobFilter};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -14,14 +14,15 @@ use crate::error::Fault;
 /// Rows that one call removes; more would keep other writers waiting.
 const PURGED_A_CALL: i64 = 5_000;
 
-const STATS: &str = "SELECT t.targets, t.healthy, c.samples, j.jobs, j.failed, j.stored, j.scrape_ms
+const STATS: &str = "SELECT t.targets, t.healthy, c.samples, j.jobs, j.failed, j.stored, j.scrapes, j.scrape_ms
     FROM (
         SELECT count(*) AS targets, count(*) FILTER (WHERE health_status = 'healthy') AS healthy
         FROM metric_targets WHERE NOT deleting
     ) AS t, counters AS c, (
         SELECT count(*) AS jobs, count(*) FILTER (WHERE status = 'failed') AS failed,
                coalesce(sum(stored), 0) AS stored,
-               coalesce(avg(collection_duration_ms) FILTER (WHERE collection_method = 'PULL_SCRAPING'), 0.0)
+               count(collection_duration_ms) FILTER (WHERE collection_method = 'PULL_SCRAPING') AS scrapes,
+               coalesce(sum(collection_duration_ms) FILTER (WHERE collection_method = 'PULL_SCRAPING'), 0.0)
                    AS scrape_ms
         FROM collection_jobs WHERE created_at > ?1 AND created_at <= ?2
     ) AS j";
@@ -77,17 +78,31 @@ pub(super) async fn stats(
     now: Millis,
     window: Duration,
 ) -> Result<CollectionStats, Fault> {
+    let row = counted(store, now, window).await?;
+    Ok(counts(&row)?.stats(count(&row, "targets")?, count(&row, "healthy")?, window))
+}
+
+pub(super) async fn job_counts(
+    store: &SqliteStore,
+    now: Millis,
+    window: Duration,
+) -> Result<JobCounts, Fault> {
+    counts(&counted(store, now, window).await?)
+}
+
+async fn counted(store: &SqliteStore, now: Millis, window: Duration) -> Result<SqliteRow, Fault> {
     let since = now.saturating_sub(i64::try_from(window.as_millis()).unwrap_or(i64::MAX));
-    let row = sqlx::query(STATS).bind(since).bind(now).fetch_one(&store.readers).await?;
-    let (jobs, failed, stored) = (count(&row, "jobs")?, count(&row, "failed")?, count(&row, "stored")?);
-    let share = |part: u64, whole: f64| if whole > 0.0 { part as f64 / whole } else { 0.0 };
-    Ok(CollectionStats {
-        total_targets: count(&row, "targets")?,
-        healthy_targets: count(&row, "healthy")?,
-        total_metrics_collected: count(&row, "samples")?,
-        collection_rate_per_second: share(stored, window.as_secs_f64()),
-        average_scrape_duration_ms: row.try_get("scrape_ms")?,
-        error_rate: share(failed, jobs as f64),
+    Ok(sqlx::query(STATS).bind(since).bind(now).fetch_one(&store.readers).await?)
+}
+
+fn counts(row: &SqliteRow) -> Result<JobCounts, Fault> {
+    Ok(JobCounts {
+        total_stored: count(row, "samples")?,
+        jobs: count(row, "jobs")?,
+        failed: count(row, "failed")?,
+        stored: count(row, "stored")?,
+        scrapes: count(row, "scrapes")?,
+        scrape_ms: row.try_get("scrape_ms")?,
     })
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use metricsd_model::{BatchId, Health, Job, Millis, Target, TargetSpec};
 use metricsd_ports::{
-    Catalog, CollectionStats, Created, JobFilter, PortError, Process, TargetChange, TargetFilter,
+    Catalog, CollectionStats, Created, JobCounts, JobFilter, PortError, Process, TargetChange, TargetFilter,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -93,6 +93,10 @@ impl Catalog for SqliteStore {
 
     async fn stats(&self, now: Millis, window: Duration) -> Result<CollectionStats, PortError> {
         told("read statistics", jobs::stats(self, now, window).await)
+    }
+
+    async fn job_counts(&self, now: Millis, window: Duration) -> Result<JobCounts, PortError> {
+        told("count jobs", jobs::job_counts(self, now, window).await)
     }
 
     async fn heartbeat(&self, process: &Process, ttl: Duration) -> Result<(), PortError> {

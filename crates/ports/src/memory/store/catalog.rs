@@ -10,7 +10,9 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{MemoryStore, State};
-use crate::{Catalog, CollectionStats, Created, JobFilter, PortError, Process, TargetChange, TargetFilter};
+use crate::{
+    Catalog, CollectionStats, Created, JobCounts, JobFilter, PortError, Process, TargetChange, TargetFilter,
+};
 
 /// Jobs that one purge removes at most.
 const PURGE_LIMIT: usize = 5_000;
@@ -21,6 +23,24 @@ impl State {
             self.targets.values().filter(|t| t.revision > revision).cloned().collect();
         changed.sort_by_key(|target| target.revision);
         changed
+    }
+
+    fn job_counts(&self, now: Millis, window: Duration) -> JobCounts {
+        let start = now.saturating_sub(i64::try_from(window.as_millis()).unwrap_or(i64::MAX));
+        let inside = |job: &&Job| job.created_at > start && job.created_at <= now;
+        let count = |counts: JobCounts, job: &Job| {
+            let scrape = job.collection_method == CollectionMethod::PullScraping;
+            counts.plus(JobCounts {
+                total_stored: 0,
+                jobs: 1,
+                failed: u64::from(job.status == JobStatus::Failed),
+                stored: job.metrics_collected,
+                scrapes: u64::from(scrape),
+                scrape_ms: if scrape { job.collection_duration_ms } else { 0.0 },
+            })
+        };
+        let none = JobCounts { total_stored: self.total_samples, ..JobCounts::default() };
+        self.jobs.iter().map(|(_, job)| job).filter(inside).fold(none, count)
     }
 
     /// Applies a change to a target that is not being deleted, under a new revision.
@@ -192,27 +212,13 @@ impl Catalog for MemoryStore {
 
     async fn stats(&self, now: Millis, window: Duration) -> Result<CollectionStats, PortError> {
         let state = self.state.lock();
-        let start = now.saturating_sub(i64::try_from(window.as_millis()).unwrap_or(i64::MAX));
-        let jobs: Vec<&Job> = state
-            .jobs
-            .iter()
-            .map(|(_, job)| job)
-            .filter(|job| job.created_at > start && job.created_at <= now)
-            .collect();
-        let scrapes = jobs.iter().filter(|job| job.collection_method == CollectionMethod::PullScraping);
-        let durations: Vec<f64> = scrapes.map(|job| job.collection_duration_ms).collect();
-        let failed = jobs.iter().filter(|job| job.status == JobStatus::Failed).count();
-        let stored: u64 = jobs.iter().map(|job| job.metrics_collected).sum();
-        let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
         let targets = || state.targets.values().filter(|target| !target.deleting);
-        Ok(CollectionStats {
-            total_targets: targets().count() as u64,
-            healthy_targets: targets().filter(|t| t.health.status == HealthStatus::Healthy).count() as u64,
-            total_metrics_collected: state.total_samples,
-            collection_rate_per_second: share(stored as f64, window.as_secs_f64()),
-            average_scrape_duration_ms: share(durations.iter().sum(), durations.len() as f64),
-            error_rate: share(failed as f64, jobs.len() as f64),
-        })
+        let healthy = targets().filter(|target| target.health.status == HealthStatus::Healthy).count();
+        Ok(state.job_counts(now, window).stats(targets().count() as u64, healthy as u64, window))
+    }
+
+    async fn job_counts(&self, now: Millis, window: Duration) -> Result<JobCounts, PortError> {
+        Ok(self.state.lock().job_counts(now, window))
     }
 
     async fn heartbeat(&self, process: &Process, ttl: Duration) -> Result<(), PortError> {

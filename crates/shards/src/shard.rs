@@ -1,0 +1,174 @@
+//! One shard: a database by its name, which may still have to be opened.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use metricsd_model::Batch;
+use metricsd_ports::{
+    Catalog, ErrorKind, Outbox, OutboxEvent, PortError, Receipt, Retention, SampleSink, SampleSource, partial,
+};
+use uuid::Uuid;
+
+/// The ports of one database.
+#[derive(Clone)]
+pub struct Opened {
+    /// Takes its batches.
+    pub sink: Arc<dyn SampleSink>,
+    /// Reads its samples.
+    pub source: Arc<dyn SampleSource>,
+    /// Removes its samples.
+    pub retention: Arc<dyn Retention>,
+    /// Its events.
+    pub outbox: Arc<dyn Outbox>,
+    /// Its jobs.
+    pub jobs: Arc<dyn Catalog>,
+}
+
+impl Opened {
+    /// All ports of one store.
+    pub fn of<S: SampleSink + SampleSource + Retention + Outbox + Catalog>(store: Arc<S>) -> Self {
+        Self {
+            sink: store.clone(),
+            source: store.clone(),
+            retention: store.clone(),
+            outbox: store.clone(),
+            jobs: store,
+        }
+    }
+}
+
+/// One database of several. Calls before it is opened fail as those to a database that is away.
+pub struct Shard {
+    /// From 1, as people count.
+    number: usize,
+    /// Where it is, without a password.
+    place: String,
+    opened: OnceLock<Opened>,
+}
+
+/// A read that takes longer asks now and then whether the database is still there.
+const WATCH_EVERY: Duration = Duration::from_secs(5);
+
+/// A database that is there answers within this.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Shard {
+    /// A shard that is opened later. `place` says where it is, fit to be shown to anyone.
+    pub fn new(number: usize, place: impl Into<String>) -> Self {
+        Self { number, place: place.into(), opened: OnceLock::new() }
+    }
+
+    /// A shard that is open.
+    pub fn open(number: usize, place: impl Into<String>, opened: Opened) -> Self {
+        Self { opened: OnceLock::from(opened), ..Self::new(number, place) }
+    }
+
+    /// Opens it, once: what comes later changes nothing.
+    pub fn opened(&self, opened: Opened) {
+        // Whoever was first opened the same database.
+        let _ = self.opened.set(opened);
+    }
+
+    /// Its number, from 1.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
+    /// `shard 2 (db-2/metricsd)`.
+    pub fn name(&self) -> String {
+        format!("shard {} ({})", self.number, self.place)
+    }
+
+    /// Its ports.
+    pub fn ports(&self) -> Result<&Opened, PortError> {
+        let closed =
+            || PortError::new(ErrorKind::Unavailable, "the database was not reached since the start");
+        self.opened.get().ok_or_else(closed)
+    }
+
+    /// Whether it answers.
+    pub async fn ping(&self) -> Result<(), PortError> {
+        match tokio::time::timeout(PING_TIMEOUT, self.ports()?.sink.ping()).await {
+            Ok(answer) => answer,
+            Err(_) => Err(PortError::new(ErrorKind::Timeout, format!("no answer within {PING_TIMEOUT:?}"))),
+        }
+    }
+
+    /// Carries out a call, unless the database goes away meanwhile: one that no longer answers may leave a connection
+    /// open for hours.
+    pub(crate) async fn watched<T>(
+        &self,
+        call: impl Future<Output = Result<T, PortError>>,
+    ) -> Result<T, PortError> {
+        let gone = async {
+            loop {
+                tokio::time::sleep(WATCH_EVERY).await;
+                if let Err(error) = self.ping().await
+                    && error.is_retryable()
+                {
+                    return error;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = call => answer,
+            error = gone => Err(error),
+        }
+    }
+
+    /// The same error with this shard's name; one that says that the database is away is meant for the one who asked.
+    pub(crate) fn named(&self, error: PortError) -> PortError {
+        if !error.is_retryable() || error.told().is_some() {
+            return error;
+        }
+        PortError::new(error.kind(), self.is_away(&error)).for_askers().caused_by(error)
+    }
+
+    /// Notes in the question's answer that this shard is missing; `false` where the question does not allow that.
+    pub(crate) fn leave_out(&self, error: &PortError) -> bool {
+        error.is_retryable() && partial::leave_out(format!("{}; its series are missing", self.is_away(error)))
+    }
+
+    fn is_away(&self, error: &PortError) -> String {
+        let how = match error.kind() {
+            ErrorKind::Timeout => "does not answer in time",
+            _ => "cannot be reached",
+        };
+        format!("{} {how}", self.name())
+    }
+}
+
+/// Batches of this shard alone: for a writer of its own.
+#[async_trait]
+impl SampleSink for Shard {
+    async fn append(&self, batches: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError> {
+        self.ports()?.sink.append(batches).await.map_err(|error| self.named(error))
+    }
+
+    async fn ping(&self) -> Result<(), PortError> {
+        Self::ping(self).await.map_err(|error| self.named(error))
+    }
+}
+
+/// Events of this shard alone: for a relay of its own, which no other shard holds up.
+#[async_trait]
+impl Outbox for Shard {
+    async fn pending(
+        &self,
+        relay: Uuid,
+        lease: Duration,
+        limit: usize,
+    ) -> Result<Vec<OutboxEvent>, PortError> {
+        self.ports()?.outbox.pending(relay, lease, limit).await.map_err(|error| self.named(error))
+    }
+
+    async fn published(&self, seqs: &[i64]) -> Result<(), PortError> {
+        self.ports()?.outbox.published(seqs).await.map_err(|error| self.named(error))
+    }
+
+    async fn backlog(&self) -> Result<u64, PortError> {
+        self.ports()?.outbox.backlog().await.map_err(|error| self.named(error))
+    }
+}
