@@ -11,6 +11,7 @@ pub mod shard;
 
 mod gather;
 mod merge;
+mod rolled;
 pub mod store;
 
 mod catalog;

@@ -56,9 +56,14 @@ pub(crate) fn selected(
 ) -> Result<Vec<SelectedSeries>, PortError> {
     let merged = by_key(lists, |series| &series.labels, join_samples);
     let samples = merged.iter().map(|series| series.timestamps.len()).sum();
-    within(merged.len(), limits.max_series, "series (max_series)")?;
-    within(samples, limits.max_samples, "samples (max_samples)")?;
+    check_limits(merged.len(), samples, limits)?;
     Ok(merged)
+}
+
+/// Whether so much may be answered.
+pub(crate) fn check_limits(series: usize, samples: usize, limits: SelectLimits) -> Result<(), PortError> {
+    within(series, limits.max_series, "series (max_series)")?;
+    within(samples, limits.max_samples, "samples (max_samples)")
 }
 
 /// Exemplars, ordered by labels, then time and their own labels, within the limit over all shards.

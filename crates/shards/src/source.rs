@@ -5,9 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use metricsd_model::{FamilyMetadata, LabelSet, Matcher, Millis, Series};
 use metricsd_ports::{
-    IndexStatistics, LatestMetric, PortError, SampleSource, SelectedSeries, Selection, SeriesExemplars,
+    IndexStatistics, LatestMetric, PortError, RolledSeries, Rollup, SampleSource, SelectedSeries, Selection,
+    SeriesExemplars,
 };
 
+use crate::rolled::Merged;
 use crate::{ShardedStore, merge, statistics};
 
 #[async_trait]
@@ -15,6 +17,22 @@ impl SampleSource for ShardedStore {
     async fn select(&self, selection: &Selection) -> Result<Vec<SelectedSeries>, PortError> {
         let found = self.ask_all(|shard| shard.source.select(selection)).await?;
         merge::selected(found, selection.limits)
+    }
+
+    async fn select_rolled(
+        &self,
+        selection: &Selection,
+        rollup: Rollup,
+    ) -> Result<Vec<RolledSeries>, PortError> {
+        let found = self.ask_all(|shard| shard.source.select_rolled(selection, rollup)).await?;
+        let mut merged = Merged::of(found);
+        if let Some(unsettled) = merged.unsettled(selection, rollup) {
+            merged.settle(self.select(&unsettled).await?, rollup);
+        }
+        let series = merged.finish();
+        let values = series.iter().map(|rolled| rolled.series.timestamps.len()).sum();
+        merge::check_limits(series.len(), values, selection.limits)?;
+        Ok(series)
     }
 
     async fn series(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<Arc<Series>>, PortError> {

@@ -36,7 +36,7 @@ pub(crate) fn merged(found: Vec<IndexStatistics>, top: usize) -> IndexStatistics
 /// The largest counts, equal ones by name.
 fn most(counts: BTreeMap<&str, usize>, top: usize) -> Vec<(String, usize)> {
     let mut list: Vec<(&str, usize)> = counts.into_iter().collect();
-    list.sort_by(|a, b| b.1.cmp(&a.1));
+    list.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     list.truncate(top);
     list.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
 }

@@ -8,10 +8,13 @@ use std::time::Duration;
 use metricsd_model::{Batch, Exemplar, FamilyMetadata, Layout, Matcher, MetricType, SeriesExemplar};
 use metricsd_ports::conformance::fixtures::*;
 use metricsd_ports::memory::MemoryStore;
-use metricsd_ports::{Catalog, JobFilter, SampleSink, SampleSource};
+use metricsd_ports::{Catalog, JobFilter, Rollup, RollupValue, SampleSink, SampleSource};
 use proptest::prelude::*;
 
 use support::sharded;
+
+/// Milliseconds between timestamps that are drawn: some within a span of five minutes, some beyond it.
+const SPREAD: i64 = 60_001;
 
 /// One batch as it is drawn: its target, and its samples as (series, timestamp).
 type Drawn = (u8, Vec<(u8, u8)>, bool);
@@ -30,9 +33,12 @@ fn built(place: usize, (target, samples, inline): &Drawn) -> Arc<Batch> {
     samples.dedup_by_key(|(series, _)| *series);
     let all: Vec<_> = samples.iter().map(|(series, _)| name(*series)).collect();
     let layout = if *inline { Layout::inline(all) } else { Layout::shared(all) };
-    let at: Vec<_> = samples.iter().map(|(series, at)| (NOON + i64::from(*at), *series)).collect();
+    let at: Vec<_> = samples.iter().map(|(series, at)| (NOON + i64::from(*at) * SPREAD, *series)).collect();
     let columns: Vec<_> = at.iter().map(|(at, series)| (*at, value(*series, *at))).collect();
-    let frames = if columns.is_empty() { vec![] } else { vec![frame_at(&layout, &columns)] };
+    let mut frames = if columns.is_empty() { vec![] } else { vec![frame_at(&layout, &columns)] };
+    for (column, (at, series)) in at.iter().enumerate().filter(|(_, (_, series))| *series > 9) {
+        frames.iter_mut().for_each(|frame| put_histogram(frame, column, histogram(value(*series, *at))));
+    }
     let mut batch = Batch::clone(&batch(&format!("target-{target}"), &place.to_string(), frames));
     batch.exemplars = at
         .iter()
@@ -64,18 +70,38 @@ fn drawn() -> impl Strategy<Value = Vec<Drawn>> {
     prop::collection::vec((0_u8..9, samples, any::<bool>()), 1..30)
 }
 
+/// Values of spans, as (labels, span, bits, counts).
+async fn rolled(store: &impl SampleSource, matchers: &[Matcher]) -> Vec<String> {
+    use RollupValue::{Average, Count, Last, Max, Min, Newest, Sum};
+    let mut told = Vec::new();
+    for value in [Min, Max, Sum, Count, Average, Last, Newest] {
+        let wide = metricsd_ports::Selection {
+            matchers: matchers.to_vec(),
+            ..selection("", NOON - HOUR + 1, NOON + HOUR)
+        };
+        let found = store.select_rolled(&wide, Rollup { step: 300_000, value }).await.unwrap();
+        let series: Vec<_> = found.iter().map(|rolled| rolled.series.clone()).collect();
+        let beside: Vec<_> = found.iter().map(|rolled| (rolled.counts.clone(), rolled.rolled)).collect();
+        told.push(format!("{value:?} {:?} {beside:?}", rows(&series)));
+    }
+    told
+}
+
 /// Everything that can be asked, in a form that compares.
 async fn asked(store: &(impl SampleSource + Catalog)) -> Vec<String> {
     let a = [Matcher::equal("__name__", "drawn_a")];
     let some = [matcher("__name__", "=~", "drawn_.*"), matcher("n", "!~", "1.*")];
     let wide = |matchers: &[Matcher]| metricsd_ports::Selection {
         matchers: matchers.to_vec(),
-        ..selection("", NOON, NOON + 30)
+        ..selection("", NOON, NOON + 30 * SPREAD)
     };
     let mut told = Vec::new();
     for matchers in [&a[..], &some[..]] {
         told.push(format!("{:?}", rows(&store.select(&wide(matchers)).await.unwrap())));
+        let histograms = store.select(&wide(matchers)).await.unwrap();
+        told.push(format!("{:?}", histograms.iter().map(|series| &series.histograms).collect::<Vec<_>>()));
         told.push(format!("{:?}", store.exemplars(&wide(matchers)).await.unwrap()));
+        told.extend(rolled(store, matchers).await);
         for limit in [2, 100] {
             told.push(format!("{:?}", store.label_sets(matchers, limit).await.unwrap()));
             told.push(format!("{:?}", store.label_names(matchers, limit).await.unwrap()));
@@ -108,7 +134,8 @@ async fn asked(store: &(impl SampleSource + Catalog)) -> Vec<String> {
     assert!(jobs.is_sorted_by_key(|(at, _)| *at), "newest first");
     jobs.sort();
     told.push(format!("{jobs:?}"));
-    let stats = store.stats(NOON + 20, Duration::from_millis(15)).await.unwrap();
+    let stats =
+        store.stats(NOON + 20 * SPREAD, Duration::from_millis(15 * SPREAD.unsigned_abs())).await.unwrap();
     told.push(format!("{stats:?}"));
     told
 }
