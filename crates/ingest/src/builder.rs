@@ -29,13 +29,19 @@ pub struct BatchBuilder {
 /// The samples of one hour.
 struct Columns {
     hour: i64,
-    first: Millis,
-    /// From the start of the hour; absent while all samples are of one time.
-    offsets: Option<Vec<i32>>,
+    times: Times,
     ids: Vec<SeriesId>,
     series: Vec<Arc<Series>>,
     values: Vec<f64>,
     histograms: Vec<(u32, NativeHistogram)>,
+}
+
+/// The timestamps of a frame's samples, all of one hour.
+pub(crate) struct Times {
+    first: Millis,
+    count: usize,
+    /// From the start of the hour; absent while all samples are of one time.
+    offsets: Option<Vec<i32>>,
 }
 
 /// What became of a sample that was given to a [`BatchBuilder`].
@@ -74,7 +80,7 @@ impl BatchBuilder {
     /// callers that have it at hand.
     #[inline]
     pub fn push_float(&mut self, series: &Arc<Series>, id: SeriesId, timestamp: Millis, value: f64) -> Added {
-        let value = if value.to_bits() == HISTOGRAM_MARKER_BITS { f64::NAN } else { value };
+        let value = storable(value);
         match self.place(series, id, timestamp) {
             Ok((columns, _)) => {
                 columns.values.push(value);
@@ -177,6 +183,48 @@ fn same(equal: bool) -> Added {
     if equal { Added::Repeated } else { Added::Conflicting }
 }
 
+impl Times {
+    /// Those of one sample.
+    pub(crate) fn new(first: Millis) -> Self {
+        Self { first, count: 1, offsets: None }
+    }
+
+    /// The time of the first sample.
+    #[inline]
+    pub(crate) fn first(&self) -> Millis {
+        self.first
+    }
+
+    /// One more sample of any time within the hour.
+    #[inline]
+    pub(crate) fn push(&mut self, timestamp: Millis) {
+        if timestamp != self.first && self.offsets.is_none() {
+            self.offsets = Some(vec![offset_in_hour(self.first); self.count]);
+        }
+        if let Some(offsets) = &mut self.offsets {
+            offsets.push(offset_in_hour(timestamp));
+        }
+        self.count += 1;
+    }
+
+    /// A frame's time, and the offsets from it where there are several times.
+    pub(crate) fn finish(mut self) -> (Millis, Option<Vec<i32>>) {
+        let mut time = self.first;
+        if let Some(offsets) = &mut self.offsets {
+            let earliest = offsets.iter().copied().min().unwrap_or_default();
+            offsets.iter_mut().for_each(|offset| *offset -= earliest);
+            time = self.first - i64::from(offset_in_hour(self.first) - earliest);
+        }
+        (time, self.offsets)
+    }
+}
+
+/// What marks a histogram is not for floats.
+#[inline]
+pub(crate) fn storable(value: f64) -> f64 {
+    if value.to_bits() == HISTOGRAM_MARKER_BITS { f64::NAN } else { value }
+}
+
 /// Less than an hour, so that it always fits.
 fn offset_in_hour(timestamp: Millis) -> i32 {
     timestamp.rem_euclid(FRAME_BUCKET_MILLIS) as i32
@@ -186,8 +234,7 @@ impl Columns {
     fn new(hour: i64, first: Millis, room: usize) -> Self {
         Self {
             hour,
-            first,
-            offsets: None,
+            times: Times { first, count: 0, offsets: None },
             ids: Vec::with_capacity(room),
             series: Vec::with_capacity(room),
             values: Vec::with_capacity(room),
@@ -198,25 +245,15 @@ impl Columns {
     /// All of a column but its value.
     #[inline]
     fn push(&mut self, series: &Arc<Series>, id: SeriesId, timestamp: Millis) {
-        if timestamp != self.first && self.offsets.is_none() {
-            self.offsets = Some(vec![offset_in_hour(self.first); self.ids.len()]);
-        }
-        if let Some(offsets) = &mut self.offsets {
-            offsets.push(offset_in_hour(timestamp));
-        }
+        self.times.push(timestamp);
         self.ids.push(id);
         self.series.push(series.clone());
     }
 
-    fn into_frame(mut self) -> Frame {
-        let mut time = self.first;
-        if let Some(offsets) = &mut self.offsets {
-            let earliest = offsets.iter().copied().min().unwrap_or_default();
-            offsets.iter_mut().for_each(|offset| *offset -= earliest);
-            time = self.first - i64::from(offset_in_hour(self.first) - earliest);
-        }
+    fn into_frame(self) -> Frame {
+        let (time, offsets) = self.times.finish();
         let layout = Arc::new(Layout { id: None, ids: self.ids, series: self.series });
-        Frame { layout, time, offsets: self.offsets, values: self.values, histograms: self.histograms }
+        Frame { layout, time, offsets, values: self.values, histograms: self.histograms }
     }
 }
 

@@ -100,7 +100,8 @@ impl Ingest {
     /// Builds the door before a store.
     pub fn new(commit: GroupCommit, limits: Arc<Limits>) -> Self {
         let writers = Arc::new(SeriesCache::new(limits.max_write_cache_bytes));
-        Self { commit, limits, writers, lists: Arc::default() }
+        let lists = Arc::new(SeenLists::new(limits.max_write_cache_bytes / 8));
+        Self { commit, limits, writers, lists }
     }
 
     /// The limits in force.

@@ -2,7 +2,8 @@
 //!
 //! A request's way: [`Ingest::read_write`] walks the body once. Each series is looked up by the bytes of its labels
 //! (`cache`); a new one is named and checked (`naming`), typed by what the sender said of its family (`families`), and
-//! remembered when the body is through. Samples go straight into the columns of the batch (`intake`).
+//! remembered when the body is through. Samples go straight into the columns of the batch (`intake`). A list of series
+//! that has come before becomes a layout (`lists`), and from then on requests with that list are only followed (`track`).
 //! [`Ingest::store_write`] then commits the batch.
 //!
 //! What cannot be stored is refused sample by sample and harms none of its neighbours; a body that does not read as a
@@ -11,11 +12,14 @@
 mod cache;
 mod families;
 mod intake;
-mod layouts;
+#[cfg(test)]
+mod list_tests;
+mod lists;
 mod naming;
 mod places;
 #[cfg(test)]
 mod tests;
+mod track;
 
 use std::collections::BTreeMap;
 
@@ -27,7 +31,7 @@ use crate::{Admission, Ingest, IngestError};
 
 pub(crate) use cache::SeriesCache;
 use intake::Intake;
-pub(crate) use layouts::SeenLists;
+pub(crate) use lists::SeenLists;
 
 /// One remote-write request.
 #[derive(Debug, Clone, Copy)]
@@ -118,11 +122,8 @@ impl Ingest {
         request: WriteRequest<'_>,
         admission: Admission,
     ) -> Result<PreparedWrite, WriteError> {
-        let mut prepared = Intake::new(self.write_cache(), self.limits(), request, admission).read()?;
-        if let Some(batch) = &mut prepared.batch {
-            self.seen_lists().recognise(batch);
-        }
-        Ok(prepared)
+        let (cache, lists) = (self.write_cache(), self.seen_lists());
+        Intake::new(cache, lists, self.limits(), request, admission).read()
     }
 
     /// Stores what was read. On `Ok` everything that was accepted is committed.

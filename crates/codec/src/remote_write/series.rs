@@ -96,6 +96,16 @@ impl<'a> TimeSeries<'a> {
         parse_labels(&self.labels, max).map_err(|error| WireError { at: error.at + self.at, ..error })
     }
 
+    /// Time and value where the series brings one float and nothing else.
+    #[inline]
+    pub fn only_float(&self) -> Option<(Millis, f64)> {
+        let mut items = self.items();
+        match (items.next_item(), items.next_item()) {
+            (Ok(Some(SeriesItem::Sample { timestamp, value })), Ok(None)) => Some((timestamp, value)),
+            _ => None,
+        }
+    }
+
     /// What the series brings, in the order of the body.
     #[inline]
     pub fn items(&self) -> SeriesItems<'a> {

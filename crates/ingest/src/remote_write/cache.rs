@@ -251,6 +251,11 @@ impl State {
         self.at(place)
     }
 
+    /// Within one generation every series is asked for once.
+    pub(super) fn generation(&self) -> u32 {
+        self.generation
+    }
+
     /// Notes that a series' type is what it was.
     pub(super) fn still_described(&self, place: Place) {
         if let Some(entry) = self.entries.get(place.0) {

@@ -10,14 +10,15 @@ use metricsd_codec::remote_write::{
 };
 use metricsd_model::batch::content_key;
 use metricsd_model::{
-    Batch, BatchId, Collection, CollectionMethod, Exemplar, FamilyMetadata, HealthStatus, JobStatus,
+    Batch, BatchId, Collection, CollectionMethod, Exemplar, FamilyMetadata, Frame, HealthStatus, JobStatus,
     LabelSet, Ledger, Millis, NativeHistogram, Refusal, Series, SeriesExemplar, TypeCounts, is_stale,
     stale_marker,
 };
 
 use super::cache::{Cursor, Found, FreshSeries, Known, Place, SeriesCache, State};
 use super::families::{Described, family_of};
-use super::{PreparedWrite, WriteError, WriteRequest, Written, naming};
+use super::track::{self, Moment, Track};
+use super::{PreparedWrite, SeenLists, WriteError, WriteRequest, Written, naming};
 use crate::builder::Added;
 use crate::validate::{Fault, accepted_times, check_timestamp};
 use crate::{Acquaintance, Admission, BatchBuilder, Limits};
@@ -31,6 +32,7 @@ const MAX_EXEMPLAR_CHARACTERS: usize = 128;
 /// One request while it is read.
 pub(super) struct Intake<'a> {
     cache: &'a SeriesCache,
+    lists: &'a SeenLists,
     limits: &'a Limits,
     request: WriteRequest<'a>,
     cursor: Cursor,
@@ -56,6 +58,7 @@ struct Sink {
 impl<'a> Intake<'a> {
     pub(super) fn new(
         cache: &'a SeriesCache,
+        lists: &'a SeenLists,
         limits: &'a Limits,
         request: WriteRequest<'a>,
         admission: Admission,
@@ -63,6 +66,7 @@ impl<'a> Intake<'a> {
         cache.turn(admission.epoch());
         Self {
             cache,
+            lists,
             limits,
             admission,
             cursor: cache.cursor(request.source_id),
@@ -79,6 +83,12 @@ impl<'a> Intake<'a> {
         let outline = outline(self.request.body, self.limits.max_write_samples)?;
         self.check_count("series", outline.series)?;
         let families = self.note_families(&outline);
+        let start = track::start_of(self.cache, self.cursor, self.request.body, outline.series);
+        if let Some(track) = start.and_then(|start| self.lists.track(start))
+            && let Some(frame) = self.follow(&track)
+        {
+            return Ok(self.followed(&track, frame, families, started));
+        }
         self.sink.builder = BatchBuilder::with_capacity(outline.series);
         let cache = self.cache;
         let known = cache.read();
@@ -86,10 +96,42 @@ impl<'a> Intake<'a> {
         while let Some(series) = scanner.next_series()? {
             self.read_series(&series, &known)?;
         }
-        let version = known.families.version();
+        let moment = Moment::of(&known);
         drop(known);
-        self.cache.remember(version, std::mem::take(&mut self.fresh));
-        Ok(self.finish(families, started))
+        self.cache.remember(moment.version, std::mem::take(&mut self.fresh));
+        let (cursor, lists, request) = (self.cursor, self.lists, self.request);
+        let mut prepared = self.finish(families, started);
+        for frame in prepared.batch.iter_mut().flat_map(|batch| &mut batch.frames) {
+            let Some(layout) = lists.recognise(frame) else { continue };
+            if let (Some(start), true) = (start, layout.ids.len() == outline.series)
+                && let Some(track) = Track::of(cache, cursor, request.body, moment, &layout)
+            {
+                lists.lay(start, track);
+            }
+        }
+        Ok(prepared)
+    }
+
+    /// The request along a track; `None` where it leaves it.
+    fn follow(&self, track: &Track) -> Option<Frame> {
+        if !track.is_of(Moment::of(&self.cache.read())) {
+            return None;
+        }
+        track.follow(self.cache, self.cursor, self.request.body, &self.times)
+    }
+
+    /// A request that was followed along a track.
+    fn followed(
+        mut self,
+        track: &Track,
+        frame: Frame,
+        families: Vec<FamilyMetadata>,
+        started: Instant,
+    ) -> PreparedWrite {
+        self.sink.types = track.types();
+        self.sink.outcome.stored = frame.values.len() as u64;
+        self.sink.builder.push_frame(frame);
+        self.finish(families, started)
     }
 
     fn check_count(&self, what: &'static str, count: usize) -> Result<(), WriteError> {
@@ -293,7 +335,7 @@ impl<'a> Intake<'a> {
         let Self { request, sink, admission, .. } = self;
         let doubt = admission.in_doubt().then_some(admission);
         let Sink { builder, exemplars, types, mut outcome, selection, .. } = sink;
-        outcome.stored = builder.len() as u64;
+        outcome.stored += builder.len() as u64;
         let refused: u64 = outcome.refused.values().sum();
         outcome.received = outcome.stored + outcome.repeated + refused;
         if outcome.received == 0 && exemplars.is_empty() && families.is_empty() {

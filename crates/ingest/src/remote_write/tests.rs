@@ -15,27 +15,27 @@ use super::intake::Intake;
 use super::{PreparedWrite, SeenLists, SeriesCache, WriteRequest};
 use crate::{Admission, Limits, SeriesLimits, SeriesTracker};
 
-const NOW: Millis = 1_750_500_000_000;
+pub(super) const NOW: Millis = 1_750_500_000_000;
 
-fn limits() -> Limits {
+pub(super) fn limits() -> Limits {
     Limits { max_sample_age: PromDuration::from_secs(86_400), ..Limits::default() }
 }
 
-fn cache() -> SeriesCache {
+pub(super) fn cache() -> SeriesCache {
     SeriesCache::new(1 << 20)
 }
 
 /// Without limits on series.
-fn anyone() -> Admission {
+pub(super) fn anyone() -> Admission {
     admission_of(SeriesLimits::default())
 }
 
-fn admission_of(limits: SeriesLimits) -> Admission {
+pub(super) fn admission_of(limits: SeriesLimits) -> Admission {
     let store = Arc::new(metricsd_ports::memory::MemoryStore::new());
     SeriesTracker::new(limits, store, Gauge::default()).admission("s")
 }
 
-fn series(labels: &[(&str, &str)], samples: &[(Millis, f64)]) -> TimeSeries {
+pub(super) fn series(labels: &[(&str, &str)], samples: &[(Millis, f64)]) -> TimeSeries {
     let sample = |(timestamp, value): &(Millis, f64)| Sample { value: *value, timestamp: *timestamp };
     TimeSeries {
         labels: Label::list(labels.iter().copied()),
@@ -44,22 +44,22 @@ fn series(labels: &[(&str, &str)], samples: &[(Millis, f64)]) -> TimeSeries {
     }
 }
 
-fn message(timeseries: Vec<TimeSeries>) -> Message {
+pub(super) fn message(timeseries: Vec<TimeSeries>) -> Message {
     Message { timeseries, metadata: Vec::new() }
 }
 
-fn read_from(cache: &SeriesCache, source_id: &str, message: &Message) -> PreparedWrite {
+pub(super) fn read_from(cache: &SeriesCache, source_id: &str, message: &Message) -> PreparedWrite {
     let (body, limits) = (message.to_bytes(), limits());
     let request = WriteRequest { source_id, body: &body, received_at: NOW };
-    Intake::new(cache, &limits, request, anyone()).read().unwrap()
+    Intake::new(cache, &SeenLists::new(1 << 20), &limits, request, anyone()).read().unwrap()
 }
 
-fn read(cache: &SeriesCache, message: &Message) -> Batch {
+pub(super) fn read(cache: &SeriesCache, message: &Message) -> Batch {
     read_from(cache, "s", message).batch.unwrap()
 }
 
 /// Samples by series and time.
-fn samples(batch: &Batch) -> BTreeMap<(String, Millis), u64> {
+pub(super) fn samples(batch: &Batch) -> BTreeMap<(String, Millis), u64> {
     let of_frame = |frame: &metricsd_model::Frame| -> Vec<_> {
         (0..frame.values.len())
             .map(|at| {
@@ -86,27 +86,6 @@ fn one_time_makes_one_frame_without_offsets() {
     let [frame] = batch.frames.as_slice() else { panic!("{:?}", batch.frames) };
     assert_eq!((frame.time, &frame.offsets, frame.values.len(), frame.layout.id), (NOW, &None, 100, None));
     assert!(frame.layout.ids.iter().zip(&frame.layout.series).all(|(id, series)| *id == series.id));
-}
-
-#[test]
-fn a_list_of_series_that_comes_again_is_a_layout() {
-    let (cache, lists) = (cache(), SeenLists::default());
-    let layout = |names: std::ops::Range<usize>, times: [Millis; 2]| {
-        let named = names.map(|number| format!("m{number}"));
-        let timeseries =
-            named.enumerate().map(|(at, name)| series(&[("__name__", &name)], &[(times[at % 2], 1.0)]));
-        let mut batch = read(&cache, &message(timeseries.collect()));
-        lists.recognise(&mut batch);
-        assert_eq!(batch.frames.len(), 1);
-        batch.frames[0].layout.id
-    };
-    assert_eq!(layout(0..40, [NOW; 2]), None, "most lists never come again");
-    let known = layout(0..40, [NOW + 1; 2]);
-    assert!(known.is_some());
-    assert_eq!(layout(0..40, [NOW + 2; 2]), known);
-    assert_eq!(layout(0..39, [NOW + 2; 2]), None, "another list");
-    assert_eq!(layout(0..40, [NOW + 2, NOW + 3]), None, "times of their own");
-    assert_eq!([layout(0..3, [NOW; 2]), layout(0..3, [NOW + 1; 2])], [None; 2], "too short");
 }
 
 #[test]
@@ -190,7 +169,11 @@ fn a_body_that_breaks_off_is_refused_as_a_whole() {
     for end in 1..body.len() {
         let request = WriteRequest { source_id: "s", body: &body[..end], received_at: NOW };
         let first_alone = end == body.len() / 2;
-        assert_eq!(Intake::new(&cache, &limits, request, anyone()).read().is_ok(), first_alone, "{end}");
+        assert_eq!(
+            Intake::new(&cache, &SeenLists::new(1 << 20), &limits, request, anyone()).read().is_ok(),
+            first_alone,
+            "{end}"
+        );
     }
 }
 
@@ -301,7 +284,12 @@ fn what_is_refused_is_part_of_what_makes_a_batch_the_same() {
     let body = message(vec![series(&[("__name__", "a")], &[(NOW, 1.0), (NOW + 3_600_000, 2.0)])]).to_bytes();
     let id = |source_id, received_at| {
         let request = WriteRequest { source_id, body: &body, received_at };
-        Intake::new(&cache, &limits, request, anyone()).read().unwrap().batch.unwrap().id
+        Intake::new(&cache, &SeenLists::new(1 << 20), &limits, request, anyone())
+            .read()
+            .unwrap()
+            .batch
+            .unwrap()
+            .id
     };
     assert_eq!(id("s", NOW), id("s", NOW + 1));
     assert_eq!(id("s", NOW + 3_600_000), id("s", NOW + 3_600_001));
