@@ -1,7 +1,12 @@
 //! Columns of numbers as blobs: for SQLite's frames, and for segments that are packed.
 //!
-//! A blob starts with a tag: 0 for the numbers as they are (little-endian), 1 for pco. Whatever is packed comes back
-//! bit for bit, every NaN included, and no blob makes a reader allocate more than [`MAX_VALUES`] numbers.
+//! A blob starts with a tag: 0 for the numbers as they are (little-endian), 1 for pco, 2 for one float again and again,
+//! 3 for whole numbers by their differences. Whatever is packed comes back bit for bit, every NaN included, and no blob
+//! makes a reader allocate more than [`MAX_VALUES`] numbers.
+
+mod series;
+
+pub use series::pack_series;
 
 use metricsd_model::NativeHistogram;
 use pco::data_types::Number;
@@ -19,6 +24,8 @@ const STEP: usize = 64 * FULL_BATCH_N;
 
 const RAW: u8 = 0;
 const PCO: u8 = 1;
+const CONSTANT: u8 = 2;
+const WHOLE: u8 = 3;
 
 /// The bytes were not what the packer wrote.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,8 +47,13 @@ pub fn pack_floats(values: &[f64]) -> Vec<u8> {
 }
 
 /// Reads [`pack_floats`] back.
+/// The same of [`pack_series`].
 pub fn unpack_floats(blob: &[u8]) -> Result<Vec<f64>, PackError> {
-    unpack(blob, f64::from_le_bytes)
+    match blob.split_first() {
+        Some((&CONSTANT, bytes)) => series::constant(bytes),
+        Some((&WHOLE, bytes)) => series::whole(bytes),
+        _ => unpack(blob, f64::from_le_bytes),
+    }
 }
 
 /// Packs integers, such as the offsets of a frame.
