@@ -2,6 +2,7 @@
 //!
 //! Writing: `append` (one transaction a group of batches: `intern` finds series and layouts, `beside` writes exemplars
 //! and families). Reading: `read` (`find` follows series into an index, `frames` of them become columns) and `latest`.
+//! Compacting: `compact` turns frames into segments, which `read::segments` reads.
 //! What needs no connection is in `metricsd-store`.
 //! Beside them: `catalog`, `outbox`, `retention`, `migrate`.
 //!
@@ -12,8 +13,10 @@ mod migrate;
 mod store;
 
 mod append;
+mod compact;
 mod read;
 mod retention;
+mod segments;
 
 mod catalog;
 mod outbox;

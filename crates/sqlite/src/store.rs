@@ -11,12 +11,14 @@ use metricsd_store::owners::Known;
 use parking_lot::Mutex;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous, SqliteTransaction,
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous,
+    SqliteTransaction,
 };
 use sqlx::{ConnectOptions, Connection, Sqlite};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::compact::Compactor;
 use crate::error::{Fault, invalid};
 use crate::migrate::migrate_pool;
 use crate::read::Index;
@@ -36,6 +38,9 @@ const KNOWN_SERIES: usize = 500_000;
 /// Columns of layouts that are remembered, as written and again as read.
 const KNOWN_COLUMNS: usize = 2_000_000;
 
+/// Offsets of timelines that are remembered: some 8 MB.
+const KNOWN_OFFSETS: usize = 2_000_000;
+
 /// Samples, catalogue and outbox in one SQLite file.
 pub struct SqliteStore {
     /// One connection; who waits for it is served in turn.
@@ -45,6 +50,10 @@ pub struct SqliteStore {
     pub(crate) known: Arc<Mutex<Known>>,
     /// Columns of layouts, for readers.
     pub(crate) layouts: Mutex<Recent<i64, Arc<[u64]>>>,
+    /// Timestamps that segments share, by the beginning of their span and their id.
+    pub(crate) timelines: Mutex<Recent<(Millis, i64), Arc<[i32]>>>,
+    /// What compaction remembers; held by the call that compacts.
+    pub(crate) compactor: tokio::sync::Mutex<Compactor>,
     /// Which series there are.
     pub(crate) index: Index,
     /// Counts the changes of the catalogue that this process made.
@@ -73,6 +82,8 @@ impl SqliteStore {
             readers,
             known: Arc::new(Mutex::new(Known::new(KNOWN_SERIES, KNOWN_COLUMNS))),
             layouts: Mutex::new(Recent::new(KNOWN_COLUMNS)),
+            timelines: Mutex::new(Recent::new(KNOWN_OFFSETS)),
+            compactor: tokio::sync::Mutex::default(),
             index: Index::default(),
             changed: watch::Sender::new(0),
         })
@@ -118,7 +129,10 @@ fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 pub(crate) async fn open_writer(path: &Path) -> Result<SqlitePool, PortError> {
-    let options = options(path).journal_mode(SqliteJournalMode::Wal)
+    let options = options(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        // Of a file that exists already this changes nothing.
+        .auto_vacuum(SqliteAutoVacuum::Incremental)
         .pragma("cache_size", "-65536")
         // What a burst made of the log goes back to the file system.
         .pragma("journal_size_limit", "67108864");

@@ -13,6 +13,12 @@ async fn samples() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn compaction() {
+    let folder = Folder::new();
+    conformance::samples::check_compaction(async || folder.fresh_store().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn catalog() {
     let folder = Folder::new();
     conformance::catalog::check_all(async || folder.fresh_store().await).await;

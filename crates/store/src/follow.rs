@@ -161,6 +161,16 @@ impl<C> Followed<C> {
         self.ask(move |index| index.label_values(&name, &matchers, limit)).await
     }
 
+    /// Series in the index.
+    pub fn len(&self) -> usize {
+        self.index.read().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// What the index holds; lists are cut to `top` entries.
     pub async fn statistics(&self, top: usize) -> Result<IndexStatistics, PortError> {
         let found = self.ask(move |index| index.statistics(top)).await?;

@@ -104,6 +104,28 @@ impl Gather {
         Ok(())
     }
 
+    /// Adds samples of the series at `index` that take the place of those that frames hold at the same time. They must
+    /// ascend and lie in the range.
+    pub fn extend(&mut self, index: usize, mut samples: Column) -> Result<(), PortError> {
+        let column = self.columns.get_mut(index).ok_or_else(|| damaged("a series that was not asked for"))?;
+        let added = samples.timestamps.len();
+        if added == 0 {
+            return Ok(());
+        }
+        samples.orders.fill(i64::MIN);
+        if column.timestamps.is_empty() {
+            self.series += 1;
+            if self.series > self.limits.max_series {
+                return Err(limit("max_series", self.limits.max_series));
+            }
+            *column = samples;
+        } else {
+            column.append(samples);
+        }
+        self.samples += added;
+        if self.samples >= self.compact_at { self.compact() } else { Ok(()) }
+    }
+
     /// Throws out repeated samples; what stays is counted against the limit.
     fn compact(&mut self) -> Result<(), PortError> {
         let max_samples = self.limits.max_samples;

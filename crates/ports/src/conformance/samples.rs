@@ -4,6 +4,7 @@
 
 mod append;
 mod beside;
+mod compact;
 mod identity;
 mod lookups;
 mod read;
@@ -12,6 +13,7 @@ mod round_trip;
 
 pub use append::*;
 pub use beside::*;
+pub use compact::*;
 pub use identity::*;
 pub use lookups::*;
 pub use read::*;
@@ -56,4 +58,21 @@ pub async fn check_all<S: Store>(new: impl AsyncFn() -> S) {
         check_latest,
         check_latest_of_offsets
     );
+}
+
+/// Runs every check of compaction, each on a store of its own that `new` makes: fresh and empty.
+pub async fn check_compaction<S: Store + crate::Compaction>(new: impl AsyncFn() -> S) {
+    super::each!(
+        new,
+        check_compaction_keeps_answers,
+        check_compaction_of_past_hours,
+        check_late_samples,
+        check_rates_of_samples,
+        check_compaction_of_far_times,
+        check_limits_of_segments,
+        check_retention_of_segments,
+        check_repeats_of_compacted,
+        check_latest_of_compacted
+    );
+    super::each_shared!(new, check_compaction_at_once);
 }

@@ -4,16 +4,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use metricsd_codec::pack::unpack_ids;
-use metricsd_model::{Millis, Sample, SampleValue, is_stale};
+use metricsd_model::{HISTOGRAM_MARKER_BITS, Millis, Sample, SampleValue, is_stale};
 use metricsd_ports::LatestMetric;
+use metricsd_store::compact::{day_of, hour_of};
 use metricsd_store::gather::Range;
-use sqlx::{QueryBuilder, Row, Sqlite};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use super::frames::{StoredFrame, unpacked};
 use super::{SERIES_COLUMNS, series_of_row};
 use crate::SqliteStore;
 use crate::columns::id_list;
-use crate::error::Fault;
+use crate::compact::blocking;
+use crate::error::{Fault, damaged};
+use crate::segments::{Stored, Table, by_table, timelines_of};
 
 const NEWEST: &str =
     "SELECT f.time, f.seq, f.\"values\", f.offsets, f.histograms, coalesce(f.series_ids, l.series)
@@ -25,31 +28,38 @@ const NEWEST: &str =
     WHERE f.time >= ?2
     ORDER BY f.seq";
 
+/// All segments of the target from the hour, or the day, of its newest segment on.
+const fn newest_segments(table: Table) -> &'static str {
+    by_table!(
+        table,
+        "SELECT s.time, s.series, s.origin, s.timeline, s.offsets, s.\"values\", s.histograms
+        FROM origins o
+        CROSS JOIN spans p ON p.origin = o.id AND p.time >= ?2 AND p.daily = ?3
+        CROSS JOIN ",
+        " s ON s.time = p.time AND s.origin = o.id
+        WHERE o.target_id = ?1"
+    )
+}
+
+const NEWEST_SPAN: &str = "SELECT max(p.time) FROM origins o CROSS JOIN spans p ON p.origin = o.id
+    WHERE o.target_id = ?1 AND p.daily = ?2";
+
+/// Newest samples by series, and when the newest of all is, staleness markers included.
+#[derive(Default)]
+struct Newest {
+    at: Option<Millis>,
+    samples: HashMap<u64, Sample>,
+}
+
 pub(super) async fn latest(
     store: &SqliteStore,
     target_id: &str,
     since: Millis,
 ) -> Result<Vec<LatestMetric>, Fault> {
     let mut tx = store.snapshot().await?;
-    let query = sqlx::query(NEWEST).bind(target_id).bind(Range::new(since, since).bucket);
-    let rows = query.fetch_all(&mut *tx).await?;
-    let mut newest: HashMap<u64, Sample> = HashMap::new();
-    for row in &rows {
-        let ids = unpacked(unpack_ids(row.try_get(5)?))?;
-        let mut frame = StoredFrame::of(row)?;
-        for (at, id) in ids.into_iter().enumerate() {
-            let (timestamp, value) = frame.sample(at)?;
-            let older = newest.get(&id).is_some_and(|sample| sample.timestamp >= timestamp);
-            if timestamp < since || is_stale(value) || older {
-                continue;
-            }
-            let value = match frame.histogram(at, value)? {
-                Some(histogram) => SampleValue::Histogram(Box::new(histogram)),
-                None => SampleValue::Float(value),
-            };
-            newest.insert(id, Sample { timestamp, value });
-        }
-    }
+    let of_frames = newest_of_frames(&mut tx, target_id, since).await?;
+    let of_segments = newest_of_segments(store, &mut tx, target_id, since).await?;
+    let mut newest = if of_segments.at > of_frames.at { of_segments } else { of_frames }.samples;
     let ids = id_list(newest.keys().map(|id| id.cast_signed()));
     let mut select = QueryBuilder::<Sqlite>::new(SERIES_COLUMNS);
     select.push(" WHERE id IN (SELECT value FROM json_each(").push_bind(ids).push("))");
@@ -65,4 +75,89 @@ pub(super) async fn latest(
     }
     latest.sort_by(|a, b| a.series.labels.cmp(&b.series.labels));
     Ok(latest)
+}
+
+/// What the newest batch brought that has frames yet.
+async fn newest_of_frames(
+    tx: &mut SqliteConnection,
+    target_id: &str,
+    since: Millis,
+) -> Result<Newest, Fault> {
+    let query = sqlx::query(NEWEST).bind(target_id).bind(Range::new(since, since).bucket);
+    let rows = query.fetch_all(tx).await?;
+    let mut newest = Newest::default();
+    for row in &rows {
+        let ids = unpacked(unpack_ids(row.try_get(5)?))?;
+        let mut frame = StoredFrame::of(row)?;
+        for (at, id) in ids.into_iter().enumerate() {
+            let (timestamp, value) = frame.sample(at)?;
+            if timestamp < since {
+                continue;
+            }
+            newest.at = newest.at.max(Some(timestamp));
+            let older = newest.samples.get(&id).is_some_and(|sample| sample.timestamp >= timestamp);
+            if is_stale(value) || older {
+                continue;
+            }
+            let value = match frame.histogram(at, value)? {
+                Some(histogram) => SampleValue::Histogram(Box::new(histogram)),
+                None => SampleValue::Float(value),
+            };
+            newest.samples.insert(id, Sample { timestamp, value });
+        }
+    }
+    Ok(newest)
+}
+
+/// Segments no longer know which batch brought what: the newest collection is what the target's series have at its
+/// newest timestamp.
+async fn newest_of_segments(
+    store: &SqliteStore,
+    tx: &mut SqliteConnection,
+    target_id: &str,
+    since: Millis,
+) -> Result<Newest, Fault> {
+    let mut stored = Vec::new();
+    for (table, begin) in [(Table::Hourly, hour_of as fn(Millis) -> Millis), (Table::Daily, day_of)] {
+        let query = sqlx::query(NEWEST_SPAN).bind(target_id).bind(table.is_daily());
+        let Some(time) = query.fetch_one(&mut *tx).await?.try_get::<Option<Millis>, _>(0)? else { continue };
+        if time < begin(since) {
+            continue;
+        }
+        let query =
+            sqlx::query(newest_segments(table)).bind(target_id).bind(begin(time)).bind(table.is_daily());
+        let rows = query.fetch_all(&mut *tx).await?;
+        for row in &rows {
+            stored.push(Stored::of(row, table)?);
+        }
+    }
+    let timelines = timelines_of(store, tx, &stored).await?;
+    blocking(move || {
+        let mut newest = Newest::default();
+        for segment in &stored {
+            let Some(column) = segment.unpack(&timelines, (since, i64::MAX))? else { continue };
+            let (Some(timestamp), Some(value)) = (column.timestamps.last(), column.values.last()) else {
+                continue;
+            };
+            if newest.at > Some(*timestamp) {
+                continue;
+            }
+            if newest.at < Some(*timestamp) {
+                newest = Newest { at: Some(*timestamp), samples: HashMap::new() };
+            }
+            let value = match value.to_bits() {
+                HISTOGRAM_MARKER_BITS => {
+                    let histogram = column.histograms.into_iter().next_back();
+                    let (_, histogram) = histogram.ok_or_else(|| damaged("a segment lacks a histogram"))?;
+                    SampleValue::Histogram(Box::new(histogram))
+                }
+                _ if is_stale(*value) => continue,
+                _ => SampleValue::Float(*value),
+            };
+            let sample = Sample { timestamp: *timestamp, value };
+            newest.samples.insert(segment.series.cast_unsigned(), sample);
+        }
+        Ok(newest)
+    })
+    .await
 }

@@ -6,6 +6,7 @@ mod beside;
 mod find;
 mod frames;
 mod latest;
+mod segments;
 
 use std::sync::Arc;
 
@@ -96,6 +97,8 @@ async fn select(store: &SqliteStore, selection: &Selection) -> Result<Vec<Select
     let (mut tx, chosen) = found(store, &selection.matchers).await?;
     let mut gather = Gather::new(Arc::clone(&chosen), selection);
     if !chosen.wanted.is_empty() {
+        // First, as they are older than frames mostly, so that columns ascend.
+        segments::read(store, &mut tx, &chosen, &mut gather).await?;
         frames::read_shared(store, &mut tx, &chosen.wanted, &mut gather).await?;
         frames::read_inline(&mut tx, &chosen.wanted, &mut gather).await?;
     }
