@@ -8,14 +8,14 @@ use support::Folder;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn samples() {
     let folder = Folder::new();
-    conformance::samples::check_all(async || folder.fresh_store().await).await;
+    Box::pin(conformance::samples::check_all(async || folder.fresh_store().await)).await;
     conformance::samples::check_absent_descriptions(&folder.fresh_store().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn compaction() {
     let folder = Folder::new();
-    conformance::samples::check_compaction(async || folder.fresh_store().await).await;
+    Box::pin(conformance::samples::check_compaction(async || folder.fresh_store().await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -82,11 +82,10 @@ impl Origins {
     fn number(&mut self, target_id: &str, source: &str) -> u32 {
         let next = self.list.len() as u32;
         let key = (target_id.to_owned(), source.to_owned());
-        let number = *self.numbers.entry(key).or_insert_with_key(|key| {
+        *self.numbers.entry(key).or_insert_with_key(|key| {
             self.list.push(key.clone());
             next
-        });
-        number
+        })
     }
 }
 
