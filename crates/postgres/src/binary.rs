@@ -24,6 +24,11 @@ impl<'a, const N: usize> Array<'a, N> {
         (dimensions == 1 && nulls == 0 && body.len() == count.checked_mul(4 + N)?).then_some(Self { body })
     }
 
+    /// Elements.
+    pub(crate) fn len(&self) -> usize {
+        self.body.len() / (4 + N)
+    }
+
     pub(crate) fn get(&self, index: usize) -> Option<[u8; N]> {
         let start = index.checked_mul(4 + N)? + 4;
         self.body.get(start..start + N)?.try_into().ok()

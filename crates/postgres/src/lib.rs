@@ -2,7 +2,8 @@
 //!
 //! Writing: `append` (one transaction a group of batches: `intern` finds series and layouts, `beside` writes exemplars
 //! and families, `copy` encodes frames). Reading: `read` (`find` follows series into an index, `frames` of them become
-//! columns) and `latest`. What needs no connection is in `metricsd-store`.
+//! columns) and `latest`. Compacting: `compact`
+//! turns frames into segments. What needs no connection is in `metricsd-store`.
 //! Beside them: `catalog`, `feed` (its changes), `outbox`, `retention`, `migrate`.
 
 mod migrate;
@@ -13,6 +14,8 @@ mod append;
 mod copy;
 
 mod read;
+
+mod compact;
 mod retention;
 
 mod catalog;

@@ -16,7 +16,7 @@ struct Migration {
 }
 
 /// Never changed once released; a new version is a new file.
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     Migration {
         version: 1,
         name: "catalogue",
@@ -31,6 +31,11 @@ const MIGRATIONS: [Migration; 3] = [
         version: 3,
         name: "lookups",
         sql: include_str!("../../../migrations/postgres/0003_lookups.sql"),
+    },
+    Migration {
+        version: 4,
+        name: "segments",
+        sql: include_str!("../../../migrations/postgres/0004_segments.sql"),
     },
 ];
 

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
+use crate::compact::Compactor;
 use crate::error::{Fault, MAX_ATTEMPTS, back_off};
 use crate::feed::Feed;
 use crate::migrate::{connect_options, migrate_pool};
@@ -28,9 +29,12 @@ pub struct PostgresStore {
     pub(crate) known: Mutex<Known>,
     /// Columns of layouts, for readers.
     pub(crate) layouts: Mutex<Recent<i64, Arc<[i64]>>>,
+    /// Timestamps that segments share, for readers.
+    pub(crate) timelines: Mutex<Recent<i64, Arc<[i32]>>>,
     /// Which series there are.
     pub(crate) index: Index,
     pub(crate) feed: Feed,
+    pub(crate) compactor: tokio::sync::Mutex<Compactor>,
 }
 
 impl PostgresStore {
@@ -53,8 +57,10 @@ impl PostgresStore {
         Ok(Self {
             known: Mutex::new(Known::new(options.cached_series, options.cached_columns)),
             layouts: Mutex::new(Recent::new(options.cached_columns)),
+            timelines: Mutex::new(Recent::new(options.cached_columns)),
             index: Index::default(),
             feed: Feed::new(connect),
+            compactor: tokio::sync::Mutex::default(),
             pool,
             readers,
             options,

@@ -175,7 +175,7 @@ async fn space_partitions_are_made_when_asked_for() {
     assert_eq!(all_of_m(&store).await.len(), 3);
     let mut connection = database.connection().await;
     let sql = "SELECT column_name::text, coalesce(extract(epoch FROM time_interval)::int, num_partitions) \
-         FROM timescaledb_information.dimensions ORDER BY 1 DESC";
+         FROM timescaledb_information.dimensions WHERE hypertable_name = 'frames' ORDER BY 1 DESC";
     let rows = connection.fetch_all(sql).await.expect("dimensions");
     let dimensions: Vec<(String, i32)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     assert_eq!(dimensions, [("time".to_owned(), 7_200), ("source".to_owned(), 4)]);

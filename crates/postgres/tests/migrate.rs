@@ -44,7 +44,8 @@ async fn the_chunk_interval_follows_the_configuration() {
     for hours in [1, 3] {
         let options = PostgresOptions { chunk_interval: Duration::from_secs(hours * 3_600), ..options() };
         migrate(&database.url, &options).await.expect("migrate");
-        let sql = "SELECT extract(epoch FROM time_interval)::int8 FROM timescaledb_information.dimensions";
+        let sql = "SELECT extract(epoch FROM time_interval)::int8 FROM timescaledb_information.dimensions \
+             WHERE hypertable_name = 'frames'";
         let row = database.connection().await.fetch_one(sql).await.expect("dimensions");
         assert_eq!(row.get::<i64, _>(0), hours as i64 * 3_600);
     }

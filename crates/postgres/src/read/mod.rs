@@ -6,6 +6,7 @@ mod beside;
 mod find;
 mod frames;
 mod latest;
+mod segments;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::PostgresStore;
 use crate::copy::bound;
 use crate::error::Fault;
 use frames::{Plan, read_inline, read_picks, read_whole};
+use segments::read_segments;
 
 pub(crate) use find::{Index, series_of_row, stored};
 
@@ -84,6 +86,7 @@ async fn select(store: &PostgresStore, selection: &Selection) -> Result<Vec<Sele
         read_picks(&mut tx, &plan, &mut gather).await?;
         read_whole(&mut tx, &plan, &mut gather).await?;
         read_inline(&mut tx, &chosen.wanted, &mut gather).await?;
+        read_segments(store, &mut tx, &chosen.wanted, &mut gather).await?;
     }
     tx.rollback().await?;
     Ok(gather.finish()?)

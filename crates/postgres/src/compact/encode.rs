@@ -1,0 +1,136 @@
+//! Rows of segments in PostgreSQL's binary `COPY` format.
+
+use metricsd_codec::pack::{pack_floats, pack_histograms, pack_ints};
+use metricsd_store::column::Column;
+use metricsd_store::compact::Bucket;
+
+use crate::copy::micros;
+use crate::error::{Fault, damaged};
+
+const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
+const NULL: i32 = -1;
+const OID_INT4: u32 = 23;
+const OID_FLOAT8: u32 = 701;
+
+/// Opens the stream of [`Encoder::segment`].
+pub(super) const COPY_SEGMENTS: &str = "COPY staged_segments (time, series, timeline, origin, offsets, \"values\", \
+     histograms, daily, samples, packed) FROM STDIN (FORMAT binary)";
+
+/// Opens the stream of [`Encoder::timeline`].
+pub(super) const COPY_TIMELINES: &str = "COPY staged_timelines (id, offsets) FROM STDIN (FORMAT binary)";
+
+/// One row of a segment.
+pub(super) struct SegmentRow<'a> {
+    pub(super) bucket: Bucket,
+    pub(super) series: i64,
+    pub(super) timeline: Option<i64>,
+    pub(super) origin: i32,
+    pub(super) offsets: &'a [i32],
+    pub(super) column: &'a Column,
+    pub(super) packed: bool,
+}
+
+/// Encodes rows into a buffer that the caller sends and empties.
+pub(super) struct Encoder {
+    buffer: Vec<u8>,
+}
+
+impl Encoder {
+    /// A stream that has begun.
+    pub(super) fn new(capacity: usize) -> Self {
+        let mut buffer = Vec::with_capacity(capacity);
+        buffer.extend_from_slice(SIGNATURE);
+        buffer.extend_from_slice(&[0; 8]); // no flags, no header extension
+        Self { buffer }
+    }
+
+    pub(super) fn segment(&mut self, row: &SegmentRow<'_>) -> Result<(), Fault> {
+        let start = micros(row.bucket.start()).ok_or_else(|| damaged("a segment begins out of bounds"))?;
+        let column = row.column;
+        self.buffer.extend_from_slice(&10i16.to_be_bytes());
+        self.field(&start.to_be_bytes());
+        self.field(&row.series.to_be_bytes());
+        match row.timeline {
+            Some(timeline) if !row.packed => self.field(&timeline.to_be_bytes()),
+            _ => self.null(),
+        }
+        self.field(&row.origin.to_be_bytes());
+        match row.timeline.is_none() && !row.packed {
+            true => self.array(OID_INT4, row.offsets.iter().map(|offset| offset.to_be_bytes())),
+            false => self.null(),
+        }
+        match row.packed {
+            true => self.null(),
+            false => self.array(OID_FLOAT8, column.values.iter().map(|value| value.to_be_bytes())),
+        }
+        match column.histograms.is_empty() {
+            true => self.null(),
+            false => {
+                let histograms = column.histograms.iter();
+                let places: Vec<_> =
+                    histograms.map(|(at, histogram)| (*at as u32, histogram.clone())).collect();
+                self.field(&pack_histograms(&places));
+            }
+        }
+        self.field(&[u8::from(matches!(row.bucket, Bucket::Day(_)))]);
+        self.field(&(column.values.len() as i32).to_be_bytes());
+        match row.packed {
+            true => self.field(&pack(row.offsets, &column.values)),
+            false => self.null(),
+        }
+        Ok(())
+    }
+
+    pub(super) fn timeline(&mut self, id: i64, offsets: &[i32]) {
+        self.buffer.extend_from_slice(&2i16.to_be_bytes());
+        self.field(&id.to_be_bytes());
+        self.array(OID_INT4, offsets.iter().map(|offset| offset.to_be_bytes()));
+    }
+
+    /// Ends the stream.
+    pub(super) fn end(&mut self) {
+        self.buffer.extend_from_slice(&(-1i16).to_be_bytes());
+    }
+
+    /// What is encoded and not yet cleared.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Forgets what was sent; the allocation stays.
+    pub(super) fn clear(&mut self) {
+        self.buffer.clear();
+    }
+
+    fn null(&mut self) {
+        self.buffer.extend_from_slice(&NULL.to_be_bytes());
+    }
+
+    fn field(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(&(bytes.len() as i32).to_be_bytes());
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// One dimension, no nulls: a header of 20 bytes, then length and bits of each element.
+    fn array<const N: usize>(&mut self, oid: u32, items: impl ExactSizeIterator<Item = [u8; N]>) {
+        let count = items.len();
+        self.buffer.extend_from_slice(&((20 + count * (4 + N)) as i32).to_be_bytes());
+        for header in [1u32, 0, oid, count as u32, 1] {
+            self.buffer.extend_from_slice(&header.to_be_bytes());
+        }
+        let width = (N as i32).to_be_bytes();
+        for item in items {
+            self.buffer.extend_from_slice(&width);
+            self.buffer.extend_from_slice(&item);
+        }
+    }
+}
+
+/// Offsets and values in one; read back by `stored::unpack`.
+fn pack(offsets: &[i32], values: &[f64]) -> Vec<u8> {
+    let offsets = pack_ints(offsets);
+    let mut packed = (offsets.len() as u32).to_le_bytes().to_vec();
+    packed.extend_from_slice(&offsets);
+    packed.extend_from_slice(&pack_floats(values));
+    packed
+}

@@ -1,0 +1,114 @@
+//! Compaction: frames of an hour become segments, piece by piece, each piece in one transaction.
+//!
+//! `session` holds the connection and the lock of the one that compacts, `plan` says which targets belong together,
+//! `unit` does one piece: `frames` and `stored` read, `write` writes through `encode`.
+
+mod encode;
+mod frames;
+mod plan;
+mod session;
+mod stored;
+mod unit;
+mod write;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use metricsd_ports::{Compacted, Compaction, CompactionPolicy, PortError};
+use metricsd_store::compact::Rests;
+use sqlx::PgConnection;
+
+use crate::PostgresStore;
+use crate::error::{Fault, MAX_ATTEMPTS, back_off};
+use crate::store::bounded;
+use plan::Plan;
+
+pub(crate) use stored::unpack;
+
+/// No piece takes longer, unless the server does not answer any more.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(1_800);
+
+/// What is kept between calls.
+#[derive(Default)]
+pub(crate) struct Compactor {
+    /// Holds the lock; closed when there is nothing to do, so that another process may have it.
+    connection: Option<PgConnection>,
+    plan: Option<Plan>,
+    rests: Rests,
+}
+
+#[async_trait]
+impl Compaction for PostgresStore {
+    async fn compact(&self, policy: &CompactionPolicy) -> Result<Compacted, PortError> {
+        // A second caller in this process is told what one in another process would be.
+        let Ok(mut compactor) = self.compactor.try_lock() else {
+            return Ok(Compacted::default());
+        };
+        bounded("compact samples", PIECE_TIMEOUT, compact(self, &mut compactor, policy)).await
+    }
+}
+
+async fn compact(
+    store: &PostgresStore,
+    compactor: &mut Compactor,
+    policy: &CompactionPolicy,
+) -> Result<Compacted, Fault> {
+    let mut attempt = 1;
+    loop {
+        // Taken out: when this call is given up half-way, the connection goes and with it the transaction and the lock.
+        let mut connection = match compactor.connection.take() {
+            Some(connection) => connection,
+            None => match session::open(store).await? {
+                Some(connection) => connection,
+                None => return Ok(Compacted::default()),
+            },
+        };
+        match piece(&mut connection, compactor, policy).await {
+            Ok(done) => {
+                if done.more {
+                    compactor.connection = Some(connection);
+                } else {
+                    session::close(connection).await;
+                }
+                return Ok(done);
+            }
+            Err(fault) if fault.is_contention() && attempt < MAX_ATTEMPTS => {
+                compactor.plan = None;
+                back_off(attempt).await;
+            }
+            Err(fault) => {
+                compactor.plan = None;
+                return Err(fault);
+            }
+        }
+        attempt += 1;
+    }
+}
+
+/// Does the next piece, whatever it is.
+async fn piece(
+    connection: &mut PgConnection,
+    compactor: &mut Compactor,
+    policy: &CompactionPolicy,
+) -> Result<Compacted, Fault> {
+    let plan = match compactor.plan.take().filter(|plan| plan.is_due(policy)) {
+        Some(plan) => Some(plan),
+        None => plan::next(connection, &compactor.rests, policy).await?,
+    };
+    let Some(mut plan) = plan else { return Ok(Compacted::default()) };
+    let Some(unit) = plan.units.pop() else {
+        return Ok(Compacted { more: true, ..Compacted::default() });
+    };
+    let mut done = match unit::run(connection, plan.hour, &unit, policy).await? {
+        Some(done) => done,
+        // Its frames are others than they were when the plan was made.
+        None => return Ok(Compacted { more: true, ..Compacted::default() }),
+    };
+    if plan.units.is_empty() {
+        compactor.rests.begin(plan.hour);
+    } else {
+        compactor.plan = Some(plan);
+    }
+    done.more = true;
+    Ok(done)
+}

@@ -1,0 +1,160 @@
+//! Writes segments, and removes those that they take the place of.
+
+use std::collections::{HashMap, HashSet};
+
+use metricsd_model::Millis;
+use metricsd_store::compact::{Bucket, HOUR, Segment, Timelines, day_of};
+use sqlx::{PgConnection, Row};
+
+use super::encode::{COPY_SEGMENTS, COPY_TIMELINES, Encoder, SegmentRow};
+use super::frames::Origins;
+use crate::binary::required;
+use crate::copy::bound;
+use crate::error::{Fault, damaged};
+
+/// Bytes of encoded rows that are sent at a time.
+const SEND_BYTES: usize = 1 << 20;
+
+/// The ids of targets and sources, in the order given.
+pub(super) async fn origins(tx: &mut PgConnection, origins: &Origins) -> Result<Vec<i32>, Fault> {
+    let (targets, sources): (Vec<&str>, Vec<&str>) =
+        origins.iter().map(|(target, source)| (target.as_str(), source.as_str())).unzip();
+    let insert = include_str!("../sql/insert_origins.sql");
+    sqlx::query(insert).bind(&targets).bind(&sources).execute(&mut *tx).await?;
+    let select = include_str!("../sql/origins.sql");
+    let rows = sqlx::query(select).bind(&targets).bind(&sources).fetch_all(tx).await?;
+    let mut ids = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let key: (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
+        ids.insert(key, row.try_get::<i32, _>(2)?);
+    }
+    let id = |(target, source): &(String, String)| ids.get(&(target.as_str(), source.as_str())).copied();
+    origins.iter().map(|origin| id(origin).ok_or_else(|| damaged("an origin is missing"))).collect()
+}
+
+/// Gathers what is to be written of one pass.
+pub(super) struct Writer {
+    hour: Millis,
+    /// Series, its segment, and whether that is packed.
+    segments: Vec<(i64, Segment<i32>, bool)>,
+    old_hours: (Vec<i64>, Vec<Millis>),
+    old_days: Vec<i64>,
+}
+
+impl Writer {
+    pub(super) fn new(hour: Millis) -> Self {
+        Self { hour, segments: Vec::new(), old_hours: (Vec::new(), Vec::new()), old_days: Vec::new() }
+    }
+
+    /// Removes segments of a series.
+    pub(super) fn remove(&mut self, series: i64, buckets: impl Iterator<Item = Bucket>) {
+        for bucket in buckets {
+            match bucket {
+                Bucket::Day(_) => self.old_days.push(series),
+                Bucket::Hour(start) => {
+                    self.old_hours.0.push(series);
+                    self.old_hours.1.push(start);
+                }
+            }
+        }
+    }
+
+    /// Adds segments of a series; that of a day is packed if `packed`.
+    pub(super) fn write(&mut self, series: i64, segments: Vec<Segment<i32>>, packed: bool) {
+        let is_packed = |segment: &Segment<i32>| packed && matches!(segment.bucket, Bucket::Day(_));
+        self.segments.extend(segments.into_iter().map(|segment| {
+            let packed = is_packed(&segment);
+            (series, segment, packed)
+        }));
+    }
+
+    /// Carries it all out; answers how many segments were written.
+    pub(super) async fn finish(self, tx: &mut PgConnection) -> Result<u64, Fault> {
+        self.remove_old(tx).await?;
+        if self.segments.is_empty() {
+            return Ok(0);
+        }
+        let mut timelines = Timelines::default();
+        for (_, segment, packed) in &self.segments {
+            if !packed {
+                timelines.note(&offsets(segment)?);
+            }
+        }
+        let others = write_timelines(tx, &timelines).await?;
+        let mut stream = Encoder::new(SEND_BYTES + SEND_BYTES / 4);
+        let mut copy = tx.copy_in_raw(COPY_SEGMENTS).await?;
+        for (series, segment, packed) in &self.segments {
+            let offsets = offsets(segment)?;
+            let shared = timelines.shared(&offsets).filter(|id| !others.contains(id));
+            stream.segment(&SegmentRow {
+                bucket: segment.bucket,
+                series: *series,
+                timeline: shared,
+                origin: segment.origin,
+                offsets: &offsets,
+                column: &segment.column,
+                packed: *packed,
+            })?;
+            if stream.bytes().len() >= SEND_BYTES {
+                copy.send(stream.bytes()).await?;
+                stream.clear();
+            }
+        }
+        stream.end();
+        copy.send(stream.bytes()).await?;
+        copy.finish().await?;
+        sqlx::query(include_str!("../sql/move_segments.sql")).execute(&mut *tx).await?;
+        sqlx::query(include_str!("../sql/move_daily.sql")).execute(&mut *tx).await?;
+        sqlx::raw_sql("TRUNCATE staged_segments, staged_timelines").execute(tx).await?;
+        Ok(self.segments.len() as u64)
+    }
+
+    async fn remove_old(&self, tx: &mut PgConnection) -> Result<(), Fault> {
+        let (series, starts) = &self.old_hours;
+        if !series.is_empty() {
+            let starts: Vec<_> = starts.iter().map(|start| bound(*start)).collect();
+            sqlx::query(include_str!("../sql/remove_segments.sql"))
+                .bind(series)
+                .bind(starts)
+                .bind(bound(self.hour))
+                .bind(bound(self.hour.saturating_add(HOUR)))
+                .execute(&mut *tx)
+                .await?;
+        }
+        if !self.old_days.is_empty() {
+            sqlx::query(include_str!("../sql/remove_daily.sql"))
+                .bind(&self.old_days)
+                .bind(bound(day_of(self.hour)))
+                .execute(tx)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Timestamps of a segment as they are stored.
+fn offsets(segment: &Segment<i32>) -> Result<Vec<i32>, Fault> {
+    let start = segment.bucket.start();
+    let offset = |timestamp: &Millis| i32::try_from(timestamp - start);
+    let offsets: Result<Vec<i32>, _> = segment.column.timestamps.iter().map(offset).collect();
+    offsets.map_err(|_| damaged("a sample lies outside of its segment"))
+}
+
+/// Writes the shared ones; answers the ids that stand for other timestamps in the database.
+async fn write_timelines(tx: &mut PgConnection, timelines: &Timelines) -> Result<HashSet<i64>, Fault> {
+    let mut stream = Encoder::new(SEND_BYTES);
+    let mut copy = tx.copy_in_raw(COPY_TIMELINES).await?;
+    for (id, offsets) in timelines.lists() {
+        stream.timeline(id, offsets);
+        if stream.bytes().len() >= SEND_BYTES {
+            copy.send(stream.bytes()).await?;
+            stream.clear();
+        }
+    }
+    stream.end();
+    copy.send(stream.bytes()).await?;
+    copy.finish().await?;
+    sqlx::query(include_str!("../sql/insert_timelines.sql")).execute(&mut *tx).await?;
+    let rows = sqlx::query(include_str!("../sql/other_timelines.sql")).fetch_all(tx).await?;
+    rows.iter().map(|row| required(row, 0).map(i64::from_be_bytes)).collect()
+}

@@ -1,0 +1,1 @@
+DELETE FROM segments_daily WHERE series = ANY($1) AND time = $2

@@ -1,0 +1,19 @@
+-- $2 is the beginning of the hour of $3. Of segments that the range cuts only the part inside leaves the database.
+SELECT g.time, g.series, g.timeline, w.first,
+       CASE WHEN w.first IS NULL THEN g."values" ELSE g."values"[w.first + 1 : w.last] END,
+       CASE WHEN w.first IS NULL THEN g.offsets ELSE g.offsets[w.first + 1 : w.last] END,
+       g.histograms, NULL::bytea
+FROM segments g
+LEFT JOIN LATERAL (
+    SELECT width_bucket((date_part('epoch', greatest($3, g.time) - g.time) * 1000)::int4 - 1, o.offsets) AS first,
+           width_bucket((date_part('epoch', least($4, g.time + interval '1 hour') - g.time) * 1000)::int4, o.offsets)
+               AS last
+    FROM (
+        SELECT coalesce(g.offsets, (SELECT t.offsets FROM timelines t WHERE t.id = g.timeline)) AS offsets OFFSET 0
+    ) AS o
+    WHERE g.time < $3 OR g.time > $4 - interval '1 hour'
+    OFFSET 0
+) AS w ON true
+WHERE g.series = ANY($1)
+  AND g.time >= $2 AND g.time <= $4
+  AND (w.first IS NULL OR w.first < w.last)

@@ -1,0 +1,1 @@
+SELECT id, offsets FROM timelines WHERE id = ANY($1)
