@@ -8,6 +8,17 @@ CREATE TABLE origins (
     UNIQUE (target_id, source)
 );
 
+-- Where the segments of an origin are: what retention and the newest collection of a target are looked up by.
+CREATE TABLE spans (
+    origin integer NOT NULL,
+    daily  boolean NOT NULL,
+    time   timestamptz NOT NULL,
+    seen   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (origin, daily, time)
+) WITH (fillfactor = 70);
+
+CREATE INDEX spans_time ON spans (time);
+
 -- Timestamps that many segments share, in milliseconds from the beginning of the segment's span. The id is a hash.
 CREATE TABLE timelines (
     id      bigint PRIMARY KEY,
@@ -76,9 +87,9 @@ $$;
 ALTER TABLE segments_daily ALTER COLUMN packed SET STORAGE EXTERNAL;
 
 CREATE UNIQUE INDEX segments_series ON segments (series, time);
-CREATE INDEX segments_time ON segments (time);
+CREATE INDEX segments_time ON segments (time, origin);
 CREATE UNIQUE INDEX segments_daily_series ON segments_daily (series, time);
-CREATE INDEX segments_daily_time ON segments_daily (time);
+CREATE INDEX segments_daily_time ON segments_daily (time, origin);
 
 -- Every sample that SQL can read, beside the beginning of the span of time that its row stands for and the width of
 -- that span: a condition on "timestamp" alone excludes chunks of the first branch only, one on bucket those of all.

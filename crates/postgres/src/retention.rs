@@ -1,9 +1,12 @@
 //! Removing what is no longer to be kept.
 
+mod segments;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use metricsd_model::Millis;
 use metricsd_ports::{PortError, Retention};
+use metricsd_store::compact::{DAY, HOUR};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
@@ -14,9 +17,6 @@ use crate::error::Fault;
 
 /// Rows that one statement removes, or a few more; many more would hold their locks for long.
 const REMOVED_A_CALL: i64 = 5_000;
-
-/// A frame never crosses an hour, so none of its samples is later than this after its time.
-const HOUR: Millis = 3_600_000;
 
 /// How long dropping chunks waits for those who read them; it is tried again.
 const CHUNK_PATIENCE: &str = "SET LOCAL lock_timeout = '2s'";
@@ -42,6 +42,7 @@ async fn remove(store: &PostgresStore, target_id: &str, before: Millis) -> Resul
     if target_id.contains('\0') {
         return Ok(0);
     }
+    // A frame never crosses an hour, so none of its samples is later than that after its time.
     let spread = bound(before.saturating_sub(HOUR));
     let exemplars = sqlx::query(include_str!("sql/old_exemplars.sql"))
         .bind(target_id)
@@ -57,8 +58,9 @@ async fn remove(store: &PostgresStore, target_id: &str, before: Millis) -> Resul
         .bind(REMOVED_A_CALL)
         .fetch_all(&store.pool)
         .await?;
-    let Some(old) = Old::of(&old)? else { return Ok(exemplars) };
-    let removed = sqlx::query(include_str!("sql/remove_frames.sql"))
+    let mut removed = exemplars + segments::remove(store, target_id, before).await?;
+    let Some(old) = Old::of(&old)? else { return Ok(removed) };
+    let frames = sqlx::query(include_str!("sql/remove_frames.sql"))
         .bind(target_id)
         .bind(old.first)
         .bind(old.last)
@@ -66,7 +68,8 @@ async fn remove(store: &PostgresStore, target_id: &str, before: Millis) -> Resul
         .bind(old.batches)
         .execute(&store.pool)
         .await?;
-    Ok(exemplars + removed.rows_affected())
+    removed += frames.rows_affected();
+    Ok(removed)
 }
 
 /// Where nothing is spared, chunks that are old as a whole are dropped, which costs the same however much they hold.
@@ -82,8 +85,11 @@ async fn remove_others(store: &PostgresStore, spared: &[String], before: Millis)
         .await?
         .rows_affected();
     if spared.is_empty() {
-        removed += drop_chunks(store, spread).await?;
+        removed += drop_chunks(store, "frames", spread).await?;
+        removed += drop_chunks(store, "segments", spread).await?;
+        removed += drop_chunks(store, "segments_daily", bound(before.saturating_sub(DAY))).await?;
     }
+    removed += segments::remove_others(store, &spared, before).await?;
     let old = sqlx::query(include_str!("sql/other_old_frames.sql"))
         .bind(&spared)
         .bind(bound(before))
@@ -104,10 +110,11 @@ async fn remove_others(store: &PostgresStore, spared: &[String], before: Millis)
 }
 
 /// Drops chunks whose frames all lie before `before`; answers how many.
-async fn drop_chunks(store: &PostgresStore, before: DateTime<Utc>) -> Result<u64, Fault> {
+async fn drop_chunks(store: &PostgresStore, table: &str, before: DateTime<Utc>) -> Result<u64, Fault> {
     let mut tx = store.pool.begin().await?;
     sqlx::query(CHUNK_PATIENCE).execute(&mut *tx).await?;
-    let row = sqlx::query(include_str!("sql/drop_chunks.sql")).bind(before).fetch_one(&mut *tx).await?;
+    let drop = sqlx::query(include_str!("sql/drop_chunks.sql")).bind(table).bind(before);
+    let row = drop.fetch_one(&mut *tx).await?;
     tx.commit().await?;
     Ok(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0))
 }

@@ -39,6 +39,12 @@ async fn samples() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn compaction() {
+    let databases = Databases::default();
+    Box::pin(conformance::samples::check_compaction(async || databases.store().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn catalog() {
     let databases = Databases::default();
     Box::pin(conformance::catalog::check_all(async || databases.store().await)).await;

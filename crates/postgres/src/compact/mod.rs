@@ -23,7 +23,7 @@ use crate::error::{Fault, MAX_ATTEMPTS, back_off};
 use crate::store::bounded;
 use plan::Plan;
 
-pub(crate) use stored::unpack;
+pub(crate) use stored::{segment, unpack};
 
 /// No piece takes longer, unless the server does not answer any more.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(1_800);
@@ -53,32 +53,31 @@ async fn compact(
     compactor: &mut Compactor,
     policy: &CompactionPolicy,
 ) -> Result<Compacted, Fault> {
+    // Taken out: when this call is given up half-way, the connection goes and with it the transaction and the lock.
+    let mut connection = match compactor.connection.take() {
+        Some(connection) => connection,
+        None => match session::open(store).await? {
+            Some(connection) => connection,
+            None => return Ok(Compacted::default()),
+        },
+    };
     let mut attempt = 1;
     loop {
-        // Taken out: when this call is given up half-way, the connection goes and with it the transaction and the lock.
-        let mut connection = match compactor.connection.take() {
-            Some(connection) => connection,
-            None => match session::open(store).await? {
-                Some(connection) => connection,
-                None => return Ok(Compacted::default()),
-            },
-        };
         match piece(&mut connection, compactor, policy).await {
-            Ok(done) => {
-                if done.more {
-                    compactor.connection = Some(connection);
-                } else {
-                    session::close(connection).await;
-                }
+            Ok(done) if done.more => {
+                compactor.connection = Some(connection);
                 return Ok(done);
             }
-            Err(fault) if fault.is_contention() && attempt < MAX_ATTEMPTS => {
-                compactor.plan = None;
-                back_off(attempt).await;
+            Ok(done) => {
+                session::close(connection).await;
+                return Ok(done);
             }
             Err(fault) => {
                 compactor.plan = None;
-                return Err(fault);
+                if !fault.is_contention() || attempt == MAX_ATTEMPTS {
+                    return Err(fault);
+                }
+                back_off(attempt).await;
             }
         }
         attempt += 1;

@@ -51,7 +51,7 @@ pub(super) async fn stored(
 }
 
 /// Reads the columns time, series, origin, offsets, values, histograms, packed.
-pub(super) fn segment(row: &PgRow, bucket: fn(Millis) -> Bucket) -> Result<(i64, Segment<i32>), Fault> {
+pub(crate) fn segment(row: &PgRow, bucket: fn(Millis) -> Bucket) -> Result<(i64, Segment<i32>), Fault> {
     let start = millis(i64::from_be_bytes(required(row, 0)?));
     let mut column = Column::default();
     let (offsets, values) = match bytes(row, 6)? {

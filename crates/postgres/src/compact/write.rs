@@ -1,6 +1,6 @@
 //! Writes segments, and removes those that they take the place of.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use metricsd_model::Millis;
 use metricsd_store::compact::{Bucket, HOUR, Segment, Timelines, day_of};
@@ -103,10 +103,23 @@ impl Writer {
         stream.end();
         copy.send(stream.bytes()).await?;
         copy.finish().await?;
+        self.note_spans(tx).await?;
         sqlx::query(include_str!("../sql/move_segments.sql")).execute(&mut *tx).await?;
         sqlx::query(include_str!("../sql/move_daily.sql")).execute(&mut *tx).await?;
         sqlx::raw_sql("TRUNCATE staged_segments, staged_timelines").execute(tx).await?;
         Ok(self.segments.len() as u64)
+    }
+
+    async fn note_spans(&self, tx: &mut PgConnection) -> Result<(), Fault> {
+        let spans: BTreeSet<(i32, Bucket)> =
+            self.segments.iter().map(|(_, segment, _)| (segment.origin, segment.bucket)).collect();
+        sqlx::query(include_str!("../sql/note_spans.sql"))
+            .bind(spans.iter().map(|(origin, _)| *origin).collect::<Vec<_>>())
+            .bind(spans.iter().map(|(_, bucket)| matches!(bucket, Bucket::Day(_))).collect::<Vec<_>>())
+            .bind(spans.iter().map(|(_, bucket)| bound(bucket.start())).collect::<Vec<_>>())
+            .execute(tx)
+            .await?;
+        Ok(())
     }
 
     async fn remove_old(&self, tx: &mut PgConnection) -> Result<(), Fault> {

@@ -1,1 +1,1 @@
-SELECT count(*) FROM drop_chunks('frames', older_than => $1::timestamptz)
+SELECT count(*) FROM drop_chunks($1::text::regclass, older_than => $2::timestamptz)

@@ -1,0 +1,4 @@
+SELECT s.time, s.series, s.origin, coalesce(s.offsets, t.offsets), s."values", s.histograms, NULL::bytea
+FROM segments s
+LEFT JOIN timelines t ON t.id = s.timeline
+WHERE s.origin = ANY($1) AND s.time >= $2 AND s.time < $3

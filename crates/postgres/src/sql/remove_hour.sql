@@ -1,0 +1,3 @@
+DELETE FROM segments s
+USING (SELECT series FROM segments WHERE time = $1 AND origin = $2 LIMIT $3) AS old
+WHERE s.time = $1 AND s.series = old.series
