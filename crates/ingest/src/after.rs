@@ -11,7 +11,7 @@ use metricsd_model::event::rfc3339;
 use metricsd_model::{Batch, CollectionMethod, Health, HealthStatus, Millis, SampleValue, Series};
 use metricsd_ports::{Cache, CacheEntry, CacheKey, Catalog};
 use serde_json::json;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -47,7 +47,8 @@ pub enum Committed {
 #[derive(Clone)]
 pub struct AfterCommit {
     notices: mpsc::Sender<Committed>,
-    relay: Arc<Notify>,
+    /// Marked by every commit.
+    relays: watch::Sender<()>,
     metrics: IngestMetrics,
 }
 
@@ -60,7 +61,7 @@ impl AfterCommit {
         stop: CancellationToken,
     ) -> (Self, JoinHandle<()>) {
         let (notices, receiver) = mpsc::channel(MAX_NOTICES);
-        let handle = Self { notices, relay: Arc::new(Notify::new()), metrics: metrics.clone() };
+        let handle = Self { notices, relays: watch::Sender::new(()), metrics: metrics.clone() };
         let teller = Teller {
             catalog,
             cache,
@@ -72,13 +73,13 @@ impl AfterCommit {
         (handle, tokio::spawn(teller.run(receiver, stop)))
     }
 
-    /// Wakes the event relay when a batch was committed.
-    pub fn relay_signal(&self) -> Arc<Notify> {
-        self.relay.clone()
+    /// Wakes an event relay when a batch was committed.
+    pub fn relay_signal(&self) -> watch::Receiver<()> {
+        self.relays.subscribe()
     }
 
     pub(crate) fn committed(&self, batch: &Arc<Batch>) {
-        self.relay.notify_one();
+        self.relays.send_replace(());
         self.tell(Committed::Batch(batch.clone()));
     }
 

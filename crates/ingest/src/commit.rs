@@ -1,6 +1,6 @@
 //! Group commit: batches of many targets share a transaction.
 //!
-//! One writer task takes what has arrived, waits a little for more, and appends it all at once. It waits as long as the
+//! One writer task a store takes what has arrived, waits a little for more, and appends it all at once. It waits as long as the
 //! commit before took, so that half of its time goes into commits however fast the store is, and never longer than
 //! configured. Nothing is answered before it is committed. While the store is away batches wait in memory, bounded in bytes; when that is full, new
 //! ones are turned away.
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use metricsd_model::{Batch, Millis};
 use metricsd_ports::{PortError, Receipt, SampleSink};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -73,11 +73,32 @@ struct Waiting {
     answer: oneshot::Sender<Answer>,
 }
 
-/// A cheap handle on the writer.
-#[derive(Clone)]
-pub struct GroupCommit {
+/// Which of several stores takes what was collected: from the target's id and the source's id to a place in a list.
+pub type Route = Arc<dyn Fn(&str, &str) -> usize + Send + Sync>;
+
+/// Several stores, each with a writer and a queue of its own, so that one that is away holds up nothing of the others.
+pub struct Stores {
+    /// All of them as one: asked which series are stored.
+    pub whole: Arc<dyn SampleSink>,
+    /// Each of them, at least one.
+    pub each: Vec<Arc<dyn SampleSink>>,
+    /// Which of them a batch goes to.
+    pub route: Route,
+}
+
+/// What waits for one store.
+struct Lane {
     queue: mpsc::Sender<Waiting>,
     queued: Arc<AtomicUsize>,
+}
+
+/// A cheap handle on the writers.
+#[derive(Clone)]
+pub struct GroupCommit {
+    lanes: Arc<[Lane]>,
+    route: Route,
+    /// Bytes that wait for all stores.
+    total: Arc<AtomicUsize>,
     options: Arc<CommitOptions>,
     metrics: IngestMetrics,
     series: Arc<SeriesTracker>,
@@ -93,27 +114,47 @@ impl GroupCommit {
         after: AfterCommit,
         stop: CancellationToken,
     ) -> (Self, JoinHandle<()>) {
-        let (queue, receiver) = mpsc::channel(MAX_QUEUE_BATCHES);
-        let series = SeriesTracker::new(options.series, sink.clone(), metrics.active_series.clone());
-        let handle = Self {
-            queue,
-            queued: Arc::default(),
-            options: Arc::new(options),
-            metrics: metrics.clone(),
-            series,
-        };
-        let writer = Writer {
-            sink,
-            receiver,
-            queued: handle.queued.clone(),
-            options: handle.options.clone(),
-            metrics,
-            after,
-            stop,
-            delay: MIN_DELAY,
-        };
-        let task = tokio::spawn(writer.run());
-        (handle, task)
+        let stores = Stores { whole: sink.clone(), each: vec![sink], route: Arc::new(|_, _| 0) };
+        Self::start_over(stores, options, metrics, after, stop)
+    }
+
+    /// The same over several stores, between which the bytes that may wait are divided evenly. The task ends when all
+    /// writers have.
+    pub fn start_over(
+        stores: Stores,
+        options: CommitOptions,
+        metrics: IngestMetrics,
+        after: AfterCommit,
+        stop: CancellationToken,
+    ) -> (Self, JoinHandle<()>) {
+        let Stores { whole, each, route } = stores;
+        let max_queue_bytes = options.max_queue_bytes / each.len().max(1);
+        let options = Arc::new(CommitOptions { max_queue_bytes, ..options });
+        let total: Arc<AtomicUsize> = Arc::default();
+        let series = SeriesTracker::new(options.series, whole, metrics.active_series.clone());
+        let (lanes, writers): (Vec<Lane>, Vec<Writer>) = each
+            .into_iter()
+            .map(|sink| {
+                let (queue, receiver) = mpsc::channel(MAX_QUEUE_BATCHES);
+                let queued: Arc<AtomicUsize> = Arc::default();
+                let writer = Writer {
+                    sink,
+                    receiver,
+                    queued: queued.clone(),
+                    total: total.clone(),
+                    options: options.clone(),
+                    metrics: metrics.clone(),
+                    after: after.clone(),
+                    stop: stop.clone(),
+                    delay: MIN_DELAY,
+                };
+                (Lane { queue, queued }, writer)
+            })
+            .unzip();
+        let handle = Self { lanes: lanes.into(), route, total, options, metrics, series };
+        let mut tasks: JoinSet<()> = writers.into_iter().map(Writer::run).collect();
+        let all = tokio::spawn(async move { while tasks.join_next().await.is_some() {} });
+        (handle, all)
     }
 
     /// Appends one batch; on `Ok` it is committed. A caller that is told to come back may send the same batch again:
@@ -130,20 +171,25 @@ impl GroupCommit {
     /// Queues one batch; the answer comes when it is committed, however long the store is away.
     pub fn submit(&self, batch: Batch) -> Result<oneshot::Receiver<Answer>, IngestError> {
         let size = batch.size();
-        let before = self.queued.fetch_add(size, Ordering::AcqRel);
+        let Some(lane) = self.lane(&batch.collection.target_id, &batch.collection.source_id) else {
+            return Err(IngestError::Closed);
+        };
+        let before = lane.queued.fetch_add(size, Ordering::AcqRel);
         // A batch larger than the whole queue may pass when nothing else waits.
         if before > 0 && before + size > self.options.max_queue_bytes {
-            self.queued.fetch_sub(size, Ordering::AcqRel);
+            lane.queued.fetch_sub(size, Ordering::AcqRel);
             return Err(self.turned_away());
         }
+        let total = self.total.fetch_add(size, Ordering::AcqRel) + size;
         let (answer, committed) = oneshot::channel();
-        match self.queue.try_send(Waiting { batch: Arc::new(batch), size, answer }) {
+        match lane.queue.try_send(Waiting { batch: Arc::new(batch), size, answer }) {
             Ok(()) => {
-                self.metrics.queue_bytes.set((before + size) as i64);
+                self.metrics.queue_bytes.set(total as i64);
                 Ok(committed)
             }
             Err(error) => {
-                self.queued.fetch_sub(size, Ordering::AcqRel);
+                lane.queued.fetch_sub(size, Ordering::AcqRel);
+                self.total.fetch_sub(size, Ordering::AcqRel);
                 Err(match error {
                     mpsc::error::TrySendError::Full(_) => self.turned_away(),
                     mpsc::error::TrySendError::Closed(_) => IngestError::Closed,
@@ -152,10 +198,16 @@ impl GroupCommit {
         }
     }
 
-    /// Whether the queue has no room worth speaking of: scrapes are skipped then.
-    pub fn is_full(&self) -> bool {
-        self.queued.load(Ordering::Acquire) >= self.options.max_queue_bytes / 10 * 9
-            || self.queue.capacity() < MAX_QUEUE_BATCHES / 100
+    /// Whether the queue of what is collected of a target has no room worth speaking of: its scrapes are skipped then.
+    pub fn is_full(&self, target_id: &str, source_id: &str) -> bool {
+        self.lane(target_id, source_id).is_none_or(|lane| {
+            lane.queued.load(Ordering::Acquire) >= self.options.max_queue_bytes / 10 * 9
+                || lane.queue.capacity() < MAX_QUEUE_BATCHES / 100
+        })
+    }
+
+    fn lane(&self, target_id: &str, source_id: &str) -> Option<&Lane> {
+        self.lanes.get((self.route)(target_id, source_id))
     }
 
     /// Which series may come; whoever names new ones asks here first.
@@ -177,6 +229,8 @@ struct Writer {
     sink: Arc<dyn SampleSink>,
     receiver: mpsc::Receiver<Waiting>,
     queued: Arc<AtomicUsize>,
+    /// Those of all writers.
+    total: Arc<AtomicUsize>,
     options: Arc<CommitOptions>,
     metrics: IngestMetrics,
     after: AfterCommit,
@@ -192,7 +246,8 @@ impl Writer {
             let started = Instant::now();
             self.commit(group).await;
             self.delay = started.elapsed().max(MIN_DELAY).min(self.options.max_delay);
-            let left = self.queued.fetch_sub(bytes, Ordering::AcqRel) - bytes;
+            self.queued.fetch_sub(bytes, Ordering::AcqRel);
+            let left = self.total.fetch_sub(bytes, Ordering::AcqRel) - bytes;
             self.metrics.queue_bytes.set(left as i64);
         }
     }

@@ -25,7 +25,7 @@ pub mod metrics;
 
 pub use after::{AfterCommit, Committed};
 pub use builder::BatchBuilder;
-pub use commit::{CommitOptions, GroupCommit};
+pub use commit::{CommitOptions, GroupCommit, Route, Stores};
 pub use error::IngestError;
 pub use filter::FilterSet;
 pub use limits::Limits;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use metricsd_model::MetricsCollected;
 use metricsd_ports::{EventBus, Outbox, OutboxEvent, PortError};
-use tokio::sync::Notify;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -38,23 +39,39 @@ pub struct Relay {
     /// Where they go.
     pub bus: Arc<dyn EventBus>,
     /// Wakes the relay when there is something new.
-    pub signal: Arc<Notify>,
-    /// Counters.
+    pub signal: watch::Receiver<()>,
+    /// Counters, shared by the relays of several outboxes.
     pub metrics: IngestMetrics,
+}
+
+/// What this relay said last of its outbox.
+struct Backlog {
+    /// Its part of the gauge, to which every relay adds its own.
+    told: i64,
+    gauge: Gauge,
+    /// When all of it was counted.
+    counted: Option<Instant>,
+}
+
+impl Backlog {
+    fn tell(&mut self, waiting: i64) {
+        self.gauge.inc_by(waiting - self.told);
+        self.told = waiting;
+    }
 }
 
 impl Relay {
     /// Runs until `stop` is cancelled, then makes one last round.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(mut self, stop: CancellationToken) {
         let id = Uuid::new_v4();
         let mut pause = Duration::from_millis(100);
         let mut failing = false;
-        let mut counted = None;
+        let mut backlog = Backlog { told: 0, gauge: self.metrics.event_backlog.clone(), counted: None };
         loop {
             let last = stop.is_cancelled();
             // The last round gives the outbox up, so that another relay need not wait for the lease to run out.
             let lease = if last { Duration::ZERO } else { LEASE };
-            match self.round(id, lease, &mut counted).await {
+            match self.round(id, lease, &mut backlog).await {
                 Ok(published) => {
                     if failing {
                         info!("events are published again");
@@ -80,22 +97,17 @@ impl Relay {
     }
 
     /// Publishes what waits, up to a round's worth; answers how much.
-    async fn round(
-        &self,
-        id: Uuid,
-        lease: Duration,
-        counted: &mut Option<Instant>,
-    ) -> Result<usize, PortError> {
+    async fn round(&self, id: Uuid, lease: Duration, backlog: &mut Backlog) -> Result<usize, PortError> {
         let waiting = self.outbox.pending(id, lease, ROUND).await?;
         if waiting.is_empty() {
-            self.metrics.event_backlog.set(0);
+            backlog.tell(0);
             return Ok(0);
         }
         if waiting.len() < ROUND {
-            self.metrics.event_backlog.set(waiting.len() as i64);
-        } else if counted.is_none_or(|at| at.elapsed() > COUNT_EVERY) {
-            *counted = Some(Instant::now());
-            self.metrics.event_backlog.set(self.outbox.backlog().await? as i64);
+            backlog.tell(waiting.len() as i64);
+        } else if backlog.counted.is_none_or(|at| at.elapsed() > COUNT_EVERY) {
+            backlog.counted = Some(Instant::now());
+            backlog.tell(i64::try_from(self.outbox.backlog().await?).unwrap_or(i64::MAX));
         }
         let (seqs, events): (Vec<i64>, Vec<MetricsCollected>) =
             waiting.into_iter().map(|OutboxEvent { seq, event }| (seq, event)).unzip();
@@ -105,7 +117,7 @@ impl Relay {
         Ok(events.len())
     }
 
-    async fn rest(&self, failing: bool, pause: &mut Duration, stop: &CancellationToken) {
+    async fn rest(&mut self, failing: bool, pause: &mut Duration, stop: &CancellationToken) {
         if failing {
             tokio::select! {
                 () = tokio::time::sleep(*pause) => {}
@@ -114,7 +126,10 @@ impl Relay {
             *pause = (*pause * 2).min(MAX_PAUSE);
         } else {
             tokio::select! {
-                () = self.signal.notified() => tokio::time::sleep(GATHER).await,
+                // Nobody is left to wake it when the process ends: then it polls.
+                nudged = self.signal.changed() => {
+                    tokio::time::sleep(if nudged.is_ok() { GATHER } else { POLL }).await;
+                }
                 () = tokio::time::sleep(POLL) => {}
                 () = stop.cancelled() => {}
             }

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use metricsd_ingest::push::content_of;
 use metricsd_ingest::{
     AfterCommit, CommitOptions, GroupCommit, Ingest, IngestError, IngestMetrics, Limits, Push, PushSample,
+    Stores,
 };
 use metricsd_model::{Batch, CollectionMethod, Matcher, MetricSource, MetricType, Refusal, SampleValue};
 use metricsd_ports::memory::{MemoryCache, MemoryStore};
@@ -177,6 +178,45 @@ async fn a_full_queue_turns_away_and_recovers() {
     let turned_away = answers.iter().filter(|a| matches!(a, Err(IngestError::Overloaded { .. }))).count();
     assert_eq!((turned_away, answers.iter().filter(|a| a.is_ok()).count()), (7, 3));
     assert!(bench.ingest.push(push("late", "k", vec![sample(0, "m3", 1.0)])).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_holds_up_nothing_of_another() {
+    let store = Arc::new(MemoryStore::new());
+    let sink = |away: usize| Arc::new(Moody { store: store.clone(), away: away.into(), calls: 0.into() });
+    let (away, there) = (sink(usize::MAX), sink(0));
+    let mut registry = Registry::default();
+    let metrics = IngestMetrics::register(&mut registry);
+    let stop = CancellationToken::new();
+    let cache = Arc::new(MemoryCache::new(1 << 20));
+    let (after, _) = AfterCommit::start(store.clone(), cache, metrics.clone(), stop.clone());
+    let each: Vec<Arc<dyn SampleSink>> = vec![away.clone(), there];
+    let route = Arc::new(|_: &str, source: &str| usize::from(source.starts_with("there")));
+    let stores = Stores { whole: store.clone(), each, route };
+    let options = CommitOptions { max_queue_bytes: 26_000, ..CommitOptions::default() };
+    let (commit, writers) = GroupCommit::start_over(stores, options, metrics.clone(), after, stop.clone());
+    let ingest = Ingest::new(commit.clone(), Arc::new(Limits::default()));
+    let send = |source: String| {
+        let ingest = ingest.clone();
+        tokio::spawn(async move { ingest.push(push(&source, "k", vec![sample(0, "m", 1.0)])).await })
+    };
+    let lost: Vec<_> = (0..10).map(|n| send(format!("away-{n}"))).collect();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(commit.is_full("", "away-1") && !commit.is_full("", "there"), "each has its part of the bytes");
+    let waiting = metrics.queue_bytes.get();
+    assert!((1..=13_000).contains(&waiting), "{waiting}");
+    for n in 0..10 {
+        assert_eq!(send(format!("there-{n}")).await.unwrap().unwrap().accepted, 1, "at once");
+    }
+    assert_eq!(metrics.queue_bytes.get(), waiting, "what waits for all of them is counted");
+    stop.cancel();
+    for answer in lost {
+        assert!(answer.await.unwrap().is_err());
+    }
+    assert!(away.calls.load(Ordering::SeqCst) > 1);
+    drop((commit, ingest));
+    writers.await.unwrap();
+    assert_eq!(metrics.queue_bytes.get(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -329,7 +329,7 @@ impl Shared {
         let Ok(state) = entry.state.clone().try_lock_owned() else {
             return metrics.skip("busy");
         };
-        if self.options.commit.is_full() {
+        if self.options.commit.is_full(&entry.spec.target_id, &entry.spec.source_id) {
             return metrics.skip("queue_full");
         }
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {

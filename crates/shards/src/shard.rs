@@ -1,10 +1,11 @@
 //! One shard: a database by its name, which may still have to be opened.
 
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use metricsd_model::Batch;
+use metricsd_model::{Batch, SeriesId};
 use metricsd_ports::{
     Catalog, ErrorKind, Outbox, OutboxEvent, PortError, Receipt, Retention, SampleSink, SampleSource, partial,
 };
@@ -145,6 +146,10 @@ impl Shard {
 impl SampleSink for Shard {
     async fn append(&self, batches: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError> {
         self.ports()?.sink.append(batches).await.map_err(|error| self.named(error))
+    }
+
+    async fn stored_series(&self, ids: &[SeriesId]) -> Result<HashSet<SeriesId>, PortError> {
+        self.ports()?.sink.stored_series(ids).await.map_err(|error| self.named(error))
     }
 
     async fn ping(&self) -> Result<(), PortError> {

@@ -1,10 +1,11 @@
 //! Appends: every batch to the shard of its target.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::join_all;
-use metricsd_model::Batch;
+use metricsd_model::{Batch, SeriesId};
 use metricsd_ports::{PortError, Receipt, Retention, SampleSink};
 
 use crate::ShardedStore;
@@ -36,6 +37,21 @@ impl SampleSink for ShardedStore {
             }
         }
         failed.map_or(Ok(receipts), Err)
+    }
+
+    /// Those that any shard knows. A shard that is away says of none that it is stored, which is better than to hold up
+    /// what goes to others; it fails the call only where none answers.
+    async fn stored_series(&self, ids: &[SeriesId]) -> Result<HashSet<SeriesId>, PortError> {
+        let mut known: Option<HashSet<SeriesId>> = None;
+        let mut failed = None;
+        for answer in self.ask_each(|shard| shard.sink.stored_series(ids)).await {
+            match answer {
+                Ok(stored) => known.get_or_insert_default().extend(stored),
+                Err(error) if error.is_retryable() => failed = failed.or(Some(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        known.map_or_else(|| failed.map_or(Ok(HashSet::new()), Err), Ok)
     }
 
     /// The first shard that does not answer is the error's.
