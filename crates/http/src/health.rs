@@ -38,7 +38,12 @@ impl Dependency {
 
     /// A store: critical.
     pub fn storage(sink: Arc<dyn SampleSink>) -> Self {
-        Self::new("storage", true, Arc::new(SinkCheck(sink)))
+        Self::store("storage", true, sink)
+    }
+
+    /// One store of several.
+    pub fn store(name: impl Into<String>, critical: bool, sink: Arc<dyn SampleSink>) -> Self {
+        Self::new(name, critical, Arc::new(SinkCheck(sink)))
     }
 
     /// A cache: the service works without it.

@@ -13,6 +13,7 @@ mod cors;
 mod fields;
 mod guard;
 mod params;
+mod partial;
 pub mod problem;
 
 mod custom;

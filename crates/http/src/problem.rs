@@ -243,7 +243,10 @@ impl From<PortError> for Problem {
         match error.kind() {
             ErrorKind::Unavailable | ErrorKind::Timeout => {
                 warn!(error = chain, "a port is not available");
-                Self::unavailable("a service that metricsd needs for this does not answer; try again")
+                let told = error.told();
+                Self::unavailable(
+                    told.unwrap_or("a service that metricsd needs for this does not answer; try again"),
+                )
             }
             ErrorKind::Limit => {
                 debug!(error = chain, "a limit was reached");

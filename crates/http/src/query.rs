@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::Problem;
 use crate::api::{AppState, now};
 use crate::params::Params;
+use crate::partial;
 use crate::prometheus::answer::{Framed, Pieces, respond};
 use crate::prometheus::{data, json};
 
@@ -18,6 +19,14 @@ use crate::prometheus::{data, json};
 enum When {
     Instant(Millis),
     Range { start: Millis, end: Millis, step: Duration },
+}
+
+/// What a request says.
+struct Asked {
+    text: String,
+    when: When,
+    /// Whether shards that do not answer may be left out.
+    partial: bool,
 }
 
 /// What it took, in the source document's terms.
@@ -31,18 +40,23 @@ struct Stats {
 /// The handler.
 pub(crate) async fn query(State(shared): AppState, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let started = Instant::now();
-    let (text, when) = read(query.as_deref())?;
+    let Asked { text, when, partial } = read(query.as_deref())?;
     let engine = &shared.api.engine;
-    let value = match when {
-        When::Instant(at) => engine.instant(&text, at, QueryOptions::default()).await?,
-        When::Range { start, end, step } => {
-            engine.range(&text, start, end, step, QueryOptions::default()).await?
+    let question = async {
+        match when {
+            When::Instant(at) => engine.instant(&text, at, QueryOptions::default()).await,
+            When::Range { start, end, step } => {
+                engine.range(&text, start, end, step, QueryOptions::default()).await
+            }
         }
     };
+    let (value, missing) = partial::ask(partial, question).await;
+    let mut value = value?;
+    value.warnings.splice(..0, missing);
     Ok(respond(to_result(&text, value, started)))
 }
 
-fn read(query: Option<&str>) -> Result<(String, When), Problem> {
+fn read(query: Option<&str>) -> Result<Asked, Problem> {
     let mut params = Params::new(query);
     let text = params.one("query");
     if text.is_none() && !params.is_wrong("query") {
@@ -69,8 +83,10 @@ fn read(query: Option<&str>) -> Result<(String, When), Problem> {
             When::Instant(0)
         }
     };
+    let mut allow = |name| params.parsed(name, partial::parse).unwrap_or_default();
+    let partial = partial::NAMES.map(&mut allow).contains(&true);
     params.finish()?;
-    Ok((text.unwrap_or_default(), when))
+    Ok(Asked { text: text.unwrap_or_default(), when, partial })
 }
 
 /// The answer: the source document's `MetricQueryResult`, written as its series come.

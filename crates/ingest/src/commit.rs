@@ -77,6 +77,7 @@ struct Waiting {
 pub type Route = Arc<dyn Fn(&str, &str) -> usize + Send + Sync>;
 
 /// Several stores, each with a writer and a queue of its own, so that one that is away holds up nothing of the others.
+#[derive(Clone)]
 pub struct Stores {
     /// All of them as one: asked which series are stored.
     pub whole: Arc<dyn SampleSink>,

@@ -141,9 +141,11 @@ impl Roles {
 /// Where samples and targets are kept, and how.
 #[derive(Debug, Clone)]
 pub(crate) struct StorageConfig {
-    /// The database.
+    /// The database; of several the one that keeps targets and processes.
     pub(crate) backend: StorageBackend,
-    /// Connections to it, at most.
+    /// Those that samples are spread over, [`Self::backend`] among them; empty where that is the only one.
+    pub(crate) shards: Vec<StorageBackend>,
+    /// Connections to each, at most.
     pub(crate) max_connections: u32,
     /// Time that one chunk of samples covers: whole hours.
     pub(crate) chunk_interval: Duration,
@@ -158,6 +160,16 @@ pub(crate) enum StorageBackend {
     Sqlite(PathBuf),
     /// A server; the URL may hold a password.
     Postgres(Secret),
+}
+
+impl StorageBackend {
+    /// Where it is, without a password.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Self::Sqlite(path) => path.display().to_string(),
+            Self::Postgres(url) => secrets::place_of(url.expose()).to_owned(),
+        }
+    }
 }
 
 /// Where the caches are.

@@ -3,6 +3,7 @@
 mod adapters;
 mod chores;
 mod serving;
+mod watch;
 mod welcome;
 
 use std::net::SocketAddr;
@@ -147,8 +148,8 @@ impl Node {
             series: config.limits.series(),
             ..CommitOptions::default()
         };
-        let (group, committer) = GroupCommit::start(
-            adapters.sink.clone(),
+        let (group, committer) = GroupCommit::start_over(
+            adapters.stores.clone(),
             options,
             metrics.clone(),
             notices.clone(),
@@ -162,7 +163,8 @@ impl Node {
             }
             false => None,
         };
-        let chores = start_chores(config, &adapters, metrics, &notices, listener.local_addr()?, &rest);
+        let mut chores = start_chores(config, &adapters, metrics, &notices, listener.local_addr()?, &rest);
+        chores.extend(watch::start(&adapters, &mut registry, &rest));
         let ingest =
             config.roles.has(Role::Ingest).then(|| Ingest::new(group, Arc::new(config.limits.clone())));
         let parts = serving::Parts { shown, ingest, policy, registry };
@@ -236,22 +238,20 @@ fn start_chores(
     address: SocketAddr,
     stop: &CancellationToken,
 ) -> Vec<JoinHandle<()>> {
-    let relay = Relay {
-        outbox: adapters.outbox.clone(),
+    let relays = adapters.members.iter().map(|member| Relay {
+        outbox: member.outbox.clone(),
         bus: adapters.bus.clone(),
         signal: notices.relay_signal(),
-        metrics,
-    };
+        metrics: metrics.clone(),
+    });
+    let mut chores: Vec<JoinHandle<()>> = relays.map(|relay| tokio::spawn(relay.run(stop.clone()))).collect();
     let process = Process {
         id: Uuid::new_v4(),
         roles: config.roles.names(),
         listen: address.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let mut chores = vec![
-        tokio::spawn(relay.run(stop.clone())),
-        tokio::spawn(chores::heartbeat(adapters.catalog.clone(), process, stop.clone())),
-    ];
+    chores.push(tokio::spawn(chores::heartbeat(adapters.catalog.clone(), process, stop.clone())));
     if config.roles.has(Role::Api) {
         chores.push(tokio::spawn(chores::warm_up(adapters.source.clone(), stop.clone())));
     }

@@ -58,6 +58,8 @@ impl QueryError {
     /// The whole chain in one line, for the one place where it is logged.
     pub fn chain(&self) -> String {
         match &self.source {
+            // What the store says itself is not said twice.
+            Some(source) if source.to_string() == self.message => source.chain(),
             Some(source) => format!("{}: {}", self.message, source.chain()),
             None => self.message.clone(),
         }
@@ -65,8 +67,10 @@ impl QueryError {
 }
 
 impl From<PortError> for QueryError {
-    /// Limits and invalid requests are explained to the one who asked; of other errors only the kind is told.
+    /// Limits, invalid requests and what is meant for them are explained to the one who asked; of other errors only the
+    /// kind is told.
     fn from(error: PortError) -> Self {
+        let told = error.told().map(str::to_owned);
         let (kind, message) = match error.kind() {
             ErrorKind::Unavailable => (QueryErrorKind::Unavailable, "the store cannot be reached".to_owned()),
             ErrorKind::Timeout => (QueryErrorKind::Timeout, "the store did not answer in time".to_owned()),
@@ -76,7 +80,7 @@ impl From<PortError> for QueryError {
                 (QueryErrorKind::Internal, "the store could not answer".to_owned())
             }
         };
-        Self { kind, message, place: None, source: Some(error) }
+        Self { kind, message: told.unwrap_or(message), place: None, source: Some(error) }
     }
 }
 

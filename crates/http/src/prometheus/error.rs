@@ -142,7 +142,8 @@ impl From<PortError> for ApiError {
             ErrorKind::Invalid => Self::bad_data(error.to_string()),
             ErrorKind::Unavailable | ErrorKind::Timeout => {
                 warn!(error = chain, "a look-up found the store away");
-                Self::new(ErrorType::Unavailable, "the store does not answer; try again")
+                let told = error.told().unwrap_or("the store does not answer; try again");
+                Self::new(ErrorType::Unavailable, told)
             }
             ErrorKind::Conflict | ErrorKind::Internal => {
                 error!(error = chain, "a look-up failed");

@@ -11,6 +11,7 @@ use super::answer::{List, Remarks, success};
 use super::error::ApiError;
 use super::form::Form;
 use super::{AppState, json, name, values};
+use crate::partial;
 
 /// Most entries of an answer, whatever is asked for.
 const MAX_ENTRIES: usize = 1_000_000;
@@ -20,13 +21,16 @@ struct Bounds {
     /// Entries to answer.
     limit: usize,
     selectors: Vec<Vec<Matcher>>,
+    /// Whether shards that do not answer may be left out.
+    partial: bool,
 }
 
 fn bounds(form: &Form) -> Result<Bounds, ApiError> {
     let limit = values::limit(form)?.unwrap_or(MAX_ENTRIES).min(MAX_ENTRIES);
     values::time_or(form, "start", values::FIRST)?;
     values::time_or(form, "end", values::LAST)?;
-    Ok(Bounds { limit, selectors: values::selectors(form, "match[]")? })
+    let partial = values::partial(form)?;
+    Ok(Bounds { limit, selectors: values::selectors(form, "match[]")?, partial })
 }
 
 /// `/api/v1/series`
@@ -34,17 +38,22 @@ pub(super) async fn series(State(shared): AppState, form: Form) -> Result<Respon
     if form.all("match[]").next().is_none() {
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
-    let Bounds { limit, selectors } = bounds(&form)?;
-    let mut found: Vec<LabelSet> = Vec::new();
-    for matchers in &selectors {
-        found.extend(shared.api.source.label_sets(matchers, limit + 1).await?);
-    }
+    let Bounds { limit, selectors, partial } = bounds(&form)?;
+    let look_ups = async {
+        let mut found: Vec<LabelSet> = Vec::new();
+        for matchers in &selectors {
+            found.extend(shared.api.source.label_sets(matchers, limit + 1).await?);
+        }
+        Ok::<_, ApiError>(found)
+    };
+    let (found, missing) = partial::ask(partial, look_ups).await;
+    let mut found = found?;
     if selectors.len() > 1 {
         // What is some sorted runs is merged rather than sorted.
         found.sort();
         found.dedup();
     }
-    let mut remarks = Remarks::default();
+    let mut remarks = Remarks { warnings: missing, ..Remarks::default() };
     if found.len() > limit {
         found.truncate(limit);
         remarks.truncated();
@@ -55,12 +64,16 @@ pub(super) async fn series(State(shared): AppState, form: Form) -> Result<Respon
 
 /// `/api/v1/labels`
 pub(super) async fn names(State(shared): AppState, form: Form) -> Result<Response, ApiError> {
-    let Bounds { limit, selectors } = bounds(&form)?;
-    let mut found = Found::new(limit);
-    for matchers in any_of(&selectors) {
-        found.add(shared.api.source.label_names(matchers, limit + 1).await?);
-    }
-    Ok(found.answer())
+    let Bounds { limit, selectors, partial } = bounds(&form)?;
+    let look_ups = async {
+        let mut found = Found::new(limit);
+        for matchers in any_of(&selectors) {
+            found.add(shared.api.source.label_names(matchers, limit + 1).await?);
+        }
+        Ok::<_, ApiError>(found)
+    };
+    let (found, missing) = partial::ask(partial, look_ups).await;
+    Ok(found?.answer(missing))
 }
 
 /// `/api/v1/label/<name>/values`
@@ -75,12 +88,16 @@ pub(super) async fn values(
     if name.is_empty() || name.contains('\0') {
         return Err(ApiError::bad_data(format!("invalid label name: {name:?}")));
     }
-    let Bounds { limit, selectors } = bounds(&form)?;
-    let mut found = Found::new(limit);
-    for matchers in any_of(&selectors) {
-        found.add(shared.api.source.label_values(&name, matchers, limit + 1).await?);
-    }
-    Ok(found.answer())
+    let Bounds { limit, selectors, partial } = bounds(&form)?;
+    let look_ups = async {
+        let mut found = Found::new(limit);
+        for matchers in any_of(&selectors) {
+            found.add(shared.api.source.label_values(&name, matchers, limit + 1).await?);
+        }
+        Ok::<_, ApiError>(found)
+    };
+    let (found, missing) = partial::ask(partial, look_ups).await;
+    Ok(found?.answer(missing))
 }
 
 /// Without selectors there is one look-up, over everything.
@@ -111,9 +128,9 @@ impl Found {
         self.texts.dedup();
     }
 
-    fn answer(self) -> Response {
+    fn answer(self, missing: Vec<String>) -> Response {
         let Self { mut texts, limit } = self;
-        let mut remarks = Remarks::default();
+        let mut remarks = Remarks { warnings: missing, ..Remarks::default() };
         if texts.len() > limit {
             texts.truncate(limit);
             remarks.truncated();

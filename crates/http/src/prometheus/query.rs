@@ -13,14 +13,16 @@ use super::error::ApiError;
 use super::form::Form;
 use super::{AppState, data, json, values};
 use crate::api::{Shared, now};
+use crate::partial;
 
 /// `/api/v1/query`
 pub(super) async fn instant(State(shared): AppState, form: Form) -> Result<Response, ApiError> {
     let limit = values::limit(&form)?;
     let at = values::time_or(&form, "time", now())?;
     let options = options(&form)?;
-    let value = shared.api.engine.instant(form.first("query"), at, options).await?;
-    Ok(answer(value, limit, &form))
+    let question = shared.api.engine.instant(form.first("query"), at, options);
+    let (value, missing) = partial::ask(values::partial(&form)?, question).await;
+    Ok(answer(value?, missing, limit, &form))
 }
 
 /// `/api/v1/query_range`
@@ -47,8 +49,9 @@ pub(super) async fn range(State(shared): AppState, form: Form) -> Result<Respons
     }
     let options = options(&form)?;
     let step = Duration::from_millis((step / NANOS_A_MILLI).unsigned_abs());
-    let value = shared.api.engine.range(form.first("query"), start, end, step, options).await?;
-    Ok(answer(value, limit, &form))
+    let question = shared.api.engine.range(form.first("query"), start, end, step, options);
+    let (value, missing) = partial::ask(values::partial(&form)?, question).await;
+    Ok(answer(value?, missing, limit, &form))
 }
 
 /// `/api/v1/format_query`
@@ -92,8 +95,9 @@ fn with_commas(number: usize) -> String {
     out
 }
 
-fn answer(mut value: QueryValue, limit: Option<usize>, form: &Form) -> Response {
-    let mut remarks = Remarks { warnings: value.warnings, infos: value.infos };
+fn answer(mut value: QueryValue, missing: Vec<String>, limit: Option<usize>, form: &Form) -> Response {
+    let warnings = missing.into_iter().chain(value.warnings).collect();
+    let mut remarks = Remarks { warnings, infos: value.infos };
     if let Some(limit) = limit
         && truncate(&mut value.data, limit)
     {

@@ -6,6 +6,7 @@ use metricsd_model::{Matcher, Millis, parse_duration};
 
 use super::error::ApiError;
 use super::form::Form;
+use crate::partial;
 
 /// The first and the last millisecond that a store and an RFC 3339 time can hold: the years 1 to 9999.
 pub(crate) const FIRST: Millis = -62_135_596_800_000;
@@ -129,6 +130,15 @@ pub(crate) fn selectors(form: &Form, name: &'static str) -> Result<Vec<Vec<Match
         sets.push(matchers);
     }
     Ok(sets)
+}
+
+/// Whether the answer may leave out shards that do not answer.
+pub(super) fn partial(form: &Form) -> Result<bool, ApiError> {
+    let mut allowed = false;
+    for name in partial::NAMES {
+        allowed |= partial::parse(form.first(name)).map_err(|error| ApiError::invalid(name, error))?;
+    }
+    Ok(allowed)
 }
 
 #[cfg(test)]

@@ -102,6 +102,13 @@ fn summary(config: &Config) -> [(&'static str, String); 5] {
         StorageBackend::Sqlite(path) => format!("SQLite, {}", path.display()),
         StorageBackend::Postgres(_) => "PostgreSQL".to_owned(),
     };
+    let storage = match config.storage.shards.as_slice() {
+        [] => storage,
+        shards => {
+            let places: Vec<String> = shards.iter().map(StorageBackend::place).collect();
+            format!("{storage}; samples over {} shards: {}", shards.len(), places.join(", "))
+        }
+    };
     let cache = match &config.cache {
         CacheConfig::InProcess => "in process",
         CacheConfig::Redis(_) => "Redis",

@@ -12,7 +12,12 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("data_dir", "folder for what this process keeps on disk"),
     ("storage.url", "sqlite:PATH or postgres://…; sqlite:<data_dir>/metricsd.db where absent"),
     ("storage.url_file", "file that holds storage.url"),
-    ("storage.max_connections", "connections to the database, at most; at least 2"),
+    (
+        "storage.shards",
+        "databases that samples are spread over, storage.url among them; that alone where empty",
+    ),
+    ("storage.shards_file", "file that holds storage.shards, one URL a line"),
+    ("storage.max_connections", "connections to each database, at most; at least 2"),
     ("storage.chunk_interval", "time that one chunk of samples covers; whole hours"),
     ("storage.space_partitions", "partitions of a chunk by source; more than 1 only for several disks"),
     ("cache.url", "redis://… or rediss://…; in process where absent"),

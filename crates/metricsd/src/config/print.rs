@@ -18,6 +18,9 @@ impl Effective {
         for url in [&mut settings.storage.url, &mut settings.cache.url].into_iter().flatten() {
             *url = mask_url(url);
         }
+        for url in &mut settings.storage.shards {
+            *url = mask_url(url);
+        }
         settings.scrape.node_exporter = mask_url(&settings.scrape.node_exporter);
         for (name, value) in &mut settings.events.settings {
             if is_secret_name(name) {

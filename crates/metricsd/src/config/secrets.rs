@@ -40,6 +40,13 @@ pub(super) fn mask_url(url: &str) -> String {
     format!("{scheme}://{user}@{}", mask_parameters(host))
 }
 
+/// Where the database of a URL is: host and name, without user, password and parameters; fit to be shown to anyone.
+pub(crate) fn place_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let address = rest.rsplit_once('@').map_or(rest, |(_, address)| address);
+    address.split_once('?').map_or(address, |(address, _)| address)
+}
+
 fn mask_parameters(address: &str) -> String {
     let Some((address, parameters)) = address.split_once('?') else {
         return address.to_owned();
@@ -74,6 +81,16 @@ mod tests {
         check("postgres://me:p?w@db/metricsd", "postgres://me:********@db/metricsd");
         check("redis://:pw@cache:6379/1", "redis://:********@cache:6379/1");
         check("postgres://db/m?user=me&password=pw&a=b", "postgres://db/m?user=me&password=********&a=b");
+    }
+
+    #[test]
+    fn places_hold_no_secret() {
+        let check = |url: &str, expected: &str| assert_eq!(place_of(url), expected);
+        check("postgres://db/metricsd", "db/metricsd");
+        check("postgres://me:pw@db:5432/metricsd?password=pw", "db:5432/metricsd");
+        check("postgres://me:p@w:/x@db/metricsd", "db/metricsd");
+        check("postgres://me:p?w@db/metricsd", "db/metricsd");
+        check("postgres:///metricsd?host=/run/postgresql&password=pw", "/metricsd");
     }
 
     #[test]

@@ -61,6 +61,8 @@ impl Default for Settings {
 pub(super) struct Storage {
     pub(super) url: Option<String>,
     pub(super) url_file: Option<String>,
+    pub(super) shards: Vec<String>,
+    pub(super) shards_file: Option<String>,
     pub(super) max_connections: u32,
     pub(super) chunk_interval: PromDuration,
     pub(super) space_partitions: u32,
@@ -71,6 +73,8 @@ impl Default for Storage {
         Self {
             url: None,
             url_file: None,
+            shards: Vec::new(),
+            shards_file: None,
             max_connections: 10,
             chunk_interval: PromDuration::from_secs(3_600),
             space_partitions: 1,

@@ -205,6 +205,24 @@ fn secrets_come_from_files() {
 }
 
 #[test]
+fn shards_come_from_a_list_or_a_file_and_one_of_them_is_home() {
+    let folder = TempDir::new();
+    let file = folder.write("shards", "postgres://me:hunter2@a/m\n\n  postgres://b/m\n");
+    let shard = |url: &str| StorageBackend::Postgres(Secret::new(url));
+    let both = [shard("postgres://me:hunter2@a/m"), shard("postgres://b/m")];
+    let load = |pairs: &[(&str, &str)]| load_environment(pairs).unwrap().storage;
+    let listed = load(&[("METRICSD_STORAGE_SHARDS", "postgres://me:hunter2@a/m, postgres://b/m")]);
+    assert_eq!((listed.backend, listed.shards.as_slice()), (both[0].clone(), &both[..]));
+    let file = file.to_str().unwrap();
+    let read = load(&[("METRICSD_STORAGE_SHARDS_FILE", file), ("METRICSD_STORAGE_URL", "postgres://b/m")]);
+    assert_eq!((read.backend, read.shards.as_slice()), (both[1].clone(), &both[..]));
+    assert_eq!(both[0].place(), "a/m");
+    let one = load(&[("METRICSD_STORAGE_SHARDS", "sqlite:only")]);
+    assert_eq!((one.backend, one.shards), (StorageBackend::Sqlite("only".into()), vec![]));
+    assert!(load(&[]).shards.is_empty());
+}
+
+#[test]
 fn of_a_secret_and_its_file_the_higher_layer_wins() {
     let folder = TempDir::new();
     let file = folder.write("a.yml", "storage: {url: 'sqlite:file'}\n");

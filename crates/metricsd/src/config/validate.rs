@@ -1,5 +1,7 @@
 //! Checks settings and makes a [`Config`] of them.
 
+mod storage;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -24,14 +26,8 @@ use crate::sealing::SealingKey;
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 /// A batch that waited longer than this would no longer be fresh.
 const MAX_COMMIT_DELAY: Duration = Duration::from_secs(10);
-/// Frames never cross an hour, so chunks that are dropped as a whole hold whole hours.
-const CHUNK_UNIT: Duration = Duration::from_secs(3_600);
-/// One to read while one writes.
-const MIN_CONNECTIONS: u32 = 2;
 /// What the documented column of metric names holds.
 const MAX_METRIC_NAME_BYTES: usize = 200;
-/// TimescaleDB takes more, but every chunk is then as many tables.
-const MAX_SPACE_PARTITIONS: u32 = 128;
 /// Kafka's own bound on a topic's name.
 const MAX_TOPIC_CHARS: usize = 249;
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
@@ -43,7 +39,9 @@ pub(super) fn validate(
     origins: &BTreeMap<String, Origin>,
     problems: &mut Vec<Problem>,
 ) -> Option<Config> {
-    if settings.storage.url.is_none() && settings.storage.url_file.is_none() {
+    let storage = &settings.storage;
+    let sharded = !storage.shards.is_empty() || storage.shards_file.is_some();
+    if storage.url.is_none() && storage.url_file.is_none() && !sharded {
         settings.storage.url =
             Some(format!("sqlite:{}/metricsd.db", settings.data_dir.trim_end_matches('/')));
     }
@@ -178,33 +176,6 @@ impl Check<'_> {
             self.refuse("roles", "expected at least one of api, worker, ingest, writer");
         }
         Roles(roles)
-    }
-
-    fn storage(&mut self, settings: &Settings) -> Option<StorageConfig> {
-        let storage = &settings.storage;
-        if storage.max_connections < MIN_CONNECTIONS {
-            let message = format!("expected at least {MIN_CONNECTIONS}, not {}", storage.max_connections);
-            self.refuse("storage.max_connections", message);
-        }
-        let interval = storage.chunk_interval;
-        if interval.0 < CHUNK_UNIT || !interval.0.as_millis().is_multiple_of(CHUNK_UNIT.as_millis()) {
-            self.refuse(
-                "storage.chunk_interval",
-                format!("expected whole hours such as 1h or 1d, not {interval}"),
-            );
-        }
-        if !(1..=MAX_SPACE_PARTITIONS).contains(&storage.space_partitions) {
-            let message = format!("expected 1 to {MAX_SPACE_PARTITIONS}, not {}", storage.space_partitions);
-            self.refuse("storage.space_partitions", message);
-        }
-        let url = self.secret("storage.url", storage.url.as_ref(), storage.url_file.as_ref())?;
-        let backend = storage_backend(&url).map_err(|message| self.refuse("storage.url", message)).ok()?;
-        Some(StorageConfig {
-            backend,
-            max_connections: storage.max_connections,
-            chunk_interval: interval.0,
-            space_partitions: storage.space_partitions,
-        })
     }
 
     fn cache(&mut self, settings: &Settings) -> Option<CacheConfig> {
@@ -424,22 +395,5 @@ impl Check<'_> {
             }
         };
         Some(LogConfig { level: level.to_owned(), format })
-    }
-}
-
-fn storage_backend(url: &str) -> Result<StorageBackend, String> {
-    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        return Ok(StorageBackend::Postgres(Secret::new(url)));
-    }
-    let expected = || format!("expected sqlite:PATH or postgres://…, not {:?}", mask_url(url));
-    let path = url.strip_prefix("sqlite:").ok_or_else(expected)?;
-    let path = path.strip_prefix("//").unwrap_or(path);
-    match path {
-        "" => Err("expected the path of a file behind sqlite:".to_owned()),
-        ":memory:" => Err("expected a file: metricsd acknowledges only what is durable".to_owned()),
-        path if path.contains('?') => {
-            Err("expected a plain path behind sqlite:, without parameters".to_owned())
-        }
-        path => Ok(StorageBackend::Sqlite(path.into())),
     }
 }

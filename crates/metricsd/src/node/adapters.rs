@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use metricsd_ingest::Stores;
 use metricsd_kafka::{KafkaBus, KafkaOptions};
 use metricsd_ports::memory::{MemoryBus, MemoryCache};
 use metricsd_ports::{Cache, Catalog, EventBus, Outbox, PortError, Retention, SampleSink, SampleSource};
 use metricsd_postgres::{PostgresOptions, PostgresStore};
 use metricsd_redis::RedisCache;
+use metricsd_shards::{Opened, Shard, ShardedStore};
 use metricsd_sqlite::SqliteStore;
 use tracing::warn;
 
@@ -23,13 +25,29 @@ const MEMORY_CACHE_BYTES: u64 = 64 << 20;
 
 /// Everything that a process talks to.
 pub(super) struct Adapters {
-    pub(super) sink: Arc<dyn SampleSink>,
+    /// All databases as one.
     pub(super) source: Arc<dyn SampleSource>,
     pub(super) catalog: Arc<dyn Catalog>,
-    pub(super) outbox: Arc<dyn Outbox>,
     pub(super) retention: Arc<dyn Retention>,
+    /// The databases themselves and which of them a batch goes to.
+    pub(super) stores: Stores,
+    pub(super) members: Vec<Member>,
     pub(super) cache: Arc<dyn Cache>,
     pub(super) bus: Arc<dyn EventBus>,
+}
+
+/// One database: what is done for each on its own, so that none waits for another.
+pub(super) struct Member {
+    /// Counted from 1.
+    pub(super) number: usize,
+    /// As readiness and the log name it.
+    pub(super) name: String,
+    /// Whether nothing works without it: it keeps the targets.
+    pub(super) is_home: bool,
+    pub(super) sink: Arc<dyn SampleSink>,
+    pub(super) outbox: Arc<dyn Outbox>,
+    /// What is still to be opened.
+    pub(super) late: Option<(Arc<Shard>, Opener)>,
 }
 
 impl Adapters {
@@ -41,34 +59,88 @@ impl Adapters {
         let sealer = Sealer::new(&key)?;
         let (cache, bus) = (open_cache(config)?, open_bus(config)?);
         let patient = Patience { until: Instant::now() + STORE_PATIENCE };
-        match &config.storage.backend {
-            StorageBackend::Sqlite(path) => {
-                let store = Arc::new(patient.open(async || SqliteStore::open(path).await).await?);
-                Ok(Self::over(store, sealer, cache, bus))
+        let opener = Opener::new(config, &config.storage.backend);
+        let home = patient.open(async || opener.open().await).await?;
+        let catalog = |catalog| Arc::new(SealedCatalog::new(catalog, sealer));
+        if config.storage.shards.is_empty() {
+            let Opened { sink, source, retention, outbox, jobs } = home;
+            let stores = Stores { whole: sink.clone(), each: vec![sink.clone()], route: Arc::new(|_, _| 0) };
+            let name = "storage".to_owned();
+            let members = vec![Member { number: 1, name, is_home: true, sink, outbox, late: None }];
+            return Ok(Self { source, catalog: catalog(jobs), retention, stores, members, cache, bus });
+        }
+        let members = open_shards(config, &home).await?;
+        let shards: Vec<Arc<Shard>> = members.iter().map(|(shard, _)| shard.clone()).collect();
+        let store = Arc::new(ShardedStore::new(home.jobs, shards.clone()).map_err(reported)?);
+        let placement = store.placement().clone();
+        let stores = Stores {
+            whole: store.clone(),
+            each: shards.iter().map(|shard| shard.clone() as Arc<dyn SampleSink>).collect(),
+            route: Arc::new(move |target_id, source_id| placement.of(target_id, source_id)),
+        };
+        let members = members.into_iter().zip(&config.storage.shards);
+        let members = members.map(|((shard, late), backend)| Member {
+            number: shard.number(),
+            name: format!("storage {}", shard.name()),
+            is_home: *backend == config.storage.backend,
+            sink: shard.clone(),
+            outbox: shard.clone(),
+            late: late.map(|opener| (shard, opener)),
+        });
+        let members = members.collect();
+        let (catalog, retention) = (catalog(store.clone()), store.clone());
+        Ok(Self { source: store, catalog, retention, stores, members, cache, bus })
+    }
+}
+
+/// Opens every shard but the home, which is open. One that does not answer now is opened later: a process must be able to
+/// start while a shard is away.
+async fn open_shards(config: &Config, home: &Opened) -> Result<Vec<(Arc<Shard>, Option<Opener>)>> {
+    let opens = config.storage.shards.iter().enumerate().map(async |(place, backend)| {
+        let shard = Arc::new(Shard::new(place + 1, backend.place()));
+        if *backend == config.storage.backend {
+            shard.opened(home.clone());
+            return Ok((shard, None));
+        }
+        let opener = Opener::new(config, backend);
+        match opener.open().await {
+            Ok(opened) => {
+                shard.opened(opened);
+                Ok((shard, None))
             }
-            StorageBackend::Postgres(url) => {
-                let options = postgres_options(config);
-                let open = async || PostgresStore::connect(url.expose(), options.clone()).await;
-                let store = Arc::new(patient.open(open).await?);
-                Ok(Self::over(store, sealer, cache, bus))
+            Err(error) if error.is_retryable() => {
+                warn!(shard = shard.name(), error = error.chain(), "a shard does not answer yet");
+                Ok((shard, Some(opener)))
+            }
+            Err(error) => {
+                let what = format!("{} cannot be opened (storage.shards)", shard.name());
+                Err(anyhow::Error::new(error).context(what))
             }
         }
+    });
+    futures::future::try_join_all(opens).await
+}
+
+/// Opens one database.
+#[derive(Clone)]
+pub(super) struct Opener {
+    backend: StorageBackend,
+    options: PostgresOptions,
+}
+
+impl Opener {
+    fn new(config: &Config, backend: &StorageBackend) -> Self {
+        Self { backend: backend.clone(), options: postgres_options(config) }
     }
 
-    fn over<S>(store: Arc<S>, sealer: Sealer, cache: Arc<dyn Cache>, bus: Arc<dyn EventBus>) -> Self
-    where
-        S: SampleSink + SampleSource + Catalog + Outbox + Retention,
-    {
-        let catalog = Arc::new(SealedCatalog::new(store.clone(), sealer));
-        Self {
-            sink: store.clone(),
-            source: store.clone(),
-            catalog,
-            outbox: store.clone(),
-            retention: store,
-            cache,
-            bus,
-        }
+    /// Connects, and migrates where that is needed.
+    pub(super) async fn open(&self) -> Result<Opened, PortError> {
+        Ok(match &self.backend {
+            StorageBackend::Sqlite(path) => Opened::of(Arc::new(SqliteStore::open(path).await?)),
+            StorageBackend::Postgres(url) => {
+                Opened::of(Arc::new(PostgresStore::connect(url.expose(), self.options.clone()).await?))
+            }
+        })
     }
 }
 
@@ -84,23 +156,32 @@ fn own_key(config: &Config) -> Result<SealingKey> {
     Ok(key)
 }
 
-/// Brings the configured database to the schema of this binary; answers what was done, a line each.
+/// Brings the configured databases to the schema of this binary; answers what was done, a line each.
 pub(crate) async fn migrate(config: &Config) -> Result<Vec<String>> {
-    let done = match &config.storage.backend {
-        StorageBackend::Sqlite(path) => {
-            let done = metricsd_sqlite::migrate(path).await.map_err(reported)?;
-            (path.display().to_string(), done.from, done.to)
-        }
-        StorageBackend::Postgres(url) => {
-            let options = postgres_options(config);
-            let done = metricsd_postgres::migrate(url.expose(), &options).await.map_err(reported)?;
-            ("the database".to_owned(), done.from, done.to)
-        }
-    };
-    Ok(vec![match done {
-        (what, from, to) if from == to => format!("{what} is up to date at schema version {to}"),
-        (what, from, to) => format!("{what} was migrated from schema version {from} to {to}"),
-    }])
+    let storage = &config.storage;
+    let one = std::slice::from_ref(&storage.backend);
+    let all = if storage.shards.is_empty() { one } else { &storage.shards };
+    let mut lines = Vec::new();
+    for backend in all {
+        let (what, from, to) = match backend {
+            StorageBackend::Sqlite(path) => {
+                let done = metricsd_sqlite::migrate(path).await.map_err(reported)?;
+                (path.display().to_string(), done.from, done.to)
+            }
+            StorageBackend::Postgres(url) => {
+                let options = postgres_options(config);
+                let done = metricsd_postgres::migrate(url.expose(), &options).await;
+                let done = done.map_err(reported).with_context(|| backend.place())?;
+                let what = if all.len() > 1 { backend.place() } else { "the database".to_owned() };
+                (what, done.from, done.to)
+            }
+        };
+        lines.push(match (from, to) {
+            (from, to) if from == to => format!("{what} is up to date at schema version {to}"),
+            (from, to) => format!("{what} was migrated from schema version {from} to {to}"),
+        });
+    }
+    Ok(lines)
 }
 
 fn postgres_options(config: &Config) -> PostgresOptions {

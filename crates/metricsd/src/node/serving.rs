@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::adapters::Adapters;
+use super::adapters::{Adapters, Member};
 use crate::config::{Config, Effective, Role};
 
 /// The configuration as the status pages show it, without secrets.
@@ -106,16 +106,21 @@ pub(super) fn start(
         ingest,
         policy: (*policy).clone(),
         resolver: Arc::new(SystemResolver),
-        dependencies: vec![
-            Dependency::storage(adapters.sink.clone()),
-            Dependency::cache(adapters.cache.clone()),
-            Dependency::events(adapters.bus.clone()),
-        ],
+        dependencies: dependencies(adapters),
         registry: Arc::new(registry),
         metrics,
         shutdown: stop.clone(),
     });
     tokio::spawn(serve(listener, router, stop))
+}
+
+/// Without the home database nothing works. Without another shard what does not touch its targets goes on, and so it is
+/// not taken out of service.
+fn dependencies(adapters: &Adapters) -> Vec<Dependency> {
+    let store = |member: &Member| Dependency::store(&member.name, member.is_home, member.sink.clone());
+    let stores = adapters.members.iter().map(store);
+    let beside = [Dependency::cache(adapters.cache.clone()), Dependency::events(adapters.bus.clone())];
+    stores.chain(beside).collect()
 }
 
 /// Connections that may be open at once; more are closed as they come.
