@@ -99,6 +99,11 @@ impl Dictionary {
         self.names.len()
     }
 
+    /// One past the greatest number of a term.
+    pub(crate) fn term_end(&self) -> usize {
+        self.terms.len()
+    }
+
     /// How many different labels there are.
     pub(crate) fn name_count(&self) -> usize {
         self.by_name.len()

@@ -25,6 +25,7 @@ mod pattern;
 mod postings;
 mod select;
 mod sorted;
+mod sources;
 mod statistics;
 mod table;
 
@@ -35,6 +36,7 @@ use metricsd_model::{LabelSet, MetricType};
 use roaring::RoaringBitmap;
 
 use crate::dictionary::Dictionary;
+use crate::sources::Sources;
 pub use crate::statistics::Statistics;
 use crate::table::Table;
 
@@ -96,6 +98,7 @@ pub struct LabelIndex {
     /// Ordinals in use.
     live: RoaringBitmap,
     by_key: Table,
+    sources: Sources,
     hasher: RandomState,
 }
 
@@ -151,6 +154,13 @@ impl LabelIndex {
         true
     }
 
+    /// Notes who sent a series first; `false` where the key is not known.
+    pub fn set_source(&mut self, key: i64, source: &str) -> bool {
+        let Some(ordinal) = self.ordinal_of(key) else { return false };
+        self.sources.set(ordinal, source);
+        true
+    }
+
     /// Forgets a series; `false` where the key is not known.
     pub fn remove(&mut self, key: i64) -> bool {
         let hash = self.hasher.hash_one(key);
@@ -160,6 +170,7 @@ impl LabelIndex {
         let place = ordinal as usize;
         self.by_key.remove(hash, ordinal);
         self.live.remove(ordinal);
+        self.sources.remove(ordinal);
         self.dictionary.remove_shape(self.shapes[place]);
         for term in std::mem::take(&mut self.terms[place]) {
             self.dictionary.remove(term, ordinal);

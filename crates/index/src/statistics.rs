@@ -6,6 +6,7 @@ use std::collections::BinaryHeap;
 use metricsd_model::METRIC_NAME;
 
 use crate::LabelIndex;
+use crate::dictionary::Term;
 
 /// How many series there are, and which names hold most of them. Lists are ordered by number, greatest first, then
 /// by name.
@@ -24,6 +25,8 @@ pub struct Statistics {
     pub bytes_by_label: Vec<(String, usize)>,
     /// Series by `name=value`, most first.
     pub series_by_pair: Vec<(String, usize)>,
+    /// Series by who sent them first, most first.
+    pub series_by_source: Vec<(String, usize)>,
 }
 
 /// The greatest of the entries that are offered, at most `limit`, without keeping the others.
@@ -60,29 +63,78 @@ impl LabelIndex {
     /// What the index holds; lists are cut to `top` entries.
     pub fn statistics(&self, top: usize) -> Statistics {
         let dictionary = &self.dictionary;
+        let mut values = Top::new(top);
+        for name in dictionary.names() {
+            values.offer(&*name.text, name.values.len());
+        }
+        let mut sources = Top::new(top);
+        for (source, series) in self.sources.counts() {
+            sources.offer(source, series);
+        }
+        Statistics {
+            series: self.len(),
+            label_pairs: dictionary.term_count(),
+            values_by_label: values.finish(str::to_owned),
+            series_by_source: sources.finish(str::to_owned),
+            ..self.count(top, dictionary.terms().map(|term| (term, term.postings.len())))
+        }
+    }
+
+    /// The same of the series that one source sent first.
+    pub fn statistics_of(&self, source: &str, top: usize) -> Statistics {
+        let dictionary = &self.dictionary;
+        let mut series_of = vec![0u32; dictionary.term_end()];
+        let mut series = 0;
+        for ordinal in self.sources.ordinals(source) {
+            series += 1;
+            for term in self.terms.get(ordinal as usize).map_or(&[][..], |terms| terms) {
+                series_of[*term as usize] += 1;
+            }
+        }
+        let found = || series_of.iter().zip(0..).filter(|(count, _)| **count > 0);
+        let mut values_of = vec![0usize; dictionary.name_end()];
+        found().for_each(|(_, term)| values_of[dictionary.term(term).name as usize] += 1);
+        let mut values = Top::new(top);
+        for (number, name) in
+            dictionary.numbered_names().filter(|(number, _)| values_of[*number as usize] > 0)
+        {
+            values.offer(&*name.text, values_of[number as usize]);
+        }
+        let mut sources = Top::new(top);
+        if series > 0 {
+            sources.offer(source, series);
+        }
+        Statistics {
+            series,
+            label_pairs: found().count(),
+            values_by_label: values.finish(str::to_owned),
+            series_by_source: sources.finish(str::to_owned),
+            ..self.count(top, found().map(|(count, term)| (dictionary.term(term), *count as usize)))
+        }
+    }
+
+    /// The lists that follow from how many series each term has.
+    fn count<'a>(&'a self, top: usize, terms: impl Iterator<Item = (&'a Term, usize)>) -> Statistics {
+        let dictionary = &self.dictionary;
         let metric = dictionary.find_name(METRIC_NAME);
         let (mut metrics, mut pairs) = (Top::new(top), Top::new(top));
         let mut bytes = vec![0usize; dictionary.name_end()];
-        for term in dictionary.terms() {
-            let series = term.postings.len();
+        for (term, series) in terms {
             if Some(term.name) == metric {
                 metrics.offer(&*term.value, series);
             }
             pairs.offer((&*dictionary.name(term.name).text, &*term.value), series);
             bytes[term.name as usize] += term.value.len() * series;
         }
-        let (mut values, mut sizes) = (Top::new(top), Top::new(top));
-        for (number, name) in dictionary.numbered_names() {
-            values.offer(&*name.text, name.values.len());
+        let mut sizes = Top::new(top);
+        for (number, name) in dictionary.numbered_names().filter(|(number, _)| bytes[*number as usize] > 0) {
             sizes.offer(&*name.text, bytes[number as usize]);
         }
         Statistics {
-            series: self.len(),
-            label_pairs: dictionary.term_count(),
             series_by_metric: metrics.finish(str::to_owned),
-            values_by_label: values.finish(str::to_owned),
             bytes_by_label: sizes.finish(str::to_owned),
             series_by_pair: pairs.finish(|(name, value)| format!("{name}={value}")),
+            ..Statistics::default()
         }
     }
 }

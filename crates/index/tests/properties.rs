@@ -99,6 +99,7 @@ fn apply(index: &mut LabelIndex, model: &mut Model, step: Step) {
         Step::Insert(key, labels, kind) => {
             assert_eq!(index.insert(key, &labels, kind), !model.contains_key(&key));
             model.entry(key).or_insert((labels, kind));
+            assert!(index.set_source(key, &source_of(key)));
         }
         Step::Retype(key, kind) => {
             assert_eq!(index.update_type(key, kind), model.contains_key(&key));
@@ -151,6 +152,11 @@ fn count(items: impl Iterator<Item = (String, usize)>, top: usize) -> Vec<(Strin
     counts
 }
 
+/// Every series has one, which its key tells.
+fn source_of(key: i64) -> String {
+    key.rem_euclid(3).to_string()
+}
+
 fn statistics(model: &Model, top: usize) -> Statistics {
     let all = || model.values().flat_map(|(labels, _)| labels.iter());
     let pairs: BTreeSet<(&str, &str)> = all().collect();
@@ -164,6 +170,7 @@ fn statistics(model: &Model, top: usize) -> Statistics {
         values_by_label: count(pairs.iter().map(|pair| (pair.0.to_owned(), 1)), top),
         bytes_by_label: count(all().map(|pair| (pair.0.to_owned(), pair.1.len())), top),
         series_by_pair: count(all().map(|pair| (format!("{}={}", pair.0, pair.1), 1)), top),
+        series_by_source: count(model.keys().map(|key| (source_of(*key), 1)), top),
     }
 }
 
@@ -192,6 +199,11 @@ proptest! {
             }
             questions.iter().for_each(|matchers| compare(&index, &model, matchers, limit));
             prop_assert_eq!(index.statistics(limit), statistics(&model, limit));
+            for source in ["0", "2", "nobody"] {
+                let mut of_source = model.clone();
+                of_source.retain(|key, _| source_of(*key) == source);
+                prop_assert_eq!(index.statistics_of(source, limit), statistics(&of_source, limit));
+            }
         }
         model.keys().for_each(|key| assert!(index.remove(*key)));
         prop_assert!(index.is_empty() && index.label_names(&[], 9).is_empty());

@@ -116,6 +116,8 @@ pub struct IndexStatistics {
     pub bytes_by_label: Vec<(String, usize)>,
     /// Series by `name=value`, most first.
     pub series_by_pair: Vec<(String, usize)>,
+    /// Series by the source that sent them first, most first.
+    pub series_by_source: Vec<(String, usize)>,
 }
 
 /// Removes what is no longer to be kept.
@@ -187,6 +189,9 @@ pub trait SampleSource: Send + Sync + 'static {
 
     /// What the index holds; lists are cut to `top` entries.
     async fn index_statistics(&self, top: usize) -> Result<IndexStatistics, PortError>;
+
+    /// The same of the series that one source sent first; nothing where there is none.
+    async fn source_statistics(&self, source: &str, top: usize) -> Result<IndexStatistics, PortError>;
 
     /// What the newest collection of a target brought, without staleness markers, ordered by labels.
     /// Looks back at most to `since`. Empty where there is none.

@@ -64,6 +64,10 @@ impl SampleSource for Source {
         Ok(IndexStatistics::default())
     }
 
+    async fn source_statistics(&self, _: &str, _: usize) -> Result<IndexStatistics, PortError> {
+        Ok(IndexStatistics::default())
+    }
+
     async fn latest(&self, _: &str, _: Millis) -> Result<Vec<LatestMetric>, PortError> {
         Ok(Vec::new())
     }

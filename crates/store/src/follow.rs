@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use metricsd_index::LabelIndex;
+use metricsd_index::{LabelIndex, Statistics};
 use metricsd_model::{LabelSet, Matcher, MetricType, SeriesId};
 use metricsd_ports::{ErrorKind, IndexStatistics, PortError};
 use parking_lot::RwLock;
@@ -19,6 +19,19 @@ const MAX_CANDIDATES: usize = 2_000_000;
 
 /// Series of one page: what a change keeps readers of the index waiting for, and what is lost when a call is given up.
 pub const PAGE: usize = 10_000;
+
+/// What an index is told of a series.
+#[derive(Debug, Clone)]
+pub struct Indexed {
+    /// Its id, as the database keeps it.
+    pub key: i64,
+    /// Identity.
+    pub labels: LabelSet,
+    /// Declared type.
+    pub metric_type: MetricType,
+    /// Who sent it first.
+    pub source: String,
+}
 
 /// How far an index has come. `C` is how the database tells what was committed since.
 #[derive(Debug)]
@@ -106,16 +119,17 @@ impl<C> Followed<C> {
     }
 
     /// Adds series, or notes the type of those that are known; to be called with the right to change.
-    pub fn add(&self, series: &[(i64, LabelSet, MetricType)]) -> Result<(), PortError> {
+    pub fn add(&self, series: &[Indexed]) -> Result<(), PortError> {
         if series.is_empty() {
             return Ok(());
         }
         let mut index = self.index.write();
         self.remembered.change();
-        for (key, labels, metric_type) in series {
+        for Indexed { key, labels, metric_type, source } in series {
             if !index.insert(*key, labels, *metric_type) && !index.update_type(*key, *metric_type) {
                 return Err(damaged("there are more series than an index can number"));
             }
+            index.set_source(*key, source);
         }
         Ok(())
     }
@@ -173,15 +187,13 @@ impl<C> Followed<C> {
 
     /// What the index holds; lists are cut to `top` entries.
     pub async fn statistics(&self, top: usize) -> Result<IndexStatistics, PortError> {
-        let found = self.ask(move |index| index.statistics(top)).await?;
-        Ok(IndexStatistics {
-            series: found.series,
-            label_pairs: found.label_pairs,
-            series_by_metric: found.series_by_metric,
-            values_by_label: found.values_by_label,
-            bytes_by_label: found.bytes_by_label,
-            series_by_pair: found.series_by_pair,
-        })
+        Ok(to_port(self.ask(move |index| index.statistics(top)).await?))
+    }
+
+    /// The same of the series that one source sent first.
+    pub async fn source_statistics(&self, source: &str, top: usize) -> Result<IndexStatistics, PortError> {
+        let source = source.to_owned();
+        Ok(to_port(self.ask(move |index| index.statistics_of(&source, top)).await?))
     }
 
     /// On a thread where an expression that is tried on a million values is in nobody's way.
@@ -192,6 +204,18 @@ impl<C> Followed<C> {
         let index = Arc::clone(&self.index);
         let answer = tokio::task::spawn_blocking(move || question(&index.read())).await;
         answer.map_err(|error| damaged("a look-up in the index failed").caused_by(error))
+    }
+}
+
+fn to_port(found: Statistics) -> IndexStatistics {
+    IndexStatistics {
+        series: found.series,
+        label_pairs: found.label_pairs,
+        series_by_metric: found.series_by_metric,
+        values_by_label: found.values_by_label,
+        bytes_by_label: found.bytes_by_label,
+        series_by_pair: found.series_by_pair,
+        series_by_source: found.series_by_source,
     }
 }
 
@@ -213,8 +237,9 @@ mod tests {
         followed.finish_loading(&progress);
         assert!(followed.is_loaded());
         let labels = LabelSet::new([("__name__", "up")]).unwrap();
-        followed.add(&[(1, labels.clone(), MetricType::Custom)]).unwrap();
-        followed.add(&[(1, labels, MetricType::Gauge)]).unwrap();
+        let up = |metric_type| Indexed { key: 1, labels: labels.clone(), metric_type, source: "shop".into() };
+        followed.add(&[up(MetricType::Custom)]).unwrap();
+        followed.add(&[up(MetricType::Gauge)]).unwrap();
         let chosen = followed.select(&[Matcher::equal("__name__", "up")]).await.unwrap();
         assert_eq!((chosen.found.len(), chosen.found[0].metric_type), (1, MetricType::Gauge));
         followed.start_again(&mut progress);

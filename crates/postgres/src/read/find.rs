@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use metricsd_model::{LabelSet, Matcher, MetricSource, MetricType, Series, SeriesId};
 use metricsd_store::chosen::Chosen;
-use metricsd_store::follow::{Followed, PAGE};
+use metricsd_store::follow::{Followed, Indexed, PAGE};
 use metricsd_store::labels;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgTransaction, Row};
@@ -52,7 +52,7 @@ async fn load(store: &PostgresStore) -> Result<(), Fault> {
         let rows = query.fetch_all(&mut *connection).await?;
         let page: Vec<_> = rows.iter().map(|row| entry_of_row(row, 0)).collect::<Result<_, _>>()?;
         store.index.add(&page)?;
-        progress.page_read(page.last().map(|(id, ..)| *id), page.len() == PAGE);
+        progress.page_read(page.last().map(|series| series.key), page.len() == PAGE);
     }
     store.index.finish_loading(&progress);
     Ok(())
@@ -152,10 +152,14 @@ pub(crate) async fn stored(store: &PostgresStore, ids: &[SeriesId]) -> Result<Ha
     Ok(found)
 }
 
-/// Reads the columns id, metric_name, metric_type, labels, of which the first is `at`.
-fn entry_of_row(row: &PgRow, at: usize) -> Result<(i64, LabelSet, MetricType), Fault> {
-    let id = i64::from_be_bytes(required(row, at)?);
-    Ok((id, labels_of_row(row, at + 1, at + 3)?, metric_type(row.try_get(at + 2)?)?))
+/// Reads the columns id, metric_name, metric_type, labels, source, of which the first is `at`.
+fn entry_of_row(row: &PgRow, at: usize) -> Result<Indexed, Fault> {
+    Ok(Indexed {
+        key: i64::from_be_bytes(required(row, at)?),
+        labels: labels_of_row(row, at + 1, at + 3)?,
+        metric_type: metric_type(row.try_get(at + 2)?)?,
+        source: row.try_get(at + 4)?,
+    })
 }
 
 /// Reads a row of the columns that `series_by_id.sql` selects.

@@ -70,6 +70,11 @@ impl SampleSource for PostgresStore {
         self.index.statistics(top).await
     }
 
+    async fn source_statistics(&self, source: &str, top: usize) -> Result<IndexStatistics, PortError> {
+        self.retried("read series", || find::catch_up(self)).await?;
+        self.index.source_statistics(source, top).await
+    }
+
     async fn latest(&self, target_id: &str, since: Millis) -> Result<Vec<LatestMetric>, PortError> {
         self.retried("read the latest metrics", || latest::latest(self, target_id, since)).await
     }

@@ -1,4 +1,4 @@
-SELECT id, metric_name, metric_type, labels
+SELECT id, metric_name, metric_type, labels, source
 FROM series
 WHERE id >= $1
 ORDER BY id

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::TryStreamExt;
 use metricsd_model::{LabelSet, Matcher, MetricSource, MetricType, Series, SeriesId};
-use metricsd_store::follow::{Followed, PAGE, Progress};
+use metricsd_store::follow::{Followed, Indexed, PAGE, Progress};
 use metricsd_store::labels;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
@@ -22,9 +22,10 @@ pub(crate) const SERIES_COLUMNS: &str =
 pub(crate) type Index = Followed<i64>;
 
 const PAGE_OF_SERIES: &str =
-    "SELECT id, metric_name, metric_type, labels FROM series WHERE id >= ?1 ORDER BY id LIMIT ?2";
+    "SELECT id, metric_name, metric_type, labels, source FROM series WHERE id >= ?1 ORDER BY id LIMIT ?2";
 
-const NEW_SERIES: &str = "SELECT id, metric_name, metric_type, labels, added FROM series WHERE added > ?1";
+const NEW_SERIES: &str =
+    "SELECT id, metric_name, metric_type, labels, source, added FROM series WHERE added > ?1";
 
 /// Reads all series, unless that was done. What was read stays read when the call is given up.
 pub(super) async fn load(store: &SqliteStore) -> Result<(), Fault> {
@@ -43,7 +44,7 @@ pub(super) async fn load(store: &SqliteStore) -> Result<(), Fault> {
         let rows = query.fetch_all(&mut *connection).await?;
         let page: Vec<_> = rows.iter().map(entry_of_row).collect::<Result<_, _>>()?;
         store.index.add(&page)?;
-        progress.page_read(page.last().map(|(id, ..)| *id), page.len() == PAGE);
+        progress.page_read(page.last().map(|series| series.key), page.len() == PAGE);
     }
     store.index.finish_loading(&progress);
     Ok(())
@@ -59,7 +60,7 @@ pub(super) async fn follow(store: &SqliteStore, connection: &mut SqliteConnectio
     let mut page = Vec::new();
     let mut rows = sqlx::query(NEW_SERIES).bind(seen).fetch(connection);
     while let Some(row) = rows.try_next().await? {
-        newest = newest.max(row.try_get(4)?);
+        newest = newest.max(row.try_get(5)?);
         page.push(entry_of_row(&row)?);
         if page.len() == PAGE {
             store.index.add(&page)?;
@@ -109,8 +110,13 @@ pub(crate) async fn stored(store: &SqliteStore, ids: &[SeriesId]) -> Result<Hash
     Ok(found)
 }
 
-fn entry_of_row(row: &SqliteRow) -> Result<(i64, LabelSet, MetricType), Fault> {
-    Ok((row.try_get(0)?, labels_of_row(row)?, named(row, "metric_type", MetricType::from_name)?))
+fn entry_of_row(row: &SqliteRow) -> Result<Indexed, Fault> {
+    Ok(Indexed {
+        key: row.try_get(0)?,
+        labels: labels_of_row(row)?,
+        metric_type: named(row, "metric_type", MetricType::from_name)?,
+        source: row.try_get(4)?,
+    })
 }
 
 /// Reads a row of [`SERIES_COLUMNS`].

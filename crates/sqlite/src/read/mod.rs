@@ -67,6 +67,11 @@ impl SampleSource for SqliteStore {
         self.index.statistics(top).await
     }
 
+    async fn source_statistics(&self, source: &str, top: usize) -> Result<IndexStatistics, PortError> {
+        catch_up(self).await?;
+        self.index.source_statistics(source, top).await
+    }
+
     async fn latest(&self, target_id: &str, since: Millis) -> Result<Vec<LatestMetric>, PortError> {
         latest::latest(self, target_id, since)
             .await

@@ -1,8 +1,9 @@
 //! Names and values of labels, and what the index holds.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use metricsd_model::{Layout, Matcher, Series};
+use metricsd_model::{Layout, Matcher, Series, SeriesId};
 
 use crate::IndexStatistics;
 use crate::conformance::fixtures::*;
@@ -109,11 +110,30 @@ pub async fn check_statistics(store: &impl Store) {
     assert_eq!(found.series_by_pair, owned(&[("job=stats", 4), ("__name__=wide_metric", 3)]));
     assert_eq!(found.bytes_by_label.len(), 2);
     assert_eq!(found.bytes_by_label[0].0, "__name__", "the longest texts");
+    let source = all[0].source.clone();
+    assert_eq!(found.series_by_source, owned(&[(&source, 4)]));
+    assert_eq!(store.source_statistics(&source, 2).await.expect("statistics"), found);
+    let nothing = store.source_statistics("nobody", 2).await.expect("statistics");
+    assert_eq!(nothing, IndexStatistics::default());
+    let other =
+        Arc::new(Series { source: "another".into(), ..Series::clone(&series("narrow", &[("label", "d")])) });
+    append(store, "3", std::slice::from_ref(&other)).await;
+    let alone = store.source_statistics("another", 9).await.expect("statistics");
+    assert_eq!((alone.series, alone.label_pairs), (1, 2));
+    assert_eq!(alone.values_by_label, owned(&[("__name__", 1), ("label", 1)]));
+    assert_eq!(alone.series_by_pair, owned(&[("__name__=narrow", 1), ("label=d", 1)]));
+    assert_eq!(
+        store.index_statistics(9).await.expect("statistics").series_by_source,
+        owned(&[(&source, 4), ("another", 1)])
+    );
+    let ids = [all[0].id, other.id, SeriesId(7)];
+    let stored = store.stored_series(&ids).await.expect("stored series");
+    assert_eq!(stored, HashSet::from([all[0].id, other.id]));
     let none = store.index_statistics(0).await.expect("statistics");
-    assert_eq!((none.series, none.series_by_metric.len(), none.series_by_pair.len()), (4, 0, 0));
+    assert_eq!((none.series, none.series_by_metric.len(), none.series_by_pair.len()), (5, 0, 0));
     // The same series again, in another batch, are the same.
     append(store, "2", &all).await;
-    assert_eq!(store.index_statistics(2).await.expect("statistics"), found);
+    assert_eq!(store.source_statistics(&source, 2).await.expect("statistics"), found);
 }
 
 /// Look-ups see what was committed before they were asked, also where many ask and append at once.

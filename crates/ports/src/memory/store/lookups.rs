@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use std::sync::Arc;
+
 use metricsd_model::{
     Batch, Exemplar, FamilyMetadata, LabelSet, Matcher, MetricType, Millis, Series, stated_by,
 };
@@ -112,9 +114,14 @@ impl State {
         first.map(read).collect()
     }
 
-    pub(super) fn index_statistics(&self, top: usize) -> IndexStatistics {
+    /// Of all series, or of those that one source sent first.
+    pub(super) fn index_statistics(&self, source: Option<&str>, top: usize) -> IndexStatistics {
+        let meant = |series: &&Arc<Series>| source.is_none_or(|source| *series.source == *source);
+        let meant: Vec<&Arc<Series>> = self.series.values().filter(meant).collect();
+        let mut by_source: BTreeMap<&str, usize> = BTreeMap::new();
+        meant.iter().for_each(|series| *by_source.entry(&series.source).or_default() += 1);
         let mut by_name: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
-        for (name, value) in self.series.keys().flat_map(LabelSet::iter) {
+        for (name, value) in meant.iter().flat_map(|series| series.labels.iter()) {
             *by_name.entry(name).or_default().entry(value).or_default() += 1;
         }
         let cut = |mut list: Vec<(String, usize)>| {
@@ -130,12 +137,13 @@ impl State {
             values.iter().map(move |(value, count)| (format!("{name}={value}"), *count))
         });
         IndexStatistics {
-            series: self.series.len(),
+            series: meant.len(),
             label_pairs: by_name.values().map(BTreeMap::len).sum(),
             series_by_metric: cut(metrics.map(|(name, count)| ((*name).to_owned(), *count)).collect()),
             values_by_label: of_names(|values| values.len()),
             bytes_by_label: of_names(|values| values.iter().map(|(value, count)| value.len() * count).sum()),
             series_by_pair: cut(pairs.collect()),
+            series_by_source: cut(by_source.into_iter().map(|(id, count)| (id.to_owned(), count)).collect()),
         }
     }
 

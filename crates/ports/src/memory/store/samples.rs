@@ -178,7 +178,11 @@ impl SampleSource for MemoryStore {
     }
 
     async fn index_statistics(&self, top: usize) -> Result<IndexStatistics, PortError> {
-        Ok(self.state.lock().index_statistics(top))
+        Ok(self.state.lock().index_statistics(None, top))
+    }
+
+    async fn source_statistics(&self, source: &str, top: usize) -> Result<IndexStatistics, PortError> {
+        Ok(self.state.lock().index_statistics(Some(source), top))
     }
 
     async fn latest(&self, target_id: &str, since: Millis) -> Result<Vec<LatestMetric>, PortError> {
