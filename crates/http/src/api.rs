@@ -16,7 +16,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::{CorsOrigins, Dependency, HttpMetrics};
+use crate::{Cardinality, CorsOrigins, Dependency, HttpMetrics};
 
 /// Which routes exist in this process; `/`, `/metrics`, `/healthz` and `/readyz` always do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +140,8 @@ pub struct Api {
     pub events: Arc<dyn EventBus>,
     /// The door for pushes; without it there are no push routes.
     pub ingest: Option<Ingest>,
+    /// The report of series; it is watched by a task of its own.
+    pub cardinality: Arc<Cardinality>,
     /// Addresses that may be targets.
     pub policy: AddressPolicy,
     /// Resolves targets' names.

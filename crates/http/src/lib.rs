@@ -16,6 +16,7 @@ mod params;
 mod partial;
 pub mod problem;
 
+pub mod cardinality;
 mod custom;
 mod events;
 mod home;
@@ -29,6 +30,7 @@ pub mod health;
 pub mod metrics;
 
 pub use api::{Api, ApiSettings, PrometheusSettings, Resolve, Roles, SystemResolver};
+pub use cardinality::Cardinality;
 pub use cors::CorsOrigins;
 pub use health::{Check, Dependency};
 pub use metrics::HttpMetrics;

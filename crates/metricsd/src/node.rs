@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use metricsd_http::Cardinality;
 use metricsd_ingest::relay::Relay;
 use metricsd_ingest::{AfterCommit, CommitOptions, GroupCommit, Ingest, IngestMetrics};
 use metricsd_ports::Process;
@@ -163,11 +164,18 @@ impl Node {
             }
             false => None,
         };
+        let takes = config.roles.has(Role::Ingest) || config.roles.has(Role::Worker);
+        let series = takes.then(|| group.series().clone());
+        let cardinality = Arc::new(Cardinality::new(adapters.source.clone(), series));
         let mut chores = start_chores(config, &adapters, metrics, &notices, listener.local_addr()?, &rest);
         chores.extend(watch::start(&adapters, &mut registry, &rest));
         let ingest =
             config.roles.has(Role::Ingest).then(|| Ingest::new(group, Arc::new(config.limits.clone())));
-        let parts = serving::Parts { shown, ingest, policy, registry };
+        if config.roles.has(Role::Api) {
+            let (watched, stop) = (cardinality.clone(), rest.clone());
+            chores.push(tokio::spawn(async move { watched.watch(stop).await }));
+        }
+        let parts = serving::Parts { shown, ingest, cardinality, policy, registry };
         let server = serving::start(config, &adapters, parts, listener, accept.clone());
         Ok(Self { adapters, accept, server, pool, commit, committer, after, teller, rest, chores })
     }

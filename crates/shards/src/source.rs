@@ -78,6 +78,12 @@ impl SampleSource for ShardedStore {
         Ok(statistics::merged(found, top))
     }
 
+    async fn source_statistics(&self, source: &str, top: usize) -> Result<IndexStatistics, PortError> {
+        let all = if top == 0 { 0 } else { usize::MAX };
+        let found = self.ask_all(|shard| shard.source.source_statistics(source, all)).await?;
+        Ok(statistics::merged(found, top))
+    }
+
     /// The target's own shard knows its newest collection. Where it has none, a collection from before the list of shards
     /// changed may lie on any other.
     async fn latest(&self, target_id: &str, since: Millis) -> Result<Vec<LatestMetric>, PortError> {

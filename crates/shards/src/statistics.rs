@@ -30,6 +30,7 @@ pub(crate) fn merged(found: Vec<IndexStatistics>, top: usize) -> IndexStatistics
         values_by_label: most(values, top),
         bytes_by_label: sum(|statistics| &statistics.bytes_by_label),
         series_by_pair: sum(|statistics| &statistics.series_by_pair),
+        series_by_source: sum(|statistics| &statistics.series_by_source),
     }
 }
 

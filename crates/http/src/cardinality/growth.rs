@@ -153,7 +153,8 @@ mod tests {
 
     #[test]
     fn a_name_that_was_among_the_others_has_grown_by_at_least_the_difference() {
-        let many: Vec<(String, usize)> = (0..MAX_LIMIT).map(|at| (format!("m{at}"), 2 * MAX_LIMIT - at)).collect();
+        let many: Vec<(String, usize)> =
+            (0..MAX_LIMIT).map(|at| (format!("m{at}"), 2 * MAX_LIMIT - at)).collect();
         let counts = Counts::of(&many);
         let grown = counts.growth(&[("new".to_owned(), 2 * MAX_LIMIT), ("m0".to_owned(), 2 * MAX_LIMIT)], 9);
         assert_eq!(grown, [Grown { name: "new".into(), now: 2 * MAX_LIMIT, added: MAX_LIMIT - 1 }]);

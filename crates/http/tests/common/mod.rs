@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
-use metricsd_http::{Api, ApiSettings, Dependency, HttpMetrics, Resolve, Roles, router};
+use metricsd_http::{Api, ApiSettings, Cardinality, Dependency, HttpMetrics, Resolve, Roles, router};
 use metricsd_ingest::{AfterCommit, CommitOptions, GroupCommit, Ingest, IngestMetrics, Limits};
 use metricsd_ports::memory::bus::MemoryBus;
 use metricsd_ports::memory::cache::MemoryCache;
@@ -136,6 +136,7 @@ impl Service {
             engine: Arc::new(Engine::new(store.clone(), EngineOptions::default())),
             cache: cache.clone(),
             events: bus.clone(),
+            cardinality: Arc::new(Cardinality::new(store.clone(), Some(commit.series().clone()))),
             ingest: Some(Ingest::new(commit, limits)),
             policy: AddressPolicy::default(),
             resolver: resolver(None),

@@ -10,7 +10,8 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use metricsd_http::{
-    Api, ApiSettings, CorsOrigins, Dependency, HttpMetrics, PrometheusSettings, Roles, SystemResolver, router,
+    Api, ApiSettings, Cardinality, CorsOrigins, Dependency, HttpMetrics, PrometheusSettings, Roles,
+    SystemResolver, router,
 };
 use metricsd_ingest::Ingest;
 use metricsd_promql::{Engine, EngineOptions};
@@ -46,6 +47,8 @@ pub(super) struct Parts {
     pub(super) shown: Shown,
     /// Where there are push routes.
     pub(super) ingest: Option<Ingest>,
+    /// The report of series.
+    pub(super) cardinality: Arc<Cardinality>,
     pub(super) policy: Arc<AddressPolicy>,
     pub(super) registry: Registry,
 }
@@ -58,7 +61,7 @@ pub(super) fn start(
     listener: TcpListener,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
-    let Parts { shown, ingest, policy, mut registry } = parts;
+    let Parts { shown, ingest, cardinality, policy, mut registry } = parts;
     let metrics = HttpMetrics::register(&mut registry);
     let engine = Engine::new(
         adapters.source.clone(),
@@ -104,6 +107,7 @@ pub(super) fn start(
         cache: adapters.cache.clone(),
         events: adapters.bus.clone(),
         ingest,
+        cardinality,
         policy: (*policy).clone(),
         resolver: Arc::new(SystemResolver),
         dependencies: dependencies(adapters),

@@ -1,11 +1,12 @@
 //! Stores of shards in memory, of which some may be away.
 #![allow(dead_code, unreachable_pub)]
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use metricsd_model::{Batch, FamilyMetadata, LabelSet, Matcher, Millis, Series};
+use metricsd_model::{Batch, FamilyMetadata, LabelSet, Matcher, Millis, Series, SeriesId};
 use metricsd_ports::memory::MemoryStore;
 use metricsd_ports::{
     ErrorKind, IndexStatistics, LatestMetric, PortError, Receipt, SampleSink, SampleSource, SelectedSeries,
@@ -72,6 +73,10 @@ impl SampleSink for Line {
     async fn ping(&self) -> Result<(), PortError> {
         self.pass().await?.ping().await
     }
+
+    async fn stored_series(&self, ids: &[SeriesId]) -> Result<HashSet<SeriesId>, PortError> {
+        self.pass().await?.stored_series(ids).await
+    }
 }
 
 #[async_trait]
@@ -111,6 +116,10 @@ impl SampleSource for Line {
 
     async fn index_statistics(&self, top: usize) -> Result<IndexStatistics, PortError> {
         self.pass().await?.index_statistics(top).await
+    }
+
+    async fn source_statistics(&self, source: &str, top: usize) -> Result<IndexStatistics, PortError> {
+        self.pass().await?.source_statistics(source, top).await
     }
 
     async fn latest(&self, target_id: &str, since: Millis) -> Result<Vec<LatestMetric>, PortError> {

@@ -14,7 +14,8 @@ use crate::error::Fault;
 /// Rows that one call removes; more would keep other writers waiting.
 const PURGED_A_CALL: i64 = 5_000;
 
-const STATS: &str = "SELECT t.targets, t.healthy, c.samples, j.jobs, j.failed, j.stored, j.scrapes, j.scrape_ms
+const STATS: &str =
+    "SELECT t.targets, t.healthy, c.samples, j.jobs, j.failed, j.stored, j.scrapes, j.scrape_ms
     FROM (
         SELECT count(*) AS targets, count(*) FILTER (WHERE health_status = 'healthy') AS healthy
         FROM metric_targets WHERE NOT deleting
