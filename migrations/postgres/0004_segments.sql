@@ -37,7 +37,8 @@ CREATE TABLE segments (
     CHECK ((timeline IS NULL) <> (offsets IS NULL))
 );
 
--- Of series with few samples an hour, and whole days that were packed: offsets, values and histograms in one.
+-- Of series with few samples an hour, and whole days that were packed: offsets and values in one, which only metricsd
+-- reads.
 CREATE TABLE segments_daily (
     time       timestamptz NOT NULL,
     series     bigint NOT NULL,
@@ -90,6 +91,7 @@ CREATE UNIQUE INDEX segments_series ON segments (series, time);
 CREATE INDEX segments_time ON segments (time, origin);
 CREATE UNIQUE INDEX segments_daily_series ON segments_daily (series, time);
 CREATE INDEX segments_daily_time ON segments_daily (time, origin);
+CREATE INDEX segments_daily_open ON segments_daily (time, series) WHERE packed IS NULL;
 
 -- Every sample that SQL can read, beside the beginning of the span of time that its row stands for and the width of
 -- that span: a condition on "timestamp" alone excludes chunks of the first branch only, one on bucket those of all.

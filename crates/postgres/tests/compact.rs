@@ -2,80 +2,11 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use metricsd_model::{HISTOGRAM_MARKER_BITS, Layout, Millis, NativeHistogram, is_stale, stale_marker};
-use metricsd_ports::{Compacted, Compaction, CompactionPolicy, SampleSink, SelectedSeries};
-use metricsd_postgres::PostgresStore;
-use sqlx::{Executor, PgConnection, Row};
-use support::{Database, HOUR, all_of_m, batch, frame, many};
-
-/// One hour in milliseconds.
-const WIDTH: Millis = 3_600_000;
-
-/// The beginning of an hour.
-const START: Millis = HOUR - HOUR % WIDTH;
-
-fn policy() -> CompactionPolicy {
-    CompactionPolicy {
-        before: START + 400 * WIDTH,
-        pack_before: None,
-        max_samples: 1_000_000,
-        rest: Duration::ZERO,
-    }
-}
-
-async fn compact_all(store: &PostgresStore, policy: &CompactionPolicy) -> Compacted {
-    let mut all = Compacted::default();
-    loop {
-        let done = store.compact(policy).await.expect("compact");
-        all += done;
-        if !done.more {
-            return all;
-        }
-    }
-}
-
-type Samples = BTreeMap<(String, Millis), u64>;
-
-/// What `select` answers, but for what the view leaves out.
-fn shown(selected: &[SelectedSeries]) -> Samples {
-    let mut samples = Samples::new();
-    for series in selected {
-        for (timestamp, value) in series.timestamps.iter().zip(&series.values) {
-            if !is_stale(*value) && value.to_bits() != HISTOGRAM_MARKER_BITS {
-                let i = series.labels.get("i").unwrap_or("").to_owned();
-                samples.insert((i, *timestamp), value.to_bits());
-            }
-        }
-    }
-    samples
-}
-
-/// Everything that `select` answers, told by its bits.
-fn exact(selected: &[SelectedSeries]) -> Vec<String> {
-    let of = |series: &SelectedSeries| {
-        let values: Vec<u64> = series.values.iter().map(|value| value.to_bits()).collect();
-        format!("{:?} {:?} {values:?} {:?}", series.labels, series.timestamps, series.histograms)
-    };
-    selected.iter().map(of).collect()
-}
-
-async fn view(connection: &mut PgConnection) -> Samples {
-    let sql = "SELECT labels ->> 'i', (extract(epoch FROM timestamp) * 1000)::int8, value FROM metrics_ts \
-         WHERE metric_name = 'm' AND metric_type = 'GAUGE' AND source = 's' AND target_id = 't'";
-    let rows = connection.fetch_all(sql).await.expect("the view");
-    let samples: Samples =
-        rows.iter().map(|row| ((row.get(0), row.get(1)), row.get::<f64, _>(2).to_bits())).collect();
-    assert_eq!(samples.len(), rows.len(), "each sample once");
-    samples
-}
-
-async fn count(connection: &mut PgConnection, table: &str) -> i64 {
-    let sql = format!("SELECT count(*) FROM {table}");
-    connection.fetch_one(sqlx::AssertSqlSafe(sql)).await.expect("count").get(0)
-}
+use metricsd_model::{HISTOGRAM_MARKER_BITS, Layout, NativeHistogram, stale_marker};
+use metricsd_ports::{Compacted, CompactionPolicy, SampleSink};
+use sqlx::{Connection, Executor, Row};
+use support::compacting::{START, WIDTH, compact_all, count, exact, policy, shown, view};
+use support::{Database, all_of_m, batch, frame, many};
 
 #[tokio::test]
 async fn all_kinds_of_frames_become_segments_and_read_as_before() {
@@ -106,4 +37,137 @@ async fn all_kinds_of_frames_become_segments_and_read_as_before() {
     assert_eq!(exact(&all_of_m(&store).await), exact(&before));
     assert_eq!(view(&mut connection).await, shown(&before));
     assert_eq!(compact_all(&store, &policy()).await, Compacted::default());
+}
+
+#[tokio::test]
+async fn the_function_and_the_view_answer_alike_over_all_kinds_of_storage() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    let layout = Layout::shared(many(4));
+    let mut connection = database.connection().await;
+    for hour in 0..5 {
+        let step = if hour % 2 == 0 { 30_000 } else { 600_000 };
+        let frames = (0..WIDTH / step).map(|n| {
+            let mut one = frame(&layout, START + hour * WIDTH + n * step, vec![(hour * 1_000 + n) as f64; 4]);
+            one.offsets = (n % 3 == 0).then(|| vec![0, 1, 2, 3]);
+            one
+        });
+        store.append(&[batch(hour as u128, frames.collect())]).await.expect("append");
+        if hour == 3 {
+            compact_all(&store, &policy()).await;
+            // One that is late, of an hour that is compacted.
+            let late = frame(&layout, START + 7, vec![0.5; 4]);
+            store.append(&[batch(100, vec![late])]).await.expect("append");
+        }
+    }
+    let all = shown(&all_of_m(&store).await);
+    assert_eq!(view(&mut connection).await, all);
+    for (first, last) in [(0, 5 * WIDTH), (7, 7), (WIDTH + 600_000, 2 * WIDTH), (4 * WIDTH - 1, 9 * WIDTH)] {
+        let sql = format!(
+            "SELECT labels ->> 'i', (extract(epoch FROM timestamp) * 1000)::int8, value \
+             FROM metrics_between(to_timestamp({}::float8 / 1000), to_timestamp({}::float8 / 1000))",
+            START + first,
+            START + last
+        );
+        let rows = connection.fetch_all(sqlx::AssertSqlSafe(sql)).await.expect("the function");
+        let mut found: Vec<((String, i64), u64)> =
+            rows.iter().map(|row| ((row.get(0), row.get(1)), row.get::<f64, _>(2).to_bits())).collect();
+        found.sort();
+        let within = |(_, at): &(String, i64)| (START + first..=START + last).contains(at);
+        let expected: Vec<_> =
+            all.iter().filter(|(key, _)| within(key)).map(|(key, bits)| (key.clone(), *bits)).collect();
+        assert!(!expected.is_empty());
+        assert_eq!(found, expected, "{first}..{last}");
+    }
+    // Of the day's chunks of segments, and the hours' of frames, only those of the range are planned for.
+    let sql = format!(
+        "EXPLAIN SELECT * FROM metrics_between(to_timestamp({0}), to_timestamp({0})) WHERE metric_name = 'm'",
+        (START + 30 * 24 * WIDTH) / 1_000
+    );
+    let rows = connection.fetch_all(sqlx::AssertSqlSafe(sql)).await.expect("explain");
+    let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert!(!plan.iter().any(|line| line.contains("_chunk")), "{}", plan.join("\n"));
+}
+
+#[tokio::test]
+async fn cold_days_are_packed_and_say_so() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    let layout = Layout::shared(many(5));
+    let day = START - START % (24 * WIDTH);
+    for hour in 0..30 {
+        let count = if hour % 6 == 5 { 3 } else { 40 };
+        let marked = HISTOGRAM_MARKER_BITS;
+        let frames = (0..count).map(|n| {
+            let values = vec![n as f64, 0.1, stale_marker(), f64::from_bits(marked), f64::NAN];
+            let mut one = frame(&layout, day + hour * WIDTH + n * 60_000, values);
+            one.histograms = vec![(3, NativeHistogram { count: n as f64, ..NativeHistogram::default() })];
+            one
+        });
+        store.append(&[batch(hour as u128, frames.collect())]).await.expect("append");
+    }
+    let before = all_of_m(&store).await;
+    let packing = CompactionPolicy { pack_before: Some(day + 24 * WIDTH), max_samples: 2_000, ..policy() };
+    compact_all(&store, &packing).await;
+    let mut connection = database.connection().await;
+    assert_eq!(exact(&all_of_m(&store).await), exact(&before));
+    assert_eq!(count(&mut connection, "segments_daily WHERE packed IS NOT NULL").await, 5);
+    let samples =
+        connection.fetch_one("SELECT sum(samples)::int8 FROM metrics_ts_packed").await.expect("sum");
+    assert_eq!(samples.get::<i64, _>(0), (20 * 40 + 4 * 3) * 5);
+    let open: Vec<_> = shown(&before).into_iter().filter(|((_, at), _)| *at >= day + 24 * WIDTH).collect();
+    assert_eq!(view(&mut connection).await.into_iter().collect::<Vec<_>>(), open, "the rest is there");
+    let chunks = "timescaledb_information.chunks WHERE hypertable_name = 'segments'";
+    assert_eq!(count(&mut connection, chunks).await, 1, "the first day's chunk is gone");
+
+    // Late samples of the packed day: a few of one hour, and more of another than its day holds of a sparse one.
+    for (n, (hour, samples)) in [(2, 3), (5, 3), (5, 20)].into_iter().enumerate() {
+        let frames = (0..samples).map(|s| {
+            let at = day + hour * WIDTH + s * 60_000 + 7 + n as i64;
+            frame(&layout, at, vec![s as f64; 5])
+        });
+        store.append(&[batch(200 + n as u128, frames.collect())]).await.expect("append");
+        let late = exact(&all_of_m(&store).await);
+        compact_all(&store, &policy()).await;
+        assert_eq!(exact(&all_of_m(&store).await), late, "merged {n}");
+        compact_all(&store, &packing).await;
+        assert_eq!(exact(&all_of_m(&store).await), late, "packed again {n}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_chunk_goes_when_no_snapshot_is_older() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    let layout = Layout::shared(many(3));
+    let of = |id: u128, at: i64| [batch(id, vec![frame(&layout, START + at, vec![id as f64; 3])])];
+    store.append(&of(1, 5)).await.expect("append");
+    store.append(&of(2, WIDTH)).await.expect("append");
+    let (mut old, mut connection) = (database.connection().await, database.connection().await);
+    let mut reader = old.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await.expect("begin");
+    assert_eq!(count(&mut reader, "series").await, 3);
+    let hour = CompactionPolicy { before: START + WIDTH, ..policy() };
+    let done = compact_all(&store, &hour).await;
+    assert_eq!((done.frames, done.chunks), (1, 0), "a snapshot is older");
+    assert_eq!(view(&mut reader).await.len(), 6, "which reads all of it");
+    assert_eq!(compact_all(&store, &hour).await, Compacted::default());
+    reader.rollback().await.expect("rollback");
+
+    // Someone reads the chunk: dropping gives up soon, and does not fail the call.
+    let mut reader = old.begin().await.expect("begin");
+    assert_eq!(count(&mut reader, "frames").await, 1);
+    let done = compact_all(&store, &hour).await;
+    assert_eq!((done.frames, done.chunks), (0, 0));
+    reader.rollback().await.expect("rollback");
+
+    assert_eq!(compact_all(&store, &hour).await, Compacted { chunks: 1, ..Compacted::default() });
+    let chunks = "timescaledb_information.chunks WHERE hypertable_name = 'frames'";
+    assert_eq!(count(&mut connection, chunks).await, 1, "that of the hour that is not over");
+    assert_eq!(count(&mut connection, "compactions WHERE span = 'hour'").await, 0);
+    // A late frame makes a chunk of its own.
+    store.append(&of(3, 6)).await.expect("append");
+    assert_eq!(view(&mut connection).await.len(), 9);
+    let done = compact_all(&store, &hour).await;
+    assert_eq!((done.frames, done.chunks), (1, 1));
+    assert_eq!(view(&mut connection).await, shown(&all_of_m(&store).await));
 }

@@ -2,9 +2,12 @@
 //!
 //! `session` holds the connection and the lock of the one that compacts, `plan` says which targets belong together,
 //! `unit` does one piece: `frames` and `stored` read, `write` writes through `encode`.
+//! `pack` packs cold days. `chunks` gives back the chunks that all of this empties.
 
+mod chunks;
 mod encode;
 mod frames;
+mod pack;
 mod plan;
 mod session;
 mod stored;
@@ -15,12 +18,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use metricsd_ports::{Compacted, Compaction, CompactionPolicy, PortError};
-use metricsd_store::compact::Rests;
+use metricsd_store::compact::{Rests, day_of, hour_of};
 use sqlx::PgConnection;
 
 use crate::PostgresStore;
 use crate::error::{Fault, MAX_ATTEMPTS, back_off};
 use crate::store::bounded;
+use chunks::Emptied;
+use pack::Packing;
 use plan::Plan;
 
 pub(crate) use stored::{segment, unpack};
@@ -34,6 +39,7 @@ pub(crate) struct Compactor {
     /// Holds the lock; closed when there is nothing to do, so that another process may have it.
     connection: Option<PgConnection>,
     plan: Option<Plan>,
+    packing: Option<Packing>,
     rests: Rests,
 }
 
@@ -73,7 +79,7 @@ async fn compact(
                 return Ok(done);
             }
             Err(fault) => {
-                compactor.plan = None;
+                (compactor.plan, compactor.packing) = (None, None);
                 if !fault.is_contention() || attempt == MAX_ATTEMPTS {
                     return Err(fault);
                 }
@@ -92,22 +98,46 @@ async fn piece(
 ) -> Result<Compacted, Fault> {
     let plan = match compactor.plan.take().filter(|plan| plan.is_due(policy)) {
         Some(plan) => Some(plan),
-        None => plan::next(connection, &compactor.rests, policy).await?,
+        None => {
+            let chunks = chunks::drop_empty(connection, Emptied::Frames, hour_of(policy.before)).await?;
+            if chunks > 0 {
+                return Ok(Compacted { chunks, more: true, ..Compacted::default() });
+            }
+            plan::next(connection, &compactor.rests, policy).await?
+        }
     };
-    let Some(mut plan) = plan else { return Ok(Compacted::default()) };
-    let Some(unit) = plan.units.pop() else {
-        return Ok(Compacted { more: true, ..Compacted::default() });
-    };
-    let mut done = match unit::run(connection, plan.hour, &unit, policy).await? {
-        Some(done) => done,
-        // Its frames are others than they were when the plan was made.
-        None => return Ok(Compacted { more: true, ..Compacted::default() }),
-    };
+    let Some(mut plan) = plan else { return pack_piece(connection, compactor, policy).await };
+    let again = Compacted { more: true, ..Compacted::default() };
+    let Some(unit) = plan.units.pop() else { return Ok(again) };
+    // Its frames may be others than they were when the plan was made: then it is made again.
+    let Some(mut done) = unit::run(connection, plan.hour, &unit, policy).await? else { return Ok(again) };
     if plan.units.is_empty() {
         compactor.rests.begin(plan.hour);
     } else {
         compactor.plan = Some(plan);
     }
     done.more = true;
+    Ok(done)
+}
+
+/// Packs some series of the oldest cold day, where that is asked for.
+async fn pack_piece(
+    connection: &mut PgConnection,
+    compactor: &mut Compactor,
+    policy: &CompactionPolicy,
+) -> Result<Compacted, Fault> {
+    let Some(before) = policy.pack_before else { return Ok(Compacted::default()) };
+    let packing = match compactor.packing.take() {
+        Some(packing) => packing,
+        None => {
+            let chunks = chunks::drop_empty(connection, Emptied::Segments, day_of(before)).await?;
+            match pack::next(connection, before).await? {
+                Some(packing) => packing,
+                None => return Ok(Compacted { chunks, ..Compacted::default() }),
+            }
+        }
+    };
+    let (left, done) = pack::run(connection, packing, policy.max_samples).await?;
+    compactor.packing = left;
     Ok(done)
 }

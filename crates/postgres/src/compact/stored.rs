@@ -1,4 +1,4 @@
-//! Reads the segments that series have of an hour, and of the day that the hour lies in.
+//! Reads the segments that series have of an hour, or of a whole day.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use futures::TryStreamExt;
 use metricsd_codec::pack::{unpack_floats, unpack_histograms, unpack_ints};
 use metricsd_model::{HISTOGRAM_MARKER_BITS, Millis};
 use metricsd_store::column::Column;
-use metricsd_store::compact::{Bucket, HOUR, Segment, day_of};
+use metricsd_store::compact::{Bucket, Segment, day_of};
 use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 
@@ -22,24 +22,25 @@ pub(super) struct Stored {
     pub(super) packed: bool,
 }
 
-/// Segments of these series, by series.
+/// Segments of these series from `start` until `end`, and those of the day, by series.
 pub(super) async fn stored(
     tx: &mut PgConnection,
-    hour: Millis,
+    start: Millis,
+    end: Millis,
     series: Vec<i64>,
 ) -> Result<HashMap<i64, Stored>, Fault> {
     let mut found: HashMap<i64, Stored> = HashMap::new();
     let mut rows = sqlx::query(include_str!("../sql/hour_segments.sql"))
         .bind(&series)
-        .bind(bound(hour))
-        .bind(bound(hour.saturating_add(HOUR)))
+        .bind(bound(start))
+        .bind(bound(end))
         .fetch(&mut *tx);
     while let Some(row) = rows.try_next().await? {
         let (series, segment) = segment(&row, Bucket::Hour)?;
         found.entry(series).or_default().segments.push(segment);
     }
     drop(rows);
-    let day = bound(day_of(hour));
+    let day = bound(day_of(start));
     let mut rows = sqlx::query(include_str!("../sql/day_segments.sql")).bind(series).bind(day).fetch(tx);
     while let Some(row) = rows.try_next().await? {
         let (series, segment) = segment(&row, Bucket::Day)?;

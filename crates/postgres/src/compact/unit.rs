@@ -82,7 +82,7 @@ async fn meet(
             break;
         }
         let ids: Vec<i64> = some.iter().map(|transposed| transposed.series).collect();
-        let mut held: HashMap<i64, Stored> = stored(tx, hour, ids).await?;
+        let mut held: HashMap<i64, Stored> = stored(tx, hour, hour.saturating_add(HOUR), ids).await?;
         for Transposed { series, origin, column, .. } in some {
             let origin = origins.get(origin as usize);
             let origin = *origin.ok_or_else(|| damaged("a frame without an origin"))?;

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod compacting;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,3 @@
+DELETE FROM spans p
+WHERE NOT daily AND time >= $1 AND time < $2
+  AND NOT EXISTS (SELECT FROM segments s WHERE s.time = p.time AND s.origin = p.origin)

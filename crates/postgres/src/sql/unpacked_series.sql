@@ -1,0 +1,20 @@
+-- The next series of a day that are to be packed, with their samples.
+SELECT series, sum(samples)::int8
+FROM (
+    (
+        SELECT series, sum(cardinality("values")) AS samples
+        FROM segments
+        WHERE time >= $1 AND time < $2 AND series >= $3
+        GROUP BY series ORDER BY series LIMIT $4
+    )
+    UNION ALL
+    (
+        SELECT series, samples
+        FROM segments_daily
+        WHERE packed IS NULL AND time = $1 AND series >= $3
+        ORDER BY series LIMIT $4
+    )
+) AS unpacked
+GROUP BY series
+ORDER BY series
+LIMIT $4
