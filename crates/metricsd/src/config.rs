@@ -151,6 +151,19 @@ pub(crate) struct StorageConfig {
     pub(crate) chunk_interval: Duration,
     /// Partitions of a chunk by source.
     pub(crate) space_partitions: u32,
+    /// How frames become segments; `None`: they stay frames.
+    pub(crate) compaction: Option<CompactionConfig>,
+}
+
+/// How frames become segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CompactionConfig {
+    /// How long after its end an hour is compacted.
+    pub(crate) delay: Duration,
+    /// Age at which days are packed; `None`: never.
+    pub(crate) pack_after: Option<Duration>,
+    /// Samples held in memory at once.
+    pub(crate) max_samples: usize,
 }
 
 /// Which database.

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod chores;
+mod compaction;
 mod serving;
 mod watch;
 mod welcome;
@@ -25,7 +26,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::config::{Config, Effective, Role};
-use adapters::Adapters;
+use adapters::{Adapters, Member};
 use serving::Shown;
 
 pub(crate) use adapters::migrate;
@@ -169,6 +170,7 @@ impl Node {
         let cardinality = Arc::new(Cardinality::new(adapters.source.clone(), series));
         let mut chores = start_chores(config, &adapters, metrics, &notices, listener.local_addr()?, &rest);
         chores.extend(watch::start(&adapters, &mut registry, &rest));
+        chores.extend(start_compaction(config, &adapters, &mut registry, &rest));
         let ingest =
             config.roles.has(Role::Ingest).then(|| Ingest::new(group, Arc::new(config.limits.clone())));
         if config.roles.has(Role::Api) {
@@ -236,6 +238,25 @@ async fn finish(what: &str, mut task: JoinHandle<()>, limit: Duration) {
         warn!(what, "did not end in time");
         task.abort();
     }
+}
+
+/// One task a database.
+fn start_compaction(
+    config: &Config,
+    adapters: &Adapters,
+    registry: &mut Registry,
+    stop: &CancellationToken,
+) -> Vec<JoinHandle<()>> {
+    let Some(settings) = config.storage.compaction.filter(|_| config.roles.has(Role::Writer)) else {
+        return Vec::new();
+    };
+    let metrics = compaction::CompactionMetrics::register(registry);
+    let start = |member: &Member| {
+        let metrics = metrics.of(member.number);
+        let store = member.compaction.clone();
+        Some(tokio::spawn(compaction::run(store?, settings, metrics, stop.clone())))
+    };
+    adapters.members.iter().filter_map(start).collect()
 }
 
 fn start_chores(

@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use metricsd_model::{Batch, SeriesId};
 use metricsd_ports::{
-    Catalog, ErrorKind, Outbox, OutboxEvent, PortError, Receipt, Retention, SampleSink, SampleSource, partial,
+    Catalog, Compacted, Compaction, CompactionPolicy, ErrorKind, Outbox, OutboxEvent, PortError, Receipt,
+    Retention, SampleSink, SampleSource, partial,
 };
 use uuid::Uuid;
 
@@ -24,10 +25,12 @@ pub struct Opened {
     pub outbox: Arc<dyn Outbox>,
     /// Its jobs.
     pub jobs: Arc<dyn Catalog>,
+    /// Turns its frames into segments, where it has segments.
+    pub compaction: Option<Arc<dyn Compaction>>,
 }
 
 impl Opened {
-    /// All ports of one store.
+    /// All ports of one store, but for its compaction.
     pub fn of<S: SampleSink + SampleSource + Retention + Outbox + Catalog>(store: Arc<S>) -> Self {
         Self {
             sink: store.clone(),
@@ -35,7 +38,13 @@ impl Opened {
             retention: store.clone(),
             outbox: store.clone(),
             jobs: store,
+            compaction: None,
         }
+    }
+
+    /// The same with its compaction.
+    pub fn compacted_by(self, compaction: Arc<dyn Compaction>) -> Self {
+        Self { compaction: Some(compaction), ..self }
     }
 }
 
@@ -175,5 +184,16 @@ impl Outbox for Shard {
 
     async fn backlog(&self) -> Result<u64, PortError> {
         self.ports()?.outbox.backlog().await.map_err(|error| self.named(error))
+    }
+}
+
+/// Compaction of this shard alone.
+#[async_trait]
+impl Compaction for Shard {
+    async fn compact(&self, policy: &CompactionPolicy) -> Result<Compacted, PortError> {
+        match &self.ports()?.compaction {
+            Some(compaction) => compaction.compact(policy).await.map_err(|error| self.named(error)),
+            None => Ok(Compacted::default()),
+        }
     }
 }

@@ -19,6 +19,13 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("storage.shards_file", "file that holds storage.shards, one URL a line"),
     ("storage.max_connections", "connections to each database, at most; at least 2"),
     ("storage.chunk_interval", "time that one chunk of samples covers; whole hours"),
+    ("storage.compaction.enabled", "whether samples are moved from frames into segments"),
+    ("storage.compaction.delay", "how long after its end an hour is compacted"),
+    (
+        "storage.compaction.pack_after",
+        "age at which days in TimescaleDB are packed, which SQL cannot read; 0s for never",
+    ),
+    ("storage.compaction.max_samples", "samples that a compaction holds in memory at once; 24 bytes each"),
     ("storage.space_partitions", "partitions of a chunk by source; more than 1 only for several disks"),
     ("cache.url", "redis://… or rediss://…; in process where absent"),
     ("cache.url_file", "file that holds cache.url"),

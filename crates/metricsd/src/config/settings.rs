@@ -66,6 +66,7 @@ pub(super) struct Storage {
     pub(super) max_connections: u32,
     pub(super) chunk_interval: PromDuration,
     pub(super) space_partitions: u32,
+    pub(super) compaction: Compaction,
 }
 
 impl Default for Storage {
@@ -78,6 +79,27 @@ impl Default for Storage {
             max_connections: 10,
             chunk_interval: PromDuration::from_secs(3_600),
             space_partitions: 1,
+            compaction: Compaction::default(),
+        }
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Compaction {
+    pub(super) enabled: bool,
+    pub(super) delay: PromDuration,
+    pub(super) pack_after: PromDuration,
+    pub(super) max_samples: usize,
+}
+
+impl Default for Compaction {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            delay: PromDuration::from_secs(600),
+            pack_after: PromDuration::from_secs(0),
+            max_samples: 2_000_000,
         }
     }
 }

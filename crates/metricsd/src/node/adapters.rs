@@ -7,7 +7,9 @@ use anyhow::{Context, Result};
 use metricsd_ingest::Stores;
 use metricsd_kafka::{KafkaBus, KafkaOptions};
 use metricsd_ports::memory::{MemoryBus, MemoryCache};
-use metricsd_ports::{Cache, Catalog, EventBus, Outbox, PortError, Retention, SampleSink, SampleSource};
+use metricsd_ports::{
+    Cache, Catalog, Compaction, EventBus, Outbox, PortError, Retention, SampleSink, SampleSource,
+};
 use metricsd_postgres::{PostgresOptions, PostgresStore};
 use metricsd_redis::RedisCache;
 use metricsd_shards::{Opened, Shard, ShardedStore};
@@ -46,6 +48,7 @@ pub(super) struct Member {
     pub(super) is_home: bool,
     pub(super) sink: Arc<dyn SampleSink>,
     pub(super) outbox: Arc<dyn Outbox>,
+    pub(super) compaction: Option<Arc<dyn Compaction>>,
     /// What is still to be opened.
     pub(super) late: Option<(Arc<Shard>, Opener)>,
 }
@@ -63,10 +66,11 @@ impl Adapters {
         let home = patient.open(async || opener.open().await).await?;
         let catalog = |catalog| Arc::new(SealedCatalog::new(catalog, sealer));
         if config.storage.shards.is_empty() {
-            let Opened { sink, source, retention, outbox, jobs } = home;
+            let Opened { sink, source, retention, outbox, jobs, compaction } = home;
             let stores = Stores { whole: sink.clone(), each: vec![sink.clone()], route: Arc::new(|_, _| 0) };
             let name = "storage".to_owned();
-            let members = vec![Member { number: 1, name, is_home: true, sink, outbox, late: None }];
+            let members =
+                vec![Member { number: 1, name, is_home: true, sink, outbox, compaction, late: None }];
             return Ok(Self { source, catalog: catalog(jobs), retention, stores, members, cache, bus });
         }
         let members = open_shards(config, &home).await?;
@@ -85,6 +89,7 @@ impl Adapters {
             is_home: *backend == config.storage.backend,
             sink: shard.clone(),
             outbox: shard.clone(),
+            compaction: Some(shard.clone()),
             late: late.map(|opener| (shard, opener)),
         });
         let members = members.collect();
@@ -136,9 +141,13 @@ impl Opener {
     /// Connects, and migrates where that is needed.
     pub(super) async fn open(&self) -> Result<Opened, PortError> {
         Ok(match &self.backend {
-            StorageBackend::Sqlite(path) => Opened::of(Arc::new(SqliteStore::open(path).await?)),
+            StorageBackend::Sqlite(path) => {
+                let store = Arc::new(SqliteStore::open(path).await?);
+                Opened::of(store.clone()).compacted_by(store)
+            }
             StorageBackend::Postgres(url) => {
-                Opened::of(Arc::new(PostgresStore::connect(url.expose(), self.options.clone()).await?))
+                let store = Arc::new(PostgresStore::connect(url.expose(), self.options.clone()).await?);
+                Opened::of(store.clone()).compacted_by(store)
             }
         })
     }

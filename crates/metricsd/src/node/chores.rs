@@ -160,7 +160,7 @@ where
     Ok(())
 }
 
-async fn rest(pause: Duration, stop: &CancellationToken) {
+pub(super) async fn rest(pause: Duration, stop: &CancellationToken) {
     tokio::select! {
         () = tokio::time::sleep(pause) => {}
         () = stop.cancelled() => {}

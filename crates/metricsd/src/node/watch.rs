@@ -23,8 +23,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Which database, counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ShardLabel {
-    shard: String,
+pub(super) struct ShardLabel {
+    pub(super) shard: String,
 }
 
 /// Starts a watch for each database, and the opening of those that were away.

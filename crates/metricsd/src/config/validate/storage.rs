@@ -8,13 +8,15 @@ use metricsd_shards::MAX_SHARDS;
 use super::Check;
 use crate::config::error::Origin;
 use crate::config::secrets::{self, mask_url};
-use crate::config::settings::{Settings, Storage};
-use crate::config::{StorageBackend, StorageConfig};
+use crate::config::settings::{Compaction, Settings, Storage};
+use crate::config::{CompactionConfig, StorageBackend, StorageConfig};
 
 /// Frames never cross an hour, so chunks that are dropped as a whole hold whole hours.
 const CHUNK_UNIT: Duration = Duration::from_secs(3_600);
 /// One to read while one writes.
 const MIN_CONNECTIONS: u32 = 2;
+/// A few series' hours; with less every hour would be read again and again.
+const MIN_COMPACTED_SAMPLES: usize = 100_000;
 /// TimescaleDB takes more, but every chunk is then as many tables.
 const MAX_SPACE_PARTITIONS: u32 = 128;
 
@@ -36,6 +38,7 @@ impl Check<'_> {
             let message = format!("expected 1 to {MAX_SPACE_PARTITIONS}, not {}", storage.space_partitions);
             self.refuse("storage.space_partitions", message);
         }
+        let compaction = self.compaction(&storage.compaction);
         let shards = self.shards(storage)?;
         let backend = self.home(storage, &shards)?;
         Some(StorageConfig {
@@ -45,6 +48,21 @@ impl Check<'_> {
             max_connections: storage.max_connections,
             chunk_interval: interval.0,
             space_partitions: storage.space_partitions,
+            compaction,
+        })
+    }
+
+    fn compaction(&mut self, compaction: &Compaction) -> Option<CompactionConfig> {
+        if compaction.max_samples < MIN_COMPACTED_SAMPLES {
+            let message =
+                format!("expected at least {MIN_COMPACTED_SAMPLES}, not {}", compaction.max_samples);
+            self.refuse("storage.compaction.max_samples", message);
+        }
+        let pack_after = (!compaction.pack_after.0.is_zero()).then_some(compaction.pack_after.0);
+        compaction.enabled.then_some(CompactionConfig {
+            delay: compaction.delay.0,
+            pack_after,
+            max_samples: compaction.max_samples,
         })
     }
 

@@ -1,0 +1,165 @@
+//! Compaction in trouble: killed at any point, beside appends and readers, and beside another of its kind.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use metricsd_model::{Batch, Layout};
+use metricsd_ports::{Compaction, CompactionPolicy, Receipt, SampleSink};
+use metricsd_postgres::PostgresStore;
+use sqlx::{Executor, PgConnection, Row};
+use support::compacting::{START, WIDTH, compact_all, count, policy};
+use support::{Database, all_of_m, batch, frame, many};
+
+/// Series of every batch.
+const SERIES: usize = 30;
+
+/// Samples of one batch: a frame of a shared layout, or one that carries its ids and offsets.
+fn round(layouts: &[Arc<Layout>; 2], n: i64) -> Arc<Batch> {
+    // Hours go round, so that each gets late samples all the time; every fifth batch brings what is there already.
+    let time = START + n % 5 * WIDTH + n / 5 * 1_000;
+    let again = frame(&layouts[0], time, vec![n as f64; SERIES]);
+    let one = match n % 3 {
+        0 => {
+            let mut one = frame(&layouts[1], time, vec![n as f64; SERIES]);
+            one.offsets = Some(vec![0; SERIES]);
+            one
+        }
+        _ => again,
+    };
+    batch(n as u128 + 1, vec![one])
+}
+
+fn layouts() -> [Arc<Layout>; 2] {
+    let mut turned = many(SERIES);
+    turned.reverse();
+    [Layout::shared(many(SERIES)), Layout::inline(turned)]
+}
+
+/// Count and sum of what a reader finds.
+fn told(rounds: i64) -> (i64, f64) {
+    (rounds * SERIES as i64, (0..rounds).map(|n| (n * SERIES as i64) as f64).sum())
+}
+
+async fn by_view(connection: &mut PgConnection) -> (i64, f64) {
+    let sql = "SELECT count(*), coalesce(sum(value), 0) FROM metrics_ts WHERE metric_name = 'm'";
+    let row = connection.fetch_one(sql).await.expect("the view");
+    (row.get(0), row.get(1))
+}
+
+async fn by_select(store: &PostgresStore) -> (i64, f64) {
+    let selected = all_of_m(store).await;
+    let values = || selected.iter().flat_map(|series| &series.values);
+    (values().count() as i64, values().sum())
+}
+
+/// Checks that a reader finds the first so many rounds as a whole: those acknowledged before it began, at least.
+fn check((count, sum): (i64, f64), least: i64, who: &str) {
+    assert_eq!(count % SERIES as i64, 0, "{who}: {count} samples");
+    let rounds = count / SERIES as i64;
+    assert!(rounds >= least, "{who}: {rounds} rounds of {least}");
+    assert_eq!((count, sum), told(rounds), "{who}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn killed_at_any_point_beside_appends_and_readers() {
+    const ROUNDS: i64 = 400;
+    let database = Database::create().await;
+    let store = Arc::new(database.store().await);
+    let (acknowledged, stop) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicBool::new(false)));
+    let writing = {
+        let (store, acknowledged) = (database.store().await, acknowledged.clone());
+        tokio::spawn(async move {
+            let layouts = layouts();
+            for n in 0..ROUNDS {
+                assert_eq!(store.append(&[round(&layouts, n)]).await.expect("append"), [Receipt::Stored]);
+                acknowledged.store(n + 1, Ordering::SeqCst);
+            }
+        })
+    };
+    let viewing = {
+        let (mut connection, acknowledged) = (database.connection().await, acknowledged.clone());
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            while !stop.load(Ordering::SeqCst) {
+                let least = acknowledged.load(Ordering::SeqCst);
+                check(by_view(&mut connection).await, least, "the view");
+            }
+        })
+    };
+    let compacting = {
+        let (store, stop) = (store.clone(), stop.clone());
+        let mut killer = database.connection().await;
+        tokio::spawn(async move {
+            let policy = CompactionPolicy { max_samples: 2_000, ..policy() };
+            let (mut dropped, mut killed, mut n) = (0, 0, 0u64);
+            while !stop.load(Ordering::SeqCst) {
+                n += 1;
+                // Points that wander over the length of a piece.
+                let pause = Duration::from_micros(n * 1_717 % 60_000);
+                let piece = tokio::time::timeout(pause, store.compact(&policy));
+                if n % 4 == 0 {
+                    let kill = async {
+                        tokio::time::sleep(pause / 2).await;
+                        let sql = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' \
+                             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+                        killer.fetch_all(sql).await.expect("terminate").len()
+                    };
+                    let (_, gone) = tokio::join!(store.compact(&policy), kill);
+                    killed += gone;
+                } else if piece.await.is_err() {
+                    dropped += 1;
+                }
+            }
+            (dropped, killed)
+        })
+    };
+    while acknowledged.load(Ordering::SeqCst) < ROUNDS {
+        let least = acknowledged.load(Ordering::SeqCst);
+        check(by_select(&store).await, least, "select");
+    }
+    writing.await.expect("the writer");
+    stop.store(true, Ordering::SeqCst);
+    viewing.await.expect("the view");
+    let (dropped, killed) = compacting.await.expect("the compaction");
+    assert!(dropped > 5 && killed > 0, "{dropped} given up, {killed} killed");
+    // The lock of one that was given up goes when the server notices.
+    let mut connection = database.connection().await;
+    for _ in 0..100 {
+        compact_all(&store, &policy()).await;
+        if count(&mut connection, "frames").await == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(count(&mut connection, "frames").await, 0);
+    assert_eq!(by_view(&mut connection).await, told(ROUNDS));
+    assert_eq!(by_select(&store).await, told(ROUNDS));
+    let twice = "(SELECT FROM metrics_ts GROUP BY labels, timestamp HAVING count(*) > 1) AS twice";
+    assert_eq!(count(&mut connection, twice).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_that_compact_one_does() {
+    let database = Database::create().await;
+    let stores = [database.store().await, database.store().await];
+    let layouts = layouts();
+    for n in 0..100 {
+        stores[0].append(&[round(&layouts, n)]).await.expect("append");
+    }
+    let small = CompactionPolicy { max_samples: 1_000, ..policy() };
+    assert!(stores[0].compact(&small).await.expect("compact").more);
+    let idle = stores[1].compact(&small).await.expect("compact");
+    assert_eq!(idle, metricsd_ports::Compacted::default(), "the first holds the lock between its pieces");
+    let (one, two) = tokio::join!(compact_all(&stores[0], &small), compact_all(&stores[1], &small));
+    assert!(one.samples > 0 || two.samples > 0);
+    for store in &stores {
+        compact_all(store, &small).await;
+        assert_eq!(by_select(store).await, told(100));
+    }
+    let mut connection = database.connection().await;
+    assert_eq!(count(&mut connection, "frames").await, 0);
+    assert_eq!(by_view(&mut connection).await, told(100));
+}
