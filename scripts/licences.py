@@ -80,7 +80,7 @@ LAYERS = {
     "scrape": BASE | {"ingest", "codec", "sharding"},
     "discovery": BASE,
     "promql": BASE,
-    "store": BASE | {"index"},
+    "store": BASE | {"codec", "index"},
     "shards": BASE | {"sharding"},
     "postgres": BASE | {"codec", "store"},
     "sqlite": BASE | {"codec", "store"},

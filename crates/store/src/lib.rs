@@ -17,6 +17,7 @@ pub mod ids;
 pub mod labels;
 pub mod owners;
 mod recent;
+pub mod rollup;
 
 pub use recent::Recent;
 
