@@ -21,4 +21,5 @@ pub mod catalog;
 pub mod events;
 pub mod fixtures;
 pub mod outbox;
+pub mod rollups;
 pub mod samples;

@@ -2,7 +2,8 @@
 //!
 //! Writing: `append` (one transaction a group of batches: `intern` finds series and layouts, `beside` writes exemplars
 //! and families). Reading: `read` (`find` follows series into an index, `frames` of them become columns) and `latest`.
-//! Compacting: `compact` turns frames into segments, which `read::segments` reads.
+//! Compacting: `compact` turns frames into segments, which `read::segments` reads; `rollup` rolls days of them up and
+//! reads what was rolled up.
 //! What needs no connection is in `metricsd-store`.
 //! Beside them: `catalog`, `outbox`, `retention`, `migrate`.
 //!
@@ -16,6 +17,7 @@ mod append;
 mod compact;
 mod read;
 mod retention;
+mod rollup;
 mod segments;
 
 mod catalog;

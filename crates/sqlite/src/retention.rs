@@ -11,6 +11,7 @@ use crate::SqliteStore;
 use crate::columns::{signed, written};
 use crate::compact::raise_generation;
 use crate::error::Fault;
+use crate::rollup::finalise;
 use crate::segments::Table;
 
 /// Rows that one statement removes; more would keep other writers waiting.
@@ -121,6 +122,7 @@ async fn remove_segments(
         let table = if daily { Table::Daily } else { Table::Hourly };
         let query = sqlx::query(segments_of(table)).bind(time).bind(origin).bind(room);
         let gone = query.execute(&mut *tx).await?.rows_affected();
+        finalise(tx, time, time.saturating_add(if daily { DAY } else { HOUR })).await?;
         removed += gone;
         room -= signed(gone);
         if room <= 0 {

@@ -22,6 +22,7 @@ use crate::compact::Compactor;
 use crate::error::{Fault, invalid};
 use crate::migrate::migrate_pool;
 use crate::read::Index;
+use crate::rollup::Roller;
 
 /// Connections that read; more would only wait for the same disk.
 const READERS: u32 = 4;
@@ -54,6 +55,7 @@ pub struct SqliteStore {
     pub(crate) timelines: Mutex<Recent<(Millis, i64), Arc<[i32]>>>,
     /// What compaction remembers; held by the call that compacts.
     pub(crate) compactor: tokio::sync::Mutex<Compactor>,
+    pub(crate) roller: tokio::sync::Mutex<Roller>,
     /// Which series there are.
     pub(crate) index: Index,
     /// Counts the changes of the catalogue that this process made.
@@ -84,6 +86,7 @@ impl SqliteStore {
             layouts: Mutex::new(Recent::new(KNOWN_COLUMNS)),
             timelines: Mutex::new(Recent::new(KNOWN_OFFSETS)),
             compactor: tokio::sync::Mutex::default(),
+            roller: tokio::sync::Mutex::default(),
             index: Index::default(),
             changed: watch::Sender::new(0),
         })

@@ -19,6 +19,12 @@ async fn compaction() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rollups() {
+    let folder = Folder::new();
+    Box::pin(conformance::rollups::check_all(async || folder.fresh_store().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn catalog() {
     let folder = Folder::new();
     conformance::catalog::check_all(async || folder.fresh_store().await).await;

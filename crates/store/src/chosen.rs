@@ -27,7 +27,8 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    pub(crate) fn new(found: Vec<Found>) -> Self {
+    /// Of series in order of labels.
+    pub fn new(found: Vec<Found>) -> Self {
         let wanted = found.iter().zip(0..).map(|(series, place)| (series.id.to_i64(), place)).collect();
         Self { found, wanted }
     }

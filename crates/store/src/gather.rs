@@ -69,6 +69,12 @@ impl Gather {
         }
     }
 
+    /// The same for all samples of a range, whatever their number; for [`Self::into_columns`].
+    pub fn unlimited(chosen: Arc<Chosen>, (start, end): (Millis, Millis)) -> Self {
+        let limits = SelectLimits { max_series: usize::MAX, max_samples: usize::MAX };
+        Self::new(chosen, &Selection { matchers: Vec::new(), start, end, limits })
+    }
+
     /// The range of the selection.
     pub fn range(&self) -> Range {
         self.range
@@ -137,6 +143,13 @@ impl Gather {
         // Half as much again before the next look, so that looking stays cheap.
         self.compact_at = max_samples.saturating_add(max_samples / 2).saturating_add(1);
         Ok(())
+    }
+
+    /// The samples of each series that has some, by its id.
+    pub fn into_columns(mut self) -> Result<Vec<(SeriesId, Column)>, PortError> {
+        self.compact()?;
+        let columns = self.chosen.found.iter().map(|found| found.id).zip(self.columns);
+        Ok(columns.filter(|(_, column)| !column.timestamps.is_empty()).collect())
     }
 
     /// The series that have samples, by labels, as they were chosen.

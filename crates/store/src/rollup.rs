@@ -201,8 +201,9 @@ impl GatheredSpans {
         }
         let Some(series) = self.series.get_mut(labels) else { return Ok(()) };
         for span in spans.iter().filter(|span| (piece.start..=piece.end).contains(&span.end)) {
+            let before = series.series.timestamps.len();
             series.push(span, self.rollup.value);
-            self.spans += 1;
+            self.spans += series.series.timestamps.len() - before;
         }
         let over = |name: &str, limit: usize| {
             let message = format!("the selection has more than {limit} {name} (limits.max_query_{name})");

@@ -23,6 +23,7 @@ use crate::error::Fault;
 use plan::Plan;
 
 pub(crate) use collect::blocking;
+pub(crate) use plan::OLDEST;
 use write::Written;
 
 /// What this process remembers between calls.
@@ -72,7 +73,7 @@ impl Compactor {
             chunks: 0,
             more: true,
         };
-        match write::write(store, plan.generation, &unit, work).await? {
+        match write::write(store, &plan, &unit, work).await? {
             Written::Done => {}
             Written::Stale => return Ok(Compacted { more: true, ..Compacted::default() }),
             Written::Taken(timeline) => {

@@ -42,7 +42,7 @@ macro_rules! each_target {
     };
 }
 
-const OLDEST: &str = each_target!(
+pub(crate) const OLDEST: &str = each_target!(
     "SELECT min((SELECT min(time) FROM frames WHERE target_id = targets.id AND time >= ?1 AND time < ?2))
     FROM targets WHERE targets.id IS NOT NULL"
 );

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use metricsd_model::Millis;
+use metricsd_store::compact::HOUR;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use super::pack::{Owner, Packed, Work};
-use super::plan::Unit;
+use super::plan::{Plan, Unit};
 use super::{generation, raise_generation};
 use crate::SqliteStore;
 use crate::columns::id_list;
 use crate::error::{Fault, damaged};
+use crate::rollup::outdate;
 use crate::segments::{Table, by_table};
 
 /// Rows of one statement.
@@ -31,12 +33,12 @@ pub(super) enum Written {
 
 pub(super) async fn write(
     store: &SqliteStore,
-    planned: i64,
+    plan: &Plan,
     unit: &Unit,
     work: Work,
 ) -> Result<Written, Fault> {
     let mut tx = store.write().await?;
-    if generation(&mut tx).await? != planned {
+    if generation(&mut tx).await? != plan.generation {
         return Ok(Written::Stale);
     }
     let origins = origins(&mut tx, &work.origins).await?;
@@ -66,6 +68,7 @@ pub(super) async fn write(
         // Someone deleted frames without saying so.
         return Ok(Written::Stale);
     }
+    outdate(&mut tx, plan.hour, plan.hour.saturating_add(HOUR - 1)).await?;
     raise_generation(&mut tx).await?;
     tx.commit().await?;
     Ok(Written::Done)

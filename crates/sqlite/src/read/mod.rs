@@ -6,21 +6,24 @@ mod beside;
 mod find;
 mod frames;
 mod latest;
-mod segments;
+pub(crate) mod segments;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use metricsd_model::{FamilyMetadata, LabelSet, Matcher, Millis, Series};
 use metricsd_ports::{
-    IndexStatistics, LatestMetric, PortError, SampleSource, SelectedSeries, Selection, SeriesExemplars,
+    IndexStatistics, LatestMetric, PortError, RolledSeries, Rollup, SampleSource, SelectedSeries, Selection,
+    SeriesExemplars,
 };
 use metricsd_store::chosen::Chosen;
 use metricsd_store::gather::Gather;
+use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteTransaction;
 
 use crate::SqliteStore;
 use crate::error::Fault;
+use crate::rollup;
 
 pub(crate) use find::{Index, SERIES_COLUMNS, series_of_row, stored};
 
@@ -28,6 +31,16 @@ pub(crate) use find::{Index, SERIES_COLUMNS, series_of_row, stored};
 impl SampleSource for SqliteStore {
     async fn select(&self, selection: &Selection) -> Result<Vec<SelectedSeries>, PortError> {
         select(self, selection).await.map_err(|fault| fault.into_port("select samples"))
+    }
+
+    async fn select_rolled(
+        &self,
+        selection: &Selection,
+        rollup: Rollup,
+    ) -> Result<Vec<RolledSeries>, PortError> {
+        rollup::select_rolled(self, selection, rollup)
+            .await
+            .map_err(|fault| fault.into_port("select rolled-up values"))
     }
 
     async fn series(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<Arc<Series>>, PortError> {
@@ -84,7 +97,7 @@ async fn catch_up(store: &SqliteStore) -> Result<(), PortError> {
 }
 
 /// A state of the file, and the series of it that match. The index may know later ones, which have no samples in it.
-async fn found(
+pub(crate) async fn found(
     store: &SqliteStore,
     matchers: &[Matcher],
 ) -> Result<(SqliteTransaction<'static>, Arc<Chosen>), Fault> {
@@ -95,19 +108,30 @@ async fn found(
     Ok((tx, chosen))
 }
 
-async fn select(store: &SqliteStore, selection: &Selection) -> Result<Vec<SelectedSeries>, Fault> {
+pub(crate) async fn select(store: &SqliteStore, selection: &Selection) -> Result<Vec<SelectedSeries>, Fault> {
     if selection.start > selection.end {
         return Ok(Vec::new());
     }
     let (mut tx, chosen) = found(store, &selection.matchers).await?;
-    let mut gather = Gather::new(Arc::clone(&chosen), selection);
+    let selected = gathered(store, &mut tx, &chosen, selection).await?;
+    tx.rollback().await?;
+    Ok(selected)
+}
+
+/// The samples of chosen series in the range of a selection.
+pub(crate) async fn gathered(
+    store: &SqliteStore,
+    tx: &mut SqliteConnection,
+    chosen: &Arc<Chosen>,
+    selection: &Selection,
+) -> Result<Vec<SelectedSeries>, Fault> {
+    let mut gather = Gather::new(Arc::clone(chosen), selection);
     if !chosen.wanted.is_empty() {
         // First, as they are older than frames mostly, so that columns ascend.
-        segments::read(store, &mut tx, &chosen, &mut gather).await?;
-        frames::read_shared(store, &mut tx, &chosen.wanted, &mut gather).await?;
-        frames::read_inline(&mut tx, &chosen.wanted, &mut gather).await?;
+        segments::read(store, tx, chosen, &mut gather).await?;
+        frames::read_shared(store, tx, &chosen.wanted, &mut gather).await?;
+        frames::read_inline(tx, &chosen.wanted, &mut gather).await?;
     }
-    tx.rollback().await?;
     Ok(gather.finish()?)
 }
 

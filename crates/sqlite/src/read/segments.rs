@@ -44,7 +44,7 @@ const fn first_of(table: Table) -> &'static str {
 }
 
 /// Reads all segments of the range.
-pub(super) async fn read(
+pub(crate) async fn read(
     store: &SqliteStore,
     tx: &mut SqliteConnection,
     chosen: &Arc<Chosen>,
