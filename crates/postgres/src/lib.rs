@@ -3,7 +3,7 @@
 //! Writing: `append` (one transaction a group of batches: `intern` finds series and layouts, `beside` writes exemplars
 //! and families, `copy` encodes frames). Reading: `read` (`find` follows series into an index, `frames` of them become
 //! columns) and `latest`. Compacting: `compact`
-//! turns frames into segments. What needs no connection is in `metricsd-store`.
+//! turns frames into segments, `rollup` rolls days of them up and reads what was rolled up. What needs no connection is in `metricsd-store`.
 //! Beside them: `catalog`, `feed` (its changes), `outbox`, `retention`, `migrate`.
 
 mod migrate;
@@ -17,6 +17,7 @@ mod read;
 
 mod compact;
 mod retention;
+mod rollup;
 
 mod catalog;
 mod feed;

@@ -16,7 +16,7 @@ struct Migration {
 }
 
 /// Never changed once released; a new version is a new file.
-const MIGRATIONS: [Migration; 4] = [
+const MIGRATIONS: [Migration; 5] = [
     Migration {
         version: 1,
         name: "catalogue",
@@ -36,6 +36,11 @@ const MIGRATIONS: [Migration; 4] = [
         version: 4,
         name: "segments",
         sql: include_str!("../../../migrations/postgres/0004_segments.sql"),
+    },
+    Migration {
+        version: 5,
+        name: "rollups",
+        sql: include_str!("../../../migrations/postgres/0005_rollups.sql"),
     },
 ];
 

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::PostgresStore;
 use crate::copy::bound;
 use crate::error::Fault;
+use crate::rollup::finalise;
 
 /// Rows that one statement removes, or a few more; many more would hold their locks for long.
 const REMOVED_A_CALL: i64 = 5_000;
@@ -86,6 +87,7 @@ async fn remove_others(store: &PostgresStore, spared: &[String], before: Millis)
         .rows_affected();
     if spared.is_empty() {
         removed += drop_chunks(store, "frames", spread).await?;
+        finalise(&mut *store.pool.acquire().await?, i64::MIN, before.saturating_sub(DAY)).await?;
         removed += drop_chunks(store, "segments", spread).await?;
         removed += drop_chunks(store, "segments_daily", bound(before.saturating_sub(DAY))).await?;
     }
@@ -110,7 +112,11 @@ async fn remove_others(store: &PostgresStore, spared: &[String], before: Millis)
 }
 
 /// Drops chunks whose frames all lie before `before`; answers how many.
-async fn drop_chunks(store: &PostgresStore, table: &str, before: DateTime<Utc>) -> Result<u64, Fault> {
+pub(crate) async fn drop_chunks(
+    store: &PostgresStore,
+    table: &str,
+    before: DateTime<Utc>,
+) -> Result<u64, Fault> {
     let mut tx = store.pool.begin().await?;
     sqlx::query(CHUNK_PATIENCE).execute(&mut *tx).await?;
     let drop = sqlx::query(include_str!("sql/drop_chunks.sql")).bind(table).bind(before);

@@ -16,6 +16,7 @@ use crate::error::{Fault, MAX_ATTEMPTS, back_off};
 use crate::feed::Feed;
 use crate::migrate::{connect_options, migrate_pool};
 use crate::read::Index;
+use crate::rollup::Roller;
 use crate::{Migrated, PostgresOptions};
 
 /// Samples and catalogue in PostgreSQL with TimescaleDB.
@@ -35,6 +36,7 @@ pub struct PostgresStore {
     pub(crate) index: Index,
     pub(crate) feed: Feed,
     pub(crate) compactor: tokio::sync::Mutex<Compactor>,
+    pub(crate) roller: tokio::sync::Mutex<Roller>,
 }
 
 impl PostgresStore {
@@ -61,6 +63,7 @@ impl PostgresStore {
             index: Index::default(),
             feed: Feed::new(connect),
             compactor: tokio::sync::Mutex::default(),
+            roller: tokio::sync::Mutex::default(),
             pool,
             readers,
             options,

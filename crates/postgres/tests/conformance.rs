@@ -45,6 +45,12 @@ async fn compaction() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn rollups() {
+    let databases = Databases::default();
+    Box::pin(conformance::rollups::check_all(async || databases.store().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn catalog() {
     let databases = Databases::default();
     Box::pin(conformance::catalog::check_all(async || databases.store().await)).await;

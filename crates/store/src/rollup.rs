@@ -112,6 +112,16 @@ impl SpanColumns {
         columns
     }
 
+    /// Adds what another has.
+    pub fn append(&mut self, other: Self) {
+        self.places.extend(other.places);
+        self.counts.extend(other.counts);
+        self.mins.extend(other.mins);
+        self.maxs.extend(other.maxs);
+        self.sums.extend(other.sums);
+        self.lasts.extend(other.lasts);
+    }
+
     /// The spans again.
     pub fn spans(&self, day: Millis, step: Millis) -> Result<Vec<RolledSpan>, PortError> {
         let rows = self.places.len();

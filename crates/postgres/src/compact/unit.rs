@@ -13,6 +13,7 @@ use super::{frames, write};
 use crate::binary::{number, required};
 use crate::copy::bound;
 use crate::error::{Fault, damaged};
+use crate::rollup::outdate;
 
 /// Series whose segments are looked for at a time.
 const SERIES_A_LOOK: usize = 10_000;
@@ -45,6 +46,7 @@ pub(super) async fn run(
         .execute(&mut *tx)
         .await?;
     done.frames = removed.rows_affected();
+    outdate(&mut tx, hour, hour.saturating_add(HOUR - 1)).await?;
     sqlx::query(include_str!("../sql/note_compaction.sql"))
         .bind("hour")
         .bind(bound(hour))

@@ -106,7 +106,7 @@ pub(super) async fn catch_up(store: &PostgresStore) -> Result<(), Fault> {
 
 /// A state of the database, and the series of it that match. The index may know later ones, which have no samples
 /// in it.
-pub(super) async fn found(
+pub(crate) async fn found(
     store: &PostgresStore,
     matchers: &[Matcher],
 ) -> Result<(PgTransaction<'static>, Arc<Chosen>), Fault> {

@@ -14,23 +14,34 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use metricsd_model::{FamilyMetadata, LabelSet, Matcher, Millis, Series};
 use metricsd_ports::{
-    IndexStatistics, LatestMetric, PortError, SampleSource, SelectedSeries, Selection, SeriesExemplars,
+    IndexStatistics, LatestMetric, PortError, RolledSeries, Rollup, SampleSource, SelectedSeries, Selection,
+    SeriesExemplars,
 };
+use metricsd_store::chosen::Chosen;
 use metricsd_store::gather::{Gather, Range};
-use sqlx::PgTransaction;
+use sqlx::{PgConnection, PgTransaction};
 
 use crate::PostgresStore;
 use crate::copy::bound;
 use crate::error::Fault;
+use crate::rollup;
 use frames::{Plan, read_inline, read_picks, read_whole};
-use segments::read_segments;
 
-pub(crate) use find::{Index, series_of_row, stored};
+pub(crate) use find::{Index, found, series_of_row, stored};
+pub(crate) use segments::read_segments;
 
 #[async_trait]
 impl SampleSource for PostgresStore {
     async fn select(&self, selection: &Selection) -> Result<Vec<SelectedSeries>, PortError> {
         self.retried("select samples", || select(self, selection)).await
+    }
+
+    async fn select_rolled(
+        &self,
+        selection: &Selection,
+        rollup: Rollup,
+    ) -> Result<Vec<RolledSeries>, PortError> {
+        self.retried("select rolled-up values", || rollup::select_rolled(self, selection, rollup)).await
     }
 
     async fn series(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<Arc<Series>>, PortError> {
@@ -80,20 +91,34 @@ impl SampleSource for PostgresStore {
     }
 }
 
-async fn select(store: &PostgresStore, selection: &Selection) -> Result<Vec<SelectedSeries>, Fault> {
+pub(crate) async fn select(
+    store: &PostgresStore,
+    selection: &Selection,
+) -> Result<Vec<SelectedSeries>, Fault> {
     if selection.start > selection.end {
         return Ok(Vec::new());
     }
     let (mut tx, chosen) = find::found(store, &selection.matchers).await?;
-    let mut gather = Gather::new(Arc::clone(&chosen), selection);
-    if !chosen.wanted.is_empty() {
-        let plan = Plan::new(store, &mut tx, &chosen.wanted).await?;
-        read_picks(&mut tx, &plan, &mut gather).await?;
-        read_whole(&mut tx, &plan, &mut gather).await?;
-        read_inline(&mut tx, &chosen.wanted, &mut gather).await?;
-        read_segments(store, &mut tx, &chosen.wanted, &mut gather).await?;
-    }
+    let selected = gathered(store, &mut tx, &chosen, selection).await?;
     tx.rollback().await?;
+    Ok(selected)
+}
+
+/// The samples of chosen series in the range of a selection.
+pub(crate) async fn gathered(
+    store: &PostgresStore,
+    tx: &mut PgConnection,
+    chosen: &Arc<Chosen>,
+    selection: &Selection,
+) -> Result<Vec<SelectedSeries>, Fault> {
+    let mut gather = Gather::new(Arc::clone(chosen), selection);
+    if !chosen.wanted.is_empty() {
+        let plan = Plan::new(store, tx, &chosen.wanted).await?;
+        read_picks(tx, &plan, &mut gather).await?;
+        read_whole(tx, &plan, &mut gather).await?;
+        read_inline(tx, &chosen.wanted, &mut gather).await?;
+        read_segments(store, tx, &chosen.wanted, &mut gather).await?;
+    }
     Ok(gather.finish()?)
 }
 

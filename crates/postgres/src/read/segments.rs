@@ -29,7 +29,7 @@ const SERIES_A_LOOK: i64 = 5_000;
 const FIRST: i64 = i64::MIN;
 
 /// Reads what segments hold of the wanted series.
-pub(super) async fn read_segments(
+pub(crate) async fn read_segments(
     store: &PostgresStore,
     tx: &mut PgConnection,
     wanted: &Wanted,

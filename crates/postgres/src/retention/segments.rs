@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use metricsd_model::Millis;
+use metricsd_store::compact::{DAY, HOUR};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::{PgConnection, PgTransaction, Postgres, Row};
@@ -10,6 +11,7 @@ use super::REMOVED_A_CALL;
 use crate::PostgresStore;
 use crate::copy::bound;
 use crate::error::Fault;
+use crate::rollup::finalise;
 
 /// Spans that one call looks at; most are emptied by one statement.
 const SPANS_A_CALL: i64 = 500;
@@ -80,6 +82,9 @@ impl Span {
             include_str!("../sql/remove_hour.sql")
         };
         let query = sqlx::query(sql).bind(self.time).bind(self.origin).bind(room);
-        Ok(query.execute(tx).await?.rows_affected())
+        let gone = query.execute(&mut *tx).await?.rows_affected();
+        let first = self.time.timestamp_millis();
+        finalise(tx, first, first.saturating_add(if self.daily { DAY } else { HOUR })).await?;
+        Ok(gone)
     }
 }
