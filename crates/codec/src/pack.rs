@@ -46,6 +46,11 @@ pub fn pack_floats(values: &[f64]) -> Vec<u8> {
     smaller(values, f64::to_le_bytes, |value| value.is_finite())
 }
 
+/// Floats as they are, for what is packed later: [`unpack_floats`] reads both.
+pub fn plain_floats(values: &[f64]) -> Vec<u8> {
+    raw(values, f64::to_le_bytes)
+}
+
 /// Reads [`pack_floats`] back.
 /// The same of [`pack_series`].
 pub fn unpack_floats(blob: &[u8]) -> Result<Vec<f64>, PackError> {

@@ -34,6 +34,9 @@ enum Encoding {
     Zstd,
 }
 
+/// Room that is made for a body because it says that it is so large, before it has arrived.
+const TRUSTED: usize = 256 << 10;
+
 /// Bodies above this are unpacked and read on a thread of their own, so that they do not hold up other requests.
 pub(crate) const LARGE: usize = 128 << 10;
 
@@ -115,7 +118,7 @@ async fn receive(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes,
     if declared.is_some_and(|length| length > limit) {
         return Err(too_large());
     }
-    let mut received = BytesMut::new();
+    let mut received = BytesMut::with_capacity(declared.unwrap_or(0).min(TRUSTED));
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Problem::malformed("the body broke off"))?;

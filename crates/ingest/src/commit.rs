@@ -1,9 +1,10 @@
 //! Group commit: batches of many targets share a transaction.
 //!
-//! One writer task a store takes what has arrived, waits a little for more, and appends it all at once. It waits as long as the
-//! commit before took, so that half of its time goes into commits however fast the store is, and never longer than
-//! configured. Nothing is answered before it is committed. While the store is away batches wait in memory, bounded in bytes; when that is full, new
-//! ones are turned away.
+//! One writer task a store takes what has arrived, waits a little for more, and appends it all at once. It waits as long
+//! as the commit before took, so that half of its time goes into commits however fast the store is, and never longer than
+//! configured. It does not wait at all when a caller waits for its answer and what has arrived is worth a commit: others
+//! that come meanwhile share the next one. Nothing is answered before it is committed. While the store is away batches
+//! wait in memory, bounded in bytes; when that is full, new ones are turned away.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -54,6 +55,10 @@ const MAX_GROUP_BATCHES: usize = 2_000;
 /// The least that the first batch of a group waits: scrapes that are due together arrive together.
 const MIN_DELAY: Duration = Duration::from_millis(5);
 
+/// A group of so many samples in which someone waits for the answer is committed at once: waiting would cost the one more
+/// than it saves the other.
+const WORTHWHILE_SAMPLES: usize = 1_000;
+
 /// How often a store that answers may refuse the same batches for a reason that passes.
 const MAX_REFUSALS: usize = 5;
 
@@ -70,6 +75,8 @@ type Answer = Result<Receipt, IngestError>;
 struct Waiting {
     batch: Arc<Batch>,
     size: usize,
+    /// Somebody waits for the answer before sending more.
+    awaited: bool,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -161,7 +168,7 @@ impl GroupCommit {
     /// Appends one batch; on `Ok` it is committed. A caller that is told to come back may send the same batch again:
     /// it is stored once, even if the first attempt succeeds in the meantime.
     pub async fn append(&self, batch: Batch) -> Answer {
-        let committed = self.submit(batch)?;
+        let committed = self.enqueue(batch, true)?;
         match tokio::time::timeout(self.options.patience, committed).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(IngestError::Closed),
@@ -171,6 +178,10 @@ impl GroupCommit {
 
     /// Queues one batch; the answer comes when it is committed, however long the store is away.
     pub fn submit(&self, batch: Batch) -> Result<oneshot::Receiver<Answer>, IngestError> {
+        self.enqueue(batch, false)
+    }
+
+    fn enqueue(&self, batch: Batch, awaited: bool) -> Result<oneshot::Receiver<Answer>, IngestError> {
         let size = batch.size();
         let Some(lane) = self.lane(&batch.collection.target_id, &batch.collection.source_id) else {
             return Err(IngestError::Closed);
@@ -183,7 +194,7 @@ impl GroupCommit {
         }
         let total = self.total.fetch_add(size, Ordering::AcqRel) + size;
         let (answer, committed) = oneshot::channel();
-        match lane.queue.try_send(Waiting { batch: Arc::new(batch), size, answer }) {
+        match lane.queue.try_send(Waiting { batch: Arc::new(batch), size, awaited, answer }) {
             Ok(()) => {
                 self.metrics.queue_bytes.set(total as i64);
                 Ok(committed)
@@ -261,16 +272,21 @@ impl Writer {
             () = self.stop.cancelled() => self.receiver.try_recv().ok()?,
         };
         let deadline = tokio::time::Instant::now() + self.delay;
-        let mut bytes = first.size;
+        let (mut bytes, mut samples, mut awaited) = (first.size, first.batch.samples(), first.awaited);
         let mut group = vec![first];
         while bytes < self.options.max_bytes && group.len() < MAX_GROUP_BATCHES {
-            match tokio::time::timeout_at(deadline, self.receiver.recv()).await {
-                Ok(Some(waiting)) => {
-                    bytes += waiting.size;
-                    group.push(waiting);
-                }
-                Ok(None) | Err(_) => break,
-            }
+            let waiting = match self.receiver.try_recv() {
+                Ok(waiting) => waiting,
+                Err(_) if awaited && samples >= WORTHWHILE_SAMPLES => break,
+                Err(_) => match tokio::time::timeout_at(deadline, self.receiver.recv()).await {
+                    Ok(Some(waiting)) => waiting,
+                    Ok(None) | Err(_) => break,
+                },
+            };
+            bytes += waiting.size;
+            samples += waiting.batch.samples();
+            awaited |= waiting.awaited;
+            group.push(waiting);
         }
         Some(group)
     }

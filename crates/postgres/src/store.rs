@@ -21,8 +21,10 @@ use crate::{Migrated, PostgresOptions};
 
 /// Samples and catalogue in PostgreSQL with TimescaleDB.
 pub struct PostgresStore {
-    /// For what must not wait for slow queries: appends, outbox, catalogue.
+    /// For what must not wait for slow queries: outbox, catalogue.
     pub(crate) pool: PgPool,
+    /// For appends: few connections, so that what the server keeps for each is at hand, and plans made once.
+    pub(crate) appenders: PgPool,
     /// For samples and series that are asked for.
     pub(crate) readers: PgPool,
     pub(crate) options: PostgresOptions,
@@ -49,11 +51,14 @@ impl PostgresStore {
         let connect = connect_options(url, &options)?;
         let sized =
             |size| PgPoolOptions::new().max_connections(size).acquire_timeout(options.acquire_timeout);
-        let (own, readers) = options.split();
+        let (appenders, own, readers) = options.split();
         let pool = sized(own)
             .connect_with(connect.clone())
             .await
             .map_err(|error| Fault::Sql(error).into_port("connect to the database"))?;
+        // What appends ask for is the same whatever the times are: a plan once made is as good as a new one.
+        let planned_once = connect.clone().options([("plan_cache_mode", "force_generic_plan")]);
+        let appenders = sized(appenders).connect_lazy_with(planned_once);
         let readers = sized(readers).connect_lazy_with(connect.clone());
         migrate_pool(&pool, &options).await?;
         Ok(Self {
@@ -65,6 +70,7 @@ impl PostgresStore {
             compactor: tokio::sync::Mutex::default(),
             roller: tokio::sync::Mutex::default(),
             pool,
+            appenders,
             readers,
             options,
         })
@@ -80,6 +86,7 @@ impl PostgresStore {
     pub async fn close(&self) {
         self.feed.close();
         self.readers.close().await;
+        self.appenders.close().await;
         self.pool.close().await;
     }
 

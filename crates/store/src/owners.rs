@@ -8,6 +8,7 @@ use metricsd_model::{FamilyMetadata, Layout, LayoutId, MetricType, Series, Serie
 use metricsd_ports::PortError;
 use parking_lot::Mutex;
 
+use crate::ids::IdState;
 use crate::{Recent, damaged, families};
 
 /// Ids that a label set tries. Two collisions of one label set are already beyond belief.
@@ -19,9 +20,9 @@ const KNOWN_FAMILIES: usize = 100_000;
 /// What a process knows to be committed; everything else is looked up. Bounded.
 pub struct Known {
     /// Series by the id that they own.
-    pub series: Recent<SeriesId, Arc<Series>>,
+    pub series: Recent<SeriesId, Arc<Series>, IdState>,
     /// Layouts whose series all kept their ids.
-    pub layouts: Recent<LayoutId, Arc<Layout>>,
+    pub layouts: Recent<LayoutId, Arc<Layout>, IdState>,
     /// Hashes of what was said of families.
     pub families: Recent<u64, ()>,
 }
@@ -130,7 +131,7 @@ impl<C> Interned<C> {
 /// What an append found out about series.
 #[derive(Default)]
 pub struct Learned {
-    series: HashMap<SeriesId, Arc<Series>>,
+    series: HashMap<SeriesId, Arc<Series>, IdState>,
     /// Written for the first time, or with another description.
     said: Vec<Arc<Series>>,
 }

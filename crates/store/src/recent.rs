@@ -1,13 +1,13 @@
 //! A bounded map that forgets what was not asked for lately.
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash, RandomState};
 
 /// Two halves. When the new one is full it takes the place of the old one, whose entries go; an old entry that is
 /// asked for moves to the new half. So nothing is kept beside the entries themselves.
-pub struct Recent<K, V> {
-    new: HashMap<K, Entry<V>>,
-    old: HashMap<K, Entry<V>>,
+pub struct Recent<K, V, S = RandomState> {
+    new: HashMap<K, Entry<V>, S>,
+    old: HashMap<K, Entry<V>, S>,
     weight: usize,
     max_weight: usize,
 }
@@ -17,10 +17,10 @@ struct Entry<V> {
     weight: usize,
 }
 
-impl<K: Eq + Hash + Copy, V: Clone> Recent<K, V> {
+impl<K: Eq + Hash + Copy, V: Clone, S: BuildHasher + Default> Recent<K, V, S> {
     /// Keeps entries of about `max_weight` altogether.
     pub fn new(max_weight: usize) -> Self {
-        Self { new: HashMap::new(), old: HashMap::new(), weight: 0, max_weight: max_weight / 2 }
+        Self { new: HashMap::default(), old: HashMap::default(), weight: 0, max_weight: max_weight / 2 }
     }
 
     /// What is kept under a key.
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn what_is_used_stays_and_the_rest_goes() {
-        let mut map = Recent::new(10);
+        let mut map: Recent<i32, i32> = Recent::new(10);
         for key in 0..50 {
             map.insert(key, -key, 1);
             assert_eq!(map.get(0), Some(0));

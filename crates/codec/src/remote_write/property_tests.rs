@@ -106,6 +106,9 @@ fn scanned(body: &[u8]) -> Result<String, WireError> {
                 }
             }
         }
+        let only = series.only_float().map(|(timestamp, value)| (timestamp, value.to_bits()));
+        let is_only = floats.len() == 1 && exemplars.is_empty() && histograms.is_empty();
+        assert_eq!(only, is_only.then(|| floats[0]));
         all.push((pairs(&series.parse_labels(usize::MAX - 1)?), floats, exemplars, histograms));
     }
     assert_eq!(outline.series, all.len());

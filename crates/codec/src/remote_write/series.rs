@@ -13,6 +13,14 @@ const SAMPLES: u32 = 2;
 const EXEMPLARS: u32 = 3;
 const HISTOGRAMS: u32 = 4;
 
+/// The same as they are written, each a length and so many bytes.
+const LABELS_TAG: u8 = (LABELS as u8) << 3 | 2;
+const SAMPLES_TAG: u8 = (SAMPLES as u8) << 3 | 2;
+
+/// Fields of `Sample` as they are written.
+const VALUE_TAG: u8 = 1 << 3 | 1;
+const TIMESTAMP_TAG: u8 = 2 << 3;
+
 /// A series as it stands in a request.
 #[derive(Debug, Clone)]
 pub struct TimeSeries<'a> {
@@ -53,7 +61,8 @@ impl<'a> TimeSeries<'a> {
     #[inline]
     pub(super) fn read(mut reader: Reader<'a>) -> Result<Self, WireError> {
         let start = reader;
-        while reader.rest().first() == Some(&((LABELS as u8) << 3 | 2)) {
+        reader.skip_short(LABELS_TAG);
+        while reader.rest().first() == Some(&LABELS_TAG) {
             let (_, wire) = reader.tag()?;
             reader.bytes(wire)?;
         }
@@ -61,7 +70,8 @@ impl<'a> TimeSeries<'a> {
         let mut series = Self { labels: Cow::Borrowed(front), at: start.at(), rest: reader };
         // A series that holds more than floats is looked at again; so is one whose labels are spread out.
         let mut ahead = reader;
-        while ahead.rest().first() == Some(&((SAMPLES as u8) << 3 | 2)) {
+        ahead.skip_short(SAMPLES_TAG);
+        while ahead.rest().first() == Some(&SAMPLES_TAG) {
             let (_, wire) = ahead.tag()?;
             ahead.bytes(wire)?;
         }
@@ -99,6 +109,9 @@ impl<'a> TimeSeries<'a> {
     /// Time and value where the series brings one float and nothing else.
     #[inline]
     pub fn only_float(&self) -> Option<(Millis, f64)> {
+        if let Some(sample) = usual_sample(self.rest.rest()) {
+            return Some(sample);
+        }
         let mut items = self.items();
         match (items.next_item(), items.next_item()) {
             (Ok(Some(SeriesItem::Sample { timestamp, value })), Ok(None)) => Some((timestamp, value)),
@@ -140,6 +153,25 @@ impl<'a> SeriesItems<'a> {
         }
         Ok(None)
     }
+}
+
+/// A sample as every sender writes it that is known to us, where it is all that is left: value, then time.
+#[inline]
+fn usual_sample(bytes: &[u8]) -> Option<(Millis, f64)> {
+    let (&[SAMPLES_TAG, length, VALUE_TAG], rest) = bytes.split_first_chunk()? else { return None };
+    let (value, rest) = rest.split_first_chunk::<8>()?;
+    let (&TIMESTAMP_TAG, time) = rest.split_first()? else { return None };
+    // Nine bytes of seven bits each are more than any time takes that is not before the epoch.
+    if usize::from(length) + 2 != bytes.len() || time.len() > 9 {
+        return None;
+    }
+    let (last, others) = time.split_last()?;
+    let mut timestamp = u64::from(*last);
+    for byte in others.iter().rev() {
+        timestamp = timestamp << 7 | u64::from(byte & 0x7f);
+    }
+    let whole = *last < 0x80 && others.iter().all(|byte| *byte >= 0x80);
+    whole.then(|| (timestamp.cast_signed(), f64::from_le_bytes(*value)))
 }
 
 #[inline]

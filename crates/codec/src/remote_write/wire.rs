@@ -193,6 +193,21 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Passes over fields that follow each other with one tag, as long as they are whole and shorter than 128 bytes.
+    #[inline]
+    pub(super) fn skip_short(&mut self, tag: u8) {
+        while let Some([first, length, ..]) = self.bytes.get(self.at..)
+            && *first == tag
+            && *length < 0x80
+        {
+            let end = self.at + 2 + usize::from(*length);
+            if end > self.bytes.len() {
+                break;
+            }
+            self.at = end;
+        }
+    }
+
     /// One number of a list, or all of them where the list is packed.
     pub(super) fn repeated<T>(
         &mut self,

@@ -100,7 +100,7 @@ async fn attempt_append(
     group: &Group,
     replayed: &HashSet<Uuid>,
 ) -> Result<HashSet<Uuid>, Fault> {
-    let mut tx = store.pool.begin().await?;
+    let mut tx = store.appenders.begin().await?;
     let fresh = insert_jobs(&mut tx, group, replayed).await?;
     if fresh.is_empty() {
         tx.rollback().await?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::DateTime;
-use metricsd_codec::pack::{MAX_VALUES, pack_floats, pack_histograms, pack_ids, pack_ints};
+use metricsd_codec::pack::{MAX_VALUES, pack_histograms, pack_ids, pack_ints, plain_floats};
 use metricsd_model::{Batch, Layout, MetricsCollected, Millis, SeriesId};
 use metricsd_ports::{PortError, Receipt, SampleSink};
 use metricsd_store::group::{Bounds, Group, JobRow};
@@ -113,7 +113,7 @@ async fn pack(batches: Vec<Arc<Batch>>) -> Result<Vec<PackedBatch>, Fault> {
             let frames = frames.map(|frame| PackedFrame {
                 layout: Arc::clone(&frame.layout),
                 time: frame.time,
-                values: pack_floats(&frame.values),
+                values: plain_floats(&frame.values),
                 offsets: frame.offsets.as_deref().map(pack_ints),
                 histograms: (!frame.histograms.is_empty()).then(|| pack_histograms(&frame.histograms)),
             });
