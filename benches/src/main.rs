@@ -1,31 +1,115 @@
 //! Figures of a release build, everything on this machine: `make bench`.
 //!
-//! `load` puts load on metricsd alone; `peers` sets metricsd side by side with Prometheus and VictoriaMetrics. Loopback
-//! only, bounded in time; bodies and pages are prepared beforehand, so that making load costs next to nothing.
+//! Each command measures one thing, on metricsd with either store and on Prometheus and VictoriaMetrics where they are
+//! there, one server at a time; `all` does everything and writes the table. Loopback only, bounded in time; bodies and
+//! pages are prepared beforehand, so that making load costs next to nothing, and what it costs is shown. After each run
+//! metricsd is asked for the count and the sum of what it holds; where they are not what was sent, the run has failed.
 
-mod load;
+mod all;
+mod ask;
+mod compact;
+mod counters;
+mod course;
+mod custom;
+mod database;
+mod disk;
+mod figures;
+mod fleet;
+mod growth;
+mod node;
+mod pages;
 mod peers;
+mod plot;
 mod process;
+mod range;
+mod report;
+mod requests;
+mod results;
+mod scrape;
 mod server;
-mod targets;
+mod sizes;
+mod system;
+mod unnest;
+mod verify;
+mod week;
+mod wire;
+mod write;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{Args, Parser};
 
-/// Measures metricsd with load that costs next to nothing to make.
+use all::Output;
+use results::Results;
+
+/// Measures metricsd beside its peers with load that costs next to nothing to make.
 #[derive(Parser)]
 enum Command {
-    /// Pushes and scrapes.
-    Load(load::Options),
-    /// The same series and queries on metricsd and on its peers.
+    /// Everything but `peers`; writes the table.
+    All(all::Options),
+    /// Remote write, and a range query over what was written.
+    Write(Single<write::Options>),
+    /// Scraping prepared pages.
+    Scrape(Single<scrape::Options>),
+    /// An hour of a node_exporter's series on disk, and one metric of it by SQL.
+    Disk(Single<disk::Options>),
+    /// One series over seven days.
+    Week(Single<week::Options>),
+    /// Pushes of JSON.
+    Custom(Single<custom::Options>),
+    /// Remote write over numbers of series and of senders.
+    Growth(Single<growth::Options>),
+    /// The same series and many questions on every server.
     Peers(peers::Options),
 }
 
+/// One measurement, and where its results go.
+#[derive(Args)]
+struct Single<T: Args> {
+    #[command(flatten)]
+    options: T,
+    #[command(flatten)]
+    output: Output,
+    /// How often.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=50))]
+    runs: u32,
+}
+
+impl<T: Args> Single<T> {
+    async fn repeat(self, measure: impl AsyncFn(&T, &mut Results) -> Result<()>) -> Result<()> {
+        let mut results = self.output.results()?;
+        let load_before = system::load_average();
+        for _ in 0..self.runs {
+            results.next_run();
+            measure(&self.options, &mut results).await?;
+        }
+        results.note("occasion", report::occasion(&load_before));
+        self.output.finish(&results)
+    }
+}
+
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn main() -> ExitCode {
+    match measure().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn measure() -> Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     match Command::parse() {
-        Command::Load(options) => load::run(options).await,
+        Command::All(options) => all::run(options).await,
+        Command::Write(single) => single.repeat(write::run).await,
+        Command::Scrape(single) => single.repeat(scrape::run).await,
+        Command::Disk(single) => single.repeat(disk::run).await,
+        Command::Week(single) => single.repeat(week::run).await,
+        Command::Custom(single) => single.repeat(custom::run).await,
+        Command::Growth(single) => single.repeat(growth::run).await,
         Command::Peers(options) => peers::run(options).await,
     }
 }

@@ -1,4 +1,4 @@
-//! A server under measurement: its process, its data folder, a client for it, and what the system says of it.
+//! A server under measurement: its process, its data folder, a client for it.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -7,9 +7,15 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::process::{Child, Command};
 
+use crate::system;
+
+/// How long a server may take to end in good order before it is killed.
+const GRACE: Duration = Duration::from_secs(30);
+
 /// A running server.
 pub(crate) struct Process {
     child: Child,
+    pid: u32,
     address: String,
     data: PathBuf,
     client: reqwest::Client,
@@ -34,20 +40,24 @@ impl Process {
         let child = command
             .spawn()
             .with_context(|| format!("{} does not start; build or install it first", binary.display()))?;
+        let pid = child.id().context("the server has ended already")?;
         let client = reqwest::Client::builder()
             .no_proxy()
             .tls_certs_only([])
-            .timeout(Duration::from_secs(120))
+            .timeout(Duration::from_secs(300))
             .build()?;
-        let server = Self { child, address, data, client };
+        let mut server = Self { child, pid, address, data, client };
         for _ in 0..300 {
             let answer = server.client.get(server.url(ready)).send().await;
             if answer.is_ok_and(|answer| answer.status().is_success()) {
                 return Ok(server);
             }
+            if server.child.try_wait()?.is_some() {
+                break;
+            }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        let log = std::fs::read_to_string(server.data.join("bench.log")).unwrap_or_default();
+        let log = server.log();
         server.stop().await?;
         anyhow::bail!("{} was not ready within 30 s:\n{log}", binary.display())
     }
@@ -57,41 +67,55 @@ impl Process {
         format!("http://{}{path}", self.address)
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Its data folder.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.data.join("bench.log")).unwrap_or_default()
+    }
+
     /// A client for it.
     pub(crate) fn client(&self) -> reqwest::Client {
         self.client.clone()
     }
 
-    /// Processor time that it has used.
+    /// Processor time that it has used, in seconds.
     pub(crate) fn cpu_seconds(&self) -> f64 {
-        let stat = self.proc("stat");
-        let fields: Vec<f64> =
-            stat.rsplit(')').next().unwrap_or("").split(' ').filter_map(|f| f.parse().ok()).collect();
-        // After the program's name and state: utime and stime are the 11th and 12th of the numbers; 100 ticks a second.
-        fields.get(10).zip(fields.get(11)).map_or(0.0, |(user, system)| (user + system) / 100.0)
+        system::times(self.pid).own
     }
 
-    /// One of the system's figures of its memory: `VmRSS:` is what it holds now, `VmHWM:` the most that it has held.
+    /// Memory in MiB, see [`system::memory_mb`].
     pub(crate) fn memory_mb(&self, figure: &str) -> f64 {
-        let status = self.proc("status");
-        let line = status.lines().find_map(|line| line.strip_prefix(figure)).unwrap_or("0");
-        line.split_whitespace().next().and_then(|kb| kb.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+        system::memory_mb(self.pid, figure)
     }
 
     /// Begins anew to note the most that it holds.
     pub(crate) fn forget_peak(&self) -> Result<()> {
-        let id = self.child.id().context("the server has ended")?;
-        std::fs::write(format!("/proc/{id}/clear_refs"), "5").context("the peak of memory cannot be set back")
+        std::fs::write(format!("/proc/{}/clear_refs", self.pid), "5")
+            .context("the peak of memory cannot be set back")
     }
 
-    fn proc(&self, file: &str) -> String {
-        let id = self.child.id().unwrap_or_default();
-        std::fs::read_to_string(format!("/proc/{id}/{file}")).unwrap_or_default()
+    /// Lets it end in good order; its data stays.
+    pub(crate) async fn end(&mut self) -> Result<()> {
+        let told = Command::new("kill").args(["-TERM", &self.pid.to_string()]).status().await?;
+        anyhow::ensure!(told.success(), "the server does not take a signal");
+        tokio::time::timeout(GRACE, self.child.wait()).await.context("the server does not end")??;
+        Ok(())
     }
 
-    /// Stops it and removes what it stored.
+    /// Kills it, where it still runs, and removes what it stored.
     pub(crate) async fn stop(mut self) -> Result<()> {
-        self.child.kill().await?;
+        if self.child.try_wait()?.is_none() {
+            self.child.kill().await?;
+        }
         std::fs::remove_dir_all(&self.data).ok();
         Ok(())
     }

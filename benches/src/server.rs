@@ -1,40 +1,184 @@
-//! The metricsd under measurement: a process of its own, with a data folder of its own.
+//! The servers under measurement: metricsd on either store, and its peers, each a process of its own with a data folder
+//! of its own. One runs at a time.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use tokio::process::Command;
 
+use crate::counters::Counters;
+use crate::database::Database;
 use crate::process::Process;
 
-/// A running metricsd.
-pub(crate) struct Metricsd {
+/// Which server, on which store.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    /// metricsd on TimescaleDB.
+    Timescale,
+    /// metricsd on SQLite.
+    Sqlite,
+    /// Prometheus.
+    Prometheus,
+    /// VictoriaMetrics, single node.
+    Victoria,
+}
+
+impl Kind {
+    /// All, in the order in which tables show them.
+    pub(crate) const ALL: [Self; 4] = [Self::Timescale, Self::Sqlite, Self::Prometheus, Self::Victoria];
+
+    /// For people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Timescale => "metricsd, TimescaleDB",
+            Self::Sqlite => "metricsd, SQLite",
+            Self::Prometheus => "Prometheus",
+            Self::Victoria => "VictoriaMetrics",
+        }
+    }
+
+    /// Is it one of ours?
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Self::Timescale | Self::Sqlite)
+    }
+}
+
+/// Where servers come from.
+#[derive(clap::Args, Clone)]
+pub(crate) struct Setup {
+    /// The metricsd to measure.
+    #[arg(long, default_value = "target/release/metricsd")]
+    pub(crate) binary: PathBuf,
+    /// The address of a PostgreSQL server with TimescaleDB in which databases of our own are made; without it only
+    /// SQLite is measured.
+    #[arg(long)]
+    pub(crate) storage: Option<String>,
+    /// Where `prometheus` and `victoria-metrics` are; `scripts/services.sh peers` installs them. Those that are not there
+    /// are left out.
+    #[arg(long)]
+    pub(crate) peers: Option<PathBuf>,
+    /// Only these servers.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) servers: Vec<Kind>,
+    /// Settings of metricsd in this measurement, `METRICSD_NAME=value`; may be given several times.
+    #[arg(long = "setting")]
+    pub(crate) settings: Vec<String>,
+}
+
+impl Setup {
+    /// The servers that are there; says which are not.
+    pub(crate) fn available(&self) -> Vec<Kind> {
+        let wanted = |kind: &Kind| self.servers.is_empty() || self.servers.contains(kind);
+        let there = |kind: &Kind| match self.missing(*kind) {
+            None => true,
+            Some(reason) => {
+                println!("{}: skipped, {reason}", kind.name());
+                false
+            }
+        };
+        Kind::ALL.into_iter().filter(wanted).filter(there).collect()
+    }
+
+    fn missing(&self, kind: Kind) -> Option<String> {
+        let program = match kind {
+            Kind::Timescale => return self.storage.is_none().then(|| "no --storage was given".to_owned()),
+            Kind::Sqlite => return None,
+            Kind::Prometheus | Kind::Victoria => self.program(kind),
+        };
+        match program {
+            None => Some("no --peers was given".to_owned()),
+            Some(path) if path.exists() => None,
+            Some(path) => Some(format!("{} is not there", path.display())),
+        }
+    }
+
+    fn program(&self, kind: Kind) -> Option<PathBuf> {
+        match kind {
+            Kind::Timescale | Kind::Sqlite => Some(self.binary.clone()),
+            Kind::Prometheus => Some(self.peers.as_ref()?.join("prometheus")),
+            Kind::Victoria => Some(self.peers.as_ref()?.join("victoria-metrics")),
+        }
+    }
+}
+
+/// What differs from measurement to measurement.
+#[derive(Default, Clone)]
+pub(crate) struct Extra {
+    /// Variables of metricsd. Those that this metricsd does not know are left out.
+    pub(crate) settings: Vec<(&'static str, String)>,
+    /// The peers' configuration of what to scrape.
+    pub(crate) scrape: Option<String>,
+}
+
+/// Processor time in seconds.
+#[derive(Clone, Copy)]
+pub(crate) struct Cpu {
+    /// The server's own.
+    pub(crate) own: f64,
+    /// Its database's.
+    pub(crate) database: f64,
+}
+
+impl Cpu {
+    /// Both.
+    pub(crate) fn total(self) -> f64 {
+        self.own + self.database
+    }
+
+    /// What came since.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self { own: self.own - before.own, database: self.database - before.database }
+    }
+}
+
+/// A running server.
+pub(crate) struct Subject {
+    pub(crate) kind: Kind,
     process: Process,
     database: Option<Database>,
 }
 
-/// A database made for this run.
-struct Database {
-    admin: String,
-    name: String,
-}
+/// Bounds on questions are lifted: checking a measurement asks for everything that was sent. No samples of its own.
+const SETTINGS: [(&str, &str); 8] = [
+    ("METRICSD_SCRAPE_SELF_SCRAPE", "false"),
+    ("METRICSD_SCRAPE_NODE_EXPORTER", ""),
+    ("METRICSD_LOG_LEVEL", "warn"),
+    ("METRICSD_LIMITS_MAX_QUERY_SERIES", "4000000"),
+    ("METRICSD_LIMITS_MAX_QUERY_SAMPLES", "400000000"),
+    ("METRICSD_LIMITS_MAX_SAMPLE_AGE", "0s"),
+    ("METRICSD_PROMQL_MAX_MEMORY", "12GiB"),
+    ("METRICSD_PROMQL_TIMEOUT", "5m"),
+];
 
-impl Metricsd {
-    /// Starts it and waits until it is ready.
-    pub(crate) async fn start(binary: &Path, storage: &str) -> Result<Self> {
-        let database = match storage {
-            "sqlite" => None,
-            url => Some(Database::create(url).await?),
+impl Subject {
+    /// Starts one and waits until it is ready.
+    pub(crate) async fn start(kind: Kind, setup: &Setup, extra: &Extra) -> Result<Self> {
+        let program = setup.program(kind).context("no --peers was given")?;
+        let database = match (kind, &setup.storage) {
+            (Kind::Timescale, Some(url)) => Some(Database::create(url).await?),
+            (Kind::Timescale, None) => anyhow::bail!("no --storage was given"),
+            _ => None,
         };
-        let process = Process::start(binary, "/readyz", |command, address, data| {
-            command.args(["run", "--listen", address, "--data-dir"]).arg(data);
-            command.env("METRICSD_SCRAPE_SELF_SCRAPE", "false").env("METRICSD_LOG_LEVEL", "warn");
-            if let Some(database) = &database {
-                command.env("METRICSD_STORAGE_URL", database.url());
+        let settings = if kind.is_ours() { settings(setup, extra).await? } else { Vec::new() };
+        let scrape = extra.scrape.as_deref().unwrap_or("");
+        let ready = match kind {
+            Kind::Timescale | Kind::Sqlite => "/readyz",
+            Kind::Prometheus => "/-/ready",
+            Kind::Victoria => "/health",
+        };
+        let process = Process::start(&program, ready, |command, address, data| match kind {
+            Kind::Timescale | Kind::Sqlite => {
+                command.args(["run", "--listen", address, "--data-dir"]).arg(data).envs(settings);
+                if let Some(database) = &database {
+                    command.env("METRICSD_STORAGE_URL", database.url());
+                }
             }
+            Kind::Prometheus => prometheus_arguments(command, address, data, scrape),
+            Kind::Victoria => victoria_arguments(command, address, data, scrape),
         });
         match process.await {
-            Ok(process) => Ok(Self { process, database }),
+            Ok(process) => Ok(Self { kind, process, database }),
             Err(error) => {
                 if let Some(database) = database {
                     database.remove().await.ok();
@@ -47,6 +191,11 @@ impl Metricsd {
     /// The process itself.
     pub(crate) fn process(&self) -> &Process {
         &self.process
+    }
+
+    /// Its database, where it has one.
+    pub(crate) fn database(&self) -> Option<&Database> {
+        self.database.as_ref()
     }
 
     /// An address on it.
@@ -65,14 +214,26 @@ impl Metricsd {
         Ok(Counters::read(&page))
     }
 
-    /// Processor time that it has used.
-    pub(crate) fn cpu_seconds(&self) -> f64 {
-        self.process.cpu_seconds()
+    /// Processor time used so far. That of a database which cannot be seen from here counts as none, which is said once
+    /// at the end of a measurement by [`Subject::database`]'s figures.
+    pub(crate) fn cpu(&self) -> Cpu {
+        let database = self.database.as_ref().and_then(Database::cpu_seconds).unwrap_or(0.0);
+        Cpu { own: self.process.cpu_seconds(), database }
     }
 
-    /// Memory that it holds.
+    /// Memory that it holds, in MiB.
     pub(crate) fn resident_mb(&self) -> f64 {
         self.process.memory_mb("VmRSS:")
+    }
+
+    /// The most memory that it has held, in MiB.
+    pub(crate) fn peak_mb(&self) -> f64 {
+        self.process.memory_mb("VmHWM:")
+    }
+
+    /// Lets the process end in good order; what it stored stays until [`Subject::stop`].
+    pub(crate) async fn end(&mut self) -> Result<()> {
+        self.process.end().await
     }
 
     /// Stops it and removes what it stored.
@@ -85,71 +246,46 @@ impl Metricsd {
     }
 }
 
-impl Database {
-    async fn create(admin: &str) -> Result<Self> {
-        let name = format!("metricsd_bench_{}", uuid::Uuid::new_v4().simple());
-        psql(admin, &format!("CREATE DATABASE {name}")).await?;
-        Ok(Self { admin: admin.to_owned(), name })
+/// Settings that this metricsd knows: a measurement may name keys that come with a later one.
+async fn settings(setup: &Setup, extra: &Extra) -> Result<Vec<(String, String)>> {
+    let output = Command::new(&setup.binary).args(["config", "keys"]).output().await;
+    let output =
+        output.with_context(|| format!("{} does not start; build it first", setup.binary.display()))?;
+    let keys = String::from_utf8_lossy(&output.stdout).into_owned();
+    let known =
+        |name: &str| keys.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == name);
+    let fixed = SETTINGS.iter().map(|(name, value)| (*name, (*value).to_owned()));
+    let wanted = fixed.chain(extra.settings.iter().cloned()).filter(|(name, _)| known(name));
+    let mut all: Vec<(String, String)> = wanted.map(|(name, value)| (name.to_owned(), value)).collect();
+    for setting in &setup.settings {
+        let (name, value) = setting.split_once('=').context("a setting is NAME=value")?;
+        all.push((name.to_owned(), value.to_owned()));
     }
-
-    fn url(&self) -> String {
-        let base = self.admin.rsplit_once('/').map_or(self.admin.as_str(), |(base, _)| base);
-        format!("{base}/{}", self.name)
-    }
-
-    async fn remove(&self) -> Result<()> {
-        psql(&self.admin, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)).await
-    }
+    Ok(all)
 }
 
-async fn psql(url: &str, statement: &str) -> Result<()> {
-    let output = Command::new("psql")
-        .args([url, "-q", "-c", statement])
-        .output()
-        .await
-        .context("psql does not start")?;
-    anyhow::ensure!(
-        output.status.success(),
-        "{statement}: {}",
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
-    Ok(())
+fn prometheus_arguments(command: &mut Command, address: &str, data: &Path, scrape: &str) {
+    let config = data.join("prometheus.yml");
+    // An empty file is a whole configuration: nothing is scraped.
+    std::fs::write(&config, scrape).ok();
+    command
+        .arg(format!("--config.file={}", config.display()))
+        .arg(format!("--storage.tsdb.path={}", data.display()))
+        .arg(format!("--web.listen-address={address}"))
+        .args(["--web.enable-remote-write-receiver", "--web.enable-admin-api"])
+        .arg("--query.max-samples=400000000");
 }
 
-/// A page of metrics, read.
-pub(crate) struct Counters(Vec<(String, f64)>);
-
-impl Counters {
-    fn read(page: &str) -> Self {
-        let samples = page.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
-            let (series, value) = line.rsplit_once(' ')?;
-            Some((series.to_owned(), value.parse().ok()?))
-        });
-        Self(samples.collect())
-    }
-
-    /// The sum of all series of one name.
-    pub(crate) fn sum(&self, name: &str) -> f64 {
-        let of_name = |series: &str| series.split('{').next() == Some(name);
-        self.0.iter().filter(|(series, _)| of_name(series)).map(|(_, value)| value).sum()
-    }
-
-    /// The upper bound of the bucket that holds a quantile of what came since `before`.
-    pub(crate) fn quantile(&self, before: &Self, name: &str, quantile: f64) -> String {
-        let prefix = format!("{name}_bucket{{le=\"");
-        let bucket = |series: &str| {
-            series.strip_prefix(&prefix).and_then(|rest| rest.split('"').next()).map(str::to_owned)
-        };
-        let earlier = |series: &str| {
-            before.0.iter().find(|(other, _)| other == series).map_or(0.0, |(_, value)| *value)
-        };
-        let buckets: Vec<(String, f64)> = self
-            .0
-            .iter()
-            .filter_map(|(series, value)| Some((bucket(series)?, value - earlier(series))))
-            .collect();
-        let total = buckets.last().map_or(0.0, |(_, count)| *count);
-        let found = buckets.iter().find(|(_, count)| *count >= total * quantile);
-        found.map_or_else(|| "?".to_owned(), |(bound, _)| bound.clone())
+fn victoria_arguments(command: &mut Command, address: &str, data: &Path, scrape: &str) {
+    command
+        .arg(format!("-httpListenAddr={address}"))
+        .arg(format!("-storageDataPath={}", data.display()))
+        // Questions are asked several times over; the others have no cache of answers. What was sent is asked for at once.
+        .args(["-search.disableCache", "-search.maxUniqueTimeseries=4000000", "-search.latencyOffset=0s"])
+        .args(["-search.maxQueryDuration=5m", "-retentionPeriod=30d"]);
+    if !scrape.is_empty() {
+        let config = data.join("scrape.yml");
+        std::fs::write(&config, scrape).ok();
+        command.arg(format!("-promscrape.config={}", config.display()));
     }
 }

@@ -5,15 +5,16 @@ mod queries;
 mod report;
 mod series;
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::process::Process;
-use crate::server::Metricsd;
+use crate::requests::{Load, Steps};
+use crate::server::{Extra, Kind, Setup, Subject};
+use crate::{system, verify, write};
 use queries::{Asked, QUESTIONS, Span};
-use series::Load;
 
 /// Milliseconds between two samples of a series.
 const STEP: i64 = 15_000;
@@ -21,16 +22,8 @@ const STEP: i64 = 15_000;
 /// What is compared.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// The metricsd to measure.
-    #[arg(long, default_value = "target/release/metricsd")]
-    binary: PathBuf,
-    /// The address of a PostgreSQL server with TimescaleDB in which a database of our own is made; without it only
-    /// SQLite is measured.
-    #[arg(long)]
-    storage: Option<String>,
-    /// Where `prometheus` and perhaps `victoria-metrics` are; `scripts/services.sh peers` installs them.
-    #[arg(long)]
-    peers: PathBuf,
+    #[command(flatten)]
+    setup: Setup,
     /// Samples of each series.
     #[arg(long, default_value_t = 48, value_parser = clap::value_parser!(u32).range(36..=240))]
     steps: u32,
@@ -47,7 +40,7 @@ pub(crate) struct Measured {
     name: String,
     /// Samples a second taken in.
     rate: f64,
-    /// Microseconds of processor time a sample.
+    /// Microseconds of processor time a sample, the database's included.
     cpu: f64,
     /// The most memory held while taking in, and while answering, in MB.
     peaks: [f64; 2],
@@ -55,95 +48,53 @@ pub(crate) struct Measured {
     asked: Vec<Result<Asked, String>>,
 }
 
+/// The first server is what the others are compared with.
+const ORDER: [Kind; 4] = [Kind::Prometheus, Kind::Sqlite, Kind::Timescale, Kind::Victoria];
+
 /// Measures every server that is there, prints the tables, and writes them down where asked.
 pub(crate) async fn run(options: Options) -> Result<()> {
-    let prometheus = options.peers.join("prometheus");
-    if !prometheus.exists() {
-        println!("peers: {} is not there; skipped", prometheus.display());
-        return Ok(());
-    }
-    let load_before = report::load_average();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis() as i64;
+    let available = options.setup.available();
+    let load_before = system::load_average();
     let steps = options.steps as usize;
     // Off the moments at which sub-queries are evaluated, which are whole multiples of their step.
-    let first = now / STEP * STEP - STEP * steps as i64 + 4_000;
-    let load = Load::prepare(first, STEP, steps)?;
+    let first = system::now() / STEP * STEP - STEP * steps as i64 + 4_000;
+    let load = Load::prepare(
+        series::MATCHER,
+        series::shards(),
+        Steps { first, step: STEP, count: steps, together: 1 },
+    )?;
     println!(
         "peers: {} series, {} samples, {:.0} MB of requests prepared",
-        load.series,
-        load.samples,
+        load.sent.series,
+        load.sent.count,
         load.bytes as f64 / 1e6
     );
     // Between two samples: whether a range holds its left end makes no difference then.
     let span =
         Span { start: first + 5 * 60_000 + STEP / 2, end: first + STEP * (steps as i64 - 1) + STEP / 2 };
-    let mut measured =
-        vec![peer("Prometheus", &prometheus, &load, span, &options, prometheus_arguments).await?];
-    measured.push(metricsd("metricsd, SQLite", "sqlite", &load, span, &options).await?);
-    if let Some(url) = &options.storage {
-        measured.push(metricsd("metricsd, TimescaleDB", url, &load, span, &options).await?);
+    let mut measured = Vec::new();
+    for kind in ORDER.into_iter().filter(|kind| available.contains(kind)) {
+        let subject = Subject::start(kind, &options.setup, &Extra::default()).await?;
+        let one = measure(&subject, &load, span, options.senders).await;
+        subject.stop().await?;
+        measured.push(one?);
     }
-    let victoria = options.peers.join("victoria-metrics");
-    if victoria.exists() {
-        measured.push(peer("VictoriaMetrics", &victoria, &load, span, &options, victoria_arguments).await?);
-    }
-    let text = report::text(&measured, &load, options.steps, &load_before);
+    let text = report::text(&measured, &load.sent, options.steps, &load_before);
     println!("{text}");
     match &options.report {
-        Some(path) => report::write(path, &text),
+        Some(path) => crate::report::replace(path, "side by side", &text),
         None => Ok(()),
     }
 }
 
-fn prometheus_arguments(command: &mut tokio::process::Command, address: &str, data: &Path) {
-    let config = data.join("prometheus.yml");
-    // An empty file is a whole configuration: nothing is scraped.
-    std::fs::write(&config, "").ok();
-    command
-        .arg(format!("--config.file={}", config.display()))
-        .arg(format!("--storage.tsdb.path={}", data.display()))
-        .arg(format!("--web.listen-address={address}"))
-        .arg("--web.enable-remote-write-receiver");
-}
-
-fn victoria_arguments(command: &mut tokio::process::Command, address: &str, data: &Path) {
-    command
-        .arg(format!("-httpListenAddr={address}"))
-        .arg(format!("-storageDataPath={}", data.display()))
-        // Questions are asked several times over; the others have no cache of answers.
-        .args(["-search.disableCache", "-search.maxUniqueTimeseries=1000000"]);
-}
-
-async fn peer(
-    name: &str,
-    binary: &Path,
-    load: &Load,
-    span: Span,
-    options: &Options,
-    arguments: fn(&mut tokio::process::Command, &str, &Path),
-) -> Result<Measured> {
-    let ready = if name == "Prometheus" { "/-/ready" } else { "/health" };
-    let process = Process::start(binary, ready, arguments).await?;
-    let measured = measure(name, &process, load, span, options.senders).await;
-    process.stop().await?;
-    measured
-}
-
-async fn metricsd(name: &str, storage: &str, load: &Load, span: Span, options: &Options) -> Result<Measured> {
-    let server = Metricsd::start(&options.binary, storage).await?;
-    let measured = measure(name, server.process(), load, span, options.senders).await;
-    server.stop().await?;
-    measured
-}
-
-async fn measure(name: &str, server: &Process, load: &Load, span: Span, senders: usize) -> Result<Measured> {
-    let (started, cpu) = (Instant::now(), server.cpu_seconds());
-    send_all(server, load, senders).await.with_context(|| format!("{name} takes in"))?;
-    let (seconds, cpu) = (started.elapsed().as_secs_f64(), server.cpu_seconds() - cpu);
-    let taking_in = server.memory_mb("VmHWM:");
-    println!("peers: {name}: {:.0} samples/s", load.samples as f64 / seconds);
+async fn measure(subject: &Subject, load: &Load, span: Span, senders: usize) -> Result<Measured> {
+    let name = subject.kind.name();
+    let cost = write::send(subject, load, senders).await?;
+    let taking_in = subject.peak_mb();
+    println!("peers: {name}: {:.0} samples/s", cost.rate);
     // Until what was taken in is searchable everywhere, and what follows a write in the background is done.
     tokio::time::sleep(Duration::from_secs(5)).await;
+    let server: &Process = subject.process();
     server.forget_peak()?;
     let mut asked = Vec::new();
     for question in &QUESTIONS {
@@ -154,42 +105,13 @@ async fn measure(name: &str, server: &Process, load: &Load, span: Span, senders:
         }
         asked.push(answer);
     }
+    let answering = subject.peak_mb();
+    verify::all(subject, &load.sent).await?;
     Ok(Measured {
         name: name.to_owned(),
-        rate: load.samples as f64 / seconds,
-        cpu: cpu / load.samples as f64 * 1e6,
-        peaks: [taking_in, server.memory_mb("VmHWM:")],
+        rate: cost.rate,
+        cpu: cost.micros(cost.cpu.total()),
+        peaks: [taking_in, answering],
         asked,
     })
-}
-
-/// Sends every request; samples of a series go in order of time, by one sender.
-async fn send_all(server: &Process, load: &Load, senders: usize) -> Result<()> {
-    let senders = senders.clamp(1, load.senders.len());
-    let mut tasks = Vec::new();
-    for sender in 0..senders {
-        let mine: Vec<_> = load.senders.iter().skip(sender).step_by(senders).collect();
-        let steps = mine.first().map_or(0, |bodies| bodies.len());
-        let bodies: Vec<bytes::Bytes> = (0..steps)
-            .flat_map(|step| mine.iter().filter_map(move |bodies| bodies.get(step)).cloned())
-            .collect();
-        let (client, url) = (server.client(), server.url("/api/v1/write"));
-        tasks.push(tokio::spawn(async move {
-            for body in bodies {
-                let request = client.post(&url).body(body);
-                let request = request
-                    .header("content-type", "application/x-protobuf")
-                    .header("content-encoding", "snappy")
-                    .header("x-prometheus-remote-write-version", "0.1.0");
-                let answer = request.send().await?;
-                let status = answer.status();
-                anyhow::ensure!(status.is_success(), "{status}: {}", answer.text().await.unwrap_or_default());
-            }
-            Ok(())
-        }));
-    }
-    for task in tasks {
-        task.await??;
-    }
-    Ok(())
 }

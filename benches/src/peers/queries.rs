@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use crate::ask::{Answer, seconds};
 use crate::process::Process;
 
 /// Runs of each question at most, after one that does not count.
@@ -104,22 +105,21 @@ pub(crate) struct Asked {
 
 /// Asks several times.
 pub(crate) async fn ask(server: &Process, question: &Question, span: Span) -> Result<Asked> {
-    let (mut seconds, mut reading) = (Vec::new(), Vec::new());
+    let (mut taken, mut reading) = (Vec::new(), Vec::new());
     let begin = Instant::now();
     let mut answer = send(server, question, span).await?;
-    while seconds.len() < RUNS && (seconds.len() < 3 || begin.elapsed() < PATIENCE) {
-        let started = Instant::now();
+    while taken.len() < RUNS && (taken.len() < 3 || begin.elapsed() < PATIENCE) {
         answer = send(server, question, span).await?;
-        seconds.push(started.elapsed().as_secs_f64());
-        reading.extend(preparation(&answer));
+        taken.push(answer.seconds);
+        reading.extend(preparation(&answer.body));
     }
-    seconds.sort_by(f64::total_cmp);
+    taken.sort_by(f64::total_cmp);
     reading.sort_by(f64::total_cmp);
-    let answer: Value = serde_json::from_slice(&answer)?;
+    let answer: Value = serde_json::from_slice(&answer.body)?;
     let data = &answer["data"];
     let list = data["result"].as_array().or(data.as_array()).context("no list in the answer")?;
     Ok(Asked {
-        seconds: seconds[seconds.len() / 2],
+        seconds: taken[taken.len() / 2],
         reading: reading.get(reading.len() / 2).copied(),
         entries: list.len(),
         total: list.iter().map(total).sum(),
@@ -134,8 +134,7 @@ fn preparation(answer: &[u8]) -> Option<f64> {
     value.split([',', '}']).next()?.parse().ok()
 }
 
-async fn send(server: &Process, question: &Question, span: Span) -> Result<bytes::Bytes> {
-    let seconds = |millis: i64| format!("{:.3}", millis as f64 / 1e3);
+async fn send(server: &Process, question: &Question, span: Span) -> Result<Answer> {
     let (start, end) = (seconds(span.start), seconds(span.end));
     let (path, mut form) = match question.way {
         Way::Range => (
@@ -154,12 +153,7 @@ async fn send(server: &Process, question: &Question, span: Span) -> Result<bytes
     if matches!(question.way, Way::LookUp(_)) && !question.text.is_empty() {
         form.push(("match[]", question.text));
     }
-    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-    let answer = server.client().get(format!("{}?{query}", server.url(path))).send().await?;
-    let status = answer.status();
-    let body = answer.bytes().await?;
-    anyhow::ensure!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&body));
-    Ok(body)
+    crate::ask::send(server, path, &form).await
 }
 
 /// The sum of an entry's values; a look-up's entry has none.

@@ -1,44 +1,25 @@
 //! The tables: Markdown, so that what is printed is what is written down.
 
 use std::fmt::Write;
-use std::path::Path;
-
-use anyhow::{Context, Result};
 
 use super::Measured;
 use super::queries::{Asked, QUESTIONS, Way};
-use super::series::Load;
-
-const BEGIN: &str = "<!-- side by side: written by `make bench` -->";
-const END: &str = "<!-- end of side by side -->";
-
-/// The system's averages of waiting processes, over 1, 5 and 15 minutes.
-pub(super) fn load_average() -> String {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').take(3).collect::<Vec<_>>().join(" ")
-}
+use crate::report::{head, occasion};
+use crate::requests::Sent;
 
 /// Everything that was measured. The first server is what the others are compared with.
-pub(super) fn text(measured: &[Measured], load: &Load, steps: u32, load_before: &str) -> String {
+pub(super) fn text(measured: &[Measured], sent: &Sent, steps: u32, load_before: &str) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "{}, {}; load average {load_before} before, {} after; `make bench`. {} series, {steps} samples each, one every 15 s.\n",
-        chrono::Utc::now().format("%Y-%m-%d %H:%M UTC"),
-        machine(),
-        load_average(),
-        load.series
+        "{}. {} series, {steps} samples each, one every 15 s.\n",
+        occasion(load_before),
+        sent.series
     );
     taking_in(&mut text, measured);
     answering(&mut text, measured);
     reading(&mut text, measured);
     text
-}
-
-fn head(text: &mut String, first: &str, columns: impl IntoIterator<Item = String>) {
-    let columns: Vec<String> = columns.into_iter().collect();
-    let _ = writeln!(text, "| {first} | {} |", columns.join(" | "));
-    let _ = writeln!(text, "|---|{}", "---:|".repeat(columns.len()));
 }
 
 fn taking_in(text: &mut String, measured: &[Measured]) {
@@ -130,26 +111,4 @@ fn reading(text: &mut String, measured: &[Measured]) {
 fn millis(seconds: f64) -> String {
     let millis = seconds * 1e3;
     if millis < 10.0 { format!("{millis:.2} ms") } else { format!("{millis:.0} ms") }
-}
-
-/// Processor, cores and memory.
-fn machine() -> String {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let (cpu, memory) = (read("/proc/cpuinfo"), read("/proc/meminfo"));
-    let model =
-        cpu.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split(": ").nth(1));
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let kb = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next());
-    let gib = kb.and_then(|kb| kb.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0 / 1024.0;
-    format!("{cores} cores ({}), {gib:.0} GiB", model.unwrap_or("unknown processor"))
-}
-
-/// Replaces what stands between the two marks of a file.
-pub(super) fn write(path: &Path, text: &str) -> Result<()> {
-    let old = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let (before, rest) =
-        old.split_once(BEGIN).with_context(|| format!("{} has no {BEGIN}", path.display()))?;
-    let (_, after) = rest.split_once(END).with_context(|| format!("{} has no {END}", path.display()))?;
-    std::fs::write(path, format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", text.trim_end()))?;
-    Ok(())
 }

@@ -1,9 +1,7 @@
-//! The series that every server gets: 100 000 of the kinds that people have, as remote-write requests made beforehand.
+//! The series that every server gets: 100 000 of the kinds that people have.
 
-use anyhow::Result;
-use bytes::Bytes;
-use metricsd_codec::remote_write::message::{Label, Sample, TimeSeries, WriteRequest};
-use metricsd_codec::remote_write::pack;
+use crate::course::Course;
+use crate::requests::Series;
 
 /// Hosts; everything that follows is so many series a host.
 const HOSTS: usize = 100;
@@ -12,100 +10,33 @@ const BOUNDS: [&str; 12] =
 const MODES: [&str; 8] = ["idle", "user", "system", "iowait", "irq", "softirq", "nice", "steal"];
 const CODES: [&str; 4] = ["200", "302", "404", "500"];
 
-/// How a value comes about.
-#[derive(Clone, Copy)]
-enum Course {
-    /// Grows by between so much and so much a step, in whole numbers.
-    Counter(u64, u64),
-    /// Goes up and down below so much.
-    Gauge(u64),
-    /// Stays.
-    Constant(f64),
-}
+/// Selects all of them.
+pub(crate) const MATCHER: &str = "job=\"shop\"";
 
-/// One series, its value so far, and the seed of what comes.
-struct Source {
-    course: Course,
-    state: u64,
-    value: f64,
-}
-
-impl Source {
-    /// The next value; the same run always has the same.
-    fn next(&mut self) -> f64 {
-        // xorshift64: cheap, and good enough that values do not compress better than real ones.
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        match self.course {
-            Course::Counter(least, most) => self.value += (least + self.state % (most - least + 1)) as f64,
-            Course::Gauge(most) => self.value = (self.state % most) as f64,
-            Course::Constant(value) => self.value = value,
-        }
-        self.value
+/// In shards of 10 000, each with series of every host.
+pub(crate) fn shards() -> Vec<Vec<Series>> {
+    let series = all_series();
+    let count = series.len().div_ceil(10_000);
+    let mut shards: Vec<Vec<Series>> = (0..count).map(|_| Vec::new()).collect();
+    for (place, (labels, course)) in series.into_iter().enumerate() {
+        let pairs: Vec<(&str, &str)> =
+            labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        shards[place % count].push(Series::new(&pairs, course, place / count));
     }
+    shards
 }
 
-/// Requests by sender and in order of time: a sender has the same series in every step.
-pub(crate) struct Load {
-    /// `senders[sender][step]`, packed.
-    pub(crate) senders: Vec<Vec<Bytes>>,
-    /// Series in all.
-    pub(crate) series: usize,
-    /// Samples in all.
-    pub(crate) samples: usize,
-    /// Bytes in all.
-    pub(crate) bytes: usize,
-}
+type Labels = Vec<(String, String)>;
 
-impl Load {
-    /// Samples every `step` milliseconds from `start` on, `steps` times, in requests of some 10 000 samples.
-    pub(crate) fn prepare(start: i64, step: i64, steps: usize) -> Result<Self> {
-        let series = all_series();
-        let count = series.len();
-        let shards = count.div_ceil(10_000);
-        let mut parts: Vec<Vec<_>> = (0..shards).map(|_| Vec::new()).collect();
-        for (place, one) in series.into_iter().enumerate() {
-            parts[place % shards].push(one);
-        }
-        let senders: Vec<Vec<Bytes>> =
-            parts.into_iter().map(|part| bodies(part, start, step, steps)).collect::<Result<_>>()?;
-        let bytes = senders.iter().flatten().map(Bytes::len).sum();
-        Ok(Self { senders, series: count, samples: count * steps, bytes })
-    }
-}
-
-fn bodies(part: Vec<(Vec<Label>, Course)>, start: i64, step: i64, steps: usize) -> Result<Vec<Bytes>> {
-    let mut sources = Vec::with_capacity(part.len());
-    let mut request = WriteRequest::default();
-    for (place, (labels, course)) in part.into_iter().enumerate() {
-        let state = 0x9e37_79b9_7f4a_7c15u64.wrapping_mul(place as u64 + 1);
-        sources.push(Source { course, state, value: 0.0 });
-        request.timeseries.push(TimeSeries {
-            labels,
-            samples: vec![Sample::default()],
-            ..TimeSeries::default()
-        });
-    }
-    let body = |turn: usize| {
-        let timestamp = start + step * turn as i64;
-        for (series, source) in request.timeseries.iter_mut().zip(&mut sources) {
-            series.samples[0] = Sample { value: source.next(), timestamp };
-        }
-        Ok(Bytes::from(pack(&request.to_bytes())?))
-    };
-    (0..steps).map(body).collect()
-}
-
-fn all_series() -> Vec<(Vec<Label>, Course)> {
+fn all_series() -> Vec<(Labels, Course)> {
     let mut series = Vec::with_capacity(100_000);
     for host in 0..HOSTS {
         let instance = format!("host-{host:03}:8080");
         let mut add = |name: &str, labels: &[(&str, &str)], course: Course| {
             let mut pairs = vec![("__name__", name), ("instance", instance.as_str()), ("job", "shop")];
             pairs.extend_from_slice(labels);
-            pairs.sort_unstable();
-            series.push((Label::list(pairs), course));
+            let owned = pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+            series.push((owned.collect(), course));
         };
         requests(&mut add);
         durations(&mut add);

@@ -1,0 +1,78 @@
+//! An hour of a node_exporter's series: what it takes on disk, before and after compaction, and how fast SQL reads it.
+
+use anyhow::{Context, Result};
+
+use crate::requests::{Load, Steps};
+use crate::results::Results;
+use crate::server::{Extra, Setup, Subject};
+use crate::{compact, node, sizes, unnest, verify, write};
+
+/// Milliseconds from scrape to scrape.
+const STEP: i64 = 15_000;
+const HOUR: i64 = 3_600_000;
+
+/// How much is stored.
+#[derive(clap::Args, Clone)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    pub(crate) setup: Setup,
+    /// Targets of 500 series each.
+    #[arg(long, default_value_t = 30)]
+    pub(crate) targets: usize,
+    /// Scrapes of each, 15 s apart; 240 are an hour.
+    #[arg(long, default_value_t = 240, value_parser = clap::value_parser!(u32).range(2..=240))]
+    pub(crate) scrapes: u32,
+}
+
+/// One run over all servers.
+pub(crate) async fn run(options: &Options, results: &mut Results) -> Result<()> {
+    let kinds = options.setup.available();
+    // The last hour but one: it is over, and nothing of it is on its way.
+    let first = (crate::system::now() / HOUR - 2) * HOUR;
+    let steps = Steps { first, step: STEP, count: options.scrapes as usize, together: 1 };
+    let load = Load::prepare(node::MATCHER, node::shards(options.targets, STEP), steps)?;
+    println!(
+        "disk: {} targets, {} series, {} samples, a request a scrape",
+        options.targets, load.sent.series, load.sent.count
+    );
+    for kind in kinds {
+        let extra = Extra { settings: compact::settings(), scrape: None };
+        let mut subject = Subject::start(kind, &options.setup, &extra).await?;
+        let measured = measure(&mut subject, &load, options, results).await;
+        subject.stop().await?;
+        measured.with_context(|| format!("{} with an hour of node_exporter's series", kind.name()))?;
+    }
+    Ok(())
+}
+
+async fn measure(subject: &mut Subject, load: &Load, options: &Options, results: &mut Results) -> Result<()> {
+    let (kind, samples) = (subject.kind, load.sent.count as f64);
+    write::send(subject, load, options.targets).await?;
+    let mut compacted = false;
+    if let Some(database) = subject.database() {
+        let (rate, _) = unnest::ask(database, &load.sent).await?;
+        results.add("unnest.fresh", kind, rate);
+        let (bytes, parts) = sizes::measure(subject).await?;
+        println!("  {:<24} before compaction: {parts}", kind.name());
+        results.add("disk.fresh", kind, bytes / samples);
+    }
+    if let Some(seconds) = compact::wait(subject, load.sent.count).await? {
+        results.add("disk.compaction", kind, seconds);
+        compacted = true;
+    } else {
+        println!("  {:<24} does not compact", kind.name());
+    }
+    verify::all(subject, &load.sent).await?;
+    if let Some(database) = subject.database()
+        && compacted
+    {
+        let (rate, plan) = unnest::ask(database, &load.sent).await?;
+        results.add("unnest.rate", kind, rate);
+        results.note("plan", plan);
+    }
+    let (bytes, parts) = sizes::measure(subject).await?;
+    println!("  {:<24} {parts}", kind.name());
+    results.note(&format!("disk, {}", kind.name()), parts);
+    results.add(if compacted { "disk.bytes" } else { "disk.fresh" }, kind, bytes / samples);
+    Ok(())
+}
