@@ -160,7 +160,7 @@ async fn measure(part: Part, options: &Options, results: &mut Results) -> Result
                 setup,
                 series: [10_000, 100_000, 1_000_000].map(part_of).to_vec(),
                 senders: vec![1, 2, 4],
-                samples: part_of(4_000_000),
+                samples: part_of(2_000_000),
                 unchecked: 500_000,
             };
             growth::run(&options, results).await

@@ -70,6 +70,9 @@ async fn measure(subject: &mut Subject, load: &Load, options: &Options, results:
         results.add("unnest.rate", kind, rate);
         results.note("plan", plan);
     }
+    if !compacted && subject.database().is_some() {
+        return Ok(());
+    }
     let (bytes, parts) = sizes::measure(subject).await?;
     println!("  {:<24} {parts}", kind.name());
     results.note(&format!("disk, {}", kind.name()), parts);

@@ -17,8 +17,8 @@ pub(crate) struct Options {
     /// Numbers of senders.
     #[arg(long, value_delimiter = ',', default_value = "1,2,4")]
     pub(crate) senders: Vec<usize>,
-    /// Samples in all, each time.
-    #[arg(long, default_value_t = 4_000_000)]
+    /// Samples in all, each time; at least three of each series.
+    #[arg(long, default_value_t = 2_000_000)]
     pub(crate) samples: usize,
     /// Also compare what is stored with what was sent where there are this many series or more. The engine's answer
     /// about a million series takes a while.
@@ -39,7 +39,7 @@ pub(crate) async fn run(options: &Options, results: &mut Results) -> Result<()> 
         let write = write::Options {
             setup: options.setup.clone(),
             series,
-            samples: options.samples,
+            samples: options.samples.max(3 * series),
             request: 10_000.min(series / most).max(1),
             senders: 1,
             spread: false,

@@ -61,7 +61,7 @@ async fn measure(subject: &Subject, load: &Load, results: &mut Results) -> Resul
     }
     verify::all(subject, &load.sent).await?;
     let series =
-        format!("node_cpu_seconds_total{{instance=\"{}\",mode=\"user\",cpu=\"cpu-1\"}}", node::instance(1));
+        format!("node_cpu_seconds_total{{instance=\"{}\",mode=\"user\",cpu=\"cpu-1\"}}", node::instance(0));
     let (start, end) = (load.sent.first, load.sent.last);
     let query = async |text: &str, step: i64| {
         let answer = ask::range(subject.process(), text, start + step, end, step).await?;
