@@ -3,6 +3,9 @@
 DATA_DIR ?= ./data
 LISTEN ?=
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+BENCH := $(TARGET_DIR)/release/metricsd-benches
+BENCH_JSON := $(TARGET_DIR)/bench.json
+BENCH_SERVERS = --binary $(TARGET_DIR)/release/metricsd --storage "$$METRICSD_TEST_POSTGRES_URL" --peers "$$METRICSD_TEST_PEERS_DIR"
 SCRIPTS := scripts/*.sh scripts/services/*.sh .ci/run
 
 .DEFAULT_GOAL := help
@@ -58,20 +61,17 @@ check-lint:
 check-docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-bench: ## Measure a release build on SQLite and on TimescaleDB, and side by side with Prometheus
+bench: ## Measure a release build beside Prometheus and VictoriaMetrics; rewrites docs/performance.md (QUICK=1 does not)
 	@scripts/build_tools.sh
 	@scripts/services.sh start
-	cargo build --release -p metricsd -p metricsd-benches
-	$(TARGET_DIR)/release/metricsd-benches load --binary $(TARGET_DIR)/release/metricsd
-	@. ./.services.env; $(TARGET_DIR)/release/metricsd-benches load --binary $(TARGET_DIR)/release/metricsd \
-		--storage "$$METRICSD_TEST_POSTGRES_URL"
-	@$(MAKE) --no-print-directory bench-peers
-
-bench-peers: ## Measure the release build side by side with Prometheus and VictoriaMetrics; rewrites docs/performance.md
-	@scripts/services.sh start
 	@scripts/services.sh peers || echo "bench: not every peer could be installed; what is there is measured"
-	@. ./.services.env; $(TARGET_DIR)/release/metricsd-benches peers --binary $(TARGET_DIR)/release/metricsd \
-		--storage "$$METRICSD_TEST_POSTGRES_URL" --peers "$$METRICSD_TEST_PEERS_DIR" --report docs/performance.md
+	cargo build --release -p metricsd -p metricsd-benches
+	@rm -f $(BENCH_JSON)
+	@. ./.services.env; $(BENCH) all $(BENCH_SERVERS) --json $(BENCH_JSON) $(if $(QUICK),--quick,--report docs/performance.md)
+	@$(if $(QUICK),true,$(MAKE) --no-print-directory bench-peers)
+
+bench-peers: ## Only the many questions of that, on the release build that is there
+	@. ./.services.env; $(BENCH) peers $(BENCH_SERVERS) --report docs/performance.md
 
 fmt: ## Format the code
 	cargo fmt --all

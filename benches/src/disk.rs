@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 
 use crate::requests::{Load, Steps};
 use crate::results::Results;
-use crate::server::{Extra, Setup, Subject};
+use crate::server::{Setup, Subject};
 use crate::{compact, node, sizes, unnest, verify, write};
 
 /// Milliseconds from scrape to scrape.
@@ -36,8 +36,7 @@ pub(crate) async fn run(options: &Options, results: &mut Results) -> Result<()> 
         options.targets, load.sent.series, load.sent.count
     );
     for kind in kinds {
-        let extra = Extra { settings: compact::settings(), scrape: None };
-        let mut subject = Subject::start(kind, &options.setup, &extra).await?;
+        let mut subject = Subject::start(kind, &options.setup, &compact::off()).await?;
         let measured = measure(&mut subject, &load, options, results).await;
         subject.stop().await?;
         measured.with_context(|| format!("{} with an hour of node_exporter's series", kind.name()))?;
@@ -48,7 +47,6 @@ pub(crate) async fn run(options: &Options, results: &mut Results) -> Result<()> 
 async fn measure(subject: &mut Subject, load: &Load, options: &Options, results: &mut Results) -> Result<()> {
     let (kind, samples) = (subject.kind, load.sent.count as f64);
     write::send(subject, load, options.targets).await?;
-    let mut compacted = false;
     if let Some(database) = subject.database() {
         let (rate, _) = unnest::ask(database, &load.sent).await?;
         results.add("unnest.fresh", kind, rate);
@@ -56,26 +54,24 @@ async fn measure(subject: &mut Subject, load: &Load, options: &Options, results:
         println!("  {:<24} before compaction: {parts}", kind.name());
         results.add("disk.fresh", kind, bytes / samples);
     }
-    if let Some(seconds) = compact::wait(subject, load.sent.count).await? {
+    let took = compact::run(subject, &options.setup).await?;
+    if let Some(seconds) = took {
         results.add("disk.compaction", kind, seconds);
-        compacted = true;
-    } else {
-        println!("  {:<24} does not compact", kind.name());
     }
     verify::all(subject, &load.sent).await?;
     if let Some(database) = subject.database()
-        && compacted
+        && took.is_some()
     {
         let (rate, plan) = unnest::ask(database, &load.sent).await?;
         results.add("unnest.rate", kind, rate);
         results.note("plan", plan);
     }
-    if !compacted && subject.database().is_some() {
+    if took.is_none() && subject.database().is_some() {
         return Ok(());
     }
     let (bytes, parts) = sizes::measure(subject).await?;
     println!("  {:<24} {parts}", kind.name());
     results.note(&format!("disk, {}", kind.name()), parts);
-    results.add(if compacted { "disk.bytes" } else { "disk.fresh" }, kind, bytes / samples);
+    results.add(if took.is_some() { "disk.bytes" } else { "disk.fresh" }, kind, bytes / samples);
     Ok(())
 }

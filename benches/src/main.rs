@@ -13,6 +13,7 @@ mod course;
 mod custom;
 mod database;
 mod disk;
+mod embedded;
 mod figures;
 mod fleet;
 mod growth;

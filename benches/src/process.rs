@@ -22,17 +22,23 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a program on a free port and with a new data folder, both of which `arguments` passes on, and waits until
-    /// it answers on `ready`.
+    /// A new data folder.
+    pub(crate) fn folder() -> Result<PathBuf> {
+        let data = std::env::temp_dir().join(format!("metricsd-bench-{}", uuid::Uuid::new_v4().simple()));
+        std::fs::create_dir_all(&data)?;
+        Ok(data)
+    }
+
+    /// Starts a program on a free port and with a data folder, both of which `arguments` passes on, and waits until
+    /// it answers on `ready`. Without that the folder is removed.
     pub(crate) async fn start(
         binary: &Path,
+        data: PathBuf,
         ready: &str,
         arguments: impl FnOnce(&mut Command, &str, &Path),
     ) -> Result<Self> {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let address = format!("127.0.0.1:{port}");
-        let data = std::env::temp_dir().join(format!("metricsd-bench-{}", uuid::Uuid::new_v4().simple()));
-        std::fs::create_dir_all(&data)?;
         let mut command = Command::new(binary);
         arguments(&mut command, &address, &data);
         let log = std::fs::File::create(data.join("bench.log"))?;

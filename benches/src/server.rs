@@ -140,13 +140,15 @@ pub(crate) struct Subject {
 }
 
 /// Bounds on questions are lifted: checking a measurement asks for everything that was sent. No samples of its own.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 10] = [
     ("METRICSD_SCRAPE_SELF_SCRAPE", "false"),
     ("METRICSD_SCRAPE_NODE_EXPORTER", ""),
     ("METRICSD_LOG_LEVEL", "warn"),
     ("METRICSD_LIMITS_MAX_QUERY_SERIES", "4000000"),
     ("METRICSD_LIMITS_MAX_QUERY_SAMPLES", "400000000"),
     ("METRICSD_LIMITS_MAX_SAMPLE_AGE", "0s"),
+    ("METRICSD_LIMITS_MAX_ACTIVE_SERIES_PER_SOURCE", "10000000"),
+    ("METRICSD_LIMITS_MAX_NEW_SERIES_PER_MINUTE_PER_SOURCE", "10000000"),
     ("METRICSD_PROMQL_MAX_MEMORY", "12GiB"),
     ("METRICSD_PROMQL_TIMEOUT", "5m"),
 ];
@@ -154,38 +156,28 @@ const SETTINGS: [(&str, &str); 8] = [
 impl Subject {
     /// Starts one and waits until it is ready.
     pub(crate) async fn start(kind: Kind, setup: &Setup, extra: &Extra) -> Result<Self> {
-        let program = setup.program(kind).context("no --peers was given")?;
         let database = match (kind, &setup.storage) {
             (Kind::Timescale, Some(url)) => Some(Database::create(url).await?),
             (Kind::Timescale, None) => anyhow::bail!("no --storage was given"),
             _ => None,
         };
-        let settings = if kind.is_ours() { settings(setup, extra).await? } else { Vec::new() };
-        let scrape = extra.scrape.as_deref().unwrap_or("");
-        let ready = match kind {
-            Kind::Timescale | Kind::Sqlite => "/readyz",
-            Kind::Prometheus => "/-/ready",
-            Kind::Victoria => "/health",
-        };
-        let process = Process::start(&program, ready, |command, address, data| match kind {
-            Kind::Timescale | Kind::Sqlite => {
-                command.args(["run", "--listen", address, "--data-dir"]).arg(data).envs(settings);
-                if let Some(database) = &database {
-                    command.env("METRICSD_STORAGE_URL", database.url());
-                }
-            }
-            Kind::Prometheus => prometheus_arguments(command, address, data, scrape),
-            Kind::Victoria => victoria_arguments(command, address, data, scrape),
-        });
-        match process.await {
-            Ok(process) => Ok(Self { kind, process, database }),
-            Err(error) => {
-                if let Some(database) = database {
-                    database.remove().await.ok();
-                }
+        let started = run(kind, setup, extra, database.as_ref(), Process::folder()?).await;
+        match (started, database) {
+            (Ok(process), database) => Ok(Self { kind, process, database }),
+            (Err(error), Some(database)) => {
+                database.remove().await.ok();
                 Err(error)
             }
+            (Err(error), None) => Err(error),
         }
+    }
+
+    /// Ends the process in good order and starts another one on what it has stored.
+    pub(crate) async fn restart(&mut self, setup: &Setup, extra: &Extra) -> Result<()> {
+        self.process.end().await?;
+        let data = self.process.data().to_owned();
+        self.process = run(self.kind, setup, extra, self.database.as_ref(), data).await?;
+        Ok(())
     }
 
     /// The process itself.
@@ -246,12 +238,38 @@ impl Subject {
     }
 }
 
+/// Starts a server's process.
+async fn run(
+    kind: Kind,
+    setup: &Setup,
+    extra: &Extra,
+    database: Option<&Database>,
+    data: PathBuf,
+) -> Result<Process> {
+    let program = setup.program(kind).context("no --peers was given")?;
+    let settings = if kind.is_ours() { settings(setup, extra).await? } else { Vec::new() };
+    let scrape = extra.scrape.as_deref().unwrap_or("");
+    let ready = match kind {
+        Kind::Timescale | Kind::Sqlite => "/readyz",
+        Kind::Prometheus => "/-/ready",
+        Kind::Victoria => "/health",
+    };
+    let arguments = |command: &mut Command, address: &str, data: &Path| match kind {
+        Kind::Timescale | Kind::Sqlite => {
+            command.args(["run", "--listen", address, "--data-dir"]).arg(data).envs(settings);
+            if let Some(database) = database {
+                command.env("METRICSD_STORAGE_URL", database.url());
+            }
+        }
+        Kind::Prometheus => prometheus_arguments(command, address, data, scrape),
+        Kind::Victoria => victoria_arguments(command, address, data, scrape),
+    };
+    Process::start(&program, data, ready, arguments).await
+}
+
 /// Settings that this metricsd knows: a measurement may name keys that come with a later one.
 async fn settings(setup: &Setup, extra: &Extra) -> Result<Vec<(String, String)>> {
-    let output = Command::new(&setup.binary).args(["config", "keys"]).output().await;
-    let output =
-        output.with_context(|| format!("{} does not start; build it first", setup.binary.display()))?;
-    let keys = String::from_utf8_lossy(&output.stdout).into_owned();
+    let keys = keys(setup).await?;
     let known =
         |name: &str| keys.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == name);
     let fixed = SETTINGS.iter().map(|(name, value)| (*name, (*value).to_owned()));
@@ -262,6 +280,19 @@ async fn settings(setup: &Setup, extra: &Extra) -> Result<Vec<(String, String)>>
         all.push((name.to_owned(), value.to_owned()));
     }
     Ok(all)
+}
+
+/// Every key that this metricsd has, with its variable.
+async fn keys(setup: &Setup) -> Result<String> {
+    let output = Command::new(&setup.binary).args(["config", "keys"]).output().await;
+    let output =
+        output.with_context(|| format!("{} does not start; build it first", setup.binary.display()))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Whether this metricsd turns frames into segments.
+pub(crate) async fn compacts(setup: &Setup) -> Result<bool> {
+    Ok(keys(setup).await?.contains("METRICSD_STORAGE_COMPACTION_ENABLED"))
 }
 
 fn prometheus_arguments(command: &mut Command, address: &str, data: &Path, scrape: &str) {

@@ -3,10 +3,9 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use tokio::process::Command;
-
+use crate::embedded;
 use crate::server::{Kind, Subject};
+use anyhow::{Context, Result};
 
 /// Tables that hold no samples.
 const BESIDE: &str = "'collection_jobs', 'outbox'";
@@ -42,24 +41,14 @@ async fn timescale(subject: &Subject) -> Result<(f64, String)> {
     parts(&database.query(&statement).await?)
 }
 
-/// Every table of the file with its indexes, by the `sqlite3` program or Python's module, whichever is there.
+/// Every table of the file with its indexes.
 async fn sqlite(file: &Path) -> Result<(f64, String)> {
     let statement = format!(
         "SELECT coalesce(s.tbl_name, d.name), sum(d.pgsize) FROM dbstat d LEFT JOIN sqlite_schema s ON s.name = d.name \
          WHERE coalesce(s.tbl_name, d.name) NOT IN ({BESIDE}) GROUP BY 1 ORDER BY 2 DESC"
     );
-    let script = "import sqlite3, sys\n\
-                  for row in sqlite3.connect(sys.argv[1]).execute(sys.argv[2]): print(*row, sep='|')";
-    let mut program = Command::new("sqlite3");
-    program.arg(file).arg(&statement);
-    let mut python = Command::new("python3");
-    python.args(["-c", script]).arg(file).arg(&statement);
-    for mut command in [program, python] {
-        if let Ok(output) = command.output().await
-            && output.status.success()
-        {
-            return parts(&String::from_utf8_lossy(&output.stdout));
-        }
+    if let Some(lines) = embedded::query(file, &statement).await {
+        return parts(&lines);
     }
     let bytes = std::fs::metadata(file)?.len();
     Ok((

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 
 use crate::requests::{Load, Steps};
 use crate::results::{Results, median};
-use crate::server::{Extra, Setup, Subject};
+use crate::server::{Setup, Subject};
 use crate::{ask, compact, node, verify, write};
 
 /// Milliseconds from sample to sample.
@@ -43,22 +43,20 @@ pub(crate) async fn run(options: &Options, results: &mut Results) -> Result<()> 
     let load = Load::prepare(node::MATCHER, node::some(options.targets, options.series), steps)?;
     println!("week: {} series over {} days, {} samples", load.sent.series, options.days, load.sent.count);
     for kind in kinds {
-        let extra = Extra { settings: compact::settings(), scrape: None };
-        let subject = Subject::start(kind, &options.setup, &extra).await?;
-        let measured = measure(&subject, &load, results).await;
+        let mut subject = Subject::start(kind, &options.setup, &compact::off()).await?;
+        let measured = measure(&mut subject, &load, &options.setup, results).await;
         subject.stop().await?;
         measured.with_context(|| format!("{} with a week of some series", kind.name()))?;
     }
     Ok(())
 }
 
-async fn measure(subject: &Subject, load: &Load, results: &mut Results) -> Result<()> {
+async fn measure(subject: &mut Subject, load: &Load, setup: &Setup, results: &mut Results) -> Result<()> {
     let kind = subject.kind;
     // One sender: Prometheus takes nothing that is an hour behind the newest.
     write::send(subject, load, 1).await?;
-    if compact::wait(subject, load.sent.count).await?.is_none() {
-        println!("  {:<24} does not compact", kind.name());
-    }
+    compact::run(subject, setup).await?;
+    let subject = &*subject;
     verify::all(subject, &load.sent).await?;
     let series =
         format!("node_cpu_seconds_total{{instance=\"{}\",mode=\"user\",cpu=\"cpu-1\"}}", node::instance(0));
