@@ -71,6 +71,10 @@ impl SampleSource for Half {
         self.there()?.index_statistics(top).await
     }
 
+    async fn source_statistics(&self, source: &str, top: usize) -> Result<IndexStatistics, PortError> {
+        self.there()?.source_statistics(source, top).await
+    }
+
     async fn latest(&self, target_id: &str, since: Millis) -> Result<Vec<LatestMetric>, PortError> {
         self.there()?.latest(target_id, since).await
     }

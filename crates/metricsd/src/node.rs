@@ -285,12 +285,12 @@ fn start_chores(
         chores.push(tokio::spawn(chores::warm_up(adapters.source.clone(), stop.clone())));
     }
     if config.roles.has(Role::Writer) {
-        let kept = chores::Kept {
-            catalog: adapters.catalog.clone(),
-            retention: adapters.retention.clone(),
-            config: config.retention,
-        };
-        chores.push(tokio::spawn(chores::remove_old_samples(kept, stop.clone())));
+        // One task a database, so that one that is away keeps nothing of the others.
+        chores.extend(adapters.members.iter().map(|member| {
+            let (catalog, retention) = (adapters.catalog.clone(), member.retention.clone());
+            let kept = chores::Kept { catalog, retention, config: config.retention };
+            tokio::spawn(chores::remove_old_samples(kept, stop.clone()))
+        }));
         let retention = config.job_retention;
         chores.push(tokio::spawn(chores::purge_jobs(adapters.catalog.clone(), retention, stop.clone())));
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use metricsd_model::{Batch, SeriesId};
+use metricsd_model::{Batch, Millis, SeriesId};
 use metricsd_ports::{
     Catalog, Compacted, Compaction, CompactionPolicy, ErrorKind, Outbox, OutboxEvent, PortError, Receipt,
     Retention, SampleSink, SampleSource, partial,
@@ -184,6 +184,23 @@ impl Outbox for Shard {
 
     async fn backlog(&self) -> Result<u64, PortError> {
         self.ports()?.outbox.backlog().await.map_err(|error| self.named(error))
+    }
+}
+
+/// Removal from this shard alone.
+#[async_trait]
+impl Retention for Shard {
+    async fn remove_before(&self, target_id: &str, before: Millis) -> Result<u64, PortError> {
+        self.ports()?.retention.remove_before(target_id, before).await.map_err(|error| self.named(error))
+    }
+
+    async fn remove_others_before(&self, spared: &[String], before: Millis) -> Result<u64, PortError> {
+        let removed = self.ports()?.retention.remove_others_before(spared, before).await;
+        removed.map_err(|error| self.named(error))
+    }
+
+    async fn bound_exemplars(&self, newest: u64) -> Result<u64, PortError> {
+        self.ports()?.retention.bound_exemplars(newest).await.map_err(|error| self.named(error))
     }
 }
 

@@ -30,7 +30,6 @@ pub(super) struct Adapters {
     /// All databases as one.
     pub(super) source: Arc<dyn SampleSource>,
     pub(super) catalog: Arc<dyn Catalog>,
-    pub(super) retention: Arc<dyn Retention>,
     /// The databases themselves and which of them a batch goes to.
     pub(super) stores: Stores,
     pub(super) members: Vec<Member>,
@@ -48,6 +47,7 @@ pub(super) struct Member {
     pub(super) is_home: bool,
     pub(super) sink: Arc<dyn SampleSink>,
     pub(super) outbox: Arc<dyn Outbox>,
+    pub(super) retention: Arc<dyn Retention>,
     pub(super) compaction: Option<Arc<dyn Compaction>>,
     /// What is still to be opened.
     pub(super) late: Option<(Arc<Shard>, Opener)>,
@@ -69,9 +69,9 @@ impl Adapters {
             let Opened { sink, source, retention, outbox, jobs, compaction } = home;
             let stores = Stores { whole: sink.clone(), each: vec![sink.clone()], route: Arc::new(|_, _| 0) };
             let name = "storage".to_owned();
-            let members =
-                vec![Member { number: 1, name, is_home: true, sink, outbox, compaction, late: None }];
-            return Ok(Self { source, catalog: catalog(jobs), retention, stores, members, cache, bus });
+            let only =
+                Member { number: 1, name, is_home: true, sink, outbox, retention, compaction, late: None };
+            return Ok(Self { source, catalog: catalog(jobs), stores, members: vec![only], cache, bus });
         }
         let members = open_shards(config, &home).await?;
         let shards: Vec<Arc<Shard>> = members.iter().map(|(shard, _)| shard.clone()).collect();
@@ -89,12 +89,12 @@ impl Adapters {
             is_home: *backend == config.storage.backend,
             sink: shard.clone(),
             outbox: shard.clone(),
+            retention: shard.clone(),
             compaction: Some(shard.clone()),
             late: late.map(|opener| (shard, opener)),
         });
         let members = members.collect();
-        let (catalog, retention) = (catalog(store.clone()), store.clone());
-        Ok(Self { source: store, catalog, retention, stores, members, cache, bus })
+        Ok(Self { source: store.clone(), catalog: catalog(store), stores, members, cache, bus })
     }
 }
 

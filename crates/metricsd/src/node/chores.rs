@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metricsd_model::Millis;
-use metricsd_ports::{Catalog, PortError, Process, Retention, SampleSource, TargetFilter};
+use metricsd_ports::{Catalog, PortError, Process, Retention, SampleSource, TargetFilter, partial};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -64,7 +64,8 @@ pub(super) async fn warm_up(source: Arc<dyn SampleSource>, stop: CancellationTok
     let started = Instant::now();
     while !stop.is_cancelled() {
         let read = tokio::select! {
-            read = source.index_statistics(0) => read,
+            // A database that is away keeps nobody waiting for the others.
+            (read, _) = partial::allow(source.index_statistics(0)) => read,
             () = stop.cancelled() => return,
         };
         match read {
