@@ -14,6 +14,17 @@ async fn samples() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn compaction() {
+    samples::check_compaction(store).await;
+}
+
+#[test]
+fn interleavings() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    samples::check_interleavings(300, &runtime, store);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn catalog() {
     catalog::check_all(store).await;
 }

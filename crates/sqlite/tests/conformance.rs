@@ -18,6 +18,13 @@ async fn compaction() {
     Box::pin(conformance::samples::check_compaction(async || folder.fresh_store().await)).await;
 }
 
+#[test]
+fn interleavings() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let folder = Folder::new();
+    conformance::samples::check_interleavings(40, &runtime, async || folder.fresh_store().await);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rollups() {
     let folder = Folder::new();

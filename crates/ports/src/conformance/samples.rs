@@ -6,6 +6,7 @@ mod append;
 mod beside;
 mod compact;
 mod identity;
+mod interleave;
 mod lookups;
 mod read;
 mod retain;
@@ -15,6 +16,7 @@ pub use append::*;
 pub use beside::*;
 pub use compact::*;
 pub use identity::*;
+pub use interleave::*;
 pub use lookups::*;
 pub use read::*;
 pub use retain::*;
@@ -22,7 +24,8 @@ pub use round_trip::*;
 
 use super::fixtures::Store;
 
-/// Runs every check of this suite, each on a store of its own that `new` makes: fresh and empty.
+/// Runs every check of this suite but those of [`check_compaction`], each on a store of its own that `new` makes: fresh
+/// and empty.
 pub async fn check_all<S: Store>(new: impl AsyncFn() -> S) {
     new().await.ping().await.expect("the store answers");
     super::each!(
@@ -60,8 +63,9 @@ pub async fn check_all<S: Store>(new: impl AsyncFn() -> S) {
     );
 }
 
-/// Runs every check of compaction, each on a store of its own that `new` makes: fresh and empty.
-pub async fn check_compaction<S: Store + crate::Compaction>(new: impl AsyncFn() -> S) {
+/// The rest of the suite: every check of compaction, each on a store of its own that `new` makes. Interleavings are
+/// checked by [`check_interleavings`], as often as a store is quick to make.
+pub async fn check_compaction<S: Compacting>(new: impl AsyncFn() -> S) {
     super::each!(
         new,
         check_compaction_keeps_answers,

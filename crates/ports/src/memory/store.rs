@@ -1,6 +1,7 @@
 //! Samples, catalogue and outbox of one process, behind one lock.
 
 mod catalog;
+mod compact;
 mod lookups;
 mod samples;
 
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use compact::Segments;
 use lookups::{ExemplarKey, Statement, StoredExemplar};
 
 use crate::{Outbox, OutboxEvent, PortError, Process};
@@ -32,6 +34,8 @@ struct State {
     ids: HashMap<SeriesId, LabelSet>,
     /// In order of commit, each with the target that it belongs to.
     frames: Vec<StoredFrame>,
+    /// What was compacted; wins over what is in frames.
+    segments: Segments,
     exemplars: BTreeMap<ExemplarKey, StoredExemplar>,
     /// When each was said last, as a place in the order of all.
     families: BTreeMap<Statement, u64>,

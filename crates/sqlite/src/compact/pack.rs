@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use metricsd_codec::pack::{pack_histograms, pack_ints, pack_series};
 use metricsd_model::Millis;
-use metricsd_store::compact::{Bucket, Merged, Segment, Timelines, timeline_id};
+use metricsd_store::compact::{Bucket, HOUR, Merged, Segment, Timelines, hour_of, timeline_id};
 
 /// Whose a segment is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,12 +42,42 @@ pub(super) struct Packed {
     pub(super) histograms: Option<Vec<u8>>,
 }
 
+/// Bytes of values up to which a row lies on its page. Larger ones would take pages of their own, however little of them
+/// they fill.
+const LARGE: usize = 940;
+
+/// Into how many parts of equal time an hour is cut so that its rows stay small, the fewest first.
+const CUTS: [i64; 5] = [2, 3, 4, 6, 12];
+
+/// A segment of a whole hour whose values pack badly becomes several, each of a part of the hour.
+fn cut(segment: Segment<Owner>) -> Vec<(Segment<Owner>, Vec<u8>)> {
+    let packed = pack_series(&segment.column.values);
+    let Bucket::Hour(hour) = segment.bucket else { return vec![(segment, packed)] };
+    let parts = CUTS.into_iter().find(|parts| packed.len() <= LARGE * *parts as usize);
+    let (Some(parts), true) = (parts, packed.len() > LARGE && hour_of(hour) == hour) else {
+        return vec![(segment, packed)];
+    };
+    let mut cut = Vec::with_capacity(parts as usize);
+    let mut rest = segment.column;
+    for part in 0..parts {
+        let start = hour + part * (HOUR / parts);
+        let (now, later) = rest.split_at(start + HOUR / parts);
+        rest = later;
+        if !now.timestamps.is_empty() {
+            let packed = pack_series(&now.values);
+            cut.push((Segment { bucket: Bucket::Hour(start), origin: segment.origin, column: now }, packed));
+        }
+    }
+    cut
+}
+
 /// Packs one pass after the other.
 #[derive(Debug, Default)]
 pub(super) struct Packer {
     work: Work,
     /// Ids that stand for other lists.
     taken: HashSet<(Millis, i64)>,
+    timelines: BTreeMap<(Millis, i64), Vec<i32>>,
 }
 
 impl Packer {
@@ -62,43 +92,47 @@ impl Packer {
         let mut segments = Vec::with_capacity(merged.len());
         for (series, Merged { write, remove }) in merged {
             self.work.removed.extend(remove.into_iter().map(|bucket| (bucket, series)));
-            for segment in write {
+            for (segment, values) in write.into_iter().flat_map(cut) {
                 let offsets = segment.bucket.offsets(&segment.column.timestamps);
                 shared.entry(segment.bucket.start()).or_default().note(&offsets);
-                segments.push((series, segment, offsets));
+                segments.push((series, segment, offsets, values));
             }
         }
-        for (series, segment, offsets) in segments {
+        for (series, segment, offsets, values) in segments {
             let is_shared = |timelines: &Timelines| timelines.shared(&offsets).is_some();
             let share = shared.get(&segment.bucket.start()).is_some_and(is_shared);
-            let packed = self.pack(series, segment, &offsets, share);
-            self.work.segments.push(packed);
+            let (timeline, offsets) = self.place(segment.bucket, &offsets, share);
+            let histograms = segment.column.histograms.into_iter();
+            let histograms: Vec<_> = histograms.map(|(place, histogram)| (place as u32, histogram)).collect();
+            self.work.segments.push(Packed {
+                bucket: segment.bucket,
+                series,
+                owner: segment.origin,
+                timeline,
+                offsets,
+                values,
+                histograms: (!histograms.is_empty()).then(|| pack_histograms(&histograms)),
+            });
         }
     }
 
-    fn pack(&mut self, series: i64, segment: Segment<Owner>, offsets: &[i32], share: bool) -> Packed {
-        let Segment { bucket, origin, column } = segment;
-        let packed = pack_ints(offsets);
+    /// The timeline of these offsets, or themselves, packed, where they are not shared.
+    fn place(&mut self, bucket: Bucket, offsets: &[i32], share: bool) -> (Option<i64>, Option<Vec<u8>>) {
         let key = (bucket.start(), timeline_id(offsets));
-        let share = share && !self.taken.contains(&key) && {
-            *self.work.timelines.entry(key).or_insert_with(|| packed.clone()) == packed
-        };
-        let histograms: Vec<_> =
-            column.histograms.into_iter().map(|(place, histogram)| (place as u32, histogram)).collect();
-        Packed {
-            bucket,
-            series,
-            owner: origin,
-            timeline: share.then_some(key.1),
-            offsets: (!share).then_some(packed),
-            values: pack_series(&column.values),
-            histograms: (!histograms.is_empty()).then(|| pack_histograms(&histograms)),
+        if !share || self.taken.contains(&key) {
+            return (None, Some(pack_ints(offsets)));
+        }
+        match self.timelines.entry(key).or_insert_with(|| offsets.to_vec()) == offsets {
+            true => (Some(key.1), None),
+            false => (None, Some(pack_ints(offsets))),
         }
     }
 
     /// Everything, in the order in which the tables keep it.
     pub(super) fn finish(mut self, origins: Vec<(String, String)>) -> Work {
         self.work.segments.sort_unstable_by_key(|packed| (packed.bucket, packed.series));
+        self.work.timelines =
+            self.timelines.into_iter().map(|(key, offsets)| (key, pack_ints(&offsets))).collect();
         self.work.origins = origins;
         self.work
     }

@@ -10,6 +10,11 @@ use crate::{Compacted, Compaction, CompactionPolicy, ErrorKind, Receipt, SampleS
 
 const DAY: Millis = 24 * HOUR;
 
+/// A store that compacts: one database does, whatever stands before several of them leaves it to each.
+pub trait Compacting: Store + Compaction {}
+
+impl<T: Store + Compaction> Compacting for T {}
+
 /// Everything before `before`, in pieces of `max_samples`.
 pub fn policy(before: Millis, max_samples: usize) -> CompactionPolicy {
     CompactionPolicy { before, pack_before: None, max_samples, rest: Duration::ZERO }
@@ -90,7 +95,7 @@ async fn append_everything(store: &impl Store) {
 }
 
 /// Answers are the same before, between and after the pieces, however small these are.
-pub async fn check_compaction_keeps_answers(store: &(impl Store + Compaction)) {
+pub async fn check_compaction_keeps_answers(store: &impl Compacting) {
     append_everything(store).await;
     let mut before = Vec::new();
     for range in ranges() {
@@ -113,7 +118,7 @@ pub async fn check_compaction_keeps_answers(store: &(impl Store + Compaction)) {
 }
 
 /// Hours that are not over by then stay as they are.
-pub async fn check_compaction_of_past_hours(store: &(impl Store + Compaction)) {
+pub async fn check_compaction_of_past_hours(store: &impl Compacting) {
     let layout = Layout::shared(many_series("past_hours", 3));
     for hour in 0..4 {
         let at = NOON + hour * HOUR;
@@ -133,7 +138,7 @@ pub async fn check_compaction_of_past_hours(store: &(impl Store + Compaction)) {
 }
 
 /// Samples that come after their hour was compacted are merged by a later pass; what was there before stays.
-pub async fn check_late_samples(store: &(impl Store + Compaction)) {
+pub async fn check_late_samples(store: &impl Compacting) {
     let (a, b) = (series("late", &[("s", "a")]), series("late", &[("s", "b")]));
     let shared = Layout::shared(vec![a.clone(), b.clone()]);
     let mut expected: Vec<(Millis, f64)> = Vec::new();
@@ -160,7 +165,7 @@ pub async fn check_late_samples(store: &(impl Store + Compaction)) {
 }
 
 /// Series with a sample an hour, and with many a second.
-pub async fn check_rates_of_samples(store: &(impl Store + Compaction)) {
+pub async fn check_rates_of_samples(store: &impl Compacting) {
     let sparse = Layout::shared(many_series("sparse", 3));
     let hourly = (0..60).map(|n| frame(&sparse, NOON + n * HOUR + 7, &[n as f64; 3])).collect();
     store.append(&[batch("sparse", "1", hourly)]).await.expect("an append");
@@ -196,7 +201,7 @@ pub async fn check_rates_of_samples(store: &(impl Store + Compaction)) {
 }
 
 /// Hours long ago, before the epoch too.
-pub async fn check_compaction_of_far_times(store: &(impl Store + Compaction)) {
+pub async fn check_compaction_of_far_times(store: &impl Compacting) {
     let layout = Layout::shared(vec![series("far", &[])]);
     let times = [-50 * 365 * DAY - 1, -HOUR, -1, 0, HOUR - 1, HOUR, 365 * DAY];
     let frames = times.iter().map(|time| frame(&layout, *time, &[*time as f64])).collect();
@@ -212,7 +217,7 @@ pub async fn check_compaction_of_far_times(store: &(impl Store + Compaction)) {
 }
 
 /// Limits count what is in segments as they count what is in frames.
-pub async fn check_limits_of_segments(store: &(impl Store + Compaction)) {
+pub async fn check_limits_of_segments(store: &impl Compacting) {
     let layout = Layout::shared(many_series("limited", 4));
     let frames =
         |first: i64| (first..first + 5).map(|n| frame(&layout, NOON + n * 1_000, &[1.0; 4])).collect();
@@ -233,7 +238,7 @@ pub async fn check_limits_of_segments(store: &(impl Store + Compaction)) {
 }
 
 /// What was compacted is removed when it is old, of one target or of others.
-pub async fn check_retention_of_segments(store: &(impl Store + Compaction)) {
+pub async fn check_retention_of_segments(store: &impl Compacting) {
     let days: Vec<Millis> = (0..4).map(|day| NOON.div_euclid(DAY) * DAY + day * DAY).collect();
     for target in ["kept", "gone"] {
         let dense = Layout::shared(many_series(&format!("retained_{target}"), 3));
@@ -287,7 +292,7 @@ async fn drain(remove: impl AsyncFn() -> Result<u64, crate::PortError>) {
 }
 
 /// Batches that come again after they were compacted bring nothing new.
-pub async fn check_repeats_of_compacted(store: &(impl Store + Compaction)) {
+pub async fn check_repeats_of_compacted(store: &impl Compacting) {
     let all = many_series("repeated", 2);
     let layout = Layout::shared(all.clone());
     let batches: Vec<_> = (0..20)
@@ -308,7 +313,7 @@ pub async fn check_repeats_of_compacted(store: &(impl Store + Compaction)) {
 }
 
 /// What the newest collection of a target brought is found when it was compacted.
-pub async fn check_latest_of_compacted(store: &(impl Store + Compaction)) {
+pub async fn check_latest_of_compacted(store: &impl Compacting) {
     let all = many_series("latest_compacted", 3);
     let layout = Layout::shared(all.clone());
     let frames = (0..30)
@@ -338,7 +343,7 @@ pub async fn check_latest_of_compacted(store: &(impl Store + Compaction)) {
 }
 
 /// Appends, reads, compactions and their like at once: every read sees what was acknowledged before it, once.
-pub async fn check_compaction_at_once(store: &Arc<impl Store + Compaction>) {
+pub async fn check_compaction_at_once(store: &Arc<impl Compacting>) {
     const ROUNDS: i64 = 120;
     let all = many_series("at_once", 20);
     let (writer, compactor) = (store.clone(), store.clone());

@@ -152,7 +152,8 @@ impl State {
         let held = self.frames.len() + self.exemplars.len();
         self.frames.retain(|stored| !is_meant(&stored.target_id) || Self::end_of(&stored.frame) >= before);
         self.exemplars.retain(|(_, at, _), stored| !is_meant(&stored.target_id) || *at >= before);
-        (held - self.frames.len() - self.exemplars.len()) as u64
+        let removed = held - self.frames.len() - self.exemplars.len();
+        removed as u64 + self.segments.remove_before(before, is_meant)
     }
 
     /// Removes exemplars beyond the newest; answers how many.

@@ -126,6 +126,19 @@ impl SampleSource for MemoryStore {
         let state = self.state.lock();
         let mut found: BTreeMap<&LabelSet, BTreeMap<Millis, SampleValue>> = BTreeMap::new();
         let mut samples = 0;
+        for (labels, held) in &state.segments.series {
+            if selection.start > selection.end
+                || !selection.matchers.iter().all(|matcher| matcher.matches_labels(labels))
+            {
+                continue;
+            }
+            for (timestamp, held) in held.range(selection.start..=selection.end) {
+                samples += 1;
+                found.entry(labels).or_default().insert(*timestamp, held.value.clone());
+            }
+            limit("max_series", found.len(), selection.limits.max_series)?;
+            limit("max_samples", samples, selection.limits.max_samples)?;
+        }
         for stored in &state.frames {
             for (column, labels) in stored.columns.iter().enumerate() {
                 let timestamp = stored.frame.timestamp(column);
@@ -190,6 +203,12 @@ impl SampleSource for MemoryStore {
         let of_target =
             |stored: &&StoredFrame| stored.target_id == target_id && Self::is_since(stored, since);
         let newest = state.frames.iter().filter(of_target).max_by_key(|stored| State::end_of(&stored.frame));
+        let metric = |(labels, sample)| LatestMetric { series: state.series[labels].clone(), sample };
+        if let Some((at, latest)) = state.segments.latest(target_id, since)
+            && newest.is_none_or(|stored| State::end_of(&stored.frame) < at)
+        {
+            return Ok(latest.into_iter().map(metric).collect());
+        }
         let Some(newest) = newest.map(|stored| stored.batch) else {
             return Ok(Vec::new());
         };
@@ -204,7 +223,6 @@ impl SampleSource for MemoryStore {
                 }
             }
         }
-        let metric = |(labels, sample)| LatestMetric { series: state.series[labels].clone(), sample };
         Ok(latest.into_iter().map(metric).collect())
     }
 }
@@ -223,7 +241,7 @@ fn limit(name: &str, found: usize, limit: usize) -> Result<(), PortError> {
     Err(PortError::new(ErrorKind::Limit, format!("the selection has more than {limit} {what} ({name})")))
 }
 
-fn value_at(frame: &Frame, column: usize) -> SampleValue {
+pub(super) fn value_at(frame: &Frame, column: usize) -> SampleValue {
     let value = frame.values[column];
     if value.to_bits() != HISTOGRAM_MARKER_BITS {
         return SampleValue::from_float(value);
