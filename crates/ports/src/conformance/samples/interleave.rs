@@ -198,7 +198,7 @@ impl<S: Compacting> Player<S> {
             let values: Vec<f64> = (0..columns).map(value).collect();
             let mut frame = frame(&layout, time, &values);
             frame.offsets = page.spread.map(|spread| spread[..columns].to_vec());
-            if page.value % 7 == 0 {
+            if page.value.is_multiple_of(7) {
                 put_histogram(&mut frame, 0, histogram(page.value as f64));
             }
             frame
