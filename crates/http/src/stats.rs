@@ -44,7 +44,9 @@ async fn remember(api: &Api, stats: &CollectionStats) {
     let Ok(value) = serde_json::to_string(stats) else {
         return;
     };
-    if let Err(error) = api.cache.put(&[CacheEntry { key: CacheKey::CollectionStats, value }]).await {
+    if let Err(error) =
+        api.cache.put(&[CacheEntry { key: CacheKey::CollectionStats, value: value.into() }]).await
+    {
         debug!(error = error.chain(), "statistics were not cached");
     }
 }

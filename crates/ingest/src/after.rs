@@ -3,20 +3,24 @@
 //! Notices are coalesced per target, so that a store or a cache that is slow costs freshness and never throughput.
 //! Nothing here is needed for truth: what is lost comes again with the next collection.
 
+mod latest;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use metricsd_model::event::rfc3339;
-use metricsd_model::{Batch, CollectionMethod, Health, HealthStatus, Millis, SampleValue, Series};
+use metricsd_model::{Batch, CollectionMethod, Health, HealthStatus, Millis};
 use metricsd_ports::{Cache, CacheEntry, CacheKey, Catalog};
-use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::IngestMetrics;
+use latest::LatestQueue;
+
+pub use latest::metrics_json;
 
 /// How often what has gathered is written.
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
@@ -30,8 +34,13 @@ pub const STATS_WINDOW: Duration = Duration::from_secs(300);
 /// Notices that may wait.
 const MAX_NOTICES: usize = 20_000;
 
-/// JSON of latest metrics that one flush may write: the rest waits for the next, newest first served.
+/// JSON of latest metrics that one flush may write for a cache outside of this process: the rest waits for the next,
+/// those that have waited longest first served. At 20 MB a second all entries of 10 million series are written anew
+/// within their lifetime of two minutes.
 const MAX_LATEST_BYTES: usize = 4 << 20;
+
+/// JSON of latest metrics that is written at a time, so that other tasks of the thread do not wait for long.
+const LATEST_PART_BYTES: usize = 256 << 10;
 
 /// What there is to tell of one collection.
 pub enum Committed {
@@ -94,7 +103,7 @@ impl AfterCommit {
 #[derive(Default)]
 struct Pending {
     health: HashMap<String, Health>,
-    latest: HashMap<String, Arc<Batch>>,
+    latest: LatestQueue,
     schedule: HashMap<String, Millis>,
 }
 
@@ -139,7 +148,7 @@ impl Teller {
                 if batch.collection.method == CollectionMethod::PullScraping && !goodbye {
                     self.pending.health.insert(target.clone(), health_of(&batch));
                 }
-                self.pending.latest.insert(target, batch);
+                self.pending.latest.push(target, batch);
             }
             Committed::Health(target, health) => {
                 self.pending.health.insert(target, health);
@@ -161,28 +170,27 @@ impl Teller {
             health.iter().map(|(target, health)| health_entry(target, health)).collect();
         entries.extend(self.pending.schedule.drain().map(|(target, at)| CacheEntry {
             key: CacheKey::ScrapeSchedule(target),
-            value: json!(rfc3339(at)).to_string(),
+            value: format!("\"{}\"", rfc3339(at)).into(),
         }));
-        entries.extend(self.latest_entries());
         entries.extend(self.stats_entry().await);
+        if self.cache.keeps_sources() {
+            entries.extend(self.pending.latest.drain());
+        }
         self.put(&entries).await;
+        self.put_latest().await;
     }
 
-    fn latest_entries(&mut self) -> Vec<CacheEntry> {
-        let mut entries = Vec::new();
-        let mut bytes = 0;
-        let targets: Vec<String> = self.pending.latest.keys().cloned().collect();
-        for target in targets {
-            if bytes > MAX_LATEST_BYTES {
-                break;
+    /// Writes latest metrics for a cache that wants their text.
+    async fn put_latest(&mut self) {
+        let mut left = MAX_LATEST_BYTES;
+        while left > 0 {
+            let part = self.pending.latest.write(left.min(LATEST_PART_BYTES));
+            if part.is_empty() {
+                return;
             }
-            if let Some(batch) = self.pending.latest.remove(&target) {
-                let value = latest_json(&batch);
-                bytes += value.len();
-                entries.push(CacheEntry { key: CacheKey::LatestMetrics(target), value });
-            }
+            left = left.saturating_sub(part.iter().map(|entry| entry.value.bytes()).sum());
+            self.put(&part).await;
         }
-        entries
     }
 
     async fn stats_entry(&mut self) -> Option<CacheEntry> {
@@ -192,7 +200,7 @@ impl Teller {
         }
         self.stats_due = Some(now + STATS_EVERY);
         match self.catalog.stats(chrono::Utc::now().timestamp_millis(), STATS_WINDOW).await {
-            Ok(stats) => Some(CacheEntry { key: CacheKey::CollectionStats, value: json!(stats).to_string() }),
+            Ok(stats) => Some(entry(CacheKey::CollectionStats, &stats)),
             Err(error) => {
                 warn!(error = error.chain(), "statistics were not computed");
                 None
@@ -235,48 +243,10 @@ fn health_of(batch: &Batch) -> Health {
 }
 
 fn health_entry(target: &str, health: &Health) -> CacheEntry {
-    CacheEntry { key: CacheKey::TargetHealth(target.to_owned()), value: json!(health).to_string() }
+    entry(CacheKey::TargetHealth(target.to_owned()), health)
 }
 
-fn latest_json(batch: &Batch) -> String {
-    let metrics: Vec<serde_json::Value> = batch
-        .frames
-        .iter()
-        .flat_map(|frame| {
-            frame.layout.series.iter().zip(&frame.values).enumerate().filter_map(
-                |(column, (series, value))| {
-                    let value = SampleValue::from_float(*value).as_float()?;
-                    (value.to_bits() != metricsd_model::HISTOGRAM_MARKER_BITS)
-                        .then(|| metric_json(series, value, frame.timestamp(column)))
-                },
-            )
-        })
-        .collect();
-    serde_json::Value::Array(metrics).to_string()
-}
-
-/// One `Metric` of the source document.
-pub fn metric_json(series: &Series, value: f64, timestamp: Millis) -> serde_json::Value {
-    let labels: serde_json::Map<String, serde_json::Value> =
-        series.labels.without_name().map(|(name, value)| (name.to_owned(), value.into())).collect();
-    json!({
-        "name": series.labels.metric_name(),
-        "metric_type": series.metric_type,
-        "value": float_json(value),
-        "labels": labels,
-        "timestamp": rfc3339(timestamp),
-        "source": series.source_type,
-        "help_text": series.help,
-    })
-}
-
-/// A number where JSON has one, else `"NaN"`, `"+Inf"` or `"-Inf"`.
-fn float_json(value: f64) -> serde_json::Value {
-    if value.is_finite() {
-        json!(value)
-    } else if value.is_nan() {
-        json!("NaN")
-    } else {
-        json!(if value > 0.0 { "+Inf" } else { "-Inf" })
-    }
+/// Plain structs always have a JSON.
+fn entry(key: CacheKey, value: &impl serde::Serialize) -> CacheEntry {
+    CacheEntry { key, value: serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned()).into() }
 }

@@ -1,5 +1,8 @@
 //! The four caches of the source document: keys and lifetimes are a contract with their readers.
 
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -47,7 +50,79 @@ pub struct CacheEntry {
     /// Where.
     pub key: CacheKey,
     /// JSON.
-    pub value: String,
+    pub value: CacheValue,
+}
+
+/// An entry's JSON, written already or still to be written.
+#[derive(Clone)]
+pub enum CacheValue {
+    /// The text.
+    Text(Arc<str>),
+    /// What the text can be written from. A cache within this process writes it when somebody reads the entry: most
+    /// entries are replaced before anybody does.
+    Source(Arc<dyn CacheSource>),
+}
+
+/// What the text of an entry is written from.
+pub trait CacheSource: Send + Sync + 'static {
+    /// The text.
+    fn write(&self) -> String;
+
+    /// Bytes that keeping this costs, approximately.
+    fn bytes(&self) -> usize;
+}
+
+impl CacheValue {
+    /// The text, written now where it has to be.
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Source(source) => Cow::Owned(source.write()),
+        }
+    }
+
+    /// [`Self::text`] for those who keep it.
+    pub fn into_text(self) -> String {
+        self.text().into_owned()
+    }
+
+    /// Bytes that keeping this costs, approximately.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Source(source) => source.bytes(),
+        }
+    }
+}
+
+impl From<String> for CacheValue {
+    fn from(text: String) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<&str> for CacheValue {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+/// By text.
+impl PartialEq for CacheValue {
+    fn eq(&self, other: &Self) -> bool {
+        self.text() == other.text()
+    }
+}
+
+impl Eq for CacheValue {}
+
+impl fmt::Debug for CacheValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => fmt::Debug::fmt(text, f),
+            Self::Source(source) => write!(f, "CacheValue::Source({} bytes)", source.bytes()),
+        }
+    }
 }
 
 /// Keeps entries for a while. Losing any of them costs time, never truth.
@@ -55,6 +130,12 @@ pub struct CacheEntry {
 pub trait Cache: Send + Sync + 'static {
     /// Writes entries, each with its key's lifetime from now. All or some may be lost on `Err`.
     async fn put(&self, entries: &[CacheEntry]) -> Result<(), PortError>;
+
+    /// Whether entries stay in this process as they are put, so that putting one costs nothing until it is read.
+    /// Otherwise [`Cache::put`] writes the text of each, and its caller bounds how much text that is.
+    fn keeps_sources(&self) -> bool {
+        false
+    }
 
     /// Reads one entry; `None` where there is none or it has expired.
     async fn get(&self, key: &CacheKey) -> Result<Option<String>, PortError>;

@@ -15,7 +15,7 @@ pub mod samples;
 pub mod conformance;
 pub mod memory;
 
-pub use cache::{Cache, CacheEntry, CacheKey};
+pub use cache::{Cache, CacheEntry, CacheKey, CacheSource, CacheValue};
 pub use catalog::{
     Catalog, CollectionStats, Created, JobCounts, JobFilter, Outbox, OutboxEvent, Process, TargetChange,
     TargetFilter,

@@ -5,7 +5,9 @@
 mod error;
 mod link;
 
+use std::borrow::Cow;
 use std::fmt;
+use std::iter::Peekable;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -47,15 +49,9 @@ impl fmt::Debug for RedisCache {
 #[async_trait]
 impl Cache for RedisCache {
     async fn put(&self, entries: &[CacheEntry]) -> Result<(), PortError> {
-        let mut rest = entries;
-        while !rest.is_empty() {
-            let (chunk, more) = rest.split_at(chunk_length(rest));
-            let mut commands = Pipeline::with_capacity(chunk.len());
-            for CacheEntry { key, value } in chunk {
-                commands.cmd("SET").arg(key.name()).arg(value).arg("EX").arg(seconds(key.ttl())).ignore();
-            }
-            self.link.run::<()>(&commands).await?;
-            rest = more;
+        let mut texts = entries.iter().map(|entry| (&entry.key, entry.value.text())).peekable();
+        while texts.peek().is_some() {
+            self.link.run::<()>(&next_message(&mut texts)).await?;
         }
         Ok(())
     }
@@ -86,14 +82,20 @@ impl Cache for RedisCache {
     }
 }
 
-/// How many of the first entries go into one message: at least one.
-fn chunk_length(entries: &[CacheEntry]) -> usize {
+/// Takes as many entries as go into one message: at least one.
+fn next_message<'a>(entries: &mut Peekable<impl Iterator<Item = (&'a CacheKey, Cow<'a, str>)>>) -> Pipeline {
+    let mut commands = Pipeline::new();
     let mut bytes = 0;
-    let fitting = entries.iter().take(CHUNK_COMMANDS).take_while(|entry| {
-        bytes += entry.value.len();
-        bytes <= CHUNK_BYTES
-    });
-    fitting.count().max(1)
+    while let Some((key, text)) =
+        entries.next_if(|(_, text)| commands.is_empty() || bytes + text.len() <= CHUNK_BYTES)
+    {
+        bytes += text.len();
+        commands.cmd("SET").arg(key.name()).arg(&*text).arg("EX").arg(seconds(key.ttl())).ignore();
+        if commands.len() == CHUNK_COMMANDS {
+            break;
+        }
+    }
+    commands
 }
 
 /// Redis counts lifetimes in whole seconds, and refuses zero.
@@ -106,14 +108,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_are_bounded_in_commands_and_bytes() {
-        let entries = |count: usize, size: usize| -> Vec<_> {
-            let entry = CacheEntry { key: CacheKey::CollectionStats, value: "x".repeat(size) };
-            vec![entry; count]
+    fn messages_are_bounded_in_commands_and_bytes() {
+        let first = |count: usize, size: usize| {
+            let key = CacheKey::CollectionStats;
+            let entries = vec![(&key, Cow::from("x".repeat(size))); count];
+            next_message(&mut entries.into_iter().peekable()).len()
         };
-        assert_eq!(chunk_length(&entries(3, 10)), 3);
-        assert_eq!(chunk_length(&entries(1_000, 10)), CHUNK_COMMANDS);
-        assert_eq!(chunk_length(&entries(10, CHUNK_BYTES / 4)), 4);
-        assert_eq!(chunk_length(&entries(2, CHUNK_BYTES + 1)), 1, "a large entry travels alone");
+        assert_eq!(first(0, 10), 0);
+        assert_eq!(first(3, 10), 3);
+        assert_eq!(first(1_000, 10), CHUNK_COMMANDS);
+        assert_eq!(first(10, CHUNK_BYTES / 4), 4);
+        assert_eq!(first(2, CHUNK_BYTES + 1), 1, "a large entry travels alone");
     }
 }

@@ -29,7 +29,7 @@ async fn plain_client() -> redis::aio::MultiplexedConnection {
 }
 
 fn entry(key: &CacheKey, value: &str) -> CacheEntry {
-    CacheEntry { key: key.clone(), value: value.to_owned() }
+    CacheEntry { key: key.clone(), value: value.into() }
 }
 
 /// One test, since both parts use `collection_stats`.

@@ -1,14 +1,12 @@
 //! What the newest collection of a target brought.
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use metricsd_ingest::after::metric_json;
+use metricsd_ingest::after::metrics_json;
 use metricsd_model::Millis;
 use metricsd_ports::CacheKey;
-use serde_json::Value;
 use tracing::debug;
 
 use super::{TargetId, unknown_target};
@@ -26,8 +24,8 @@ pub(crate) async fn latest(
     let api = &shared.api;
     let target = api.catalog.target(&target_id).await?.ok_or_else(unknown_target)?;
     match api.cache.get(&CacheKey::LatestMetrics(target_id.clone())).await {
-        Ok(Some(json)) => {
-            return Ok(([(header::CONTENT_TYPE, "application/json")], Body::from(json)).into_response());
+        Ok(Some(text)) => {
+            return Ok(json(text));
         }
         Ok(None) => {}
         Err(error) => debug!(error = error.chain(), "the cache is away; the store answers in its place"),
@@ -35,12 +33,13 @@ pub(crate) async fn latest(
     let interval = target.spec.scrape_config.scrape_interval.millis();
     let since = now().saturating_sub(LOOK_BACK_MILLIS.max(interval.saturating_mul(2)));
     let metrics = api.source.latest(&target_id, since).await?;
-    let metrics: Vec<Value> = metrics
-        .iter()
-        .filter_map(|metric| {
-            let value = metric.sample.value.as_float()?;
-            Some(metric_json(&metric.series, value, metric.sample.timestamp))
-        })
-        .collect();
-    Ok(Json(metrics).into_response())
+    let floats = metrics.iter().filter_map(|metric| {
+        let value = metric.sample.value.as_float()?;
+        Some((&*metric.series, value, metric.sample.timestamp))
+    });
+    Ok(json(metrics_json(floats)))
+}
+
+fn json(text: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], Body::from(text)).into_response()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::{Cache, CacheEntry, CacheKey};
+use crate::{Cache, CacheEntry, CacheKey, CacheSource, CacheValue};
 
 /// Runs all checks that need no waiting.
 pub async fn all(cache: &dyn Cache) {
@@ -18,6 +18,7 @@ pub async fn all(cache: &dyn Cache) {
     removed_entries_are_gone(cache).await;
     many_entries_at_once(cache).await;
     odd_values_survive(cache).await;
+    sources_are_read_as_their_text(cache).await;
 }
 
 /// The source document's keys and lifetimes, letter for letter: other programs read them.
@@ -40,7 +41,8 @@ pub async fn what_was_put_is_read_back(cache: &dyn Cache) {
         keys.iter().map(|key| entry(key, &format!("{{\"of\":\"{}\"}}", key.name()))).collect();
     put(cache, &entries).await;
     for entry in &entries {
-        assert_eq!(get(cache, &entry.key).await.as_ref(), Some(&entry.value), "{}", entry.key.name());
+        let found = get(cache, &entry.key).await;
+        assert_eq!(found.as_deref(), Some(&*entry.value.text()), "{}", entry.key.name());
     }
     put(cache, &[]).await;
 }
@@ -95,6 +97,25 @@ pub async fn odd_values_survive(cache: &dyn Cache) {
     }
 }
 
+/// Whether the text is written when the entry is put or when it is read.
+pub async fn sources_are_read_as_their_text(cache: &dyn Cache) {
+    struct Answer;
+    impl CacheSource for Answer {
+        fn write(&self) -> String {
+            "42".to_owned()
+        }
+        fn bytes(&self) -> usize {
+            2
+        }
+    }
+    let key = CacheKey::LatestMetrics(random_target());
+    let value = CacheValue::Source(std::sync::Arc::new(Answer));
+    put(cache, &[entry(&key, "1"), CacheEntry { key: key.clone(), value }]).await;
+    assert_eq!(get(cache, &key).await.as_deref(), Some("42"));
+    put(cache, &[entry(&key, "43")]).await;
+    assert_eq!(get(cache, &key).await.as_deref(), Some("43"), "a text takes a source's place");
+}
+
 /// For adapters whose `TargetHealth` entries can be made to live for `lifetime` only, while others live long:
 /// an entry goes when its lifetime is over, reading does not prolong it, writing does.
 pub async fn entries_expire(cache: &dyn Cache, lifetime: Duration) {
@@ -128,7 +149,7 @@ pub fn random_target() -> String {
 }
 
 fn entry(key: &CacheKey, value: &str) -> CacheEntry {
-    CacheEntry { key: key.clone(), value: value.to_owned() }
+    CacheEntry { key: key.clone(), value: value.into() }
 }
 
 async fn put(cache: &dyn Cache, entries: &[CacheEntry]) {

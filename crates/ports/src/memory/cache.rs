@@ -1,14 +1,13 @@
 //! The caches of one process, bounded in bytes, with a lifetime for each entry.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use moka::Expiry;
 use moka::sync::Cache as Entries;
 
-use crate::{Cache, CacheEntry, CacheKey, PortError};
+use crate::{Cache, CacheEntry, CacheKey, CacheValue, PortError};
 
 /// Bytes of entries, unless another number is asked for.
 const DEFAULT_MAX_BYTES: u64 = 64 << 20;
@@ -20,7 +19,7 @@ type Lifetime = dyn Fn(&CacheKey) -> Duration + Send + Sync;
 
 /// Keeps entries in this process. When full, those that are read least go first.
 pub struct MemoryCache {
-    entries: Entries<CacheKey, Arc<str>>,
+    entries: Entries<CacheKey, CacheValue>,
 }
 
 impl MemoryCache {
@@ -36,7 +35,7 @@ impl MemoryCache {
     ) -> Self {
         let entries = Entries::builder()
             .max_capacity(max_bytes)
-            .weigher(|key: &CacheKey, value: &Arc<str>| u32::try_from(cost(key, value)).unwrap_or(u32::MAX))
+            .weigher(|key: &CacheKey, value: &CacheValue| u32::try_from(cost(key, value)).unwrap_or(u32::MAX))
             .expire_after(ByKey(Box::new(lifetime)))
             .build();
         Self { entries }
@@ -61,26 +60,26 @@ impl fmt::Debug for MemoryCache {
     }
 }
 
-fn cost(key: &CacheKey, value: &str) -> usize {
+fn cost(key: &CacheKey, value: &CacheValue) -> usize {
     let id = match key {
         CacheKey::TargetHealth(id) | CacheKey::LatestMetrics(id) | CacheKey::ScrapeSchedule(id) => id.len(),
         CacheKey::CollectionStats => 0,
     };
-    ENTRY_OVERHEAD + id + value.len()
+    ENTRY_OVERHEAD + id + value.bytes()
 }
 
 /// Every write gives an entry its key's whole lifetime again; reading does not prolong it.
 struct ByKey(Box<Lifetime>);
 
-impl Expiry<CacheKey, Arc<str>> for ByKey {
-    fn expire_after_create(&self, key: &CacheKey, _: &Arc<str>, _: Instant) -> Option<Duration> {
+impl Expiry<CacheKey, CacheValue> for ByKey {
+    fn expire_after_create(&self, key: &CacheKey, _: &CacheValue, _: Instant) -> Option<Duration> {
         Some((self.0)(key))
     }
 
     fn expire_after_update(
         &self,
         key: &CacheKey,
-        _: &Arc<str>,
+        _: &CacheValue,
         _: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
@@ -92,13 +91,17 @@ impl Expiry<CacheKey, Arc<str>> for ByKey {
 impl Cache for MemoryCache {
     async fn put(&self, entries: &[CacheEntry]) -> Result<(), PortError> {
         for entry in entries {
-            self.entries.insert(entry.key.clone(), Arc::from(entry.value.as_str()));
+            self.entries.insert(entry.key.clone(), entry.value.clone());
         }
         Ok(())
     }
 
+    fn keeps_sources(&self) -> bool {
+        true
+    }
+
     async fn get(&self, key: &CacheKey) -> Result<Option<String>, PortError> {
-        Ok(self.entries.get(key).map(|value| value.as_ref().to_owned()))
+        Ok(self.entries.get(key).map(CacheValue::into_text))
     }
 
     async fn remove(&self, keys: &[CacheKey]) -> Result<(), PortError> {
@@ -138,7 +141,7 @@ mod tests {
         let cache = MemoryCache::new(100_000);
         for n in 0..1_000 {
             let key = CacheKey::LatestMetrics(format!("t{n}"));
-            cache.put(&[CacheEntry { key, value: "x".repeat(1_000) }]).await.unwrap();
+            cache.put(&[CacheEntry { key, value: "x".repeat(1_000).into() }]).await.unwrap();
         }
         let bytes = cache.bytes();
         assert!((1_000..=100_000).contains(&bytes), "{bytes} bytes are kept");
