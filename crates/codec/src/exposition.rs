@@ -15,6 +15,7 @@ mod format;
 mod meta;
 mod parser;
 mod series;
+mod tail;
 
 mod families;
 
@@ -23,6 +24,7 @@ pub use families::{Families, FamilyInfo, OPEN_METRICS};
 pub use format::{ACCEPT, Format};
 pub use parser::Parser;
 pub use series::{Label, SeriesError, SeriesText, parse_series};
+pub use tail::{Tail, read_tail};
 
 #[cfg(test)]
 mod property_tests;

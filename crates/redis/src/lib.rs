@@ -5,9 +5,7 @@
 mod error;
 mod link;
 
-use std::borrow::Cow;
 use std::fmt;
-use std::iter::Peekable;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -49,9 +47,10 @@ impl fmt::Debug for RedisCache {
 #[async_trait]
 impl Cache for RedisCache {
     async fn put(&self, entries: &[CacheEntry]) -> Result<(), PortError> {
-        let mut texts = entries.iter().map(|entry| (&entry.key, entry.value.text())).peekable();
-        while texts.peek().is_some() {
-            self.link.run::<()>(&next_message(&mut texts)).await?;
+        let mut rest = entries;
+        while !rest.is_empty() {
+            let commands = next_message(&mut rest);
+            self.link.run::<()>(&commands).await?;
         }
         Ok(())
     }
@@ -83,17 +82,17 @@ impl Cache for RedisCache {
 }
 
 /// Takes as many entries as go into one message: at least one.
-fn next_message<'a>(entries: &mut Peekable<impl Iterator<Item = (&'a CacheKey, Cow<'a, str>)>>) -> Pipeline {
+fn next_message(rest: &mut &[CacheEntry]) -> Pipeline {
     let mut commands = Pipeline::new();
     let mut bytes = 0;
-    while let Some((key, text)) =
-        entries.next_if(|(_, text)| commands.is_empty() || bytes + text.len() <= CHUNK_BYTES)
+    while bytes < CHUNK_BYTES
+        && commands.len() < CHUNK_COMMANDS
+        && let Some((CacheEntry { key, value }, more)) = rest.split_first()
     {
+        let text = value.text();
         bytes += text.len();
         commands.cmd("SET").arg(key.name()).arg(&*text).arg("EX").arg(seconds(key.ttl())).ignore();
-        if commands.len() == CHUNK_COMMANDS {
-            break;
-        }
+        *rest = more;
     }
     commands
 }
@@ -110,14 +109,17 @@ mod tests {
     #[test]
     fn messages_are_bounded_in_commands_and_bytes() {
         let first = |count: usize, size: usize| {
-            let key = CacheKey::CollectionStats;
-            let entries = vec![(&key, Cow::from("x".repeat(size))); count];
-            next_message(&mut entries.into_iter().peekable()).len()
+            let entry = CacheEntry { key: CacheKey::CollectionStats, value: "x".repeat(size).into() };
+            let entries = vec![entry; count];
+            let mut rest = entries.as_slice();
+            let taken = next_message(&mut rest).len();
+            assert_eq!(taken + rest.len(), count);
+            taken
         };
         assert_eq!(first(0, 10), 0);
         assert_eq!(first(3, 10), 3);
         assert_eq!(first(1_000, 10), CHUNK_COMMANDS);
         assert_eq!(first(10, CHUNK_BYTES / 4), 4);
-        assert_eq!(first(2, CHUNK_BYTES + 1), 1, "a large entry travels alone");
+        assert_eq!(first(2, CHUNK_BYTES + 1), 1, "a large entry is the last of its message");
     }
 }

@@ -46,6 +46,36 @@ fn short_decimal(token: &[u8]) -> Option<f64> {
     Some(if negative { -value } else { value })
 }
 
+/// The same where the digits end with the line, in one pass over them: the value, and the bytes up to the next line.
+#[inline]
+pub(super) fn short_decimal_line(rest: &[u8]) -> Option<(f64, usize)> {
+    let negative = rest.first() == Some(&b'-');
+    let start = usize::from(negative);
+    let mut number = 0u64;
+    let mut point = None;
+    // Twenty bytes are nineteen digits and a point: they do not overflow.
+    for (index, byte) in rest.get(start..)?.iter().take(21).enumerate() {
+        match byte {
+            b'0'..=b'9' if index < 20 => {
+                number = number.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'))
+            }
+            b'.' if point.is_none() => point = Some(index),
+            b'\n' => {
+                let digits = index - usize::from(point.is_some());
+                if number > MAX_EXACT || digits == 0 || digits > 19 {
+                    return None;
+                }
+                let decimals = point.map_or(0, |point| index - point - 1);
+                let value =
+                    if decimals == 0 { number as f64 } else { number as f64 / POWERS.get(decimals)? };
+                return Some((if negative { -value } else { value }, start + index + 1));
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
 #[cold]
 fn any_float(token: &str) -> Option<f64> {
     let unsigned = token.strip_prefix(['+', '-']).unwrap_or(token);

@@ -136,18 +136,7 @@ fn text_sample(line: &str, start: usize, number: usize) -> Result<Entry<'_>, Fau
     if at == end && bytes[end - 1] != b'}' {
         return Err(Fault::new(at, "expected a blank and a value after the name"));
     }
-    let (value, at) = value(line, at)?;
-    let at = scan::skip_blanks(bytes, at);
-    let mut timestamp = None;
-    if at < bytes.len() {
-        let stop = scan::token_end(bytes, at);
-        let millis = number::millis(&line[at..stop]);
-        timestamp = Some(millis.ok_or(Fault::new(at, "expected a timestamp in whole milliseconds"))?);
-        let rest = scan::skip_blanks(bytes, stop);
-        if rest < bytes.len() {
-            return Err(Fault::new(rest, "expected nothing after the timestamp"));
-        }
-    }
+    let (value, timestamp) = text_tail(line, at)?;
     Ok(Entry::Sample(SampleLine {
         series: &line[start..end],
         value,
@@ -157,21 +146,48 @@ fn text_sample(line: &str, start: usize, number: usize) -> Result<Entry<'_>, Fau
     }))
 }
 
+/// `value [timestamp]` from `at` to the end of the line.
+#[inline]
+pub(super) fn text_tail(line: &str, at: usize) -> Result<(f64, Option<i64>), Fault> {
+    let bytes = line.as_bytes();
+    let (value, at) = value(line, at)?;
+    let at = scan::skip_blanks(bytes, at);
+    if at == bytes.len() {
+        return Ok((value, None));
+    }
+    let stop = scan::token_end(bytes, at);
+    let millis = number::millis(&line[at..stop]);
+    let timestamp = millis.ok_or(Fault { at, what: "expected a timestamp in whole milliseconds" })?;
+    let rest = scan::skip_blanks(bytes, stop);
+    if rest < bytes.len() {
+        return Err(Fault::new(rest, "expected nothing after the timestamp"));
+    }
+    Ok((value, Some(timestamp)))
+}
+
 /// `series value[ timestamp][ # labels value[ timestamp]]`, one space each.
 #[inline]
 fn open_metrics_sample(line: &str, number: usize) -> Result<Entry<'_>, Fault> {
     let bytes = line.as_bytes();
     let end = scan::series::<_, true>(bytes, 0, &mut ())?;
-    let (value, at) = value(line, space(bytes, end, "expected a space and a value after the series")?)?;
+    let (value, timestamp, exemplar) = open_metrics_tail(line, end)?;
+    Ok(Entry::Sample(SampleLine { series: &line[..end], value, timestamp, exemplar, line: number }))
+}
+
+/// ` value[ timestamp][ # labels value[ timestamp]]` from `at` to the end of the line.
+#[inline]
+pub(super) fn open_metrics_tail(
+    line: &str,
+    at: usize,
+) -> Result<(f64, Option<i64>, Option<Exemplar<'_>>), Fault> {
+    let bytes = line.as_bytes();
+    let (value, at) = value(line, space(bytes, at, "expected a space and a value after the series")?)?;
     let (timestamp, at) = match bytes.get(at..at + 2) {
         Some([b' ', b'#']) => (None, at),
         _ => seconds(line, at)?,
     };
-    let mut sample = SampleLine { series: &line[..end], value, timestamp, exemplar: None, line: number };
-    if at < bytes.len() {
-        sample.exemplar = Some(exemplar(line, at)?);
-    }
-    Ok(Entry::Sample(sample))
+    let exemplar = if at < bytes.len() { Some(exemplar(line, at)?) } else { None };
+    Ok((value, timestamp, exemplar))
 }
 
 fn exemplar(line: &str, at: usize) -> Result<Exemplar<'_>, Fault> {
