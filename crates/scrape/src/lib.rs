@@ -15,6 +15,8 @@ pub mod guard;
 mod naming;
 mod page;
 #[cfg(test)]
+mod page_properties;
+#[cfg(test)]
 mod page_tests;
 mod report;
 mod scrape;

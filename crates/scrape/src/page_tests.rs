@@ -11,10 +11,11 @@ use metricsd_model::{
 use metricsd_ports::memory::MemoryStore;
 use prometheus_client::metrics::gauge::Gauge;
 
+use crate::client::ScrapeError;
 use crate::naming::Namer;
 use crate::page::{PageReader, Scraped};
 
-fn spec() -> TargetSpec {
+pub(crate) fn spec() -> TargetSpec {
     TargetSpec {
         target_id: "t".into(),
         source_id: "shop".into(),
@@ -37,16 +38,16 @@ fn spec() -> TargetSpec {
     }
 }
 
-struct Bench {
-    namer: Namer,
-    reader: PageReader,
+pub(crate) struct Bench {
+    pub(crate) namer: Namer,
+    pub(crate) reader: PageReader,
     series: Arc<SeriesTracker>,
 }
 
 const NOW: i64 = 1_750_000_000_000;
 
 impl Bench {
-    fn new(spec: TargetSpec, limits: Limits) -> Self {
+    pub(crate) fn new(spec: TargetSpec, limits: Limits) -> Self {
         let series = SeriesTracker::new(limits.series(), Arc::new(MemoryStore::new()), Gauge::default());
         let namer = Namer::new(spec, Arc::new(limits));
         let reader = PageReader::new(&namer);
@@ -54,15 +55,20 @@ impl Bench {
     }
 
     fn read(&mut self, page: &str) -> Scraped {
+        self.try_read(page.as_bytes(), Format::Text).unwrap()
+    }
+
+    pub(crate) fn try_read(&mut self, page: &[u8], format: Format) -> Result<Scraped, ScrapeError> {
         let mut admission = self.series.admission("shop");
         let read = |reader: &mut PageReader, admission: &mut Admission| {
-            reader.read(page.as_bytes(), Format::Text, &self.namer, NOW, admission).unwrap()
+            reader.read(page, format, &self.namer, NOW, admission)
         };
-        read(&mut self.reader, &mut admission).unwrap_or_else(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            runtime.block_on(admission.settle()).unwrap();
-            read(&mut self.reader, &mut admission).unwrap()
-        })
+        if let Some(scraped) = read(&mut self.reader, &mut admission)? {
+            return Ok(scraped);
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(admission.settle()).unwrap();
+        Ok(read(&mut self.reader, &mut admission)?.expect("nothing is in doubt twice"))
     }
 }
 
@@ -99,7 +105,7 @@ fn series_that_vanish_are_told_and_those_that_come_are_counted() {
     let scraped = bench.read("b 2\nc 3\nd 4\n");
     assert_eq!(names(&scraped.vanished), [r#"a{instance="host:9100",job="shop",zone="z1"}"#]);
     assert_eq!(scraped.added, 2);
-    let (layout, vanished) = bench.reader.fail(&bench.namer);
+    let (layout, vanished) = bench.reader.fail();
     assert_eq!((layout.series.len(), vanished.len()), (5, 3));
     let back = bench.read("b 2\n");
     assert_eq!((back.added, back.vanished.len()), (1, 0));

@@ -164,7 +164,7 @@ impl LoopState {
     }
 
     fn nothing(&mut self) -> Scraped {
-        let (layout, vanished) = self.reader.fail(&self.namer);
+        let (layout, vanished) = self.reader.fail();
         let (ledger, types) = (Ledger::default(), TypeCounts::default());
         Scraped { layout, values: Vec::new(), timed: Vec::new(), vanished, ledger, types, added: 0 }
     }
@@ -175,7 +175,7 @@ impl LoopState {
         let at = at.max(self.last + 1);
         self.last = at;
         let mut ending = self.reader.current();
-        self.reader.fail(&self.namer);
+        self.reader.fail();
         ending.extend(known);
         let mut builder = BatchBuilder::default();
         end(ending, at, &mut builder);
