@@ -13,6 +13,7 @@ use reqwest::{Client, Response, StatusCode};
 use url::Url;
 
 use crate::AddressPolicy;
+use crate::buffers::{Buffers, PageBytes};
 use crate::decode::{self, Encoding};
 
 /// A scrape follows this many redirects, as Prometheus does.
@@ -42,7 +43,7 @@ impl ScrapeError {
 #[derive(Debug)]
 pub struct Page {
     /// The text.
-    pub body: Vec<u8>,
+    pub body: PageBytes,
     /// `Content-Type`; empty where the answer has none.
     pub content_type: String,
 }
@@ -64,6 +65,7 @@ pub struct PageClient {
     client: Client,
     policy: Arc<AddressPolicy>,
     max_page_bytes: usize,
+    buffers: Buffers,
 }
 
 impl PageClient {
@@ -82,7 +84,7 @@ impl PageClient {
                 .dns_resolver(GuardedResolver(policy.clone()))
         };
         let client = builder().build().or_else(|_| builder().tls_certs_only([]).build())?;
-        Ok(Self { client, policy, max_page_bytes })
+        Ok(Self { client, policy, max_page_bytes, buffers: Buffers::default() })
     }
 
     /// Fetches one page. Answers within the request's timeout.
@@ -134,14 +136,18 @@ impl PageClient {
         if declared > self.max_page_bytes as u64 {
             return Err(self.too_large());
         }
-        let mut body = Vec::with_capacity(usize::try_from(declared).unwrap_or(0));
+        let mut body = self.buffers.take(usize::try_from(declared).unwrap_or(0));
         while let Some(chunk) = response.chunk().await.map_err(|e| classify(&e))? {
             if body.len() + chunk.len() > self.max_page_bytes {
                 return Err(self.too_large());
             }
-            body.extend_from_slice(&chunk);
+            body.buffer().extend_from_slice(&chunk);
         }
-        let body = decode::decompress(encoding, body, self.max_page_bytes)?;
+        if encoding != Encoding::Identity {
+            let mut text = self.buffers.take(0);
+            decode::decompress(encoding, &body, text.buffer(), self.max_page_bytes)?;
+            body = text;
+        }
         Ok(Page { body, content_type })
     }
 

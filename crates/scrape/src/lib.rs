@@ -8,6 +8,7 @@ mod clock;
 pub mod pool;
 mod schedule;
 
+mod buffers;
 pub mod client;
 mod decode;
 pub mod guard;
@@ -23,6 +24,7 @@ mod scrape;
 
 pub mod metrics;
 
+pub use buffers::PageBytes;
 pub use client::PageClient;
 pub use guard::AddressPolicy;
 pub use metrics::ScrapeMetrics;
