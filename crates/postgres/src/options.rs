@@ -32,7 +32,7 @@ impl Default for PostgresOptions {
             statement_timeout: Duration::from_secs(30),
             chunk_interval: Duration::from_secs(3_600),
             space_partitions: 1,
-            cached_series: 2_000_000,
+            cached_series: 3_000_000,
             cached_columns: 8_000_000,
         }
     }

@@ -34,10 +34,10 @@ const BUSY: Duration = Duration::from_secs(5);
 const TURN: Duration = Duration::from_secs(30);
 
 /// Series that are remembered as written, so that they are not looked up again.
-const KNOWN_SERIES: usize = 500_000;
+const KNOWN_SERIES: usize = 3_000_000;
 
 /// Columns of layouts that are remembered, as written and again as read.
-const KNOWN_COLUMNS: usize = 2_000_000;
+const KNOWN_COLUMNS: usize = 8_000_000;
 
 /// Offsets of timelines that are remembered: some 8 MB.
 const KNOWN_OFFSETS: usize = 2_000_000;

@@ -38,8 +38,10 @@ pub(super) struct State {
     entries: Vec<Entry>,
     index: Places,
     bytes: usize,
-    /// Changes with the epoch, and whenever room is made.
+    /// Changes with the epoch, and with every sixteenth of the room that new series take.
     generation: u32,
+    /// What new series took in this generation.
+    taken: usize,
     epoch: u64,
     /// What was said of metric families.
     pub(super) families: Families,
@@ -128,6 +130,7 @@ impl SeriesCache {
             index: Places::default(),
             bytes: 0,
             generation: 1,
+            taken: 0,
             epoch: 0,
             families: Families::default(),
         };
@@ -205,7 +208,12 @@ impl SeriesCache {
             if state.bytes + entry.size() > self.max_bytes {
                 state.make_room(self.max_bytes);
             }
+            state.taken += entry.size();
             state.insert(entry);
+            if state.taken > self.max_bytes / 16 {
+                state.taken = 0;
+                state.generation = state.generation.wrapping_add(1);
+            }
         }
     }
 
@@ -310,6 +318,5 @@ impl State {
         let entries = &self.entries;
         let hash = |place: usize| entries.get(place).map_or(0, |entry| entry.hash as u64);
         self.index = Places::of(entries.len(), hash);
-        self.generation = generation.wrapping_add(1);
     }
 }

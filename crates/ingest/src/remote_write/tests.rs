@@ -152,6 +152,9 @@ fn what_is_remembered_stays_within_its_bound() {
         read(&cache, &of(round * 10..round * 10 + 10));
         let again = read(&cache, &of(0..10));
         assert_eq!(samples(&again), samples(&often));
+        let series = |batch: &Batch| batch.frames[0].layout.series.clone();
+        let same = series(&again).iter().zip(&series(&often)).all(|(one, other)| Arc::ptr_eq(one, other));
+        assert!(same, "what is used stays, whatever comes and goes");
     }
     // More at once than fits is stored all the same.
     assert_eq!(read(&cache, &of(0..1_000)).samples(), 1_000);
