@@ -29,8 +29,8 @@ pub trait SampleSink: Send + Sync + 'static {
     /// On `Ok` everything is durable and visible to readers: samples, series, layouts, the job row and the outbox row
     /// of each batch; a batch is visible as a whole or not at all. On `Err` nothing of this call is stored, except
     /// that a connection lost during commit leaves it open, as does a store over several databases of which one does not
-    /// answer; appending the same batches again is always safe, since a
-    /// batch id is stored once. The same id twice within one call is stored once, the first of them.
+    /// answer; appending the same batches again is always safe, since a batch id is stored once. The same id twice
+    /// within one call is stored once, the first of them.
     /// Series are written before or with the first batch that needs them; two label sets of one id both keep their
     /// samples (see `SeriesId::rehashed`).
     async fn append(&self, batches: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError>;
