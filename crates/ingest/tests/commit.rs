@@ -220,6 +220,19 @@ async fn a_store_that_is_away_holds_up_nothing_of_another() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_someone_waits_for_is_committed_at_once_if_it_is_worth_it() {
+    let bench = bench(0, CommitOptions::default());
+    let took = async |key: &str, samples: usize| {
+        let samples = (0..samples).map(|at| sample(at, &format!("m{at}"), 1.0)).collect();
+        let started = tokio::time::Instant::now();
+        bench.ingest.push(push("s", key, samples)).await.unwrap();
+        started.elapsed()
+    };
+    assert!(took("small", 10).await >= Duration::from_millis(5), "others may come");
+    assert_eq!(took("large", 1_000).await, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_end_answers_everybody() {
     let bench = bench(usize::MAX, CommitOptions::default());
     let ingest = bench.ingest.clone();
