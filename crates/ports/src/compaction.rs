@@ -55,6 +55,11 @@ pub trait Compaction: Send + Sync + 'static {
     /// each (series, timestamp) once, in a frame or in a segment, and with the value that it had before. Killed at any
     /// point, nothing is lost and the next call begins the piece again.
     ///
-    /// One process compacts a database at a time; others are answered that there is nothing to do.
+    /// What tells that a batch was stored before is its job row, or its frames. Where both have gone it is stored again,
+    /// which changes no answer as long as its samples are there: of a segment's and a frame's sample at one time the
+    /// segment's counts.
+    ///
+    /// One process compacts a database at a time; others are answered that there is nothing to do, or that their piece
+    /// came to nothing.
     async fn compact(&self, policy: &CompactionPolicy) -> Result<Compacted, PortError>;
 }

@@ -125,6 +125,8 @@ pub struct IndexStatistics {
 pub trait Retention: Send + Sync + 'static {
     /// Removes frames of one target all of whose samples are older than `before`, and its exemplars that are, at most
     /// some thousands a call; answers how many. Jobs and series stay. The empty id is that of pushes without a target.
+    /// Samples that were compacted are removed, and counted, in pieces of a series' hour or day, each when it is over by
+    /// then; those that several targets brought belong to the one that was compacted first.
     async fn remove_before(&self, target_id: &str, before: Millis) -> Result<u64, PortError>;
 
     /// The same for all targets but those of `spared`, whether or not they still exist, and for pushes. Where a store
@@ -193,7 +195,8 @@ pub trait SampleSource: Send + Sync + 'static {
     /// The same of the series that one source sent first; nothing where there is none.
     async fn source_statistics(&self, source: &str, top: usize) -> Result<IndexStatistics, PortError>;
 
-    /// What the newest collection of a target brought, without staleness markers, ordered by labels.
+    /// What the newest collection of a target brought, without staleness markers, ordered by labels; where it was
+    /// compacted, what the target's series have at its newest timestamp.
     /// Looks back at most to `since`. Empty where there is none.
     async fn latest(&self, target_id: &str, since: Millis) -> Result<Vec<LatestMetric>, PortError>;
 }

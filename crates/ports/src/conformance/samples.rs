@@ -72,6 +72,7 @@ pub async fn check_compaction<S: Compacting>(new: impl AsyncFn() -> S) {
         check_compaction_of_past_hours,
         check_late_samples,
         check_rates_of_samples,
+        check_noise,
         check_compaction_of_far_times,
         check_limits_of_segments,
         check_retention_of_segments,

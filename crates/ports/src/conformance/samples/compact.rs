@@ -200,6 +200,37 @@ pub async fn check_rates_of_samples(store: &impl Compacting) {
     assert!(within[0].0.1.len() > old.len(), "and the late ones among them");
 }
 
+/// Values without any pattern, which no packing makes small, in two passes over the same hour.
+pub async fn check_noise(store: &impl Compacting) {
+    let layout = Layout::shared(many_series("noise", 3));
+    let mut state = 1u64;
+    let mut append = async |first: i64, step: i64| {
+        let frames = (0..400i64).map(|n| {
+            let values = [(); 3].map(|()| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                f64::from_bits(state)
+            });
+            frame(&layout, NOON + first + n * step, &values)
+        });
+        let frames = frames.collect();
+        store.append(&[batch("noise", &first.to_string(), frames)]).await.expect("an append");
+    };
+    append(0, 5_000).await;
+    for (first, samples) in [(1_000_000, 1_200), (1, 1_200), (2, 1_200)] {
+        append(first, 6_000).await;
+        let before = content(store, "noise", ALL).await;
+        let part = content(store, "noise", (NOON + 1_500_000, NOON + 1_700_000)).await;
+        let done = compact_all(store, &policy(NOON + DAY, 500)).await;
+        assert!(done.samples == samples || done.samples == 2 * samples, "{done:?}");
+        assert_eq!(content(store, "noise", ALL).await, before);
+        assert_eq!(content(store, "noise", (NOON + 1_500_000, NOON + 1_700_000)).await, part);
+    }
+    let found = content(store, "noise", ALL).await;
+    assert!(found.iter().all(|(row, _)| row.1.len() > 1_000), "all of them are there");
+    drain(async || store.remove_others_before(&[], NOON + HOUR).await).await;
+    assert_eq!(content(store, "noise", ALL).await, []);
+}
+
 /// Hours long ago, before the epoch too.
 pub async fn check_compaction_of_far_times(store: &impl Compacting) {
     let layout = Layout::shared(vec![series("far", &[])]);
