@@ -28,11 +28,11 @@ const FRAMES_BY_NUMBER: &str =
     "SELECT f.seq, f.time, f.\"values\", f.offsets, f.histograms, f.layout, f.series_ids, f.target_id, f.source
     FROM json_each(?1) AS wanted CROSS JOIN frames f ON f.seq = wanted.value";
 
-/// Everything that the unit's transaction writes; `None` where the plan no longer stands.
+/// Everything that the transaction of these units writes; `None` where the plan no longer stands.
 pub(super) async fn collect(
     store: &SqliteStore,
     plan: &Plan,
-    unit: &Unit,
+    units: &[Unit],
     policy: &CompactionPolicy,
     taken: &HashSet<(Millis, i64)>,
 ) -> Result<Option<Work>, Fault> {
@@ -42,9 +42,10 @@ pub(super) async fn collect(
     }
     let mut origins = Origins::default();
     let mut packer = Packer::new(taken.clone());
-    let passes = passes(unit.samples, policy.max_samples);
-    for pass in 0..passes {
-        let transposer = Transposer::for_pass(pass, passes);
+    let passes_of = |unit: &Unit| passes(unit.samples, policy.max_samples);
+    let passes = units.iter().flat_map(|unit| (0..passes_of(unit)).map(move |pass| (unit, pass)));
+    for (unit, pass) in passes {
+        let transposer = Transposer::for_pass(pass, passes_of(unit));
         let (transposed, samples) = transpose(store, &mut tx, unit, transposer, &mut origins).await?;
         let mut held = held(store, &mut tx, plan.hour, &transposed).await?;
         let hour = plan.hour;

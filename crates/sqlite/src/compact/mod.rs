@@ -1,8 +1,8 @@
-//! Frames become segments, one unit at a time: read from a snapshot, transposed, merged and packed where that is in
+//! Frames become segments, some units at a time: read from a snapshot, transposed, merged and packed where that is in
 //! nobody's way, then written under the file's write lock in one transaction that also deletes the frames.
 //!
 //! Whoever else removes frames or touches segments in between (another process, retention) raises `generation`; then
-//! the unit is given up and planned anew.
+//! the work is given up and planned anew.
 
 mod collect;
 mod pack;
@@ -60,20 +60,19 @@ impl Compactor {
         let Some(mut plan) = plan else {
             return vacuum::step(store).await;
         };
-        let Some(unit) = plan.units.pop_front() else {
+        let units = plan.take(policy.max_samples);
+        let Some(work) = collect::collect(store, &plan, &units, policy, &self.taken).await? else {
             return Ok(Compacted { more: true, ..Compacted::default() });
         };
-        let Some(work) = collect::collect(store, &plan, &unit, policy, &self.taken).await? else {
-            return Ok(Compacted { more: true, ..Compacted::default() });
-        };
+        let frames: Vec<i64> = units.into_iter().flat_map(|unit| unit.frames).collect();
         let done = Compacted {
             samples: work.samples,
-            frames: unit.frames.len() as u64,
+            frames: frames.len() as u64,
             segments: work.segments.len() as u64,
             chunks: 0,
             more: true,
         };
-        match write::write(store, &plan, &unit, work).await? {
+        match write::write(store, &plan, &frames, work).await? {
             Written::Done => {}
             Written::Stale => return Ok(Compacted { more: true, ..Compacted::default() }),
             Written::Taken(timeline) => {

@@ -24,6 +24,10 @@ const MAX_FRAMES: usize = 250_000;
 /// committed first first.
 const MAX_PASSES: u64 = 8;
 
+/// Samples of the units that are written in one transaction, as a multiple of those held at once. Rows lie in order of
+/// time and series, and ids are hashes: every transaction that adds to an hour splits pages that the one before it filled.
+const MAX_WRITTEN: u64 = 4;
+
 /// Ids in one statement.
 const IDS: usize = 1_000;
 
@@ -68,6 +72,8 @@ pub(super) struct Unit {
     /// Their numbers, ascending.
     pub(super) frames: Vec<i64>,
     pub(super) samples: u64,
+    /// Units of one group share series, so that each must find what the one before it wrote.
+    group: usize,
 }
 
 /// What holds frames together: those of a layout have the same series.
@@ -75,6 +81,24 @@ pub(super) struct Unit {
 enum Holder {
     Layout(i64),
     Frame(i64),
+}
+
+impl Plan {
+    /// Takes out the units that are written next, in one transaction.
+    pub(super) fn take(&mut self, max_samples: usize) -> Vec<Unit> {
+        let max = (max_samples as u64).saturating_mul(MAX_WRITTEN);
+        let mut samples = 0;
+        let mut taken: Vec<Unit> = Vec::new();
+        let fits = |unit: &mut Unit, taken: &[Unit], samples: u64| {
+            taken.is_empty()
+                || (samples + unit.samples <= max && taken.iter().all(|other| other.group != unit.group))
+        };
+        while let Some(unit) = self.units.pop_front_if(|unit| fits(unit, &taken, samples)) {
+            samples += unit.samples;
+            taken.push(unit);
+        }
+        taken
+    }
 }
 
 /// Plans the oldest hour that is due; `None` where there is none.
@@ -191,6 +215,7 @@ fn cut(
         let (Some(group), Some(columns)) = (groups.get(holder), lengths.get(holder)) else { continue };
         let part = parts.entry(*group).or_default();
         let unit = units.entry((*group, *part)).or_default();
+        unit.group = *group;
         unit.frames.push(*seq);
         unit.samples += columns;
         if unit.samples >= max {
@@ -219,6 +244,12 @@ mod tests {
         assert_eq!(sizes(cut(&frames, grouped(false), 10)), [8, 8, 3, 1]);
         assert_eq!(sizes(cut(&frames, grouped(false), 1_000)), [20]);
         let units = cut(&frames, grouped(true), 10);
+        let mut plan = Plan { hour: 0, generation: 0, units: cut(&frames, grouped(false), 10) };
+        let taken = |units: Vec<Unit>| units.iter().map(|unit| unit.frames.len()).collect::<Vec<_>>();
+        assert_eq!(taken(plan.take(1_000)), [8], "those of one group come one after the other");
+        assert_eq!(taken(plan.take(1_000)), [8]);
+        assert_eq!(taken(plan.take(10)), [3, 1], "those of several at once");
+        assert_eq!(taken(plan.take(10)), [0; 0]);
         assert!(
             units.iter().flat_map(|unit| &unit.frames).is_sorted(),
             "what was committed first comes first"

@@ -1,4 +1,4 @@
-//! The transaction of a unit: under the file's write lock, and short.
+//! The transaction of some units: under the file's write lock, and short.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use metricsd_store::compact::HOUR;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use super::pack::{Owner, Packed, Work};
-use super::plan::{Plan, Unit};
+use super::plan::Plan;
 use super::{generation, raise_generation};
 use crate::SqliteStore;
 use crate::columns::id_list;
@@ -21,7 +21,7 @@ const ROWS: usize = 200;
 /// Frames that one statement deletes.
 const FRAMES: usize = 5_000;
 
-/// What became of a unit.
+/// What became of the work.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Written {
     Done,
@@ -34,7 +34,7 @@ pub(super) enum Written {
 pub(super) async fn write(
     store: &SqliteStore,
     plan: &Plan,
-    unit: &Unit,
+    frames: &[i64],
     work: Work,
 ) -> Result<Written, Fault> {
     let mut tx = store.write().await?;
@@ -60,11 +60,11 @@ pub(super) async fn write(
             .await?;
     }
     let mut deleted = 0;
-    for part in unit.frames.chunks(FRAMES) {
+    for part in frames.chunks(FRAMES) {
         let query = sqlx::query("DELETE FROM frames WHERE seq IN (SELECT value FROM json_each(?1))");
         deleted += query.bind(id_list(part.iter().copied())).execute(&mut *tx).await?.rows_affected();
     }
-    if deleted != unit.frames.len() as u64 {
+    if deleted != frames.len() as u64 {
         // Someone deleted frames without saying so.
         return Ok(Written::Stale);
     }
