@@ -34,11 +34,11 @@ async fn rollups() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn catalog() {
     let folder = Folder::new();
-    conformance::catalog::check_all(async || folder.fresh_store().await).await;
+    Box::pin(conformance::catalog::check_all(async || folder.fresh_store().await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn outbox() {
     let folder = Folder::new();
-    conformance::outbox::check_all(async || folder.fresh_store().await).await;
+    Box::pin(conformance::outbox::check_all(async || folder.fresh_store().await)).await;
 }
