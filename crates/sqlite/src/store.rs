@@ -7,6 +7,7 @@ use std::time::Duration;
 use metricsd_model::Millis;
 use metricsd_ports::{ErrorKind, PortError};
 use metricsd_store::Recent;
+use metricsd_store::frames::{FRAME_CACHE_BYTES, FrameCache};
 use metricsd_store::owners::Known;
 use parking_lot::Mutex;
 use sqlx::pool::PoolOptions;
@@ -56,6 +57,8 @@ pub struct SqliteStore {
     /// What compaction remembers; held by the call that compacts.
     pub(crate) compactor: tokio::sync::Mutex<Compactor>,
     pub(crate) roller: tokio::sync::Mutex<Roller>,
+    /// Frames that were read lately.
+    pub(crate) frames: FrameCache,
     /// Which series there are.
     pub(crate) index: Index,
     /// Counts the changes of the catalogue that this process made.
@@ -87,9 +90,17 @@ impl SqliteStore {
             timelines: Mutex::new(Recent::new(KNOWN_OFFSETS)),
             compactor: tokio::sync::Mutex::default(),
             roller: tokio::sync::Mutex::default(),
+            frames: FrameCache::new(FRAME_CACHE_BYTES),
             index: Index::default(),
             changed: watch::Sender::new(0),
         })
+    }
+
+    /// The same store with so many bytes for frames that were read lately, instead of [`FRAME_CACHE_BYTES`].
+    #[must_use]
+    pub fn with_frame_cache(mut self, bytes: usize) -> Self {
+        self.frames = FrameCache::new(bytes);
+        self
     }
 
     /// Waits for calls that are under way and closes the file. Later calls fail as unavailable.

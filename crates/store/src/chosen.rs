@@ -1,20 +1,21 @@
 //! What selections chose lately. Dashboards ask the same again and again, and the series that a selection chooses change
 //! far less often than their samples.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use metricsd_model::{LabelSet, Matcher};
 use parking_lot::Mutex;
 
+use crate::frames::Columns;
 use crate::gather::Found;
-use crate::ids::Wanted;
+use crate::ids::{IdState, Wanted};
 
 /// Selections that are remembered.
 const SELECTIONS: usize = 32;
 
-/// Series of all remembered selections together: some 40 MB.
+/// Series of all remembered selections together: some 40 MB, and with columns of layouts at most half as much again.
 const SERIES: usize = 400_000;
 
 /// The series that a selection chose.
@@ -24,13 +25,46 @@ pub struct Chosen {
     pub found: Vec<Found>,
     /// Their places by id.
     pub wanted: Wanted,
+    /// Which columns of layouts hold them.
+    layouts: Mutex<Layouts>,
+}
+
+/// Wanted columns of layouts, as far as they were asked for. Layouts never change.
+#[derive(Debug, Default)]
+struct Layouts {
+    columns: HashMap<i64, Option<Arc<Columns>>, IdState>,
+    /// Layouts and columns.
+    weight: usize,
 }
 
 impl Chosen {
     /// Of series in order of labels.
     pub fn new(found: Vec<Found>) -> Self {
         let wanted = found.iter().zip(0..).map(|(series, place)| (series.id.to_i64(), place)).collect();
-        Self { found, wanted }
+        Self { found, wanted, layouts: Mutex::default() }
+    }
+
+    /// The wanted columns of a layout, where they are remembered: some, or none at all.
+    pub fn known_columns(&self, layout: i64) -> Option<Option<Arc<Columns>>> {
+        self.layouts.lock().columns.get(&layout).cloned()
+    }
+
+    /// The wanted columns of a layout of these series, which are remembered; `None` where there are none.
+    pub fn columns(&self, layout: i64, series: impl ExactSizeIterator<Item = i64>) -> Option<Arc<Columns>> {
+        let columns = Columns::new(series, &self.wanted);
+        let weight = columns.as_ref().map_or(0, |columns| columns.wanted.len()) + 1;
+        let mut layouts = self.layouts.lock();
+        if layouts.weight + weight > self.max_weight() {
+            *layouts = Layouts::default();
+        }
+        layouts.weight += weight;
+        layouts.columns.insert(layout, columns.clone());
+        columns
+    }
+
+    /// A series mostly stands in one layout, and in another whenever a series of the same target comes or goes.
+    fn max_weight(&self) -> usize {
+        4 * self.found.len() + 1_024
     }
 
     /// The first label sets, at most `limit`.
@@ -118,6 +152,22 @@ mod tests {
         assert!(remembered.get(&matchers("up")).is_none());
         remembered.insert(before, matchers("up"), &chosen(3));
         assert!(remembered.get(&matchers("up")).is_none(), "chosen before the change");
+    }
+
+    #[test]
+    fn columns_of_layouts_are_remembered_within_bounds() {
+        let chosen = chosen(10);
+        assert!(chosen.known_columns(5).is_none());
+        let columns = chosen.columns(5, [99, 3, 98, 0].into_iter()).unwrap();
+        assert_eq!((columns.width, columns.wanted.as_slice()), (4, &[(1, 3), (3, 0)][..]));
+        assert_eq!(chosen.known_columns(5).unwrap(), Some(columns));
+        assert!(chosen.columns(6, [50, 60].into_iter()).is_none());
+        assert_eq!(chosen.known_columns(6), Some(None), "known to hold none");
+        for layout in 10..2_000 {
+            chosen.columns(layout, (0..10).collect::<Vec<_>>().into_iter());
+        }
+        let layouts = chosen.layouts.lock();
+        assert!(layouts.weight <= chosen.max_weight() && layouts.columns.len() <= chosen.max_weight() / 11);
     }
 
     #[test]

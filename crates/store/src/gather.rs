@@ -10,6 +10,7 @@ use metricsd_ports::{ErrorKind, PortError, SelectLimits, SelectedSeries, Selecti
 use crate::chosen::Chosen;
 use crate::column::Column;
 use crate::damaged;
+use crate::frames::Frame;
 
 /// A series that matches.
 #[derive(Debug, Clone)]
@@ -95,7 +96,7 @@ impl Gather {
         }
         // Nearly all samples are floats, and a histogram is large to hand around.
         let histogram = if value.to_bits() == HISTOGRAM_MARKER_BITS { histogram()? } else { None };
-        let column = self.columns.get_mut(index).ok_or_else(|| damaged("a series that was not asked for"))?;
+        let column = self.columns.get_mut(index).ok_or_else(unasked)?;
         if column.timestamps.is_empty() {
             self.series += 1;
             if self.series > self.limits.max_series {
@@ -113,7 +114,7 @@ impl Gather {
     /// Adds samples of the series at `index` that take the place of those that frames hold at the same time. They must
     /// ascend and lie in the range.
     pub fn extend(&mut self, index: usize, mut samples: Column) -> Result<(), PortError> {
-        let column = self.columns.get_mut(index).ok_or_else(|| damaged("a series that was not asked for"))?;
+        let column = self.columns.get_mut(index).ok_or_else(unasked)?;
         let added = samples.timestamps.len();
         if added == 0 {
             return Ok(());
@@ -130,6 +131,61 @@ impl Gather {
         }
         self.samples += added;
         if self.samples >= self.compact_at { self.compact() } else { Ok(()) }
+    }
+
+    /// Adds these columns of frames, each with the place of its series; the frames come in order of time.
+    pub fn add_frames(&mut self, frames: &[Arc<Frame>], columns: &[(u32, u32)]) -> Result<(), PortError> {
+        if self.are_aligned(frames) {
+            return self.add_aligned(frames, columns);
+        }
+        for frame in frames {
+            let order = frame.order();
+            for (at, index) in columns {
+                let at = *at as usize;
+                let (timestamp, value) = frame.sample(at)?;
+                self.add::<PortError>(*index as usize, timestamp, order, value, || {
+                    frame.histogram(at).cloned().map(Some)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether each column of the frames is an ascending run of numbers within the range.
+    fn are_aligned(&self, frames: &[Arc<Frame>]) -> bool {
+        let within = |time: Millis| time >= self.range.start && time <= self.range.end;
+        frames.iter().all(|frame| frame.is_plain() && within(frame.time()))
+            && frames.is_sorted_by(|a, b| a.time() < b.time())
+    }
+
+    /// A column at a time: what is written lies side by side, and what is read is in the processor's cache from the
+    /// column before.
+    fn add_aligned(&mut self, frames: &[Arc<Frame>], columns: &[(u32, u32)]) -> Result<(), PortError> {
+        let timestamps: Vec<Millis> = frames.iter().map(|frame| frame.time()).collect();
+        let orders: Vec<i64> = frames.iter().map(|frame| frame.order()).collect();
+        let rows: Vec<&[f64]> = frames.iter().map(|frame| frame.values()).collect();
+        let width = rows.iter().map(|row| row.len()).min().unwrap_or(0);
+        for (at, index) in columns {
+            let at = *at as usize;
+            if at >= width {
+                return Err(damaged("a frame is shorter than its layout"));
+            }
+            let column = self.columns.get_mut(*index as usize).ok_or_else(unasked)?;
+            if column.timestamps.is_empty() {
+                self.series += 1;
+                if self.series > self.limits.max_series {
+                    return Err(limit("max_series", self.limits.max_series));
+                }
+            }
+            column.timestamps.extend_from_slice(&timestamps);
+            column.orders.extend_from_slice(&orders);
+            column.values.extend(rows.iter().map(|row| row.get(at).copied().unwrap_or(f64::NAN)));
+            self.samples += rows.len();
+            if self.samples >= self.compact_at {
+                self.compact()?;
+            }
+        }
+        Ok(())
     }
 
     /// Throws out repeated samples; what stays is counted against the limit.
@@ -168,6 +224,10 @@ impl Gather {
             .collect();
         Ok(selected)
     }
+}
+
+fn unasked() -> PortError {
+    damaged("a series that was not asked for")
 }
 
 fn limit(name: &str, value: usize) -> PortError {

@@ -11,6 +11,7 @@ pub mod compact;
 pub mod exemplars;
 pub mod families;
 pub mod follow;
+pub mod frames;
 pub mod gather;
 pub mod group;
 pub mod ids;

@@ -1,32 +1,40 @@
-//! Frames that hold wanted series: which layouts, which columns of them, and the rows themselves, streamed.
+//! Frames that hold wanted series: which layouts, which frames of them a snapshot holds, and the frames themselves,
+//! from the cache or from the file.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
 use metricsd_codec::pack::{PackError, unpack_floats, unpack_histograms, unpack_ids, unpack_ints};
-use metricsd_model::{HISTOGRAM_MARKER_BITS, Millis, NativeHistogram};
 use metricsd_ports::PortError;
+use metricsd_store::chosen::Chosen;
+use metricsd_store::frames::{Blocks, Frame, FrameKey, FrameParts, Listed, Plan, Window, Windows, slices};
 use metricsd_store::gather::Gather;
 use metricsd_store::ids::Wanted;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
+use uuid::Uuid;
 
 use crate::SqliteStore;
 use crate::columns::id_list;
 use crate::error::{Fault, damaged};
 
-/// A frame's samples lie between its time and the end of its hour. `?2` is the beginning of the hour of `?3`: frames
-/// whose samples differ in time may begin before the range.
-const SHARED: &str = "SELECT f.time, f.seq, f.\"values\", f.offsets, f.histograms, f.layout
+/// Frames of layouts in a window. A frame's samples lie between its time and the end of its hour: one whose samples
+/// differ in time may begin before `?4`, where the range does.
+const SHARED: &str = "SELECT f.seq, f.time, f.batch_id, f.layout
     FROM json_each(?1) AS wanted CROSS JOIN frames f ON f.layout = wanted.value
-    WHERE f.time >= ?2 AND f.time <= ?4 AND (f.time >= ?3 OR f.offsets IS NOT NULL)";
+    WHERE f.time >= ?2 AND f.time <= ?3 AND (f.time >= ?4 OR f.offsets IS NOT NULL) LIMIT ?5";
 
-const INLINE: &str = "SELECT time, seq, \"values\", offsets, histograms, series_ids FROM frames
-    WHERE layout IS NULL AND time >= ?1 AND time <= ?3 AND (time >= ?2 OR offsets IS NOT NULL)";
+/// Frames that carry their own ids.
+const INLINE: &str = "SELECT seq, time, batch_id, length(series_ids) FROM frames
+    WHERE layout IS NULL AND time >= ?1 AND time <= ?2 AND (time >= ?3 OR offsets IS NOT NULL) LIMIT ?4";
 
-/// Wanted columns of a layout, each with the index of its series.
-type Columns = Vec<(usize, usize)>;
+const FETCH: &str = "SELECT f.time, f.seq, f.\"values\", f.offsets, f.histograms, f.series_ids, wanted.key
+    FROM json_each(?1) AS wanted CROSS JOIN frames f ON f.seq = wanted.value";
+
+/// Frames that one task decodes, and such tasks under way at once.
+const DECODED: usize = 16;
+const DECODERS: usize = 4;
 
 /// Up to so many series are looked up one by one.
 const LOOKED_UP: usize = 1_000;
@@ -34,59 +42,128 @@ const LOOKED_UP: usize = 1_000;
 /// Going through a layout in memory costs about as much as so many look-ups.
 const LAYOUTS_A_LOOK_UP: usize = 20;
 
-/// Reads frames of shared layouts.
-pub(super) async fn read_shared(
+/// Reads all frames that hold wanted series.
+pub(super) async fn read(
     store: &SqliteStore,
     tx: &mut SqliteConnection,
-    wanted: &Wanted,
+    chosen: &Chosen,
     gather: &mut Gather,
 ) -> Result<(), Fault> {
-    let plan = plan(store, tx, wanted).await?;
-    if plan.is_empty() {
-        return Ok(());
-    }
-    let range = gather.range();
-    let query = sqlx::query(SHARED)
-        .bind(id_list(plan.keys().copied()))
-        .bind(range.bucket)
-        .bind(range.start)
-        .bind(range.end);
-    let mut rows = query.fetch(tx);
-    while let Some(row) = rows.try_next().await? {
-        let layout: i64 = row.try_get(5)?;
-        let columns = plan.get(&layout);
-        let columns = columns.ok_or_else(|| damaged("a frame of a layout that was not asked for"))?;
-        let mut frame = StoredFrame::of(&row)?;
-        for (at, index) in columns {
-            frame.give(*at, *index, gather)?;
+    let plan = plan(store, tx, chosen).await?;
+    let turn = store.frames.turn();
+    let mut windows = Windows::new(gather.range());
+    while let Some(window) = windows.next_window() {
+        let mut listed = list(tx, &plan, window, gather.range().start).await?;
+        if !windows.is_whole(window, listed.len()) {
+            continue;
+        }
+        for slice in slices(&mut listed) {
+            let mut asked = store.frames.ask(turn, slice);
+            while let Some(missing) = asked.claim() {
+                for fetched in fetch(tx, slice, &missing).await? {
+                    asked.give(fetched.0, fetched.1)?;
+                }
+                asked.others().await;
+            }
+            Blocks::new(slice, asked.finish()?).give(&plan, &chosen.wanted, gather)?;
         }
     }
     Ok(())
 }
 
-/// Reads frames that carry their own ids.
-pub(super) async fn read_inline(
+/// The frames of a window, or a few more than a window may have.
+async fn list(
     tx: &mut SqliteConnection,
-    wanted: &Wanted,
-    gather: &mut Gather,
-) -> Result<(), Fault> {
-    let range = gather.range();
-    let query = sqlx::query(INLINE).bind(range.bucket).bind(range.start).bind(range.end);
-    let mut rows = query.fetch(tx);
-    while let Some(row) = rows.try_next().await? {
-        let ids = unpacked(unpack_ids(row.try_get(5)?))?;
-        let columns = ids.iter().enumerate();
-        let columns: Columns =
-            columns.filter_map(|(at, id)| Some((at, *wanted.get(&id.cast_signed())?))).collect();
-        if columns.is_empty() {
-            continue;
-        }
-        let mut frame = StoredFrame::of(&row)?;
-        for (at, index) in columns {
-            frame.give(at, index, gather)?;
+    plan: &Plan,
+    window: Window,
+    start: i64,
+) -> Result<Vec<Listed>, Fault> {
+    let mut listed = Vec::new();
+    if !plan.is_empty() {
+        let rows = sqlx::query(SHARED)
+            .bind(id_list(plan.keys().copied()))
+            .bind(window.first)
+            .bind(window.last)
+            .bind(start)
+            .bind(window.limit())
+            .fetch_all(&mut *tx)
+            .await?;
+        for row in &rows {
+            let layout: i64 = row.try_get(3)?;
+            let columns = plan.get(&layout).map_or(0, |columns| columns.width);
+            let (key, bytes) = (key_of(row)?, columns * size_of::<f64>());
+            listed.push(Listed { key, layout: Some(layout), bytes });
         }
     }
-    Ok(())
+    let rows = sqlx::query(INLINE)
+        .bind(window.first)
+        .bind(window.last)
+        .bind(start)
+        .bind(window.limit())
+        .fetch_all(&mut *tx)
+        .await?;
+    for row in &rows {
+        // Values take as much as ids.
+        let ids = usize::try_from(row.try_get::<i64, _>(3)?).unwrap_or(0);
+        listed.push(Listed { key: key_of(row)?, layout: None, bytes: 2 * ids });
+    }
+    Ok(listed)
+}
+
+/// Reads a row that begins with seq, time, batch.
+fn key_of(row: &SqliteRow) -> Result<FrameKey, Fault> {
+    let batch: Uuid = row.try_get(2)?;
+    Ok(FrameKey { order: row.try_get(0)?, time: row.try_get(1)?, batch: batch.as_u128() })
+}
+
+/// Frames by their places among the listed ones. They are decoded on other threads while more are read.
+async fn fetch(
+    tx: &mut SqliteConnection,
+    listed: &[Listed],
+    places: &[usize],
+) -> Result<Vec<(usize, Frame)>, Fault> {
+    let wanted = places.iter().filter_map(|place| listed.get(*place)).map(|listed| listed.key.order);
+    let mut rows = sqlx::query(FETCH).bind(id_list(wanted)).fetch(tx);
+    let mut fetched = Vec::with_capacity(places.len());
+    let mut decoders = VecDeque::new();
+    let mut batch = Vec::with_capacity(DECODED);
+    loop {
+        let row = rows.try_next().await?;
+        let last = row.is_none();
+        batch.extend(row);
+        if batch.len() == DECODED || (last && !batch.is_empty()) {
+            let batch = std::mem::take(&mut batch);
+            decoders.push_back(tokio::task::spawn_blocking(move || decode(batch)));
+        }
+        while decoders.len() > if last { 0 } else { DECODERS } {
+            let Some(decoder) = decoders.pop_front() else { break };
+            let decoded = decoder.await;
+            fetched.extend(decoded.map_err(|error| damaged("decoding frames failed").caused_by(error))??);
+        }
+        if last {
+            break;
+        }
+    }
+    let places = fetched.into_iter().map(|(key, frame)| Some((*places.get(key)?, frame)));
+    let places: Option<Vec<_>> = places.collect();
+    places.ok_or_else(|| damaged("a frame that was not asked for").into())
+}
+
+/// Decodes rows of [`FETCH`]; each frame with the place of its seq in the list.
+fn decode(rows: Vec<SqliteRow>) -> Result<Vec<(usize, Frame)>, Fault> {
+    let mut frames = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let parts = parts_of(row)?;
+        let frame = match row.try_get::<Option<&[u8]>, _>(5)? {
+            Some(ids) => {
+                let ids: Vec<i64> = unpacked(unpack_ids(ids))?.into_iter().map(u64::cast_signed).collect();
+                Frame::inline(parts, &ids)?
+            }
+            None => Frame::shared(parts),
+        };
+        frames.push((usize::try_from(row.try_get::<i64, _>(6)?).unwrap_or(usize::MAX), frame));
+    }
+    Ok(frames)
 }
 
 /// Layouts that may hold wanted series: found by series, or all of them where there are fewer than series to look for.
@@ -108,26 +185,18 @@ async fn candidates(tx: &mut SqliteConnection, wanted: &Wanted) -> Result<Vec<i6
 }
 
 /// The wanted columns of each layout that has some.
-async fn plan(
-    store: &SqliteStore,
-    tx: &mut SqliteConnection,
-    wanted: &Wanted,
-) -> Result<HashMap<i64, Columns>, Fault> {
-    let layouts = candidates(tx, wanted).await?;
-    let mut plan = HashMap::with_capacity(layouts.len());
-    let mut add = |layout: i64, series: &[u64]| {
-        let columns = series.iter().enumerate();
-        let columns: Columns =
-            columns.filter_map(|(at, id)| Some((at, *wanted.get(&id.cast_signed())?))).collect();
-        if !columns.is_empty() {
-            plan.insert(layout, columns);
-        }
-    };
+async fn plan(store: &SqliteStore, tx: &mut SqliteConnection, chosen: &Chosen) -> Result<Plan, Fault> {
+    let layouts = candidates(tx, &chosen.wanted).await?;
+    let mut plan = Plan::with_capacity_and_hasher(layouts.len(), Default::default());
     let mut unread = Vec::new();
     for layout in layouts {
-        let remembered = store.layouts.lock().get(layout);
-        match remembered {
-            Some(series) => add(layout, &series),
+        let known = chosen.known_columns(layout).or_else(|| {
+            let series = store.layouts.lock().get(layout)?;
+            Some(chosen.columns(layout, series.iter().map(|id| id.cast_signed())))
+        });
+        match known {
+            Some(Some(columns)) => drop(plan.insert(layout, columns)),
+            Some(None) => {}
             None => unread.push(layout),
         }
     }
@@ -141,7 +210,9 @@ async fn plan(
     while let Some(row) = rows.try_next().await? {
         let layout = row.try_get(0)?;
         let series: Arc<[u64]> = unpacked(unpack_ids(row.try_get(1)?))?.into();
-        add(layout, &series);
+        if let Some(columns) = chosen.columns(layout, series.iter().map(|id| id.cast_signed())) {
+            plan.insert(layout, columns);
+        }
         // Layouts never change.
         let weight = series.len() + 1;
         store.layouts.lock().insert(layout, series, weight);
@@ -154,60 +225,15 @@ pub(super) fn unpacked<T>(column: Result<T, PackError>) -> Result<T, PortError> 
     column.map_err(|error| damaged("damaged frame in the database").caused_by(error))
 }
 
-/// A frame of which columns can be asked for.
-pub(super) struct StoredFrame<'r> {
-    time: Millis,
-    /// First committed, first part of it: the smallest wins.
-    seq: i64,
-    values: Vec<f64>,
-    offsets: Option<Vec<i32>>,
-    /// Unpacked when the first is asked for.
-    packed: Option<&'r [u8]>,
-    histograms: Vec<(u32, NativeHistogram)>,
-}
-
-impl<'r> StoredFrame<'r> {
-    /// Reads a row that begins with time, seq, values, offsets, histograms.
-    pub(super) fn of(row: &'r SqliteRow) -> Result<Self, Fault> {
-        let offsets: Option<&[u8]> = row.try_get(3)?;
-        Ok(Self {
-            time: row.try_get(0)?,
-            seq: row.try_get(1)?,
-            values: unpacked(unpack_floats(row.try_get(2)?))?,
-            offsets: offsets.map(|offsets| unpacked(unpack_ints(offsets))).transpose()?,
-            packed: row.try_get(4)?,
-            histograms: Vec::new(),
-        })
-    }
-
-    /// Timestamp and value of a column.
-    pub(super) fn sample(&self, at: usize) -> Result<(Millis, f64), Fault> {
-        let shorter = || damaged("a frame is shorter than its layout");
-        let value = *self.values.get(at).ok_or_else(shorter)?;
-        let offset = match &self.offsets {
-            Some(offsets) => *offsets.get(at).ok_or_else(shorter)?,
-            None => 0,
-        };
-        Ok((self.time.saturating_add(i64::from(offset)), value))
-    }
-
-    /// The histogram of a column, where its value says that it has one.
-    pub(super) fn histogram(&mut self, at: usize, value: f64) -> Result<Option<NativeHistogram>, Fault> {
-        if value.to_bits() != HISTOGRAM_MARKER_BITS {
-            return Ok(None);
-        }
-        if let Some(packed) = self.packed.take() {
-            self.histograms = unpacked(unpack_histograms(packed))?;
-        }
-        let found = self.histograms.iter().find(|(column, _)| *column as usize == at);
-        found
-            .map(|(_, histogram)| Some(histogram.clone()))
-            .ok_or_else(|| damaged("a frame lacks a histogram").into())
-    }
-
-    fn give(&mut self, at: usize, index: usize, gather: &mut Gather) -> Result<(), Fault> {
-        let (time, value) = self.sample(at)?;
-        let seq = self.seq;
-        gather.add(index, time, seq, value, || self.histogram(at, value))
-    }
+/// Decodes a row that begins with time, seq, values, offsets, histograms.
+pub(super) fn parts_of(row: &SqliteRow) -> Result<FrameParts, Fault> {
+    let offsets: Option<&[u8]> = row.try_get(3)?;
+    let histograms: Option<&[u8]> = row.try_get(4)?;
+    Ok(FrameParts {
+        time: row.try_get(0)?,
+        order: row.try_get(1)?,
+        values: unpacked(unpack_floats(row.try_get(2)?))?,
+        offsets: offsets.map(|offsets| unpacked(unpack_ints(offsets))).transpose()?,
+        histograms: histograms.map_or(Ok(Vec::new()), |packed| unpacked(unpack_histograms(packed)))?,
+    })
 }

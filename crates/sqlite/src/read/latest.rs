@@ -7,10 +7,11 @@ use metricsd_codec::pack::unpack_ids;
 use metricsd_model::{HISTOGRAM_MARKER_BITS, Millis, Sample, SampleValue, is_stale};
 use metricsd_ports::LatestMetric;
 use metricsd_store::compact::{day_of, hour_of};
+use metricsd_store::frames::Frame;
 use metricsd_store::gather::Range;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
-use super::frames::{StoredFrame, unpacked};
+use super::frames::{parts_of, unpacked};
 use super::{SERIES_COLUMNS, series_of_row};
 use crate::SqliteStore;
 use crate::columns::id_list;
@@ -88,7 +89,7 @@ async fn newest_of_frames(
     let mut newest = Newest::default();
     for row in &rows {
         let ids = unpacked(unpack_ids(row.try_get(5)?))?;
-        let mut frame = StoredFrame::of(row)?;
+        let frame = Frame::shared(parts_of(row)?);
         for (at, id) in ids.into_iter().enumerate() {
             let (timestamp, value) = frame.sample(at)?;
             if timestamp < since {
@@ -99,9 +100,9 @@ async fn newest_of_frames(
             if is_stale(value) || older {
                 continue;
             }
-            let value = match frame.histogram(at, value)? {
-                Some(histogram) => SampleValue::Histogram(Box::new(histogram)),
-                None => SampleValue::Float(value),
+            let value = match value.to_bits() {
+                HISTOGRAM_MARKER_BITS => SampleValue::Histogram(Box::new(frame.histogram(at)?.clone())),
+                _ => SampleValue::Float(value),
             };
             newest.samples.insert(id, Sample { timestamp, value });
         }

@@ -129,8 +129,7 @@ pub(crate) async fn gathered(
     if !chosen.wanted.is_empty() {
         // First, as they are older than frames mostly, so that columns ascend.
         segments::read(store, tx, chosen, &mut gather).await?;
-        frames::read_shared(store, tx, &chosen.wanted, &mut gather).await?;
-        frames::read_inline(tx, &chosen.wanted, &mut gather).await?;
+        frames::read(store, tx, chosen, &mut gather).await?;
     }
     Ok(gather.finish()?)
 }
