@@ -29,13 +29,10 @@ impl<'a, const N: usize> Array<'a, N> {
         self.body.len() / (4 + N)
     }
 
-    pub(crate) fn get(&self, index: usize) -> Option<[u8; N]> {
-        let start = index.checked_mul(4 + N)? + 4;
-        self.body.get(start..start + N)?.try_into().ok()
-    }
-
-    pub(crate) fn iter(self) -> impl Iterator<Item = [u8; N]> + 'a {
-        self.body.chunks_exact(4 + N).filter_map(|element| element[4..].try_into().ok())
+    pub(crate) fn iter(self) -> impl ExactSizeIterator<Item = [u8; N]> + 'a {
+        // Each has its length before it.
+        let number = |element: &[u8]| element.last_chunk::<N>().copied().unwrap_or([0; N]);
+        self.body.chunks_exact(4 + N).map(number)
     }
 }
 
@@ -87,10 +84,7 @@ mod tests {
             one.extend_from_slice(&word.to_be_bytes());
         }
         let array = Array::<8>::parse(&one).unwrap();
-        assert_eq!(
-            (array.iter().count(), array.get(0).map(i64::from_be_bytes), array.get(1)),
-            (1, Some(42), None)
-        );
+        assert_eq!((array.len(), array.iter().map(i64::from_be_bytes).collect::<Vec<_>>()), (1, vec![42]));
         assert!(Array::<4>::parse(&one).is_none());
         assert!(Array::<8>::parse(&one[..one.len() - 1]).is_none());
         one[7] = 1;

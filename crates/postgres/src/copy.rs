@@ -204,7 +204,7 @@ mod tests {
         let ids = Array::<8>::parse(fields[6].unwrap()).unwrap();
         assert_eq!(ids.iter().map(i64::from_be_bytes).collect::<Vec<_>>(), [-1, 7]);
         let values = Array::<8>::parse(fields[7].unwrap()).unwrap();
-        assert_eq!(values.get(1).map(u64::from_be_bytes), Some(0x7ff0_0000_0000_0002));
+        assert_eq!(values.iter().nth(1).map(u64::from_be_bytes), Some(0x7ff0_0000_0000_0002));
         let offsets = Array::<4>::parse(fields[8].unwrap()).unwrap();
         assert_eq!(offsets.iter().map(i32::from_be_bytes).collect::<Vec<_>>(), [0, 9]);
         assert_eq!(fields[9], None);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use metricsd_ports::{ErrorKind, PortError};
+use metricsd_store::frames::FRAME_CACHE_BYTES;
 
 /// Settings of a [`crate::PostgresStore`], with the defaults of a single disk.
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub struct PostgresOptions {
     pub cached_series: usize,
     /// Columns of layouts that are remembered, as written and again as read.
     pub cached_columns: usize,
+    /// Bytes of decoded frames that are remembered for readers; 0 is none.
+    pub frame_cache_bytes: usize,
 }
 
 impl Default for PostgresOptions {
@@ -34,6 +37,7 @@ impl Default for PostgresOptions {
             space_partitions: 1,
             cached_series: 3_000_000,
             cached_columns: 8_000_000,
+            frame_cache_bytes: FRAME_CACHE_BYTES,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use metricsd_ports::{ErrorKind, PortError};
 use metricsd_store::Recent;
+use metricsd_store::frames::FrameCache;
 use metricsd_store::owners::Known;
 use parking_lot::Mutex;
 use sqlx::PgPool;
@@ -18,6 +19,9 @@ use crate::migrate::{connect_options, migrate_pool};
 use crate::read::Index;
 use crate::rollup::Roller;
 use crate::{Migrated, PostgresOptions};
+
+/// Layouts that are remembered as asked for.
+const ASKED_LAYOUTS: usize = 100_000;
 
 /// Samples and catalogue in PostgreSQL with TimescaleDB.
 pub struct PostgresStore {
@@ -34,6 +38,10 @@ pub struct PostgresStore {
     pub(crate) layouts: Mutex<Recent<i64, Arc<[i64]>>>,
     /// Timestamps that segments share, for readers.
     pub(crate) timelines: Mutex<Recent<i64, Arc<[i32]>>>,
+    /// Frames that were read lately.
+    pub(crate) frames: FrameCache,
+    /// Layouts of which few series were asked for lately; without a layout, frames that carry their own ids.
+    pub(crate) asked: Mutex<Recent<Option<i64>, ()>>,
     /// Which series there are.
     pub(crate) index: Index,
     pub(crate) feed: Feed,
@@ -65,6 +73,8 @@ impl PostgresStore {
             known: Mutex::new(Known::new(options.cached_series, options.cached_columns)),
             layouts: Mutex::new(Recent::new(options.cached_columns)),
             timelines: Mutex::new(Recent::new(options.cached_columns)),
+            frames: FrameCache::new(options.frame_cache_bytes),
+            asked: Mutex::new(Recent::new(ASKED_LAYOUTS)),
             index: Index::default(),
             feed: Feed::new(connect),
             compactor: tokio::sync::Mutex::default(),

@@ -27,6 +27,7 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ),
     ("storage.compaction.max_samples", "samples that a compaction holds in memory at once; 24 bytes each"),
     ("storage.space_partitions", "partitions of a chunk by source; more than 1 only for several disks"),
+    ("storage.frame_cache_bytes", "bytes to remember samples in that queries read lately; 0 for none"),
     ("cache.url", "redis://… or rediss://…; in process where absent"),
     ("cache.url_file", "file that holds cache.url"),
     ("events.brokers", "Kafka brokers, host:port; events stay in process where empty"),

@@ -66,6 +66,7 @@ pub(super) struct Storage {
     pub(super) max_connections: u32,
     pub(super) chunk_interval: PromDuration,
     pub(super) space_partitions: u32,
+    pub(super) frame_cache_bytes: ByteSize,
     pub(super) compaction: Compaction,
 }
 
@@ -79,6 +80,7 @@ impl Default for Storage {
             max_connections: 10,
             chunk_interval: PromDuration::from_secs(3_600),
             space_partitions: 1,
+            frame_cache_bytes: ByteSize(128 << 20),
             compaction: Compaction::default(),
         }
     }

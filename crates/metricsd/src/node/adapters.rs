@@ -142,7 +142,8 @@ impl Opener {
     pub(super) async fn open(&self) -> Result<Opened, PortError> {
         Ok(match &self.backend {
             StorageBackend::Sqlite(path) => {
-                let store = Arc::new(SqliteStore::open(path).await?);
+                let store = SqliteStore::open(path).await?;
+                let store = Arc::new(store.with_frame_cache(self.options.frame_cache_bytes));
                 Opened::of(store.clone()).compacted_by(store)
             }
             StorageBackend::Postgres(url) => {
@@ -198,6 +199,8 @@ fn postgres_options(config: &Config) -> PostgresOptions {
         max_connections: config.storage.max_connections,
         chunk_interval: config.storage.chunk_interval,
         space_partitions: u16::try_from(config.storage.space_partitions).unwrap_or(u16::MAX),
+        // Every database has its own.
+        frame_cache_bytes: config.storage.frame_cache_bytes / (1 + config.storage.shards.len()),
         ..PostgresOptions::default()
     }
 }

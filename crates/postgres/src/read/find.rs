@@ -74,6 +74,8 @@ async fn follow(store: &PostgresStore, connection: &mut PgConnection) -> Result<
             if position.started != seen.started {
                 tracing::info!("the database was started again: reading all series");
                 store.index.start_again(&mut progress);
+                // It may give orders again that frames had which it lacks.
+                store.frames.clear();
                 return Ok(false);
             }
             now = Some(position);

@@ -7,10 +7,11 @@ use futures::TryStreamExt;
 use metricsd_model::{HISTOGRAM_MARKER_BITS, Millis, Sample, SampleValue, is_stale};
 use metricsd_ports::LatestMetric;
 use metricsd_store::compact::{Bucket, DAY, HOUR, Segment, day_of, hour_of};
+use metricsd_store::frames::Frame;
 use metricsd_store::gather::Range;
 use sqlx::{PgConnection, Row};
 
-use super::frames::WholeFrame;
+use super::frames::parts_of;
 use super::{find, snapshot};
 use crate::PostgresStore;
 use crate::binary::{required, required_array};
@@ -60,7 +61,7 @@ async fn newest_of_frames(tx: &mut PgConnection, target_id: &str, since: Millis)
         .await?;
     let mut newest = Newest::default();
     for row in &rows {
-        let mut frame = WholeFrame::of(row, 5)?;
+        let frame = Frame::shared(parts_of(row, 5)?);
         for (at, id) in required_array::<8>(row, 4)?.iter().map(i64::from_be_bytes).enumerate() {
             let (timestamp, value) = frame.sample(at)?;
             if timestamp < since {
@@ -71,9 +72,9 @@ async fn newest_of_frames(tx: &mut PgConnection, target_id: &str, since: Millis)
             if is_stale(value) || older {
                 continue;
             }
-            let value = match frame.histogram(at, value)? {
-                Some(histogram) => SampleValue::Histogram(Box::new(histogram)),
-                None => SampleValue::Float(value),
+            let value = match value.to_bits() {
+                HISTOGRAM_MARKER_BITS => SampleValue::Histogram(Box::new(frame.histogram(at)?.clone())),
+                _ => SampleValue::Float(value),
             };
             newest.samples.insert(id, Sample { timestamp, value });
         }

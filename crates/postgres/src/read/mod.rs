@@ -6,6 +6,7 @@ mod beside;
 mod find;
 mod frames;
 mod latest;
+mod picks;
 mod segments;
 
 use std::sync::Arc;
@@ -25,7 +26,6 @@ use crate::PostgresStore;
 use crate::copy::bound;
 use crate::error::Fault;
 use crate::rollup;
-use frames::{Plan, read_inline, read_picks, read_whole};
 
 pub(crate) use find::{Index, found, series_of_row, stored};
 pub(crate) use segments::read_segments;
@@ -113,11 +113,9 @@ pub(crate) async fn gathered(
 ) -> Result<Vec<SelectedSeries>, Fault> {
     let mut gather = Gather::new(Arc::clone(chosen), selection);
     if !chosen.wanted.is_empty() {
-        let plan = Plan::new(store, tx, &chosen.wanted).await?;
-        read_picks(tx, &plan, &mut gather).await?;
-        read_whole(tx, &plan, &mut gather).await?;
-        read_inline(tx, &chosen.wanted, &mut gather).await?;
+        // First, as they are older than frames mostly, so that columns ascend.
         read_segments(store, tx, &chosen.wanted, &mut gather).await?;
+        frames::read(store, tx, chosen, &mut gather).await?;
     }
     Ok(gather.finish()?)
 }

@@ -60,6 +60,11 @@ impl FrameCache {
         Self { kept: Mutex::default(), max_bytes, arrived: Notify::new() }
     }
 
+    /// Bytes that may be held.
+    pub fn max_bytes(&self) -> usize {
+        self.max_bytes
+    }
+
     /// Bytes that are held.
     pub fn bytes(&self) -> usize {
         self.kept.lock().bytes

@@ -48,6 +48,7 @@ impl Check<'_> {
             max_connections: storage.max_connections,
             chunk_interval: interval.0,
             space_partitions: storage.space_partitions,
+            frame_cache_bytes: storage.frame_cache_bytes.0,
             compaction,
         })
     }
