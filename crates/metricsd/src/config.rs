@@ -151,7 +151,7 @@ pub(crate) struct StorageConfig {
     pub(crate) chunk_interval: Duration,
     /// Partitions of a chunk by source.
     pub(crate) space_partitions: u32,
-    /// Bytes of recently read samples that are remembered.
+    /// Bytes of recently read samples that are remembered, of all databases together.
     pub(crate) frame_cache_bytes: usize,
     /// How frames become segments; `None`: they stay frames.
     pub(crate) compaction: Option<CompactionConfig>,

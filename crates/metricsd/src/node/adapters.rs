@@ -200,7 +200,7 @@ fn postgres_options(config: &Config) -> PostgresOptions {
         chunk_interval: config.storage.chunk_interval,
         space_partitions: u16::try_from(config.storage.space_partitions).unwrap_or(u16::MAX),
         // Every database has its own.
-        frame_cache_bytes: config.storage.frame_cache_bytes / (1 + config.storage.shards.len()),
+        frame_cache_bytes: config.storage.frame_cache_bytes / config.storage.shards.len().max(1),
         ..PostgresOptions::default()
     }
 }
