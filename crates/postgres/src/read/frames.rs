@@ -58,7 +58,9 @@ pub(super) async fn read(
         for slice in slices(&mut listed) {
             let mut asked = store.frames.ask(turn, slice);
             while let Some(missing) = asked.claim() {
-                for (place, frame) in fetch(store, tx, slice, missing).await? {
+                // Boxed: most calls find all they want in the cache.
+                let fetched = Box::pin(fetch(store, tx, slice, missing)).await?;
+                for (place, frame) in fetched {
                     asked.give(place, frame)?;
                 }
                 asked.others().await;
