@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::results::Results;
-use crate::server::{Extra, Setup, Subject};
+use crate::server::{Extra, Failures, Setup, Subject};
 
 /// How much is pushed.
 #[derive(clap::Args, Clone)]
@@ -27,13 +27,13 @@ pub(crate) struct Options {
 /// One run over both of our servers.
 pub(crate) async fn run(options: &Options, results: &mut Results) -> Result<()> {
     println!("custom: {} pushes of {} items of JSON", options.pushes, options.items);
+    let mut failures = Failures::default();
     for kind in options.setup.available().into_iter().filter(|kind| kind.is_ours()) {
         let subject = Subject::start(kind, &options.setup, &Extra::default()).await?;
-        let measured = push(&subject, options, results).await;
+        failures.note(kind, push(&subject, options, results).await);
         subject.stop().await?;
-        measured?;
     }
-    Ok(())
+    failures.finish()
 }
 
 /// Pushes from several clients and checks that everything was accepted.

@@ -1,10 +1,10 @@
 //! An hour of a node_exporter's series: what it takes on disk, before and after compaction, and how fast SQL reads it.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::requests::{Load, Steps};
 use crate::results::Results;
-use crate::server::{Setup, Subject};
+use crate::server::{Failures, Setup, Subject};
 use crate::{compact, node, sizes, unnest, verify, write};
 
 /// Milliseconds from scrape to scrape.
@@ -35,13 +35,13 @@ pub(crate) async fn run(options: &Options, results: &mut Results) -> Result<()> 
         "disk: {} targets, {} series, {} samples, a request a scrape",
         options.targets, load.sent.series, load.sent.count
     );
+    let mut failures = Failures::default();
     for kind in kinds {
         let mut subject = Subject::start(kind, &options.setup, &compact::off()).await?;
-        let measured = measure(&mut subject, &load, options, results).await;
+        failures.note(kind, measure(&mut subject, &load, options, results).await);
         subject.stop().await?;
-        measured.with_context(|| format!("{} with an hour of node_exporter's series", kind.name()))?;
     }
-    Ok(())
+    failures.finish()
 }
 
 async fn measure(subject: &mut Subject, load: &Load, options: &Options, results: &mut Results) -> Result<()> {

@@ -1,9 +1,9 @@
 //! How cost grows: the same samples in more and more series, and from one, two and four senders.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::results::Results;
-use crate::server::{Extra, Setup, Subject};
+use crate::server::{Extra, Failures, Setup, Subject};
 use crate::{verify, write};
 
 /// What grows.
@@ -34,6 +34,7 @@ pub(crate) fn name(figure: &str, series: usize, senders: usize) -> String {
 /// One run over all servers.
 pub(crate) async fn run(options: &Options, results: &mut Results) -> Result<()> {
     let kinds = options.setup.available();
+    let mut failures = Failures::default();
     for &series in &options.series {
         let most = options.senders.iter().copied().max().unwrap_or(1).max(1);
         let write = write::Options {
@@ -49,14 +50,12 @@ pub(crate) async fn run(options: &Options, results: &mut Results) -> Result<()> 
         for &senders in &options.senders {
             for &kind in &kinds {
                 let subject = Subject::start(kind, &options.setup, &Extra::default()).await?;
-                let measured = measure(&subject, &load, series, senders, options, results).await;
+                failures.note(kind, measure(&subject, &load, series, senders, options, results).await);
                 subject.stop().await?;
-                measured
-                    .with_context(|| format!("{} with {series} series, {senders} senders", kind.name()))?;
             }
         }
     }
-    Ok(())
+    failures.finish()
 }
 
 async fn measure(

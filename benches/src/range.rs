@@ -1,5 +1,7 @@
 //! A range query over the series of the writing figure, asked for the first time and again.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use crate::ask;
@@ -17,9 +19,12 @@ const POINTS: i64 = 37;
 /// How often it is asked again.
 const AGAIN: usize = 5;
 
-/// Asks, and notes how long it took. The peers get the time until what was sent shows in their answer; that is not
-/// counted.
+/// VictoriaMetrics shows what it has taken in a second later; everyone gets this time before the first question.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Asks, and notes how long it took.
 pub(crate) async fn ask(subject: &Subject, load: &Load, results: &mut Results) -> Result<()> {
+    tokio::time::sleep(PAUSE).await;
     let end = load.sent.last;
     let start = end - STEP * (POINTS - 1);
     let first = ask::range(subject.process(), fleet::RATE_BY_ZONE, start, end, STEP).await?;

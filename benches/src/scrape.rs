@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::pages::{self, Pages};
 use crate::requests::Sent;
 use crate::results::Results;
-use crate::server::{Extra, Kind, Setup, Subject};
+use crate::server::{Extra, Failures, Kind, Setup, Subject};
 use crate::verify::{by_engine, equal, sql_time};
 use crate::{ask, system};
 
@@ -50,6 +50,7 @@ struct Window {
 
 /// One run over all servers.
 pub(crate) async fn run(options: &Options, results: &mut Results) -> Result<()> {
+    let mut failures = Failures::default();
     for kind in options.setup.available() {
         let mut pages = Pages::serve(options.targets, options.series).await?;
         println!(
@@ -65,12 +66,11 @@ pub(crate) async fn run(options: &Options, results: &mut Results) -> Result<()> 
             scrape: Some(pages.scrape_config(&format!("{}ms", options.interval))),
         };
         let subject = Subject::start(kind, &options.setup, &extra).await?;
-        let measured = measure(&subject, &mut pages, options, results).await;
+        failures.note(kind, measure(&subject, &mut pages, options, results).await);
         pages.close().await;
         subject.stop().await?;
-        measured?;
     }
-    Ok(())
+    failures.finish()
 }
 
 async fn measure(

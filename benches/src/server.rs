@@ -139,6 +139,26 @@ pub(crate) struct Subject {
     database: Option<Database>,
 }
 
+/// What went wrong with some servers; the others are measured all the same.
+#[derive(Default)]
+pub(crate) struct Failures(Vec<String>);
+
+impl Failures {
+    /// Notes how it went with one, and says so where it went wrong.
+    pub(crate) fn note(&mut self, kind: Kind, outcome: Result<()>) {
+        if let Err(error) = outcome {
+            println!("  {:<24} FAILED: {error:#}", kind.name());
+            self.0.push(format!("{}: {error:#}", kind.name()));
+        }
+    }
+
+    /// An error where anything went wrong.
+    pub(crate) fn finish(self) -> Result<()> {
+        anyhow::ensure!(self.0.is_empty(), "{}", self.0.join("; "));
+        Ok(())
+    }
+}
+
 /// Bounds on questions are lifted: checking a measurement asks for everything that was sent. No samples of its own.
 const SETTINGS: [(&str, &str); 10] = [
     ("METRICSD_SCRAPE_SELF_SCRAPE", "false"),

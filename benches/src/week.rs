@@ -1,10 +1,10 @@
 //! One series over seven days.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::requests::{Load, Steps};
 use crate::results::{Results, median};
-use crate::server::{Setup, Subject};
+use crate::server::{Failures, Setup, Subject};
 use crate::{ask, compact, node, verify, write};
 
 /// Milliseconds from sample to sample.
@@ -42,13 +42,13 @@ pub(crate) async fn run(options: &Options, results: &mut Results) -> Result<()> 
     };
     let load = Load::prepare(node::MATCHER, node::some(options.targets, options.series), steps)?;
     println!("week: {} series over {} days, {} samples", load.sent.series, options.days, load.sent.count);
+    let mut failures = Failures::default();
     for kind in kinds {
         let mut subject = Subject::start(kind, &options.setup, &compact::off()).await?;
-        let measured = measure(&mut subject, &load, &options.setup, results).await;
+        failures.note(kind, measure(&mut subject, &load, &options.setup, results).await);
         subject.stop().await?;
-        measured.with_context(|| format!("{} with a week of some series", kind.name()))?;
     }
-    Ok(())
+    failures.finish()
 }
 
 async fn measure(subject: &mut Subject, load: &Load, setup: &Setup, results: &mut Results) -> Result<()> {

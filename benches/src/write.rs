@@ -8,7 +8,7 @@ use crate::fleet;
 use crate::range;
 use crate::requests::{Load, Steps};
 use crate::results::Results;
-use crate::server::{Cpu, Extra, Kind, Setup, Subject};
+use crate::server::{Cpu, Extra, Failures, Kind, Setup, Subject};
 use crate::{system, verify, wire};
 
 /// How much is written.
@@ -84,13 +84,13 @@ pub(crate) async fn run(options: &Options, results: &mut Results) -> Result<()> 
         load.bytes as f64 / 1e6,
         options.senders
     );
+    let mut failures = Failures::default();
     for kind in kinds {
         let subject = Subject::start(kind, &options.setup, &Extra::default()).await?;
-        let measured = measure(&subject, &load, options, results).await;
+        failures.note(kind, measure(&subject, &load, options, results).await);
         subject.stop().await?;
-        measured?;
     }
-    Ok(())
+    failures.finish()
 }
 
 async fn measure(subject: &Subject, load: &Load, options: &Options, results: &mut Results) -> Result<()> {
