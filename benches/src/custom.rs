@@ -29,9 +29,8 @@ pub(crate) async fn run(options: &Options, results: &mut Results) -> Result<()> 
     println!("custom: {} pushes of {} items of JSON", options.pushes, options.items);
     let mut failures = Failures::default();
     for kind in options.setup.available().into_iter().filter(|kind| kind.is_ours()) {
-        let subject = Subject::start(kind, &options.setup, &Extra::default()).await?;
-        failures.note(kind, push(&subject, options, results).await);
-        subject.stop().await?;
+        let work = async |subject: &mut Subject| push(subject, options, results).await;
+        failures.with(kind, &options.setup, &Extra::default(), work).await;
     }
     failures.finish()
 }

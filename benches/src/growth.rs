@@ -49,9 +49,10 @@ pub(crate) async fn run(options: &Options, results: &mut Results) -> Result<()> 
         println!("growth: {series} series, {} samples, {} a request", load.sent.count, write.request);
         for &senders in &options.senders {
             for &kind in &kinds {
-                let subject = Subject::start(kind, &options.setup, &Extra::default()).await?;
-                failures.note(kind, measure(&subject, &load, series, senders, options, results).await);
-                subject.stop().await?;
+                let work = async |subject: &mut Subject| {
+                    measure(subject, &load, series, senders, options, results).await
+                };
+                failures.with(kind, &options.setup, &Extra::default(), work).await;
             }
         }
     }

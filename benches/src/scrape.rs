@@ -65,10 +65,9 @@ pub(crate) async fn run(options: &Options, results: &mut Results) -> Result<()> 
             settings: vec![("METRICSD_SCRAPE_CONCURRENCY", options.targets.max(1000).to_string())],
             scrape: Some(pages.scrape_config(&format!("{}ms", options.interval))),
         };
-        let subject = Subject::start(kind, &options.setup, &extra).await?;
-        failures.note(kind, measure(&subject, &mut pages, options, results).await);
+        let work = async |subject: &mut Subject| measure(subject, &mut pages, options, results).await;
+        failures.with(kind, &options.setup, &extra, work).await;
         pages.close().await;
-        subject.stop().await?;
     }
     failures.finish()
 }

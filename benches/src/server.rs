@@ -144,9 +144,20 @@ pub(crate) struct Subject {
 pub(crate) struct Failures(Vec<String>);
 
 impl Failures {
-    /// Notes how it went with one, and says so where it went wrong.
-    pub(crate) fn note(&mut self, kind: Kind, outcome: Result<()>) {
-        if let Err(error) = outcome {
+    /// Starts a server, has something done with it and stops it, whatever came of it. Says so where it went wrong.
+    pub(crate) async fn with(
+        &mut self,
+        kind: Kind,
+        setup: &Setup,
+        extra: &Extra,
+        work: impl AsyncFnOnce(&mut Subject) -> Result<()>,
+    ) {
+        let outcome = async {
+            let mut subject = Subject::start(kind, setup, extra).await?;
+            let done = work(&mut subject).await;
+            done.and(subject.stop().await)
+        };
+        if let Err(error) = outcome.await {
             println!("  {:<24} FAILED: {error:#}", kind.name());
             self.0.push(format!("{}: {error:#}", kind.name()));
         }

@@ -44,9 +44,8 @@ pub(crate) async fn run(options: &Options, results: &mut Results) -> Result<()> 
     println!("week: {} series over {} days, {} samples", load.sent.series, options.days, load.sent.count);
     let mut failures = Failures::default();
     for kind in kinds {
-        let mut subject = Subject::start(kind, &options.setup, &compact::off()).await?;
-        failures.note(kind, measure(&mut subject, &load, &options.setup, results).await);
-        subject.stop().await?;
+        let work = async |subject: &mut Subject| measure(subject, &load, &options.setup, results).await;
+        failures.with(kind, &options.setup, &compact::off(), work).await;
     }
     failures.finish()
 }

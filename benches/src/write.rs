@@ -86,9 +86,8 @@ pub(crate) async fn run(options: &Options, results: &mut Results) -> Result<()> 
     );
     let mut failures = Failures::default();
     for kind in kinds {
-        let subject = Subject::start(kind, &options.setup, &Extra::default()).await?;
-        failures.note(kind, measure(&subject, &load, options, results).await);
-        subject.stop().await?;
+        let work = async |subject: &mut Subject| measure(subject, &load, options, results).await;
+        failures.with(kind, &options.setup, &Extra::default(), work).await;
     }
     failures.finish()
 }
