@@ -15,6 +15,7 @@ pub(crate) struct Database {
     name: String,
     /// The server's first process, where it runs on this machine.
     postmaster: Option<u32>,
+    removed: bool,
 }
 
 impl Database {
@@ -22,7 +23,7 @@ impl Database {
     pub(crate) async fn create(admin: &str) -> Result<Self> {
         let name = format!("metricsd_bench_{}", uuid::Uuid::new_v4().simple());
         psql(admin, &format!("CREATE DATABASE {name}")).await?;
-        let mut database = Self { admin: admin.to_owned(), name, postmaster: None };
+        let mut database = Self { admin: admin.to_owned(), name, postmaster: None, removed: false };
         // What earlier runs have left to write shall not be measured. Only some roles may; without it figures are noisier.
         psql(admin, "CHECKPOINT").await.ok();
         database.postmaster = database.find_postmaster().await?;
@@ -86,9 +87,24 @@ impl Database {
     }
 
     /// Removes it.
-    pub(crate) async fn remove(&self) -> Result<()> {
-        psql(&self.admin, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)).await?;
+    pub(crate) async fn remove(mut self) -> Result<()> {
+        self.removed = true;
+        psql(&self.admin, &self.drop_statement()).await?;
         Ok(())
+    }
+
+    fn drop_statement(&self) -> String {
+        format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)
+    }
+}
+
+/// A benchmark that is interrupted leaves no database.
+impl Drop for Database {
+    fn drop(&mut self) {
+        if !self.removed {
+            let arguments = [self.admin.as_str(), "-qAtX", "-c", &self.drop_statement()];
+            std::process::Command::new("psql").args(arguments).output().ok();
+        }
     }
 }
 

@@ -40,6 +40,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Parser};
+use tokio::signal::unix::{SignalKind, signal};
 
 use all::Output;
 use results::Results;
@@ -92,12 +93,28 @@ impl<T: Args> Single<T> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match measure().await {
+    // What is under way is dropped then: servers are killed, data folders and databases removed.
+    let outcome = tokio::select! {
+        outcome = measure() => outcome,
+        () = interrupted() => Err(anyhow::anyhow!("interrupted")),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn interrupted() {
+    let Ok(mut told) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = told.recv() => {}
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct Process {
     pid: u32,
     address: String,
     data: PathBuf,
+    /// The folder is another process' now.
+    handed_on: bool,
     client: reqwest::Client,
 }
 
@@ -52,7 +54,7 @@ impl Process {
             .tls_certs_only([])
             .timeout(Duration::from_secs(300))
             .build()?;
-        let mut server = Self { child, pid, address, data, client };
+        let mut server = Self { child, pid, address, data, handed_on: false, client };
         for _ in 0..300 {
             let answer = server.client.get(server.url(ready)).send().await;
             if answer.is_ok_and(|answer| answer.status().is_success()) {
@@ -109,7 +111,7 @@ impl Process {
             .context("the peak of memory cannot be set back")
     }
 
-    /// Lets it end in good order; its data stays.
+    /// Lets it end in good order; its data stays until [`Process::stop`].
     pub(crate) async fn end(&mut self) -> Result<()> {
         let told = Command::new("kill").args(["-TERM", &self.pid.to_string()]).status().await?;
         anyhow::ensure!(told.success(), "the server does not take a signal");
@@ -117,12 +119,27 @@ impl Process {
         Ok(())
     }
 
+    /// Its data folder, for a process that comes after it.
+    pub(crate) fn hand_on(&mut self) -> PathBuf {
+        self.handed_on = true;
+        self.data.clone()
+    }
+
     /// Kills it, where it still runs, and removes what it stored.
     pub(crate) async fn stop(mut self) -> Result<()> {
         if self.child.try_wait()?.is_none() {
             self.child.kill().await?;
         }
-        std::fs::remove_dir_all(&self.data).ok();
         Ok(())
+    }
+}
+
+/// However it comes to its end, an interrupted benchmark included, nothing stays.
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.child.start_kill().ok();
+        if !self.handed_on {
+            std::fs::remove_dir_all(&self.data).ok();
+        }
     }
 }

@@ -206,7 +206,7 @@ impl Subject {
     /// Ends the process in good order and starts another one on what it has stored.
     pub(crate) async fn restart(&mut self, setup: &Setup, extra: &Extra) -> Result<()> {
         self.process.end().await?;
-        let data = self.process.data().to_owned();
+        let data = self.process.hand_on();
         self.process = run(self.kind, setup, extra, self.database.as_ref(), data).await?;
         Ok(())
     }
@@ -262,7 +262,7 @@ impl Subject {
     /// Stops it and removes what it stored.
     pub(crate) async fn stop(self) -> Result<()> {
         self.process.stop().await?;
-        match &self.database {
+        match self.database {
             Some(database) => database.remove().await,
             None => Ok(()),
         }
