@@ -112,12 +112,9 @@ pub(crate) async fn run(options: Options) -> Result<()> {
 async fn measure(part: Part, options: &Options, results: &mut Results) -> Result<()> {
     let part_of = |whole: usize| if options.quick { (whole / 10).max(1) } else { whole };
     let setup = options.setup.clone();
-    let only = |kinds: &[Kind]| Setup {
-        servers: match setup.servers.is_empty() {
-            true => kinds.to_vec(),
-            false => setup.servers.iter().copied().filter(|kind| kinds.contains(kind)).collect(),
-        },
-        ..setup.clone()
+    let only = |kinds: &[Kind]| {
+        let wanted = |kind: &Kind| setup.servers.is_empty() || setup.servers.contains(kind);
+        Setup { servers: kinds.iter().copied().filter(wanted).collect(), ..setup.clone() }
     };
     match part {
         Part::Write | Part::Spread => {
@@ -132,8 +129,12 @@ async fn measure(part: Part, options: &Options, results: &mut Results) -> Result
             write::run(&options, results).await
         }
         Part::Scrape => {
+            let setup = only(&scrape::DEFAULT);
+            if setup.servers.is_empty() {
+                return Ok(());
+            }
             let options = scrape::Options {
-                setup: only(&scrape::DEFAULT),
+                setup,
                 targets: part_of(1000),
                 series: 1000,
                 interval: 1000,
@@ -152,6 +153,9 @@ async fn measure(part: Part, options: &Options, results: &mut Results) -> Result
         }
         Part::Custom => {
             let setup = only(&[Kind::Timescale, Kind::Sqlite]);
+            if setup.servers.is_empty() {
+                return Ok(());
+            }
             custom::run(&custom::Options { setup, pushes: part_of(200), items: 2000, clients: 4 }, results)
                 .await
         }
