@@ -47,8 +47,10 @@ async fn measure(subject: &mut Subject, load: &Load, options: &Options, results:
     let (kind, samples) = (subject.kind, load.sent.count as f64);
     write::send(subject, load, options.targets).await?;
     if let Some(database) = subject.database() {
-        let (rate, _) = unnest::ask(database, &load.sent).await?;
-        results.add("unnest.fresh", kind, rate);
+        match unnest::ask(database, &load.sent, 1).await {
+            Ok((rate, _)) => results.add("unnest.fresh", kind, rate),
+            Err(error) => println!("  {:<24} before compaction: {error:#}", kind.name()),
+        }
         let (bytes, parts) = sizes::measure(subject).await?;
         println!("  {:<24} before compaction: {parts}", kind.name());
         results.add("disk.fresh", kind, bytes / samples);
@@ -61,7 +63,7 @@ async fn measure(subject: &mut Subject, load: &Load, options: &Options, results:
     if let Some(database) = subject.database()
         && took.is_some()
     {
-        let (rate, plan) = unnest::ask(database, &load.sent).await?;
+        let (rate, plan) = unnest::ask(database, &load.sent, 5).await?;
         results.add("unnest.rate", kind, rate);
         results.note("plan", plan);
     }

@@ -10,18 +10,18 @@ use crate::verify::sql_time;
 /// Which one: noisy to the nanosecond, 47 series a target.
 const METRIC: &str = "node_scrape_collector_duration_seconds";
 
-/// How often it is asked, after one that does not count.
-const RUNS: usize = 5;
-
-/// Samples a second, and the plan.
-pub(crate) async fn ask(database: &Database, sent: &Sent) -> Result<(f64, String)> {
+/// Samples a second, the median of so many runs after one that does not count, and the plan. A statement that takes more
+/// than half a minute is an error.
+pub(crate) async fn ask(database: &Database, sent: &Sent, runs: usize) -> Result<(f64, String)> {
     let statement = format!(
         "SELECT count(*), sum(value) FROM metrics_ts WHERE metric_name = '{METRIC}' AND \"timestamp\" BETWEEN {} AND {}",
         sql_time(sent.first),
         sql_time(sent.last)
     );
-    let asked = format!("{statement};\n").repeat(RUNS + 1);
-    let output = database.query(&format!("\\timing on\n{asked}\\timing off\n")).await?;
+    let asked = format!("{statement};\n").repeat(runs + 1);
+    let output = database
+        .query(&format!("SET statement_timeout = '30s';\n\\timing on\n{asked}\\timing off\n"))
+        .await?;
     let times =
         output.lines().filter_map(|line| line.strip_prefix("Time: ")?.split(' ').next()?.parse::<f64>().ok());
     let millis = median(times.skip(1).collect()).context("psql says nothing of time")?;
