@@ -26,5 +26,5 @@ pub use events::EventBus;
 pub use rollup::{ROLLUP_STEPS, RolledSeries, RolledUp, Rollup, RollupPolicy, RollupValue, Rollups};
 pub use samples::{
     IndexStatistics, LatestMetric, Receipt, Retention, SampleSink, SampleSource, SelectLimits,
-    SelectedSeries, Selection, SeriesExemplars,
+    SelectedSeries, Selection, SeriesExemplars, Unused,
 };

@@ -120,6 +120,25 @@ pub struct IndexStatistics {
     pub series_by_source: Vec<(String, usize)>,
 }
 
+/// What [`Retention::remove_unused`] removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unused {
+    /// Series.
+    pub series: u64,
+    /// Lists of series or of timestamps.
+    pub lists: u64,
+    /// Whether there is more to look at now.
+    pub more: bool,
+}
+
+impl std::ops::AddAssign for Unused {
+    fn add_assign(&mut self, other: Self) {
+        self.series += other.series;
+        self.lists += other.lists;
+        self.more |= other.more;
+    }
+}
+
 /// Removes what is no longer to be kept.
 #[async_trait]
 pub trait Retention: Send + Sync + 'static {
@@ -132,6 +151,12 @@ pub trait Retention: Send + Sync + 'static {
     /// The same for all targets but those of `spared`, whether or not they still exist, and for pushes. Where a store
     /// keeps frames in larger pieces it may remove these as a whole, and count each as one.
     async fn remove_others_before(&self, spared: &[String], before: Millis) -> Result<u64, PortError>;
+
+    /// Removes what nothing is left of and what was first seen before `before`: lists of series (layouts) and of
+    /// timestamps that no sample refers to, and series without samples, rolled-up values or exemplars, of which look-ups
+    /// know nothing from then on. A bounded piece of the work a call. Appends go on meanwhile, also of such series: a
+    /// series is never removed under a sample.
+    async fn remove_unused(&self, before: Millis) -> Result<Unused, PortError>;
 
     /// Removes exemplars beyond the `newest`, by their timestamps, at most some thousands a call; answers how many.
     async fn bound_exemplars(&self, newest: u64) -> Result<u64, PortError>;

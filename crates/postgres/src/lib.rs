@@ -18,6 +18,7 @@ mod read;
 mod compact;
 mod retention;
 mod rollup;
+mod unused;
 
 mod catalog;
 mod feed;

@@ -5,7 +5,7 @@ mod segments;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use metricsd_model::Millis;
-use metricsd_ports::{PortError, Retention};
+use metricsd_ports::{PortError, Retention, Unused};
 use metricsd_store::compact::{DAY, HOUR};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -30,6 +30,10 @@ impl Retention for PostgresStore {
 
     async fn remove_others_before(&self, spared: &[String], before: Millis) -> Result<u64, PortError> {
         self.retried("remove old samples", || remove_others(self, spared, before)).await
+    }
+
+    async fn remove_unused(&self, before: Millis) -> Result<Unused, PortError> {
+        self.retried("remove unused series", || crate::unused::remove_unused(self, before)).await
     }
 
     async fn bound_exemplars(&self, newest: u64) -> Result<u64, PortError> {

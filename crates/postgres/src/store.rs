@@ -18,6 +18,7 @@ use crate::feed::Feed;
 use crate::migrate::{connect_options, migrate_pool};
 use crate::read::Index;
 use crate::rollup::Roller;
+use crate::unused::Sweep;
 use crate::{Migrated, PostgresOptions};
 
 /// Layouts that are remembered as asked for.
@@ -47,6 +48,7 @@ pub struct PostgresStore {
     pub(crate) feed: Feed,
     pub(crate) compactor: tokio::sync::Mutex<Compactor>,
     pub(crate) roller: tokio::sync::Mutex<Roller>,
+    pub(crate) sweep: tokio::sync::Mutex<Sweep>,
 }
 
 impl PostgresStore {
@@ -79,6 +81,7 @@ impl PostgresStore {
             feed: Feed::new(connect),
             compactor: tokio::sync::Mutex::default(),
             roller: tokio::sync::Mutex::default(),
+            sweep: tokio::sync::Mutex::default(),
             pool,
             appenders,
             readers,

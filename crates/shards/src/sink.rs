@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::join_all;
 use metricsd_model::{Batch, SeriesId};
-use metricsd_ports::{PortError, Receipt, Retention, SampleSink};
+use metricsd_ports::{PortError, Receipt, Retention, SampleSink, Unused};
 
 use crate::ShardedStore;
 
@@ -70,6 +70,14 @@ impl Retention for ShardedStore {
 
     async fn remove_others_before(&self, spared: &[String], before: i64) -> Result<u64, PortError> {
         self.remove_all(|shard| shard.retention.remove_others_before(spared, before)).await
+    }
+
+    async fn remove_unused(&self, before: i64) -> Result<Unused, PortError> {
+        let mut all = Unused::default();
+        for removed in self.ask_each(|shard| shard.retention.remove_unused(before)).await {
+            all += removed?;
+        }
+        Ok(all)
     }
 
     /// Every shard keeps its `newest`: to keep those of all together each would have to know the others'.

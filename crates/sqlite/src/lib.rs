@@ -19,6 +19,7 @@ mod read;
 mod retention;
 mod rollup;
 mod segments;
+mod unused;
 
 mod catalog;
 mod outbox;

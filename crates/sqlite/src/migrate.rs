@@ -16,7 +16,7 @@ struct Migration {
 }
 
 /// Never changed once released; a new version is a new file.
-const MIGRATIONS: [Migration; 5] = [
+const MIGRATIONS: [Migration; 6] = [
     Migration {
         version: 1,
         name: "catalogue",
@@ -41,6 +41,11 @@ const MIGRATIONS: [Migration; 5] = [
         version: 5,
         name: "rollups",
         sql: include_str!("../../../migrations/sqlite/0005_rollups.sql"),
+    },
+    Migration {
+        version: 6,
+        name: "removals",
+        sql: include_str!("../../../migrations/sqlite/0006_removals.sql"),
     },
 ];
 

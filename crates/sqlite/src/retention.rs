@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use metricsd_model::Millis;
-use metricsd_ports::{PortError, Retention};
+use metricsd_ports::{PortError, Retention, Unused};
 
 use metricsd_store::compact::{DAY, HOUR};
 use sqlx::{Row, SqliteConnection};
@@ -74,6 +74,12 @@ impl Retention for SqliteStore {
     async fn remove_others_before(&self, spared: &[String], before: Millis) -> Result<u64, PortError> {
         let spared = written(serde_json::to_string(spared))?;
         remove(self, OF_OTHERS, &spared, before).await.map_err(|fault| fault.into_port("remove old samples"))
+    }
+
+    async fn remove_unused(&self, before: Millis) -> Result<Unused, PortError> {
+        crate::unused::remove_unused(self, before)
+            .await
+            .map_err(|fault| fault.into_port("remove unused series"))
     }
 
     async fn bound_exemplars(&self, newest: u64) -> Result<u64, PortError> {

@@ -24,6 +24,7 @@ use crate::error::{Fault, invalid};
 use crate::migrate::migrate_pool;
 use crate::read::Index;
 use crate::rollup::Roller;
+use crate::unused::Sweep;
 
 /// Connections that read; more would only wait for the same disk.
 const READERS: u32 = 4;
@@ -59,6 +60,7 @@ pub struct SqliteStore {
     pub(crate) roller: tokio::sync::Mutex<Roller>,
     /// Frames that were read lately.
     pub(crate) frames: FrameCache,
+    pub(crate) sweep: tokio::sync::Mutex<Sweep>,
     /// Which series there are.
     pub(crate) index: Index,
     /// Counts the changes of the catalogue that this process made.
@@ -91,6 +93,7 @@ impl SqliteStore {
             compactor: tokio::sync::Mutex::default(),
             roller: tokio::sync::Mutex::default(),
             frames: FrameCache::new(FRAME_CACHE_BYTES),
+            sweep: tokio::sync::Mutex::default(),
             index: Index::default(),
             changed: watch::Sender::new(0),
         })

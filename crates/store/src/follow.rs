@@ -134,6 +134,18 @@ impl<C> Followed<C> {
         Ok(())
     }
 
+    /// Forgets series; to be called with the right to change.
+    pub fn remove(&self, keys: &[i64]) {
+        if keys.is_empty() {
+            return;
+        }
+        let mut index = self.index.write();
+        self.remembered.change();
+        for key in keys {
+            index.remove(*key);
+        }
+    }
+
     /// The series that match, by labels.
     pub async fn select(&self, matchers: &[Matcher]) -> Result<Arc<Chosen>, PortError> {
         if let Some(chosen) = self.remembered.get(matchers) {

@@ -25,6 +25,19 @@ pub struct Known {
     pub layouts: Recent<LayoutId, Arc<Layout>, IdState>,
     /// Hashes of what was said of families.
     pub families: Recent<u64, ()>,
+    /// The last removal of series and layouts that is known: what was removed later may be remembered wrongly.
+    pub removal: i64,
+}
+
+/// A series or a layout that was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removal {
+    /// Ascending, without gaps.
+    pub number: i64,
+    /// A layout; else a series.
+    pub layout: bool,
+    /// Its id.
+    pub id: i64,
 }
 
 impl Known {
@@ -34,7 +47,28 @@ impl Known {
             series: Recent::new(max_series),
             layouts: Recent::new(max_columns),
             families: Recent::new(KNOWN_FAMILIES),
+            removal: 0,
         }
+    }
+
+    /// Forgets what was removed; `removals` are those after the last that was known, as far as they are still told, and
+    /// `last` is the number of the newest there ever was.
+    pub fn forget(&mut self, removals: &[Removal], last: i64) {
+        let told = removals.first().map_or(last, |first| first.number - 1);
+        if told > self.removal {
+            // Too long ago: some are no longer told.
+            self.clear();
+        }
+        for removal in removals.iter().filter(|removal| removal.number > self.removal) {
+            match removal.layout {
+                true => self.layouts.remove(LayoutId(removal.id.cast_unsigned())),
+                false => {
+                    // What the layouts of this series stand for is removed before the series is.
+                    self.series.remove(SeriesId::from_i64(removal.id));
+                }
+            }
+        }
+        self.removal = self.removal.max(last);
     }
 
     /// Forgets everything, so that all is looked up again.

@@ -69,6 +69,12 @@ impl<K: Eq + Hash + Copy, V: Clone, S: BuildHasher + Default> Recent<K, V, S> {
         }
     }
 
+    /// Forgets one entry.
+    pub fn remove(&mut self, key: K) {
+        self.new.remove(key);
+        self.old.remove(key);
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         *self = Self::new(self.max_weight * 2);
@@ -93,6 +99,9 @@ mod tests {
         assert_eq!(map.get(7), Some(8));
         map.insert(7, 9, 1);
         assert_eq!((map.get(7), map.new.weight, map.old.heavy.len()), (Some(9), 1, 0));
+        map.insert(9, 9, 1);
+        map.remove(9);
+        assert_eq!(map.get(9), None);
         map.clear();
         assert_eq!(map.get(7), None);
     }

@@ -44,6 +44,8 @@ pub async fn check_all<S: Store>(new: impl AsyncFn() -> S) {
     super::each!(new, check_collisions, check_descriptions);
     super::each_shared!(new, check_concurrent_collision, check_new_series_at_once);
     super::each!(new, check_retention, check_retention_in_steps, check_retention_of_others);
+    super::each!(new, check_unused);
+    super::each_shared!(new, check_unused_while_appending);
     super::each!(new, check_exemplars, check_exemplars_of_new_series, check_exemplar_retention);
     super::each!(new, check_families, check_families_of_series, check_many_statements);
     super::each!(new, check_label_sets, check_label_names, check_label_values, check_statistics);

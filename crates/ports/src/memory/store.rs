@@ -32,6 +32,7 @@ struct State {
     batches: HashSet<BatchId>,
     series: BTreeMap<LabelSet, Arc<Series>>,
     ids: HashMap<SeriesId, LabelSet>,
+    first_seen: HashMap<LabelSet, Millis>,
     /// In order of commit, each with the target that it belongs to.
     frames: Vec<StoredFrame>,
     /// What was compacted; wins over what is in frames.

@@ -25,6 +25,7 @@ use crate::PostgresStore;
 use crate::copy::{COPY_FRAMES, Columns, FrameEncoder, FrameRow, micros};
 use crate::error::{Fault, MAX_ATTEMPTS, back_off, damaged};
 use crate::store::bounded;
+use crate::unused::removals_after;
 use intern::intern;
 
 type Interned = owners::Interned<Columns>;
@@ -101,6 +102,7 @@ async fn attempt_append(
     replayed: &HashSet<Uuid>,
 ) -> Result<HashSet<Uuid>, Fault> {
     let mut tx = store.appenders.begin().await?;
+    forget_removed(store, &mut tx).await?;
     let fresh = insert_jobs(&mut tx, group, replayed).await?;
     if fresh.is_empty() {
         tx.rollback().await?;
@@ -120,6 +122,19 @@ async fn attempt_append(
     interned.remember(&store.known);
     families::remember(&store.known, &said);
     Ok(fresh.iter().map(|fresh| fresh.batch.id.to_uuid()).collect())
+}
+
+/// Nobody removes series or layouts until this transaction ends; what was removed since this process looked last is to
+/// be written again. Two statements in one message: the second sees what was committed before the lock was had.
+async fn forget_removed(store: &PostgresStore, tx: &mut PgConnection) -> Result<(), Fault> {
+    let rows = sqlx::raw_sql(include_str!("../sql/hold_series.sql")).fetch_all(&mut *tx).await?;
+    let last = rows.last().map(|row| row.try_get::<i64, _>("number")).transpose()?.unwrap_or(0);
+    let known = store.known.lock().removal;
+    if last > known {
+        let (removals, last) = removals_after(tx, known).await?;
+        store.known.lock().forget(&removals, last);
+    }
+    Ok(())
 }
 
 /// A batch whose job row this transaction has made, so that no other will store it.

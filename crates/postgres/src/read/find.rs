@@ -26,11 +26,14 @@ pub(crate) struct Position {
     snapshot: String,
     /// When the server started. Another may take its place that lacks the last commits and gives their numbers again.
     started: DateTime<Utc>,
+    /// The last removal of series.
+    removal: i64,
 }
 
 impl Position {
+    /// Reads the first three columns.
     fn of(row: &PgRow) -> Result<Self, Fault> {
-        Ok(Self { snapshot: row.try_get(0)?, started: row.try_get(1)? })
+        Ok(Self { snapshot: row.try_get(0)?, started: row.try_get(1)?, removal: row.try_get(2)? })
     }
 }
 
@@ -67,7 +70,10 @@ async fn follow(store: &PostgresStore, connection: &mut PgConnection) -> Result<
     };
     let mut now = None;
     let mut page = Vec::new();
-    let mut rows = sqlx::query(include_str!("../sql/new_series.sql")).bind(&seen.snapshot).fetch(connection);
+    let mut rows = sqlx::query(include_str!("../sql/new_series.sql"))
+        .bind(&seen.snapshot)
+        .bind(seen.removal)
+        .fetch(connection);
     while let Some(row) = rows.try_next().await? {
         if now.is_none() {
             let position = Position::of(&row)?;
@@ -78,10 +84,13 @@ async fn follow(store: &PostgresStore, connection: &mut PgConnection) -> Result<
                 store.frames.clear();
                 return Ok(false);
             }
+            // What was removed and came again is among the rows.
+            let removed: Option<Vec<i64>> = row.try_get(3)?;
+            store.index.remove(&removed.unwrap_or_default());
             now = Some(position);
         }
-        if number::<8>(&row, 2)?.is_some() {
-            page.push(entry_of_row(&row, 2)?);
+        if number::<8>(&row, 4)?.is_some() {
+            page.push(entry_of_row(&row, 4)?);
         }
         if page.len() == PAGE {
             store.index.add(&page)?;

@@ -21,6 +21,7 @@ use uuid::Uuid;
 use crate::SqliteStore;
 use crate::columns::{signed, signed_len, written};
 use crate::error::{Fault, damaged};
+use crate::unused::removals_after;
 use intern::intern;
 
 type Interned = owners::Interned<Columns>;
@@ -66,6 +67,7 @@ async fn append(store: &SqliteStore, group: &Group) -> Result<HashSet<Uuid>, Fau
     // Outside of the lock: meanwhile another call writes.
     let packed = pack(group.distinct().to_vec()).await?;
     let mut tx = store.write().await?;
+    forget_removed(store, &mut tx).await?;
     let ids = insert_jobs(&mut tx, group).await?;
     if ids.is_empty() {
         tx.rollback().await?;
@@ -89,6 +91,17 @@ async fn append(store: &SqliteStore, group: &Group) -> Result<HashSet<Uuid>, Fau
     interned.remember(&store.known);
     families::remember(&store.known, &said);
     Ok(ids)
+}
+
+/// What was removed since this process looked last is to be written again. Nobody removes anything before this
+/// transaction ends.
+async fn forget_removed(store: &SqliteStore, tx: &mut SqliteConnection) -> Result<(), Fault> {
+    let known = store.known.lock().removal;
+    let (removals, last) = removals_after(tx, known).await?;
+    if last > known {
+        store.known.lock().forget(&removals, last);
+    }
+    Ok(())
 }
 
 /// A batch whose columns are ready to be written.

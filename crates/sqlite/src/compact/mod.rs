@@ -91,7 +91,7 @@ impl Compactor {
 }
 
 /// How often frames were removed or segments touched.
-async fn generation(connection: &mut SqliteConnection) -> Result<i64, Fault> {
+pub(crate) async fn generation(connection: &mut SqliteConnection) -> Result<i64, Fault> {
     Ok(sqlx::query("SELECT generation FROM compaction").fetch_one(connection).await?.try_get(0)?)
 }
 

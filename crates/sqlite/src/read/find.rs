@@ -13,13 +13,20 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use crate::SqliteStore;
 use crate::columns::{id_list, named, signed_len};
 use crate::error::{Fault, damaged};
+use crate::unused::{last_removal, removals_after};
 
 /// The beginning of every query whose rows [`series_of_row`] reads.
 pub(crate) const SERIES_COLUMNS: &str =
     "SELECT id, metric_name, metric_type, labels, source, target_id, source_type, help, unit FROM series";
 
-/// Numbers of `added` come in order of commit, so that the greatest that was seen says it all.
-pub(crate) type Index = Followed<i64>;
+/// What a reader of `series` has seen: numbers come in order of commit, so that the greatest says it all.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Position {
+    added: i64,
+    removal: i64,
+}
+
+pub(crate) type Index = Followed<Position>;
 
 const PAGE_OF_SERIES: &str =
     "SELECT id, metric_name, metric_type, labels, source FROM series WHERE id >= ?1 ORDER BY id LIMIT ?2";
@@ -35,9 +42,11 @@ pub(super) async fn load(store: &SqliteStore) -> Result<(), Fault> {
     let mut connection = store.readers.acquire().await?;
     let mut progress = store.index.progress().await;
     if progress.seen.is_none() {
+        // Removals first: a series that comes between the two is only added again.
+        let removal = last_removal(&mut connection).await?;
         let row =
             sqlx::query("SELECT coalesce(max(added), 0) FROM series").fetch_one(&mut *connection).await?;
-        progress.seen = Some(row.try_get(0)?);
+        progress.seen = Some(Position { added: row.try_get(0)?, removal });
     }
     while let Some(next) = progress.next {
         let query = sqlx::query(PAGE_OF_SERIES).bind(next).bind(signed_len(PAGE));
@@ -56,9 +65,13 @@ pub(super) async fn follow(store: &SqliteStore, connection: &mut SqliteConnectio
     let Progress { seen: Some(seen), .. } = *progress else {
         return Err(damaged("the index was not loaded").into());
     };
-    let mut newest = seen;
+    // What was removed and came again is among what was added.
+    let (removals, removal) = removals_after(connection, seen.removal).await?;
+    let removed = removals.iter().filter(|removal| !removal.layout).map(|removal| removal.id);
+    store.index.remove(&removed.collect::<Vec<_>>());
+    let mut newest = seen.added;
     let mut page = Vec::new();
-    let mut rows = sqlx::query(NEW_SERIES).bind(seen).fetch(connection);
+    let mut rows = sqlx::query(NEW_SERIES).bind(seen.added).fetch(connection);
     while let Some(row) = rows.try_next().await? {
         newest = newest.max(row.try_get(5)?);
         page.push(entry_of_row(&row)?);
@@ -68,7 +81,7 @@ pub(super) async fn follow(store: &SqliteStore, connection: &mut SqliteConnectio
         }
     }
     store.index.add(&page)?;
-    progress.seen = Some(newest);
+    progress.seen = Some(Position { added: newest, removal });
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! Removing what is no longer to be kept.
 
-use metricsd_model::{Layout, Matcher};
+use std::sync::Arc;
+
+use metricsd_model::{Layout, Matcher, Millis};
 
 use crate::conformance::fixtures::*;
 use crate::{JobFilter, Receipt};
@@ -124,4 +126,91 @@ pub async fn check_retention_of_others(store: &impl Store) {
     assert_eq!(known.len(), 1, "series stay");
     assert!(remove(&[], i64::MAX).await > 0);
     assert_eq!(left("others_pushed").await, Vec::<i64>::new());
+}
+
+/// Removes all that is unused; answers how many series.
+async fn remove_unused(store: &impl Store, before: Millis) -> u64 {
+    let mut series = 0;
+    for _ in 0..10_000 {
+        let removed = store.remove_unused(before).await.expect("a removal");
+        series += removed.series;
+        if !removed.more {
+            return series;
+        }
+    }
+    panic!("removing what is unused does not come to an end");
+}
+
+/// Series of which nothing is left go, from look-ups too, and come again with their next sample.
+pub async fn check_unused(store: &impl Store) {
+    let all = many_series("unused", 4);
+    let (shared, inline) = (Layout::shared(all[..2].to_vec()), Layout::inline(all[1..3].to_vec()));
+    let kept = Layout::inline(all[3..].to_vec());
+    let old = NOON - 50 * HOUR;
+    let append = async |key: &str, time: Millis| {
+        let frames = vec![frame(&shared, time, &[1.0, 2.0]), frame(&inline, time + 1, &[3.0, 4.0])];
+        store.append(&[batch("unused", key, frames)]).await.expect("an append");
+    };
+    append("1", old).await;
+    store.append(&[batch("kept", "1", vec![frame(&kept, NOON, &[5.0])])]).await.expect("an append");
+    let known = async || {
+        let values = store.label_values("n", &[Matcher::equal("__name__", "unused")], 10).await;
+        values.expect("values of a label").len()
+    };
+    assert_eq!((remove_unused(store, i64::MAX).await, known().await), (0, 4), "all have samples");
+    while store.remove_before("unused", NOON).await.expect("a removal") > 0 {}
+    assert_eq!((remove_unused(store, NOON).await, known().await), (0, 4), "they were seen later than that");
+    assert_eq!((remove_unused(store, i64::MAX).await, known().await), (3, 1));
+    assert_eq!(store.series(&[Matcher::equal("__name__", "unused")], 10).await.expect("series").len(), 1);
+    append("2", NOON).await;
+    let samples = [
+        row(&all[0], &[(NOON, 1.0)]),
+        row(&all[1], &[(NOON, 2.0), (NOON + 1, 3.0)]),
+        row(&all[2], &[(NOON + 1, 4.0)]),
+        row(&all[3], &[(NOON, 5.0)]),
+    ];
+    assert_eq!((all_of(store, "unused").await, known().await), (samples.to_vec(), 4), "they come again");
+    assert_eq!(remove_unused(store, i64::MAX).await, 0);
+}
+
+/// No sample loses its series, whoever removes and appends at the same time.
+pub async fn check_unused_while_appending(store: &Arc<impl Store>) {
+    const ROUNDS: i64 = 40;
+    let layouts: Vec<Arc<Layout>> = many_series("busy_unused", 6)
+        .chunks(2)
+        .enumerate()
+        .map(
+            |(n, series)| {
+                if n == 0 { Layout::inline(series.to_vec()) } else { Layout::shared(series.to_vec()) }
+            },
+        )
+        .collect();
+    let appending = async {
+        for round in 0..ROUNDS {
+            for (n, layout) in layouts.iter().enumerate() {
+                let time = NOON + round * 1_000;
+                let batch =
+                    batch("busy", &format!("{n}-{round}"), vec![frame(layout, time, &[round as f64; 2])]);
+                store.append(&[batch]).await.expect("an append");
+                // Only this sample is left: all others of the series are gone, and with them perhaps the series.
+                if round % 3 == n as i64 % 3 {
+                    let found = all_of(&**store, "busy_unused").await;
+                    let newest =
+                        found.iter().filter(|(_, samples)| samples.last().is_some_and(|s| s.0 == time));
+                    assert!(newest.count() >= 2, "round {round}: {found:?}");
+                }
+                store.remove_before("busy", time + 1).await.expect("a removal");
+            }
+        }
+    };
+    let removing = async {
+        loop {
+            store.remove_unused(i64::MAX).await.expect("a removal");
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = appending => {}
+        () = removing => unreachable!("removing never ends"),
+    }
 }

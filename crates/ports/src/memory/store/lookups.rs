@@ -156,6 +156,20 @@ impl State {
         removed as u64 + self.segments.remove_before(before, is_meant)
     }
 
+    /// Removes series without samples and exemplars; answers how many.
+    pub(super) fn remove_unused(&mut self, before: Millis) -> u64 {
+        let held = self.series.len();
+        let mut used: BTreeSet<&LabelSet> = self.frames.iter().flat_map(|stored| &stored.columns).collect();
+        used.extend(self.exemplars.keys().map(|(labels, ..)| labels));
+        let first_seen = &self.first_seen;
+        let is_new = |labels: &LabelSet| first_seen.get(labels).is_some_and(|seen| *seen >= before);
+        self.series.retain(|labels, _| used.contains(labels) || is_new(labels));
+        let series = &self.series;
+        self.ids.retain(|_, labels| series.contains_key(labels));
+        self.first_seen.retain(|labels, _| series.contains_key(labels));
+        (held - self.series.len()) as u64
+    }
+
     /// Removes exemplars beyond the newest; answers how many.
     pub(super) fn bound_exemplars(&mut self, newest: u64) -> u64 {
         let beyond = self.exemplars.len().saturating_sub(usize::try_from(newest).unwrap_or(usize::MAX));

@@ -13,7 +13,7 @@ use metricsd_model::{
 use super::{MemoryStore, State, StoredFrame};
 use crate::{
     ErrorKind, IndexStatistics, LatestMetric, OutboxEvent, PortError, Receipt, Retention, SampleSink,
-    SampleSource, SelectedSeries, Selection, SeriesExemplars,
+    SampleSource, SelectedSeries, Selection, SeriesExemplars, Unused,
 };
 
 #[async_trait]
@@ -82,6 +82,7 @@ impl State {
             id = SeriesId::rehashed(&series.labels, attempt);
         }
         self.say_of_family(series);
+        self.first_seen.insert(series.labels.clone(), chrono::Utc::now().timestamp_millis());
         self.ids.insert(id, series.labels.clone());
         self.series.insert(series.labels.clone(), Arc::new(Series { id, ..(**series).clone() }));
     }
@@ -113,6 +114,10 @@ impl Retention for MemoryStore {
 
     async fn remove_others_before(&self, spared: &[String], before: Millis) -> Result<u64, PortError> {
         Ok(self.state.lock().remove_before(before, |id| !spared.iter().any(|spared| spared == id)))
+    }
+
+    async fn remove_unused(&self, before: Millis) -> Result<Unused, PortError> {
+        Ok(Unused { series: self.state.lock().remove_unused(before), ..Unused::default() })
     }
 
     async fn bound_exemplars(&self, newest: u64) -> Result<u64, PortError> {

@@ -1,0 +1,1 @@
+DELETE FROM series WHERE id = ANY($1) RETURNING id

@@ -1,0 +1,166 @@
+//! Removing series and layouts of which nothing is left.
+//!
+//! A process remembers what it has stored and does not look it up again. So whatever is removed is told in `removals`. An
+//! append holds a shared advisory lock from its first statement to its commit; it reads what was removed once it has that
+//! lock, and forgets it. Whoever removes holds the same lock alone, and looks once more whether anything is left.
+
+use std::collections::HashSet;
+
+use futures::TryStreamExt;
+use metricsd_model::Millis;
+use metricsd_ports::Unused;
+use metricsd_store::owners::Removal;
+use sqlx::{PgConnection, PgTransaction, Row};
+
+use crate::PostgresStore;
+use crate::binary::required_array;
+use crate::copy::bound;
+use crate::error::Fault;
+
+/// Key of the advisory lock ("mdremove" in ASCII).
+pub(crate) const LOCK: i64 = 0x6d64_7265_6d6f_7665;
+
+/// Layouts and series that one call looks at.
+const LAYOUTS: i64 = 500;
+const SERIES: i64 = 2_000;
+
+/// Appends wait behind the one that waits for the lock: it gives up soon, and is called again.
+const PATIENCE: &str = "SET LOCAL lock_timeout = '500ms'";
+
+/// Where the next call goes on.
+#[derive(Debug, Default)]
+pub(crate) struct Sweep {
+    at: Option<At>,
+}
+
+#[derive(Debug)]
+struct At {
+    /// The last series that was looked at.
+    after: Option<i64>,
+    /// Series in frames that carry their own ids, of all appends up to this one.
+    inline: HashSet<i64>,
+    seen: i64,
+}
+
+/// What was removed after `removal`, and the number of the newest removal there ever was.
+pub(crate) async fn removals_after(
+    connection: &mut PgConnection,
+    removal: i64,
+) -> Result<(Vec<Removal>, i64), Fault> {
+    let query = sqlx::query(include_str!("sql/removals_after.sql")).bind(removal);
+    let (mut removals, mut last) = (Vec::new(), removal);
+    for row in query.fetch_all(connection).await? {
+        last = row.try_get(0)?;
+        if let Some(number) = row.try_get::<Option<i64>, _>(1)? {
+            removals.push(Removal { number, layout: row.try_get(2)?, id: row.try_get(3)? });
+        }
+    }
+    Ok((removals, last))
+}
+
+/// Does the next piece; see [`metricsd_ports::Retention::remove_unused`].
+pub(crate) async fn remove_unused(store: &PostgresStore, before: Millis) -> Result<Unused, Fault> {
+    let mut sweep = store.sweep.lock().await;
+    let mut at = match sweep.at.take() {
+        Some(at) => at,
+        None => {
+            let lists = remove_layouts(store, before).await?;
+            if lists > 0 {
+                return Ok(Unused { lists, more: true, ..Unused::default() });
+            }
+            begin(store).await?
+        }
+    };
+    let page = series_page(store, at.after, before).await?;
+    let Some(last) = page.last().copied() else { return Ok(Unused::default()) };
+    let series = remove_series(store, &page, &at).await?;
+    at.after = Some(last);
+    sweep.at = Some(at);
+    Ok(Unused { series, lists: 0, more: true })
+}
+
+/// A transaction in which nobody appends.
+async fn alone(store: &PostgresStore) -> Result<PgTransaction<'static>, Fault> {
+    let mut tx = store.pool.begin().await?;
+    sqlx::raw_sql(PATIENCE).execute(&mut *tx).await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
+    Ok(tx)
+}
+
+/// Notes which series stand in frames that carry their own ids.
+async fn begin(store: &PostgresStore) -> Result<At, Fault> {
+    // No append is under way, so that all later ones have greater numbers.
+    let mut tx = alone(store).await?;
+    let row = sqlx::query("SELECT last_value FROM append_order").fetch_one(&mut *tx).await?;
+    let seen = row.try_get(0)?;
+    tx.commit().await?;
+    let mut inline = HashSet::new();
+    let sql = "SELECT series_ids FROM frames WHERE layout IS NULL";
+    let mut rows = sqlx::query(sql).fetch(&store.pool);
+    while let Some(row) = rows.try_next().await? {
+        inline.extend(required_array::<8>(&row, 0)?.iter().map(i64::from_be_bytes));
+    }
+    Ok(At { after: None, inline, seen })
+}
+
+/// Removes layouts that no frame refers to.
+async fn remove_layouts(store: &PostgresStore, before: Millis) -> Result<u64, Fault> {
+    let query = sqlx::query(include_str!("sql/unused_layouts.sql")).bind(bound(before)).bind(LAYOUTS);
+    let unused = ids(query.fetch_all(&store.pool).await?)?;
+    if unused.is_empty() {
+        return Ok(0);
+    }
+    let mut tx = alone(store).await?;
+    let query = sqlx::query(include_str!("sql/remove_layouts.sql")).bind(unused);
+    let removed = ids(query.fetch_all(&mut *tx).await?)?;
+    note(&mut tx, true, &removed).await?;
+    sqlx::query("DELETE FROM removals WHERE at < now() - interval '7 days'").execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(removed.len() as u64)
+}
+
+async fn series_page(store: &PostgresStore, after: Option<i64>, before: Millis) -> Result<Vec<i64>, Fault> {
+    let sql =
+        "SELECT id FROM series WHERE ($1::int8 IS NULL OR id > $1) AND first_seen < $2 ORDER BY id LIMIT $3";
+    ids(sqlx::query(sql).bind(after).bind(bound(before)).bind(SERIES).fetch_all(&store.pool).await?)
+}
+
+/// Removes those of some series of which nothing is left.
+async fn remove_series(store: &PostgresStore, page: &[i64], at: &At) -> Result<u64, Fault> {
+    let unlisted: Vec<i64> = page.iter().copied().filter(|id| !at.inline.contains(id)).collect();
+    let mut connection = store.pool.acquire().await?;
+    let unused = unused(&mut connection, unlisted, at.seen).await?;
+    drop(connection);
+    if unused.is_empty() {
+        return Ok(0);
+    }
+    let mut tx = alone(store).await?;
+    // Once more, now that nobody appends; what compaction moves meanwhile was in frames at the first look.
+    let unused = self::unused(&mut tx, unused, at.seen).await?;
+    let query = sqlx::query(include_str!("sql/remove_series.sql")).bind(unused);
+    let removed = ids(query.fetch_all(&mut *tx).await?)?;
+    note(&mut tx, false, &removed).await?;
+    tx.commit().await?;
+    Ok(removed.len() as u64)
+}
+
+async fn unused(connection: &mut PgConnection, series: Vec<i64>, seen: i64) -> Result<Vec<i64>, Fault> {
+    let query = sqlx::query(include_str!("sql/unused_series.sql")).bind(series);
+    let mut unused = ids(query.fetch_all(&mut *connection).await?)?;
+    if !unused.is_empty() {
+        let query = sqlx::query(include_str!("sql/listed_series.sql")).bind(&unused).bind(seen);
+        let listed: HashSet<i64> = ids(query.fetch_all(connection).await?)?.into_iter().collect();
+        unused.retain(|id| !listed.contains(id));
+    }
+    Ok(unused)
+}
+
+async fn note(tx: &mut PgConnection, layouts: bool, removed: &[i64]) -> Result<(), Fault> {
+    let query = sqlx::query(include_str!("sql/note_removals.sql")).bind(layouts).bind(removed);
+    query.execute(tx).await?;
+    Ok(())
+}
+
+fn ids(rows: Vec<sqlx::postgres::PgRow>) -> Result<Vec<i64>, Fault> {
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
