@@ -262,6 +262,17 @@ pub(crate) struct RetentionConfig {
     pub(crate) default: Option<Duration>,
     /// Exemplars, the newest.
     pub(crate) max_exemplars: u64,
+    /// How long rolled-up values are kept, where samples are rolled up.
+    pub(crate) rollups: Option<RollupConfig>,
+}
+
+/// How long values that were rolled up are kept; `None` for ever.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RollupConfig {
+    /// Those of five minutes.
+    pub(crate) minutes: Option<Duration>,
+    /// Those of an hour.
+    pub(crate) hours: Option<Duration>,
 }
 
 /// How questions are answered.

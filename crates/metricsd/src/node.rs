@@ -3,6 +3,7 @@
 mod adapters;
 mod chores;
 mod compaction;
+mod rollups;
 mod serving;
 mod watch;
 mod welcome;
@@ -171,6 +172,7 @@ impl Node {
         let mut chores = start_chores(config, &adapters, metrics, &notices, listener.local_addr()?, &rest);
         chores.extend(watch::start(&adapters, &mut registry, &rest));
         chores.extend(start_compaction(config, &adapters, &mut registry, &rest));
+        chores.extend(start_rollups(config, &adapters, &rest));
         let ingest =
             config.roles.has(Role::Ingest).then(|| Ingest::new(group, Arc::new(config.limits.clone())));
         if config.roles.has(Role::Api) {
@@ -253,9 +255,19 @@ fn start_compaction(
     let metrics = compaction::CompactionMetrics::register(registry);
     let start = |member: &Member| {
         let metrics = metrics.of(member.number);
-        let store = member.compaction.clone();
+        let store = member.upkeep.clone();
         Some(tokio::spawn(compaction::run(store?, settings, metrics, stop.clone())))
     };
+    adapters.members.iter().filter_map(start).collect()
+}
+
+/// One task a database.
+fn start_rollups(config: &Config, adapters: &Adapters, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
+    let Some(settings) = config.retention.rollups.filter(|_| config.roles.has(Role::Writer)) else {
+        return Vec::new();
+    };
+    let start =
+        |member: &Member| Some(tokio::spawn(rollups::run(member.upkeep.clone()?, settings, stop.clone())));
     adapters.members.iter().filter_map(start).collect()
 }
 

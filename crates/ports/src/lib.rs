@@ -23,7 +23,7 @@ pub use catalog::{
 pub use compaction::{Compacted, Compaction, CompactionPolicy};
 pub use error::{ErrorKind, PortError};
 pub use events::EventBus;
-pub use rollup::{ROLLUP_STEPS, RolledSeries, RolledUp, Rollup, RollupPolicy, RollupValue, Rollups};
+pub use rollup::{ROLLUP_STEPS, RolledSeries, RolledUp, Rollup, RollupPolicy, RollupValue, Rollups, Upkeep};
 pub use samples::{
     IndexStatistics, LatestMetric, Receipt, Retention, SampleSink, SampleSource, SelectLimits,
     SelectedSeries, Selection, SeriesExemplars, Unused,

@@ -207,6 +207,11 @@ pub trait Rollups: Send + Sync + 'static {
     async fn roll_up(&self, policy: &RollupPolicy) -> Result<RolledUp, PortError>;
 }
 
+/// What a database has done to its samples besides taking and removing them.
+pub trait Upkeep: crate::Compaction + Rollups {}
+
+impl<T: crate::Compaction + Rollups> Upkeep for T {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use metricsd_model::{Batch, Millis, SeriesId};
 use metricsd_ports::{
     Catalog, Compacted, Compaction, CompactionPolicy, ErrorKind, Outbox, OutboxEvent, PortError, Receipt,
-    Retention, SampleSink, SampleSource, partial,
+    Retention, RolledUp, RollupPolicy, Rollups, SampleSink, SampleSource, Upkeep, partial,
 };
 use uuid::Uuid;
 
@@ -25,12 +25,12 @@ pub struct Opened {
     pub outbox: Arc<dyn Outbox>,
     /// Its jobs.
     pub jobs: Arc<dyn Catalog>,
-    /// Turns its frames into segments, where it has segments.
-    pub compaction: Option<Arc<dyn Compaction>>,
+    /// Turns its frames into segments and rolls them up, where it has segments.
+    pub upkeep: Option<Arc<dyn Upkeep>>,
 }
 
 impl Opened {
-    /// All ports of one store, but for its compaction.
+    /// All ports of one store, but for its upkeep.
     pub fn of<S: SampleSink + SampleSource + Retention + Outbox + Catalog>(store: Arc<S>) -> Self {
         Self {
             sink: store.clone(),
@@ -38,13 +38,13 @@ impl Opened {
             retention: store.clone(),
             outbox: store.clone(),
             jobs: store,
-            compaction: None,
+            upkeep: None,
         }
     }
 
-    /// The same with its compaction.
-    pub fn compacted_by(self, compaction: Arc<dyn Compaction>) -> Self {
-        Self { compaction: Some(compaction), ..self }
+    /// The same with its upkeep.
+    pub fn kept_up_by(self, upkeep: Arc<dyn Upkeep>) -> Self {
+        Self { upkeep: Some(upkeep), ..self }
     }
 }
 
@@ -208,9 +208,19 @@ impl Retention for Shard {
 #[async_trait]
 impl Compaction for Shard {
     async fn compact(&self, policy: &CompactionPolicy) -> Result<Compacted, PortError> {
-        match &self.ports()?.compaction {
-            Some(compaction) => compaction.compact(policy).await.map_err(|error| self.named(error)),
+        match &self.ports()?.upkeep {
+            Some(upkeep) => upkeep.compact(policy).await.map_err(|error| self.named(error)),
             None => Ok(Compacted::default()),
+        }
+    }
+}
+
+#[async_trait]
+impl Rollups for Shard {
+    async fn roll_up(&self, policy: &RollupPolicy) -> Result<RolledUp, PortError> {
+        match &self.ports()?.upkeep {
+            Some(upkeep) => upkeep.roll_up(policy).await.map_err(|error| self.named(error)),
+            None => Ok(RolledUp::default()),
         }
     }
 }

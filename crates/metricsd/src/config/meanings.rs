@@ -70,6 +70,12 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("commit.max_bytes", "a commit begins when this much waits, whatever the delay"),
     ("jobs.retention", "how long rows of collection_jobs are kept"),
     ("retention.default", "how long samples are kept where no policy of their target says; 0s for no bound"),
+    ("retention.rollups.enabled", "whether samples are rolled up into values of five minutes and of an hour"),
+    (
+        "retention.rollups.minutes",
+        "how long values of five minutes are kept; at least 1d, or 0s for no bound",
+    ),
+    ("retention.rollups.hours", "how long values of an hour are kept; at least 1d, or 0s for no bound"),
     ("retention.max_exemplars", "exemplars that are kept, the newest; 0 for none"),
     ("promql.experimental", "experimental functions, operators and durations of the language"),
     ("promql.look_back", "how old a sample an instant query still takes"),

@@ -192,11 +192,36 @@ impl Default for Jobs {
 pub(super) struct Retention {
     pub(super) default: PromDuration,
     pub(super) max_exemplars: u64,
+    pub(super) rollups: Rollups,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { default: PromDuration::from_secs(15 * 24 * 3_600), max_exemplars: 100_000 }
+        Self {
+            default: PromDuration::from_secs(15 * DAY),
+            max_exemplars: 100_000,
+            rollups: Rollups::default(),
+        }
+    }
+}
+
+const DAY: u64 = 24 * 3_600;
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Rollups {
+    pub(super) enabled: bool,
+    pub(super) minutes: PromDuration,
+    pub(super) hours: PromDuration,
+}
+
+impl Default for Rollups {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            minutes: PromDuration::from_secs(90 * DAY),
+            hours: PromDuration::from_secs(730 * DAY),
+        }
     }
 }
 

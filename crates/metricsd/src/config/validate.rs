@@ -18,7 +18,8 @@ use super::secrets::{self, mask_url};
 use super::settings::{Events, Retention, Settings};
 use super::{
     CacheConfig, CommitConfig, Config, CorsConfig, EventFormat, EventsConfig, KafkaConfig, LogConfig,
-    LogFormat, PromqlConfig, RetentionConfig, Role, Roles, ScrapeSettings, StorageBackend, StorageConfig,
+    LogFormat, PromqlConfig, RetentionConfig, Role, Roles, RollupConfig, ScrapeSettings, StorageBackend,
+    StorageConfig,
 };
 use crate::sealing::SealingKey;
 
@@ -115,9 +116,21 @@ impl Check<'_> {
         if bounded {
             self.at_least("retention.default", retention.default, Duration::from_secs(60));
         }
+        let rollups = &retention.rollups;
+        for (key, kept) in
+            [("retention.rollups.minutes", rollups.minutes), ("retention.rollups.hours", rollups.hours)]
+        {
+            if !kept.0.is_zero() {
+                self.at_least(key, kept, Duration::from_secs(24 * 3_600));
+            }
+        }
+        let kept = |kept: PromDuration| (!kept.0.is_zero()).then_some(kept.0);
         RetentionConfig {
-            default: bounded.then_some(retention.default.0),
+            default: kept(retention.default),
             max_exemplars: retention.max_exemplars,
+            rollups: rollups
+                .enabled
+                .then(|| RollupConfig { minutes: kept(rollups.minutes), hours: kept(rollups.hours) }),
         }
     }
 

@@ -8,7 +8,7 @@ use metricsd_ingest::Stores;
 use metricsd_kafka::{KafkaBus, KafkaOptions};
 use metricsd_ports::memory::{MemoryBus, MemoryCache};
 use metricsd_ports::{
-    Cache, Catalog, Compaction, EventBus, Outbox, PortError, Retention, SampleSink, SampleSource,
+    Cache, Catalog, EventBus, Outbox, PortError, Retention, SampleSink, SampleSource, Upkeep,
 };
 use metricsd_postgres::{PostgresOptions, PostgresStore};
 use metricsd_redis::RedisCache;
@@ -48,7 +48,7 @@ pub(super) struct Member {
     pub(super) sink: Arc<dyn SampleSink>,
     pub(super) outbox: Arc<dyn Outbox>,
     pub(super) retention: Arc<dyn Retention>,
-    pub(super) compaction: Option<Arc<dyn Compaction>>,
+    pub(super) upkeep: Option<Arc<dyn Upkeep>>,
     /// What is still to be opened.
     pub(super) late: Option<(Arc<Shard>, Opener)>,
 }
@@ -66,11 +66,10 @@ impl Adapters {
         let home = patient.open(async || opener.open().await).await?;
         let catalog = |catalog| Arc::new(SealedCatalog::new(catalog, sealer));
         if config.storage.shards.is_empty() {
-            let Opened { sink, source, retention, outbox, jobs, compaction } = home;
+            let Opened { sink, source, retention, outbox, jobs, upkeep } = home;
             let stores = Stores { whole: sink.clone(), each: vec![sink.clone()], route: Arc::new(|_, _| 0) };
             let name = "storage".to_owned();
-            let only =
-                Member { number: 1, name, is_home: true, sink, outbox, retention, compaction, late: None };
+            let only = Member { number: 1, name, is_home: true, sink, outbox, retention, upkeep, late: None };
             return Ok(Self { source, catalog: catalog(jobs), stores, members: vec![only], cache, bus });
         }
         let members = open_shards(config, &home).await?;
@@ -90,7 +89,7 @@ impl Adapters {
             sink: shard.clone(),
             outbox: shard.clone(),
             retention: shard.clone(),
-            compaction: Some(shard.clone()),
+            upkeep: Some(shard.clone()),
             late: late.map(|opener| (shard, opener)),
         });
         let members = members.collect();
@@ -144,11 +143,11 @@ impl Opener {
             StorageBackend::Sqlite(path) => {
                 let store = SqliteStore::open(path).await?;
                 let store = Arc::new(store.with_frame_cache(self.options.frame_cache_bytes));
-                Opened::of(store.clone()).compacted_by(store)
+                Opened::of(store.clone()).kept_up_by(store)
             }
             StorageBackend::Postgres(url) => {
                 let store = Arc::new(PostgresStore::connect(url.expose(), self.options.clone()).await?);
-                Opened::of(store.clone()).compacted_by(store)
+                Opened::of(store.clone()).kept_up_by(store)
             }
         })
     }

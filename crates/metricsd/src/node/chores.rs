@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metricsd_model::Millis;
-use metricsd_ports::{Catalog, PortError, Process, Retention, SampleSource, TargetFilter, partial};
+use metricsd_ports::{Catalog, PortError, Process, Retention, SampleSource, TargetFilter, Unused, partial};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -18,6 +18,12 @@ const HEARTBEAT: Duration = Duration::from_secs(3);
 
 /// Targets that are looked at in one go.
 const TARGETS_A_PAGE: usize = 500;
+
+/// How often series without samples are looked for, which takes a look at every series.
+const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
+
+/// Series that are new have their first sample in the same transaction, but lists of series come and go.
+const UNUSED_AFTER: Duration = Duration::from_secs(24 * 3_600);
 
 /// How often old jobs and old samples are looked for.
 const PURGE_EVERY: Duration = Duration::from_secs(60);
@@ -88,9 +94,16 @@ pub(super) struct Kept {
 
 /// Removes samples as the policies of their targets say, or else the configuration, until told to stop.
 pub(super) async fn remove_old_samples(kept: Kept, stop: CancellationToken) {
+    let mut swept = Instant::now();
     while !stop.is_cancelled() {
         if let Err(error) = kept.round(&stop).await {
             warn!(error = error.chain(), "old samples were not removed");
+        }
+        if swept.elapsed() > SWEEP_EVERY {
+            swept = Instant::now();
+            if let Err(error) = kept.remove_unused(&stop).await {
+                warn!(error = error.chain(), "series without samples were not removed");
+            }
         }
         rest(PURGE_EVERY, &stop).await;
     }
@@ -111,6 +124,24 @@ impl Kept {
             self.retention.bound_exemplars(newest)
         })
         .await
+    }
+
+    /// Removes series of which nothing is left, and lists of them.
+    async fn remove_unused(&self, stop: &CancellationToken) -> Result<(), PortError> {
+        let mut all = Unused::default();
+        while !stop.is_cancelled() {
+            let removed = self.retention.remove_unused(before(UNUSED_AFTER)).await?;
+            all += removed;
+            if !removed.more {
+                break;
+            }
+            // Appends come first.
+            rest(Duration::from_millis(50), stop).await;
+        }
+        if all.series + all.lists > 0 {
+            info!(series = all.series, lists = all.lists, "series without samples removed");
+        }
+        Ok(())
     }
 
     /// Removes what the targets' own policies say; answers the targets that have one.

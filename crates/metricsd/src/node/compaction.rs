@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use metricsd_model::Millis;
-use metricsd_ports::{Compacted, Compaction, CompactionPolicy, PortError};
+use metricsd_ports::{Compacted, CompactionPolicy, PortError, Upkeep};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -74,7 +74,7 @@ impl CompactionMetrics {
 
 /// Compacts one database until told to stop.
 pub(super) async fn run(
-    store: Arc<dyn Compaction>,
+    store: Arc<dyn Upkeep>,
     config: CompactionConfig,
     metrics: ShardMetrics,
     stop: CancellationToken,
@@ -113,7 +113,7 @@ fn policy(config: CompactionConfig, now: Millis) -> CompactionPolicy {
 /// Piece by piece until nothing is left to do; `None` when told to stop before that. A piece that is under way is given
 /// up then: it is done as a whole or not at all.
 async fn round(
-    store: &dyn Compaction,
+    store: &dyn Upkeep,
     policy: &CompactionPolicy,
     metrics: &CompactionMetrics,
     stop: &CancellationToken,

@@ -69,7 +69,7 @@ pub(super) fn start(
             look_back: config.promql.look_back,
             subquery_step: config.promql.subquery_step,
             experimental: config.promql.experimental,
-            rollups: false,
+            rollups: config.retention.rollups.is_some(),
             timeout: config.promql.timeout,
             max_concurrent: config.promql.max_concurrent,
             // The engine counts moments, of which there is one more than steps between them.
