@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use metricsd_model::{Batch, Millis, SeriesId};
 use metricsd_ports::{
     Catalog, Compacted, Compaction, CompactionPolicy, ErrorKind, Outbox, OutboxEvent, PortError, Receipt,
-    Retention, RolledUp, RollupPolicy, Rollups, SampleSink, SampleSource, Upkeep, partial,
+    Retention, RolledUp, RollupPolicy, Rollups, SampleSink, SampleSource, Unused, Upkeep, partial,
 };
 use uuid::Uuid;
 
@@ -197,6 +197,10 @@ impl Retention for Shard {
     async fn remove_others_before(&self, spared: &[String], before: Millis) -> Result<u64, PortError> {
         let removed = self.ports()?.retention.remove_others_before(spared, before).await;
         removed.map_err(|error| self.named(error))
+    }
+
+    async fn remove_unused(&self, before: Millis) -> Result<Unused, PortError> {
+        self.ports()?.retention.remove_unused(before).await.map_err(|error| self.named(error))
     }
 
     async fn bound_exemplars(&self, newest: u64) -> Result<u64, PortError> {

@@ -161,6 +161,8 @@ impl State {
         let held = self.series.len();
         let mut used: BTreeSet<&LabelSet> = self.frames.iter().flat_map(|stored| &stored.columns).collect();
         used.extend(self.exemplars.keys().map(|(labels, ..)| labels));
+        let held_longer = self.segments.series.iter().filter(|(_, samples)| !samples.is_empty());
+        used.extend(held_longer.map(|(labels, _)| labels));
         let first_seen = &self.first_seen;
         let is_new = |labels: &LabelSet| first_seen.get(labels).is_some_and(|seen| *seen >= before);
         self.series.retain(|labels, _| used.contains(labels) || is_new(labels));
