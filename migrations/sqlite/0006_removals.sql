@@ -6,3 +6,10 @@ CREATE TABLE removals (
     id     INTEGER NOT NULL,
     at     INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000 AS INTEGER))
 );
+
+-- The greatest number in series.added there ever was, which the greatest that is left is not.
+CREATE TABLE last_added (
+    single INTEGER PRIMARY KEY DEFAULT 1 CHECK (single = 1),
+    number INTEGER NOT NULL
+);
+INSERT INTO last_added (number) SELECT coalesce(max(added), 0) FROM series;

@@ -31,9 +31,11 @@ const TOLD: Millis = 7 * 24 * 3_600_000;
 pub(crate) struct Sweep {
     /// The last series that was looked at; all are looked at anew where there is none.
     after: Option<i64>,
-    /// Series in frames that carry their own ids, up to this frame.
+    /// Series in frames that carry their own ids, up to this frame, for as long as no frame is removed: numbers of
+    /// frames that are gone may be given again.
     inline: HashSet<i64>,
     seen: i64,
+    generation: Option<i64>,
 }
 
 /// What was removed after `removal`, and the number of the newest removal.
@@ -68,7 +70,7 @@ pub(crate) async fn remove_unused(store: &SqliteStore, before: Millis) -> Result
         if lists > 0 {
             return Ok(Unused { lists, more: true, ..Unused::default() });
         }
-        *sweep = begin(store).await?;
+        sweep.after = Some(i64::MIN);
     }
     let page = series_page(store, sweep.after, before).await?;
     let Some(last) = page.last().copied() else {
@@ -77,6 +79,10 @@ pub(crate) async fn remove_unused(store: &SqliteStore, before: Millis) -> Result
     };
     let mut tx = store.snapshot().await?;
     let planned = generation(&mut tx).await?;
+    if sweep.generation != Some(planned) {
+        *sweep = Sweep { after: sweep.after, generation: Some(planned), ..Sweep::default() };
+        note_inline(&mut tx, &mut sweep).await?;
+    }
     let unused = without_samples(&mut tx, page, &sweep.inline).await?;
     tx.rollback().await?;
     let series = match unused.is_empty() {
@@ -91,15 +97,7 @@ pub(crate) async fn remove_unused(store: &SqliteStore, before: Millis) -> Result
     Ok(Unused { series, lists: 0, more: true })
 }
 
-/// Notes which series stand in frames that carry their own ids.
-async fn begin(store: &SqliteStore) -> Result<Sweep, Fault> {
-    let mut tx = store.snapshot().await?;
-    let mut sweep = Sweep { after: Some(i64::MIN), ..Sweep::default() };
-    note_inline(&mut tx, &mut sweep).await?;
-    tx.rollback().await?;
-    Ok(sweep)
-}
-
+/// Notes which series stand in frames that carry their own ids, of those that were not looked at.
 async fn note_inline(tx: &mut SqliteConnection, sweep: &mut Sweep) -> Result<(), Fault> {
     let sql = "SELECT seq, series_ids FROM frames WHERE layout IS NULL AND seq > ?1";
     let mut rows = sqlx::query(sql).bind(sweep.seen).fetch(&mut *tx);

@@ -73,7 +73,7 @@ async fn write(
 /// What this transaction marks the series with that it writes. Writers come one after another, so no number that is
 /// above what a reader has seen is ever given below it later.
 async fn next_added(tx: &mut SqliteConnection) -> Result<i64, Fault> {
-    let row = sqlx::query("SELECT coalesce(max(added), 0) + 1 FROM series").fetch_one(tx).await?;
+    let row = sqlx::query("UPDATE last_added SET number = number + 1 RETURNING number").fetch_one(tx).await?;
     Ok(row.try_get(0)?)
 }
 

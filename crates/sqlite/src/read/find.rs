@@ -44,8 +44,7 @@ pub(super) async fn load(store: &SqliteStore) -> Result<(), Fault> {
     if progress.seen.is_none() {
         // Removals first: a series that comes between the two is only added again.
         let removal = last_removal(&mut connection).await?;
-        let row =
-            sqlx::query("SELECT coalesce(max(added), 0) FROM series").fetch_one(&mut *connection).await?;
+        let row = sqlx::query("SELECT number FROM last_added").fetch_one(&mut *connection).await?;
         progress.seen = Some(Position { added: row.try_get(0)?, removal });
     }
     while let Some(next) = progress.next {
