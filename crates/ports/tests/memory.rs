@@ -10,7 +10,7 @@ async fn store() -> MemoryStore {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn samples() {
-    samples::check_all(store).await;
+    Box::pin(samples::check_all(store)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
