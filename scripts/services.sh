@@ -41,6 +41,7 @@ usage: scripts/services.sh COMMAND [SERVER]
   stop-one SERVER     stop one server in good order
   restart-one SERVER  both
   kill-one SERVER     kill -9: no good-bye, as in a crash
+  remove-cluster      end the cluster that METRICSD_POSTGRES_CLUSTER names and remove its data
   peers               install Prometheus and VictoriaMetrics for the benchmark; nothing is started
   env                 print the export lines of .services.env
 
@@ -48,6 +49,8 @@ SERVER is one of: ${SERVERS[*]}
 
 Environment: METRICSD_SERVICES_DIR (now $SERVICES_DIR),
 METRICSD_SERVICES_ENGINE=containers|native (default: what answers), METRICSD_{POSTGRES,REDIS,KAFKA,NODE_EXPORTER}_PORT.
+METRICSD_POSTGRES_CLUSTER=NAME with a METRICSD_POSTGRES_PORT of its own makes the commands for one server act on another
+cluster of postgres, which a test may kill while others use the common one.
 TEXT
 }
 
@@ -96,6 +99,15 @@ kill_one() {
   fi
 }
 
+remove_cluster() {
+  [[ -n "$POSTGRES_CLUSTER" ]] || die "METRICSD_POSTGRES_CLUSTER does not say which cluster"
+  if [[ "$ENGINE" == containers ]]; then
+    containers_purge
+  else
+    postgres_remove
+  fi
+}
+
 start_all() {
   # Each server's address is known beforehand: whoever waits for one server only need not wait for the others.
   write_env
@@ -141,6 +153,7 @@ purge_all() {
 
 main() {
   local command="${1:-help}" server="${2:-}"
+  [[ "$POSTGRES_CLUSTER" =~ ^[a-z0-9-]*$ ]] || die "METRICSD_POSTGRES_CLUSTER: letters a to z, digits and dashes only"
   case "$command" in
     help | -h | --help) usage; return ;;
     env) print_env; return ;;
@@ -149,7 +162,7 @@ main() {
       status_all
       return
       ;;
-    start | stop | purge | peers) ;;
+    start | stop | purge | peers | remove-cluster) ;;
     start-one | stop-one | restart-one | kill-one)
       [[ " ${SERVERS[*]} " == *" $server "* && -n "$server" ]] || die "which server? one of: ${SERVERS[*]}"
       ;;
@@ -168,6 +181,7 @@ main() {
     stop-one) stop_one "$server" ;;
     restart-one) stop_one "$server"; start_one "$server" ;;
     kill-one) kill_one "$server" ;;
+    remove-cluster) remove_cluster ;;
   esac
 }
 

@@ -2,8 +2,10 @@
 # PostgreSQL 17 with TimescaleDB, run inside the Debian 13 folder. Sourced by scripts/services.sh.
 
 POSTGRES_BIN=/usr/lib/postgresql/17/bin
-POSTGRES_DATA=/srv/metricsd/postgres # inside $ROOT_DIR
-POSTGRES_LOG=/srv/metricsd/postgres.log
+# A test that kills the server may have a cluster of its own, on a port of its own.
+POSTGRES_CLUSTER="${METRICSD_POSTGRES_CLUSTER:-}"
+POSTGRES_DATA="/srv/metricsd/${POSTGRES_CLUSTER:+cluster-}${POSTGRES_CLUSTER:-postgres}" # inside $ROOT_DIR
+POSTGRES_LOG="$POSTGRES_DATA.log"
 
 postgres_pid_file() { echo "$ROOT_DIR$POSTGRES_DATA/postmaster.pid"; }
 postgres_mark() { echo "$POSTGRES_BIN/postgres -D $POSTGRES_DATA"; }
@@ -48,6 +50,12 @@ postgres_init() {
   fi
   as_root rm -f "$ROOT_DIR/tmp/metricsd-initdb"
   echo "include = 'metricsd.conf'" | in_root postgres tee -a "$POSTGRES_DATA/postgresql.conf" >/dev/null
+}
+
+# Ends a test's own cluster and removes it.
+postgres_remove() {
+  native_kill postgres
+  as_root rm -rf --one-file-system -- "$ROOT_DIR$POSTGRES_DATA" "$ROOT_DIR$POSTGRES_LOG"
 }
 
 # Written at every start, so that a change here reaches data folders that exist. Durability stays at PostgreSQL's

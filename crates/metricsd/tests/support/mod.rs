@@ -3,7 +3,9 @@
 #![allow(dead_code, unreachable_pub, reason = "every test program uses a part of this")]
 
 pub mod page;
+pub mod postgres;
 pub mod prometheus;
+pub mod senders;
 pub mod services;
 
 use std::path::{Path, PathBuf};
