@@ -124,6 +124,7 @@ start_all() {
 stop_all() {
   local i
   for ((i = ${#SERVERS[@]} - 1; i >= 0; i--)); do stop_one "${SERVERS[i]}"; done
+  if [[ "$ENGINE" == native ]]; then postgres_remove_clusters; fi
 }
 
 status_all() {

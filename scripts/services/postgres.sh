@@ -58,6 +58,20 @@ postgres_remove() {
   as_root rm -rf --one-file-system -- "$ROOT_DIR$POSTGRES_DATA" "$ROOT_DIR$POSTGRES_LOG"
 }
 
+# Those that tests left behind because they were killed themselves.
+postgres_remove_clusters() {
+  local data
+  for data in "$ROOT_DIR"/srv/metricsd/cluster-*/; do
+    [[ -d "$data" ]] || continue
+    data="${data%/}"
+    (
+      POSTGRES_DATA="${data#"$ROOT_DIR"}"
+      POSTGRES_LOG="$POSTGRES_DATA.log"
+      postgres_remove
+    )
+  done
+}
+
 # Written at every start, so that a change here reaches data folders that exist. Durability stays at PostgreSQL's
 # defaults (fsync, synchronous_commit, full_page_writes): tests kill this server and count what is left.
 postgres_configure() {

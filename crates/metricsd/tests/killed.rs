@@ -67,14 +67,14 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Waits until a random part of the samples that wait has been moved, or for a random time.
+    /// Waits until a random part of the samples that wait has been moved, at most for a random time.
     async fn await_moment(&mut self, kill: u64) {
         if kill.is_multiple_of(3) {
             tokio::time::sleep(Duration::from_millis(self.random.below(700))).await;
             return;
         }
-        let wanted = 1 + self.random.below(10 * HOURS as u64);
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let wanted = 1 + self.random.below(6 * HOURS as u64);
+        let deadline = Instant::now() + Duration::from_millis(500 + self.random.below(2_000));
         while !self.compacted() && Instant::now() < deadline && self.moved().await < wanted as f64 {
             tokio::time::sleep(Duration::from_millis(3)).await;
         }
