@@ -1,4 +1,4 @@
-//! PostgreSQL's binary `COPY` format, as far as `frames` needs it.
+//! PostgreSQL's binary `COPY` format, as far as `frames` and `series` need it.
 //!
 //! Numbers travel as their bits, so the NaN that is a staleness marker arrives as it left.
 
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::error::{Fault, damaged};
 
-/// Opens the stream that [`FrameEncoder`] makes.
+/// Opens the stream that [`BinaryRows`] makes.
 pub(crate) const COPY_FRAMES: &str = "COPY frames (time, target_id, source, batch_id, part, layout, series_ids, \
      \"values\", offsets, histograms, seq) FROM STDIN (FORMAT binary)";
 
@@ -76,11 +76,11 @@ pub(crate) struct FrameRow<'a> {
 }
 
 /// Encodes rows into a buffer that the caller sends and empties.
-pub(crate) struct FrameEncoder {
+pub(crate) struct BinaryRows {
     buffer: Vec<u8>,
 }
 
-impl FrameEncoder {
+impl BinaryRows {
     /// A stream that has begun.
     pub(crate) fn new(capacity: usize) -> Self {
         let mut buffer = Vec::with_capacity(capacity);
@@ -89,9 +89,14 @@ impl FrameEncoder {
         Self { buffer }
     }
 
-    /// Adds one row.
-    pub(crate) fn row(&mut self, row: &FrameRow<'_>) {
-        self.buffer.extend_from_slice(&FIELDS.to_be_bytes());
+    /// Begins a row of so many fields.
+    pub(crate) fn begin(&mut self, fields: i16) {
+        self.buffer.extend_from_slice(&fields.to_be_bytes());
+    }
+
+    /// Adds a row of `frames`.
+    pub(crate) fn frame(&mut self, row: &FrameRow<'_>) {
+        self.begin(FIELDS);
         self.field(&row.micros.to_be_bytes());
         self.field(row.target_id.as_bytes());
         self.field(row.source.as_bytes());
@@ -134,13 +139,22 @@ impl FrameEncoder {
         self.buffer.clear();
     }
 
-    fn null(&mut self) {
+    /// Adds a field without a value.
+    pub(crate) fn null(&mut self) {
         self.buffer.extend_from_slice(&NULL.to_be_bytes());
     }
 
-    fn field(&mut self, bytes: &[u8]) {
+    /// Adds a field of these bytes.
+    pub(crate) fn field(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(&(bytes.len() as i32).to_be_bytes());
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Adds a field of JSON: a version goes before the text.
+    pub(crate) fn jsonb(&mut self, json: &str) {
+        self.buffer.extend_from_slice(&(json.len() as i32 + 1).to_be_bytes());
+        self.buffer.push(1);
+        self.buffer.extend_from_slice(json.as_bytes());
     }
 
     /// One dimension, no nulls: a header of 20 bytes, then length and bits of each element.
@@ -178,12 +192,12 @@ mod tests {
 
     #[test]
     fn a_row_is_encoded_field_by_field() {
-        let mut encoder = FrameEncoder::new(64);
+        let mut encoder = BinaryRows::new(64);
         assert_eq!(encoder.bytes().len(), 19);
         encoder.clear();
         let ids: std::sync::Arc<[i64]> = vec![-1, 7].into();
         let stale = f64::from_bits(0x7ff0_0000_0000_0002);
-        encoder.row(&FrameRow {
+        encoder.frame(&FrameRow {
             micros: 5,
             target_id: "t",
             source: "s",

@@ -63,6 +63,12 @@ impl Fault {
         self.code().as_deref() == Some("23505") && self.database().is_some_and(constraint)
     }
 
+    /// Whether a series that is being written is there already.
+    pub(crate) fn is_series_race(&self) -> bool {
+        let constraint = |error: &dyn DatabaseError| error.constraint() == Some("series_pkey");
+        self.code().as_deref() == Some("23505") && self.database().is_some_and(constraint)
+    }
+
     fn database(&self) -> Option<&dyn DatabaseError> {
         match self {
             Self::Sql(sqlx::Error::Database(error)) => Some(error.as_ref()),

@@ -48,6 +48,38 @@ async fn two_stores_that_append_the_same_batches_store_each_once() {
     assert_eq!(stats.total_metrics_collected, samples as u64);
 }
 
+/// One series is another writer's and not committed yet, so that it is neither seen nor free.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_series_that_another_writer_is_writing_is_waited_for_and_shared() {
+    let database = Database::create().await;
+    let (one, two) = (Arc::new(database.store().await), database.store().await);
+    let layout = Layout::shared(many(5));
+    let part = Layout::shared(many(3)[2..].to_vec());
+    two.append(&[batch(1, vec![frame(&part, HOUR, vec![2.0])])]).await.expect("append");
+    let mut connection = database.connection().await;
+    connection.execute("CREATE TABLE kept AS SELECT * FROM series").await.expect("keep");
+    connection.execute("DELETE FROM series").await.expect("delete");
+    connection.execute("BEGIN; INSERT INTO series SELECT * FROM kept").await.expect("insert");
+    let late = batch(2, vec![frame(&layout, HOUR + 1, vec![0.0, 1.0, 2.0, 3.0, 4.0])]);
+    let append = tokio::spawn({
+        let one = Arc::clone(&one);
+        async move { one.append(&[late]).await }
+    });
+    let mut watcher = database.connection().await;
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid' \
+         AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())";
+    while watcher.fetch_one(waits).await.expect("locks").get::<i64, _>(0) == 0 {
+        assert!(!append.is_finished(), "nobody waited");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    connection.execute("COMMIT").await.expect("commit");
+    assert_eq!(append.await.expect("no panic").expect("append"), [Receipt::Stored]);
+    let lengths: Vec<usize> = all_of_m(&one).await.iter().map(|series| series.values.len()).collect();
+    assert_eq!(lengths, [1, 1, 2, 1, 1]);
+    let row = watcher.fetch_one("SELECT count(*), count(DISTINCT added) FROM series").await.expect("count");
+    assert_eq!((row.get::<i64, _>(0), row.get::<i64, _>(1)), (5, 2));
+}
+
 #[tokio::test]
 async fn a_batch_whose_job_was_purged_is_still_a_duplicate_and_harms_no_neighbour() {
     let database = Database::create().await;

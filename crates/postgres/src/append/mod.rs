@@ -22,7 +22,7 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use crate::PostgresStore;
-use crate::copy::{COPY_FRAMES, Columns, FrameEncoder, FrameRow, micros};
+use crate::copy::{BinaryRows, COPY_FRAMES, Columns, FrameRow, micros};
 use crate::error::{Fault, MAX_ATTEMPTS, back_off, damaged};
 use crate::store::bounded;
 use crate::unused::removals_after;
@@ -199,13 +199,13 @@ async fn copy_frames(tx: &mut PgConnection, fresh: &[Fresh<'_>], interned: &Inte
     if fresh.iter().all(|fresh| fresh.batch.samples() == 0) {
         return Ok(());
     }
-    let mut encoder = FrameEncoder::new(SEND_BYTES + SEND_BYTES / 4);
+    let mut encoder = BinaryRows::new(SEND_BYTES + SEND_BYTES / 4);
     let mut copy = tx.copy_in_raw(COPY_FRAMES).await?;
     for Fresh { batch, seq } in fresh {
         let collection = &batch.collection;
         let frames = batch.frames.iter().filter(|frame| !frame.values.is_empty());
         for (part, frame) in (0i16..).zip(frames) {
-            encoder.row(&FrameRow {
+            encoder.frame(&FrameRow {
                 micros: micros(frame.time).ok_or_else(|| damaged("a time left its bounds"))?,
                 target_id: &collection.target_id,
                 source: &collection.source_id,
