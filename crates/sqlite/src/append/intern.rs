@@ -1,11 +1,11 @@
 //! Series are written once: what is known is skipped, what is new is written with its first batch. Which id a label
 //! set has is for [`metricsd_store::owners`] to say.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use metricsd_model::{Layout, Series};
-use metricsd_store::owners::{Changed, Known, MAX_ATTEMPTS, Owners};
+use metricsd_store::owners::{Changed, Known, MAX_ATTEMPTS, Owners, labels_json};
 use parking_lot::Mutex;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
@@ -50,12 +50,14 @@ async fn write(
     let added = next_added(tx).await?;
     let mut taken = Vec::new();
     for part in missing.chunks(ROWS) {
-        let new = insert_series(tx, part, added).await?;
+        // Told by their number alone where all are new: rows that come back cost as much as those that go.
+        let written = insert_series(tx, part, added).await?;
+        let old = if written == part.len() { HashSet::new() } else { older(tx, part, added).await? };
         for (id, series) in part {
-            if new.contains(id) {
-                owners.wrote(*id, series);
-            } else {
+            if old.contains(id) {
                 taken.push(*id);
+            } else {
+                owners.wrote(*id, series);
             }
         }
     }
@@ -77,16 +79,15 @@ async fn next_added(tx: &mut SqliteConnection) -> Result<i64, Fault> {
     Ok(row.try_get(0)?)
 }
 
-/// Answers the ids that were free.
+/// Answers how many ids were free.
 async fn insert_series(
     tx: &mut SqliteConnection,
     series: &[(i64, Arc<Series>)],
     added: i64,
-) -> Result<HashSet<i64>, Fault> {
+) -> Result<usize, Fault> {
     let mut rows = Vec::with_capacity(series.len());
     for (id, series) in series {
-        let labels: BTreeMap<&str, &str> = series.labels.without_name().collect();
-        rows.push((*id, series, written(serde_json::to_string(&labels))?));
+        rows.push((*id, series, written(labels_json(series))?));
     }
     let mut insert = QueryBuilder::<Sqlite>::new(
         "INSERT INTO series (id, metric_name, metric_type, labels, source, target_id, source_type, help, unit, added) ",
@@ -103,8 +104,24 @@ async fn insert_series(
             .push_bind(&series.unit)
             .push_bind(added);
     });
-    insert.push(" ON CONFLICT (id) DO NOTHING RETURNING id");
-    let rows = insert.build().fetch_all(tx).await?;
+    insert.push(" ON CONFLICT (id) DO NOTHING");
+    let done = insert.build().execute(tx).await?;
+    Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
+}
+
+/// Those of the ids that were there before this transaction, by the mark that it puts on what it writes.
+async fn older(
+    tx: &mut SqliteConnection,
+    series: &[(i64, Arc<Series>)],
+    added: i64,
+) -> Result<HashSet<i64>, Fault> {
+    let ids = id_list(series.iter().map(|(id, _)| *id));
+    let rows =
+        sqlx::query("SELECT id FROM series WHERE id IN (SELECT value FROM json_each(?1)) AND added <> ?2")
+            .bind(ids)
+            .bind(added)
+            .fetch_all(tx)
+            .await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
