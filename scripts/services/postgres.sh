@@ -60,16 +60,16 @@ postgres_remove() {
 
 # Those that tests left behind because they were killed themselves.
 postgres_remove_clusters() {
-  local data
+  local data own_data="$POSTGRES_DATA" own_log="$POSTGRES_LOG"
   for data in "$ROOT_DIR"/srv/metricsd/cluster-*/; do
     [[ -d "$data" ]] || continue
     data="${data%/}"
-    (
-      POSTGRES_DATA="${data#"$ROOT_DIR"}"
-      POSTGRES_LOG="$POSTGRES_DATA.log"
-      postgres_remove
-    )
+    POSTGRES_DATA="${data#"$ROOT_DIR"}"
+    POSTGRES_LOG="$POSTGRES_DATA.log"
+    postgres_remove
   done
+  POSTGRES_DATA="$own_data"
+  POSTGRES_LOG="$own_log"
 }
 
 # Written at every start, so that a change here reaches data folders that exist. Durability stays at PostgreSQL's
