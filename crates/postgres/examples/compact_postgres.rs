@@ -124,7 +124,8 @@ async fn append(store: &PostgresStore, pages: &Pages, targets: usize, hours: usi
             let frame = |(n, values): (usize, &Vec<f64>)| {
                 // Scrapes start a little late, as they do.
                 let jitter = (n * 7 + target * 13 + hour) as i64 % 3;
-                let time = START + hour as i64 * 3_600_000 + n as i64 * STEP + target as i64 % 15_000 + jitter;
+                let time =
+                    START + hour as i64 * 3_600_000 + n as i64 * STEP + target as i64 % 15_000 + jitter;
                 let values = values.iter().map(|value| value + hour as f64).collect();
                 Frame { layout: Arc::clone(&layout), time, offsets: None, values, histograms: Vec::new() }
             };
@@ -136,7 +137,11 @@ async fn append(store: &PostgresStore, pages: &Pages, targets: usize, hours: usi
         }
     }
     let samples = targets * hours * SCRAPES * pages.names.len();
-    println!("{samples} samples of {} series appended in {:?}", pages.names.len() * targets, started.elapsed());
+    println!(
+        "{samples} samples of {} series appended in {:?}",
+        pages.names.len() * targets,
+        started.elapsed()
+    );
     Ok(())
 }
 
