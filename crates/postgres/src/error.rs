@@ -53,6 +53,15 @@ impl Fault {
     pub(crate) fn is_contention(&self) -> bool {
         // Two more that pass: a chunk that two writers made at once, and a lock that was not had in time.
         matches!(self.code().as_deref(), Some("40001" | "40P01" | "42P07" | "55P03"))
+            || self.met_dropped_chunk()
+    }
+
+    /// Whether a chunk was dropped after the server had found it. The server calls that an internal error and has no code
+    /// for it.
+    fn met_dropped_chunk(&self) -> bool {
+        let says =
+            |error: &dyn DatabaseError| error.message().starts_with("could not open relation with OID");
+        self.code().as_deref() == Some("XX000") && self.database().is_some_and(says)
     }
 
     /// Whether frames of a batch that is being written are there already.
