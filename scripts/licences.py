@@ -77,8 +77,10 @@ LAYERS = {
     "ports": {"model", "index"},
     # Remote write looks series up by the bytes of its body: anything between the two would be built for every sample.
     "ingest": BASE | {"codec"},
-    "scrape": BASE | {"ingest", "codec", "sharding"},
-    "discovery": BASE,
+    "relabel": {"model"},
+    "client": {"model"},
+    "scrape": BASE | {"ingest", "codec", "sharding", "relabel", "client"},
+    "discovery": BASE | {"relabel", "client"},
     "promql": BASE,
     "store": BASE | {"codec", "index"},
     "shards": BASE | {"sharding"},
@@ -86,7 +88,7 @@ LAYERS = {
     "sqlite": BASE | {"codec", "store"},
     "redis": BASE | {"codec"},
     "kafka": BASE | {"codec"},
-    "kubernetes": BASE | {"codec"},
+    "kubernetes": BASE | {"discovery"},
     "collectors": BASE | {"ingest"},
     "http": BASE | {"codec", "sharding", "ingest", "scrape", "discovery", "promql", "collectors"},
 }

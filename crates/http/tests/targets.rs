@@ -147,7 +147,7 @@ async fn a_target_is_replaced_and_a_mask_keeps_its_secret() {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let target = service.store.target("node-1").await.unwrap().unwrap();
     let config = target.spec.scrape_config;
-    let token = metricsd_model::target::Secret::new("hunter2");
+    let token = metricsd_model::Secret::new("hunter2");
     assert_eq!(config.authentication, Some(metricsd_model::AuthConfig::Bearer { token }));
     assert_eq!(config.scrape_interval.to_string(), "30s");
     let problem = service.call("PUT", NODE, &request_with("/target_id", json!("other"))).await.problem(422);

@@ -28,7 +28,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use metricsd_ingest::Limits;
 use metricsd_model::PromDuration;
-use metricsd_model::target::Secret;
+use metricsd_model::Secret;
 use regex::Regex;
 
 pub(crate) use error::ConfigError;

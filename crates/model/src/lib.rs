@@ -17,7 +17,11 @@ pub mod matcher;
 
 pub mod event;
 pub mod filter;
+pub mod http_options;
 pub mod job;
+pub mod relabel;
+pub mod scrape_options;
+pub mod secret;
 pub mod target;
 
 pub use batch::{Batch, BatchId, Collection, Frame, Layout, LayoutId, Ledger, Refusal, TypeCounts};
@@ -26,10 +30,16 @@ pub use event::{MetricsCollected, MetricsCollectedData, MetricsSummary};
 pub use family::{Exemplar, FamilyMetadata, SeriesExemplar, family_of, stated_by};
 pub use filter::{FilterAction, MetricFilter};
 pub use histogram::{NativeHistogram, ResetHint, Span};
+pub use http_options::{
+    HeaderValues, HttpAuth, HttpOptions, Oauth2Options, ProxyOptions, TlsOptions, TlsVersion,
+};
 pub use job::{Job, JobStatus};
 pub use labels::{LabelError, LabelSet};
 pub use matcher::{MatchOp, Matcher};
+pub use relabel::{RelabelAction, RelabelConfig};
 pub use sample::{HISTOGRAM_MARKER_BITS, STALE_NAN_BITS, Sample, SampleValue, is_stale, stale_marker};
+pub use scrape_options::{NameEscaping, NameValidation, OnLimit, ScrapeOptions, ScrapeProtocol};
+pub use secret::{MASK, Secret, SecretSource};
 pub use series::{MetricSource, MetricType, Series, SeriesId};
 pub use sum::Sum;
 pub use target::{

@@ -1,13 +1,13 @@
 //! Targets: where metrics are collected from, and how healthy each is.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::series::names;
-use crate::{MetricFilter, MetricSource, Millis, PromDuration};
+use crate::{MetricFilter, MetricSource, Millis, PromDuration, ScrapeOptions, Secret};
 
 /// How metrics arrive (source document, `CollectionMethod`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -29,38 +29,6 @@ names!(CollectionMethod {
     Streaming = "STREAMING",
     BatchUpload = "BATCH_UPLOAD",
 });
-
-/// A text that never shows: neither in logs nor in answers nor, unsealed, in a database.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-/// What is written instead of a secret.
-pub const MASK: &str = "********";
-
-impl Secret {
-    /// Wraps a secret.
-    pub fn new(secret: impl Into<String>) -> Self {
-        Self(secret.into())
-    }
-
-    /// The secret itself, for the one place that must send or seal it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(MASK)
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(MASK)
-    }
-}
 
 /// How metricsd proves itself to a target. Secrets are write-only: answers carry a mask in their place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +82,13 @@ pub struct ScrapeConfig {
     /// Timestamps of the page are kept; otherwise every sample gets the scrape's.
     #[serde(default = "yes")]
     pub honor_timestamps: bool,
+    /// Everything else; shared by the targets of one job.
+    #[serde(default, skip_serializing_if = "is_plain")]
+    pub options: Arc<ScrapeOptions>,
+}
+
+fn is_plain(options: &ScrapeOptions) -> bool {
+    *options == ScrapeOptions::default()
 }
 
 fn yes() -> bool {
@@ -299,6 +274,7 @@ mod tests {
                 authentication: Some(AuthConfig::Bearer { token: Secret::new("hunter2") }),
                 honor_labels: false,
                 honor_timestamps: true,
+                options: Arc::default(),
             },
             labels: BTreeMap::new(),
             filters: Vec::new(),

@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use metricsd_model::target::Secret;
+use metricsd_model::Secret;
 use metricsd_model::{AuthConfig, CollectionMethod, MetricSource, PromDuration, ScrapeConfig, TargetSpec};
 use metricsd_ports::{Catalog, Created, ErrorKind, TargetChange, TargetFilter};
 use sqlx::{Executor, Row};
@@ -26,6 +26,7 @@ fn spec(target_id: &str) -> TargetSpec {
             authentication: None,
             honor_labels: false,
             honor_timestamps: true,
+            options: std::sync::Arc::default(),
         },
         labels: BTreeMap::from([("env".into(), "test".into())]),
         filters: Vec::new(),

@@ -30,6 +30,7 @@ pub(crate) fn spec() -> TargetSpec {
             authentication: None,
             honor_labels: false,
             honor_timestamps: true,
+            options: std::sync::Arc::default(),
         },
         labels: [("zone".to_owned(), "z1".to_owned())].into(),
         filters: Vec::new(),

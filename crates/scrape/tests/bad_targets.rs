@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metricsd_model::{AuthConfig, FailureReason, target::Secret};
+use metricsd_model::{AuthConfig, FailureReason, Secret};
 use metricsd_scrape::client::{Page, PageRequest, ScrapeError};
 use metricsd_scrape::{AddressPolicy, PageClient};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -115,6 +115,7 @@ fn spec(id: &str, url: &str, interval_ms: u64) -> TargetSpec {
             authentication: None,
             honor_labels: false,
             honor_timestamps: true,
+            options: std::sync::Arc::default(),
         },
         labels: BTreeMap::new(),
         filters: Vec::new(),

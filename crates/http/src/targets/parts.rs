@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use metricsd_ingest::FilterSet;
-use metricsd_model::target::{MASK, Secret};
 use metricsd_model::{AuthConfig, FilterAction, MetricFilter};
+use metricsd_model::{MASK, Secret};
 use serde_json::Value;
 
 use crate::fields::{Errors, Fields, kind_of};

@@ -216,6 +216,7 @@ fn read_scrape_config(fields: &mut Fields<'_>, context: &Context<'_>) -> Option<
         authentication,
         honor_labels,
         honor_timestamps,
+        options: std::sync::Arc::default(),
     })
 }
 

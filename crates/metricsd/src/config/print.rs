@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use metricsd_model::target::MASK;
+use metricsd_model::MASK;
 use serde_json::Value;
 
 use super::keys::join;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use metricsd_model::target::MASK;
+use metricsd_model::MASK;
 
 /// A secret file that is longer was not meant: a key or a URL is some hundred bytes.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;

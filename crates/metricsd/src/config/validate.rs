@@ -9,8 +9,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use metricsd_ingest::Limits;
 use metricsd_model::PromDuration;
+use metricsd_model::Secret;
 use metricsd_model::matcher::anchored_regex;
-use metricsd_model::target::Secret;
 use url::Url;
 
 use super::error::{Origin, Problem, nearest};

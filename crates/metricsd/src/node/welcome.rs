@@ -43,6 +43,7 @@ fn spec(config: &Config, name: &str, url: &str, path: &str) -> TargetSpec {
             authentication: None,
             honor_labels: false,
             honor_timestamps: true,
+            options: std::sync::Arc::default(),
         },
         labels: BTreeMap::new(),
         filters: Vec::new(),

@@ -9,7 +9,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
-use metricsd_model::target::MASK;
+use metricsd_model::MASK;
 use ring::rand::{SecureRandom, SystemRandom};
 
 /// Bytes of an AES-256 key.

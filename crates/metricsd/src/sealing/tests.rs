@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use metricsd_model::target::Secret;
+use metricsd_model::Secret;
 use metricsd_model::{CollectionMethod, MetricSource, PromDuration, ScrapeConfig};
 use metricsd_ports::memory::MemoryStore;
 
@@ -71,6 +71,7 @@ fn spec(target_id: &str, authentication: Option<AuthConfig>) -> TargetSpec {
             authentication,
             honor_labels: false,
             honor_timestamps: true,
+            options: std::sync::Arc::default(),
         },
         labels: BTreeMap::new(),
         filters: Vec::new(),

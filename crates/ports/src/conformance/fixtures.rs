@@ -184,6 +184,7 @@ pub fn target(target_id: &str) -> TargetSpec {
             authentication: None,
             honor_labels: false,
             honor_timestamps: true,
+            options: std::sync::Arc::default(),
         },
         labels: BTreeMap::from([("team".to_owned(), "observability".to_owned())]),
         filters: Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use metricsd_model::target::Secret;
+use metricsd_model::Secret;
 use metricsd_shards::MAX_SHARDS;
 
 use super::Check;

@@ -1,0 +1,8 @@
+//! Where targets come from: a job of a configuration names providers, each of which finds groups of targets; relabelling
+//! makes of each target what is scraped, or drops it.
+
+pub mod config;
+pub mod provider;
+
+pub use config::{JobConfig, ProviderConfig};
+pub use provider::{Provider, TargetGroup, Updates};
