@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use metricsd_codec::exposition::Format;
+use metricsd_codec::negotiation;
 use metricsd_ingest::{Admission, BatchBuilder, Limits, SeriesTracker};
 use metricsd_model::{
     Batch, BatchId, Collection, CollectionMethod, FailureReason, Frame, HealthStatus, JobStatus, Ledger,
@@ -115,11 +116,10 @@ impl LoopState {
         at: Millis,
         admission: &mut Admission,
     ) -> Result<Option<Scraped>, ScrapeError> {
-        let format = Format::from_content_type(&page.content_type).ok_or_else(|| {
-            let message = format!("the page is {:?}; metricsd reads text and OpenMetrics", page.content_type);
-            ScrapeError::new(FailureReason::Parse, message)
-        })?;
         let Self { reader, namer, .. } = self;
+        let fallback = negotiation::fallback(&namer.spec().scrape_config.options);
+        let format = Format::negotiate(&page.content_type, fallback)
+            .map_err(|error| ScrapeError::new(FailureReason::Parse, error.to_string()))?;
         let threads = tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor());
         match threads {
             Ok(tokio::runtime::RuntimeFlavor::MultiThread) if page.body.len() > LARGE_PAGE => {

@@ -84,7 +84,7 @@ impl<'a> Families<'a> {
         }
         let suffixes = match self.format {
             Format::Text => TEXT,
-            Format::OpenMetrics => OPEN_METRICS,
+            Format::OpenMetrics | Format::Protobuf => OPEN_METRICS,
         };
         suffixes.iter().find_map(|(suffix, kinds)| {
             let info = self.index.get(sample_name.strip_suffix(suffix)?)?;

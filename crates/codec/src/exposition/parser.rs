@@ -52,6 +52,10 @@ impl<'a> Parser<'a> {
             let entry = match self.format {
                 Format::Text => text_line(line, self.line),
                 Format::OpenMetrics => self.open_metrics_line(line),
+                Format::Protobuf => {
+                    self.state = State::Done;
+                    Err(Fault::new(0, "expected text, not protobuf"))
+                }
             };
             match entry {
                 Ok(Some(entry)) => return Ok(Some(entry)),
@@ -85,7 +89,7 @@ impl<'a> Parser<'a> {
     }
 
     fn end(&mut self) -> Result<Option<Entry<'a>>, ParseError> {
-        let complete = self.format == Format::Text || self.state == State::Closed;
+        let complete = self.format != Format::OpenMetrics || self.state == State::Closed;
         self.state = State::Done;
         if complete {
             return Ok(None);

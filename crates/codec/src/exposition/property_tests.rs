@@ -92,7 +92,7 @@ fn print(line: &Line, format: Format) -> String {
     match (line.millis, format) {
         (None, _) => {}
         (Some(millis), Format::Text) => drop(write!(out, " {millis}")),
-        (Some(millis), Format::OpenMetrics) => {
+        (Some(millis), Format::OpenMetrics | Format::Protobuf) => {
             let sign = if millis < 0 { "-" } else { "" };
             let _ = write!(out, " {sign}{}.{:03}", millis.abs() / 1000, millis.abs() % 1000);
         }

@@ -40,6 +40,7 @@ fn any_tail(page: &[u8], at: usize, format: Format) -> Option<Tail> {
             let (value, timestamp, _) = parser::open_metrics_tail(line, 0).ok()?;
             (value, timestamp)
         }
+        Format::Protobuf => return None,
     };
     Some(Tail { value, timestamp, next })
 }
