@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::SecretSource;
 
 /// Everything about requests to one target or one source of targets that their address does not say.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpOptions {
     /// Who we say we are.
@@ -38,7 +38,7 @@ impl Default for HttpOptions {
 }
 
 /// Ways to say who we are; everything from files and the environment is read again when it may have changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum HttpAuth {
     /// `Authorization: Basic …`.
@@ -60,7 +60,7 @@ pub enum HttpAuth {
 }
 
 /// Client credentials of OAuth 2.0.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Oauth2Options {
     /// Who we are.
@@ -80,7 +80,7 @@ pub struct Oauth2Options {
 }
 
 /// Versions of TLS that Prometheus' configuration can name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TlsVersion {
     /// TLS 1.0; no longer spoken by us.
     #[serde(rename = "TLS10")]
@@ -97,7 +97,7 @@ pub enum TlsVersion {
 }
 
 /// TLS towards one server.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsOptions {
     /// Certificates (PEM) of who may sign the server's; the system's where absent.
@@ -117,7 +117,7 @@ pub struct TlsOptions {
 }
 
 /// A proxy in between.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProxyOptions {
     /// Its address; a password in it is a secret.
@@ -131,11 +131,68 @@ pub struct ProxyOptions {
 }
 
 /// Values of one header: those that show, and those that do not.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HeaderValues {
     /// May be shown.
     pub values: Vec<String>,
     /// May not, or are in a file.
     pub secrets: Vec<SecretSource>,
+}
+
+impl HttpOptions {
+    /// Shows every secret, and the name of its setting in Prometheus' configuration.
+    pub fn visit_secrets(&mut self, each: &mut dyn FnMut(&str, &mut SecretSource)) {
+        let Self { auth, tls, proxy, headers, follow_redirects: _, enable_http2: _ } = self;
+        tls.visit_secrets("", each);
+        proxy.visit_secrets("", each);
+        for (name, values) in headers {
+            let field = format!("http_headers.{name}");
+            values.secrets.iter_mut().for_each(|source| each(&field, source));
+        }
+        match auth {
+            None => {}
+            Some(HttpAuth::Basic { username, password }) => {
+                one("", "basic_auth.username", username, each);
+                one("", "basic_auth.password", password, each);
+            }
+            Some(HttpAuth::Authorization { scheme: _, credentials }) => {
+                one("", "authorization.credentials", credentials, each);
+            }
+            Some(HttpAuth::Oauth2(oauth2)) => {
+                one("", "oauth2.client_secret", &mut oauth2.client_secret, each);
+                oauth2.tls.visit_secrets("oauth2.", each);
+                oauth2.proxy.visit_secrets("oauth2.", each);
+            }
+        }
+    }
+}
+
+impl TlsOptions {
+    fn visit_secrets(&mut self, prefix: &str, each: &mut dyn FnMut(&str, &mut SecretSource)) {
+        one(prefix, "tls_config.ca", &mut self.ca, each);
+        one(prefix, "tls_config.cert", &mut self.cert, each);
+        one(prefix, "tls_config.key", &mut self.key, each);
+    }
+}
+
+impl ProxyOptions {
+    fn visit_secrets(&mut self, prefix: &str, each: &mut dyn FnMut(&str, &mut SecretSource)) {
+        one(prefix, "proxy_url", &mut self.url, each);
+        for (name, values) in &mut self.connect_headers {
+            let field = format!("{prefix}proxy_connect_header.{name}");
+            values.iter_mut().for_each(|source| each(&field, source));
+        }
+    }
+}
+
+fn one(
+    prefix: &str,
+    name: &str,
+    source: &mut Option<SecretSource>,
+    each: &mut dyn FnMut(&str, &mut SecretSource),
+) {
+    if let Some(source) = source {
+        each(&format!("{prefix}{name}"), source);
+    }
 }

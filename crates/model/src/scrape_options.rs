@@ -132,6 +132,9 @@ pub struct ScrapeOptions {
     pub adaptive_interval_max_ms: Option<u64>,
     /// The labels of the target are exactly `TargetSpec::labels`: `job` and `instance` are not added.
     pub exact_labels: bool,
+    /// Secrets may be read from any file and variable: the operator wrote these settings. Never set by the API, whose
+    /// references are confined to `scrape.secrets_dir` and to variables of one prefix.
+    pub unconfined_secrets: bool,
 }
 
 /// The one number among them is never NaN.
@@ -164,6 +167,7 @@ impl Default for ScrapeOptions {
             on_limit: OnLimit::Reject,
             adaptive_interval_max_ms: None,
             exact_labels: false,
+            unconfined_secrets: false,
         }
     }
 }

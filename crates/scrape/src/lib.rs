@@ -11,7 +11,7 @@ mod schedule;
 mod buffers;
 pub mod client;
 mod decode;
-pub mod guard;
+pub use metricsd_client::guard;
 
 mod naming;
 mod page;
