@@ -63,7 +63,7 @@ OWNERS = {
     "rdkafka": ({"metricsd-kafka"}, {"metricsd"}),
     "redis": ({"metricsd-redis"}, {"metricsd"}),
     "kube": ({"metricsd-kubernetes"}, set()),
-    "axum": ({"metricsd-http", "metricsd"}, {"metricsd-scrape"}),
+    "axum": ({"metricsd-http", "metricsd"}, {"metricsd-scrape", "metricsd-discovery", "metricsd-kubernetes"}),
     "clap": ({"metricsd", "metricsd-benches"}, set()),
 }
 
@@ -88,7 +88,7 @@ LAYERS = {
     "sqlite": BASE | {"codec", "store"},
     "redis": BASE | {"codec"},
     "kafka": BASE | {"codec"},
-    "kubernetes": BASE | {"discovery"},
+    "kubernetes": BASE | {"discovery", "client"},
     "collectors": BASE | {"ingest"},
     "http": BASE | {"codec", "sharding", "ingest", "scrape", "discovery", "promql", "collectors"},
 }

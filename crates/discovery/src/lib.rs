@@ -2,7 +2,13 @@
 //! makes of each target what is scraped, or drops it.
 
 pub mod config;
+pub mod groups;
+pub mod manager;
+pub mod metrics;
+mod pace;
 pub mod provider;
+pub mod providers;
 
 pub use config::{JobConfig, ProviderConfig};
+pub use manager::{Manager, ManagerHandle, ProviderFactory};
 pub use provider::{Provider, TargetGroup, Updates};

@@ -1,0 +1,1 @@
+//! Kubernetes as a source of targets: the API is listed and watched, and objects become targets.
