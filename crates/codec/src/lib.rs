@@ -1,11 +1,13 @@
 //! Bytes to the model and back; no I/O, no clock, and no input on which it panics.
 //!
-//! In reading order: which format a target's page has ([`negotiation`]), what the page says ([`exposition`]), what a push of custom metrics says ([`custom`]),
+//! In reading order: which format a target's page has ([`negotiation`]), what the page says ([`exposition`], [`metric_family`]), what a push of custom metrics says ([`custom`]),
 //! what Prometheus writes and reads remotely ([`remote_write`], [`remote_read`]), how columns are kept as blobs ([`pack`]), how an event travels as protobuf ([`event`]).
 
 pub mod negotiation;
 
 pub mod exposition;
+
+pub mod metric_family;
 
 pub mod custom;
 
@@ -16,3 +18,5 @@ pub mod remote_read;
 pub mod pack;
 
 pub mod event;
+
+mod wire;

@@ -13,13 +13,12 @@ mod histogram;
 pub mod message;
 mod scan;
 mod series;
-mod wire;
 
+pub use crate::wire::WireError;
 pub use block::{BlockError, pack, unpack};
 pub use histogram::{HistogramBytes, HistogramSample};
 pub use scan::{MetadataEntry, Outline, WriteScanner, outline};
 pub use series::{ExemplarBytes, ExemplarEntry, RawLabel, SeriesItem, SeriesItems, TimeSeries};
-pub use wire::WireError;
 
 #[cfg(test)]
 mod property_tests;

@@ -86,6 +86,37 @@ fn any_float(token: &str) -> Option<f64> {
     (!sign_before_nan && !too_large).then_some(value)
 }
 
+/// Writes a number as OpenMetrics writes it, and Prometheus in `le` and `quantile` whatever the format: the fewest digits
+/// that read back as it, with a point or an exponent in any case (`1.0`, `0.25`, `1e+06`, `+Inf`).
+pub fn open_metrics_float(value: f64) -> String {
+    if value.is_nan() {
+        return "NaN".to_owned();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+    }
+    if value == 0.0 {
+        return "0.0".to_owned();
+    }
+    let scientific = format!("{value:e}");
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if !(-4..6).contains(&exponent) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{mantissa}e{sign}{:02}", exponent.abs());
+    }
+    let plain = value.to_string();
+    if plain.contains('.') { plain } else { plain + ".0" }
+}
+
+/// The value of a label `le` or `quantile` as [`open_metrics_float`] writes its number; as it is where it is none.
+pub fn normal_bound(text: &str) -> std::borrow::Cow<'_, str> {
+    match float(text).map(open_metrics_float) {
+        Some(normal) if normal != text => normal.into(),
+        _ => text.into(),
+    }
+}
+
 /// Reads Prometheus text's timestamp: whole milliseconds.
 pub(super) fn millis(token: &str) -> Option<Millis> {
     token.parse().ok()
@@ -181,6 +212,31 @@ mod tests {
     }
 
     #[test]
+    fn bounds_are_written_in_one_way() {
+        let check = |text: &str, expected: &str| assert_eq!(normal_bound(text), expected, "{text}");
+        check("1", "1.0");
+        check("1.0", "1.0");
+        check("1.50", "1.5");
+        check("-1", "-1.0");
+        check("-0", "0.0");
+        check("0.0001", "0.0001");
+        check("0.00001", "1e-05");
+        check("100000", "100000.0");
+        check("1e3", "1000.0");
+        check("1000000", "1e+06");
+        check("123456789", "1.23456789e+08");
+        check("100000000000000000000000", "1e+23");
+        check("Inf", "+Inf");
+        check("+Inf", "+Inf");
+        check("-Inf", "-Inf");
+        check("NaN", "NaN");
+        check("5e-324", "5e-324");
+        for other in ["", "abc", "0x10", "1,5", "1e999"] {
+            check(other, other);
+        }
+    }
+
+    #[test]
     fn timestamps_move_to_milliseconds_exactly() {
         let check =
             |token: &str, expected: Option<i64>| assert_eq!(seconds_as_millis(token), expected, "{token:?}");
@@ -216,6 +272,15 @@ mod tests {
             prop_assert_eq!(float(&format!("{value:e}")).unwrap().to_bits(), bits);
             let short = format!("{:.decimals$}", (bits % 1_000_000_000) as f64 / 1e4);
             prop_assert_eq!(float(&short).unwrap().to_bits(), short.parse::<f64>().unwrap().to_bits());
+        }
+
+        #[test]
+        fn every_number_survives_as_a_bound(bits: u64) {
+            let value = f64::from_bits(bits);
+            let text = open_metrics_float(value);
+            let back = float(&text).unwrap();
+            prop_assert!(back == value || back.is_nan() && value.is_nan(), "{}", text);
+            prop_assert_eq!(normal_bound(&text), text.as_str());
         }
 
         #[test]

@@ -2,7 +2,7 @@
 
 use metricsd_model::{Millis, NativeHistogram, ResetHint, Span};
 
-use super::wire::{Reader, Wire, WireError};
+use crate::wire::{Reader, Wire, WireError};
 
 /// A native histogram that has not been taken apart.
 #[derive(Debug, Clone, Copy)]

@@ -1,8 +1,8 @@
 //! The outer message, `WriteRequest`.
 
 use super::series::TimeSeries;
-use super::wire::{Reader, WireError};
 use crate::exposition::MetricKind;
+use crate::wire::{Reader, WireError};
 
 /// `WriteRequest.timeseries` and `WriteRequest.metadata`.
 const TIMESERIES: u32 = 1;

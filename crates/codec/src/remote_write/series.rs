@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use metricsd_model::Millis;
 
 use super::histogram::HistogramBytes;
-use super::wire::{Reader, Wire, WireError};
+use crate::wire::{Reader, Wire, WireError};
 
 /// Fields of `TimeSeries`.
 const LABELS: u32 = 1;

@@ -14,7 +14,7 @@ pub struct WireError {
 
 /// How a field's value is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wire {
+pub(crate) enum Wire {
     Varint,
     Fixed64,
     Bytes,
@@ -31,7 +31,7 @@ const MAX_LIST: usize = 1 << 16;
 
 /// A place in a message, and the message's end. Positions count from the start of the whole body.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     /// The body up to the end of this message.
     bytes: &'a [u8],
     at: usize,
@@ -41,33 +41,33 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// At the start of a body.
-    pub(super) fn new(bytes: &'a [u8], what: &'static str) -> Self {
+    pub(crate) fn new(bytes: &'a [u8], what: &'static str) -> Self {
         Self { bytes, at: 0, what }
     }
 
     #[inline]
-    pub(super) fn at(&self) -> usize {
+    pub(crate) fn at(&self) -> usize {
         self.at
     }
 
     #[inline]
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.at >= self.bytes.len()
     }
 
     /// What is left of the message.
     #[inline]
-    pub(super) fn rest(&self) -> &'a [u8] {
+    pub(crate) fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
     #[cold]
-    pub(super) fn error(&self, problem: &'static str) -> WireError {
+    pub(crate) fn error(&self, problem: &'static str) -> WireError {
         WireError { what: self.what, problem, at: self.at }
     }
 
     #[inline]
-    pub(super) fn varint(&mut self) -> Result<u64, WireError> {
+    pub(crate) fn varint(&mut self) -> Result<u64, WireError> {
         match self.bytes.get(self.at) {
             Some(byte) if *byte < 0x80 => {
                 self.at += 1;
@@ -99,7 +99,7 @@ impl<'a> Reader<'a> {
 
     /// A field's number and how its value is written.
     #[inline]
-    pub(super) fn tag(&mut self) -> Result<(u32, Wire), WireError> {
+    pub(crate) fn tag(&mut self) -> Result<(u32, Wire), WireError> {
         let start = *self;
         let tag = self.varint()?;
         let wire = match tag & 7 {
@@ -137,48 +137,48 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    pub(super) fn double(&mut self, wire: Wire) -> Result<f64, WireError> {
+    pub(crate) fn double(&mut self, wire: Wire) -> Result<f64, WireError> {
         self.expect(wire, Wire::Fixed64)?;
         self.fixed().map(f64::from_le_bytes)
     }
 
     #[inline]
-    pub(super) fn uint64(&mut self, wire: Wire) -> Result<u64, WireError> {
+    pub(crate) fn uint64(&mut self, wire: Wire) -> Result<u64, WireError> {
         self.expect(wire, Wire::Varint)?;
         self.varint()
     }
 
     #[inline]
-    pub(super) fn int64(&mut self, wire: Wire) -> Result<i64, WireError> {
+    pub(crate) fn int64(&mut self, wire: Wire) -> Result<i64, WireError> {
         self.uint64(wire).map(u64::cast_signed)
     }
 
     /// A number of 32 bits; protobuf drops the upper half of what is too large.
-    pub(super) fn uint32(&mut self, wire: Wire) -> Result<u32, WireError> {
+    pub(crate) fn uint32(&mut self, wire: Wire) -> Result<u32, WireError> {
         self.uint64(wire).map(|number| number as u32)
     }
 
     /// A signed number in zigzag form.
-    pub(super) fn sint64(&mut self, wire: Wire) -> Result<i64, WireError> {
+    pub(crate) fn sint64(&mut self, wire: Wire) -> Result<i64, WireError> {
         self.uint64(wire).map(unzigzag)
     }
 
     /// As [`Self::sint64`], of 32 bits.
-    pub(super) fn sint32(&mut self, wire: Wire) -> Result<i32, WireError> {
+    pub(crate) fn sint32(&mut self, wire: Wire) -> Result<i32, WireError> {
         let raw = self.uint32(wire)?;
         Ok((raw >> 1).cast_signed() ^ -((raw & 1).cast_signed()))
     }
 
     /// The bytes of a text, a message or a packed list.
     #[inline]
-    pub(super) fn bytes(&mut self, wire: Wire) -> Result<&'a [u8], WireError> {
+    pub(crate) fn bytes(&mut self, wire: Wire) -> Result<&'a [u8], WireError> {
         let inner = self.message(wire, self.what)?;
         Ok(inner.rest())
     }
 
     /// A message within this one, called `what` in errors.
     #[inline]
-    pub(super) fn message(&mut self, wire: Wire, what: &'static str) -> Result<Self, WireError> {
+    pub(crate) fn message(&mut self, wire: Wire, what: &'static str) -> Result<Self, WireError> {
         self.expect(wire, Wire::Bytes)?;
         let before = *self;
         let length = self.varint()?;
@@ -195,7 +195,7 @@ impl<'a> Reader<'a> {
 
     /// Passes over fields that follow each other with one tag, as long as they are whole and shorter than 128 bytes.
     #[inline]
-    pub(super) fn skip_short(&mut self, tag: u8) {
+    pub(crate) fn skip_short(&mut self, tag: u8) {
         while let Some([first, length, ..]) = self.bytes.get(self.at..)
             && *first == tag
             && *length < 0x80
@@ -209,7 +209,7 @@ impl<'a> Reader<'a> {
     }
 
     /// One number of a list, or all of them where the list is packed.
-    pub(super) fn repeated<T>(
+    pub(crate) fn repeated<T>(
         &mut self,
         wire: Wire,
         packed: Wire,
@@ -231,7 +231,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes over the value of an unknown field.
-    pub(super) fn skip(&mut self, wire: Wire) -> Result<(), WireError> {
+    pub(crate) fn skip(&mut self, wire: Wire) -> Result<(), WireError> {
         if wire != Wire::GroupStart {
             return self.skip_value(wire);
         }
