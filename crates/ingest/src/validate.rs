@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use metricsd_model::{METRIC_NAME, Millis, Refusal};
+use metricsd_model::{METRIC_NAME, Millis, NativeHistogram, Refusal};
 
 use crate::Limits;
 
@@ -130,3 +130,26 @@ pub fn check_timestamp(timestamp: Millis, now: Millis, limits: &Limits) -> Resul
 /// The first millisecond of the year 1 and the last of the year 9999: what both databases and RFC 3339 can hold.
 const EARLIEST: Millis = -62_135_596_800_000;
 const LATEST: Millis = 253_402_300_799_999;
+
+/// Checks a native histogram. One of integers adds up exactly; one of floats may be off by what rounding loses.
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub fn check_histogram(histogram: &NativeHistogram, integer: bool) -> Result<(), String> {
+    histogram.validate()?;
+    if !integer {
+        return Ok(());
+    }
+    let buckets = histogram.positive_buckets.iter().chain(&histogram.negative_buckets);
+    let observed = histogram.zero_count + buckets.sum::<f64>();
+    // An observation that is no number falls into no bucket.
+    let agrees =
+        if histogram.sum.is_nan() { observed <= histogram.count } else { observed == histogram.count };
+    if agrees {
+        return Ok(());
+    }
+    Err(format!(
+        "the buckets of the histogram hold {observed} observations, its count says {}",
+        histogram.count
+    ))
+}

@@ -57,6 +57,14 @@ pub const OPEN_METRICS: &[(&str, &[MetricKind])] = &[
     ("_info", &[MetricKind::Info]),
 ];
 
+/// The same in protobuf, where the names are made from families: [`crate::metric_family`] gives gauge histograms the
+/// suffixes of histograms.
+const PROTOBUF: &[(&str, &[MetricKind])] = &[
+    ("_bucket", &[MetricKind::Histogram, MetricKind::GaugeHistogram]),
+    ("_sum", &[MetricKind::Histogram, MetricKind::GaugeHistogram, MetricKind::Summary]),
+    ("_count", &[MetricKind::Histogram, MetricKind::GaugeHistogram, MetricKind::Summary]),
+];
+
 impl<'a> Families<'a> {
     /// Knows nothing yet.
     pub fn new(format: Format) -> Self {
@@ -84,7 +92,8 @@ impl<'a> Families<'a> {
         }
         let suffixes = match self.format {
             Format::Text => TEXT,
-            Format::OpenMetrics | Format::Protobuf => OPEN_METRICS,
+            Format::OpenMetrics => OPEN_METRICS,
+            Format::Protobuf => PROTOBUF,
         };
         suffixes.iter().find_map(|(suffix, kinds)| {
             let info = self.index.get(sample_name.strip_suffix(suffix)?)?;

@@ -2,15 +2,17 @@
 
 use metricsd_model::Millis;
 
-use super::{Format, number, parser, scan};
+use super::{Exemplar, Format, number, parser, scan};
 
 /// What follows a series on its line.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Tail {
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tail<'p> {
     /// Value.
     pub value: f64,
     /// Where the line has one.
     pub timestamp: Option<Millis>,
+    /// Where the line has one; OpenMetrics only.
+    pub exemplar: Option<Exemplar<'p>>,
     /// Where the next line starts.
     pub next: usize,
 }
@@ -18,31 +20,31 @@ pub struct Tail {
 /// Reads the rest of a sample's line from `at`, the byte after its series. Says the same as [`super::Parser`] would of
 /// the whole line; `None` where that finds a fault, and the parser has to say which.
 #[inline]
-pub fn read_tail(page: &[u8], at: usize, format: Format) -> Option<Tail> {
+pub fn read_tail(page: &[u8], at: usize, format: Format) -> Option<Tail<'_>> {
     if page.get(at) == Some(&b' ')
         && let Some((value, length)) = page.get(at + 1..).and_then(number::short_decimal_line)
     {
-        return Some(Tail { value, timestamp: None, next: at + 1 + length });
+        return Some(Tail { value, timestamp: None, exemplar: None, next: at + 1 + length });
     }
     any_tail(page, at, format)
 }
 
-fn any_tail(page: &[u8], at: usize, format: Format) -> Option<Tail> {
+fn any_tail(page: &[u8], at: usize, format: Format) -> Option<Tail<'_>> {
     let rest = page.get(at..)?;
     let (line, next) = match memchr::memchr(b'\n', rest) {
         Some(length) => (&rest[..length], at + length + 1),
         None => (rest, page.len()),
     };
     let line = std::str::from_utf8(line).ok()?;
-    let (value, timestamp) = match format {
-        Format::Text => parser::text_tail(line, scan::skip_blanks(line.as_bytes(), 0)).ok()?,
-        Format::OpenMetrics => {
-            let (value, timestamp, _) = parser::open_metrics_tail(line, 0).ok()?;
-            (value, timestamp)
+    let (value, timestamp, exemplar) = match format {
+        Format::Text => {
+            let (value, timestamp) = parser::text_tail(line, scan::skip_blanks(line.as_bytes(), 0)).ok()?;
+            (value, timestamp, None)
         }
+        Format::OpenMetrics => parser::open_metrics_tail(line, 0).ok()?,
         Format::Protobuf => return None,
     };
-    Some(Tail { value, timestamp, next })
+    Some(Tail { value, timestamp, exemplar, next })
 }
 
 #[cfg(test)]
@@ -69,12 +71,12 @@ mod tests {
             let tail = read_tail(page.as_bytes(), series.len(), format);
             let expected = parsed(page.as_bytes(), format);
             assert_eq!(
-                tail.map(|tail| (tail.value.to_bits(), tail.timestamp)),
+                tail.as_ref().map(|tail| (tail.value.to_bits(), tail.timestamp)),
                 expected,
                 "{page:?} {format:?}"
             );
             let line = page.find('\n').map_or(page.len(), |end| end + 1);
-            assert!(tail.is_none_or(|tail| tail.next == line), "{page:?}: {tail:?}");
+            assert!(tail.as_ref().is_none_or(|tail| tail.next == line), "{page:?}: {tail:?}");
         }
     }
 

@@ -11,8 +11,7 @@ use metricsd_codec::remote_write::{
 use metricsd_model::batch::content_key;
 use metricsd_model::{
     Batch, BatchId, Collection, CollectionMethod, Exemplar, FamilyMetadata, Frame, HealthStatus, JobStatus,
-    LabelSet, Ledger, Millis, NativeHistogram, Refusal, Series, SeriesExemplar, TypeCounts, is_stale,
-    stale_marker,
+    LabelSet, Ledger, Millis, Refusal, Series, SeriesExemplar, TypeCounts, is_stale, stale_marker,
 };
 
 use super::cache::{Cursor, Found, FreshSeries, Known, Place, SeriesCache, State};
@@ -20,7 +19,7 @@ use super::families::{Described, family_of};
 use super::track::{self, Moment, Track};
 use super::{PreparedWrite, SeenLists, WriteError, WriteRequest, Written, naming};
 use crate::builder::Added;
-use crate::validate::{Fault, accepted_times, check_timestamp};
+use crate::validate::{Fault, accepted_times, check_histogram, check_timestamp};
 use crate::{Acquaintance, Admission, BatchBuilder, Limits};
 
 /// Faults that an answer describes; all are counted.
@@ -371,26 +370,6 @@ impl<'a> Intake<'a> {
         let batch = builder.finish(batch_id(&request, selection), collection);
         PreparedWrite { batch: Some(Batch { exemplars, families, ..batch }), outcome, doubt }
     }
-}
-
-/// A histogram of integers adds up exactly; one of floats may be off by what rounding loses.
-fn check_histogram(histogram: &NativeHistogram, integer: bool) -> Result<(), String> {
-    histogram.validate()?;
-    if !integer {
-        return Ok(());
-    }
-    let buckets = histogram.positive_buckets.iter().chain(&histogram.negative_buckets);
-    let observed = histogram.zero_count + buckets.sum::<f64>();
-    // An observation that is no number falls into no bucket.
-    let agrees =
-        if histogram.sum.is_nan() { observed <= histogram.count } else { observed == histogram.count };
-    if agrees {
-        return Ok(());
-    }
-    Err(format!(
-        "the buckets of the histogram hold {observed} observations, its count says {}",
-        histogram.count
-    ))
 }
 
 /// The body decides, and which of its samples were refused: what is too new at first is accepted when it is sent again
