@@ -6,9 +6,12 @@ pub mod groups;
 pub mod manager;
 pub mod metrics;
 mod pace;
+pub mod prometheus_config;
 pub mod provider;
 pub mod providers;
+pub mod resolve;
 
 pub use config::{JobConfig, ProviderConfig};
 pub use manager::{Manager, ManagerHandle, ProviderFactory};
 pub use provider::{Provider, TargetGroup, Updates};
+pub use resolve::{JobTargets, Resolved, resolve_job};
