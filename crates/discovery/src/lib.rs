@@ -14,4 +14,4 @@ pub mod resolve;
 pub use config::{JobConfig, ProviderConfig};
 pub use manager::{Manager, ManagerHandle, ProviderFactory};
 pub use provider::{Provider, TargetGroup, Updates};
-pub use resolve::{JobTargets, Resolved, resolve_job};
+pub use resolve::{ActiveTarget, JobTargets, Resolved, resolve_job};

@@ -29,7 +29,8 @@ use metricsd_model::{
 use metricsd_relabel::{RelabelError, Relabeler};
 
 use crate::config::JobConfig;
-use crate::provider::{FoundLabels, TargetGroup};
+use crate::manager::FoundGroup;
+use crate::provider::{FoundLabels, Lifecycle};
 
 /// Dropped targets of a job that are kept at most, whatever `keep_dropped_targets` says.
 pub const MAX_DROPPED: usize = 10_000;
@@ -76,11 +77,24 @@ pub struct OverLimit {
     pub limit: u64,
 }
 
+/// A target that is scraped.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ActiveTarget {
+    /// How.
+    pub spec: TargetSpec,
+    /// Its labels before relabelling.
+    pub discovered: FoundLabels,
+    /// Kind of the provider that found it.
+    pub provider: &'static str,
+    /// Where in its life it is.
+    pub lifecycle: Lifecycle,
+}
+
 /// All targets of a job.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct JobTargets {
-    /// What is scraped, with discovered labels; empty with more targets than `target_limit`.
-    pub active: Vec<(TargetSpec, FoundLabels)>,
+    /// What is scraped; empty with more targets than `target_limit`.
+    pub active: Vec<ActiveTarget>,
     /// Discovered labels of targets that rules dropped, as many as `keep_dropped_targets` allows and [`MAX_DROPPED`].
     pub dropped: Vec<FoundLabels>,
     /// How many more were dropped.
@@ -93,20 +107,30 @@ pub struct JobTargets {
     pub over_limit: Option<OverLimit>,
 }
 
-/// Resolves all that the providers of a job have found. Targets come in the order of the groups.
+/// Resolves all that the providers of a job have found (`JobSnapshot::groups`). Targets come in the order of the groups.
 ///
 /// # Errors
 /// Where a rule of the job does not compile; a loaded configuration has been checked for that.
-pub fn resolve_job<'g>(
+pub fn resolve_job<G: AsRef<FoundGroup>>(
     job: &JobConfig,
-    groups: impl IntoIterator<Item = &'g TargetGroup>,
+    groups: impl IntoIterator<Item = G>,
 ) -> Result<JobTargets, RelabelError> {
     let resolver = JobResolver::new(job)?;
     let mut targets = JobTargets::default();
     let mut seen = HashSet::new();
     for group in groups {
+        let group = group.as_ref();
         for target in &group.targets {
-            targets.add(job, resolver.resolve(&group.labels, target), &mut seen);
+            match resolver.resolve(&target.labels) {
+                // The id stands for the labels and the URL.
+                Ok(Resolved::Active(spec, discovered)) if seen.insert(spec.target_id.clone()) => {
+                    let (provider, lifecycle) = (group.provider, target.lifecycle);
+                    targets.active.push(ActiveTarget { spec: *spec, discovered, provider, lifecycle });
+                }
+                Ok(Resolved::Active(..)) => {}
+                Ok(Resolved::Dropped(discovered)) => targets.drop_one(job, discovered),
+                Err(error) => targets.fail_one(error),
+            }
         }
     }
     let found = targets.active.len() as u64;
@@ -118,25 +142,21 @@ pub fn resolve_job<'g>(
 }
 
 impl JobTargets {
-    fn add(&mut self, job: &JobConfig, outcome: Result<Resolved, TargetError>, seen: &mut HashSet<String>) {
-        match outcome {
-            // The id stands for the labels and the URL.
-            Ok(Resolved::Active(spec, discovered)) => {
-                if seen.insert(spec.target_id.clone()) {
-                    self.active.push((*spec, discovered));
-                }
-            }
-            Ok(Resolved::Dropped(discovered)) => {
-                let limit = usize::try_from(job.keep_dropped_targets).unwrap_or(MAX_DROPPED);
-                let limit = if limit == 0 { MAX_DROPPED } else { limit.min(MAX_DROPPED) };
-                if self.dropped.len() < limit {
-                    self.dropped.push(discovered);
-                } else {
-                    self.dropped_beyond_limit += 1;
-                }
-            }
-            Err(error) if self.errors.len() < MAX_ERRORS => self.errors.push(error),
-            Err(_) => self.errors_beyond_limit += 1,
+    fn drop_one(&mut self, job: &JobConfig, discovered: FoundLabels) {
+        let limit = usize::try_from(job.keep_dropped_targets).unwrap_or(MAX_DROPPED);
+        let limit = if limit == 0 { MAX_DROPPED } else { limit.min(MAX_DROPPED) };
+        if self.dropped.len() < limit {
+            self.dropped.push(discovered);
+        } else {
+            self.dropped_beyond_limit += 1;
+        }
+    }
+
+    fn fail_one(&mut self, error: TargetError) {
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push(error);
+        } else {
+            self.errors_beyond_limit += 1;
         }
     }
 }
@@ -171,12 +191,12 @@ impl<'j> JobResolver<'j> {
         })
     }
 
-    /// Resolves one target of a group.
+    /// Resolves one target by the labels found for it, those of its group included.
     ///
     /// # Errors
     /// Where it cannot be scraped: no address or a wrong one, or labels that say something impossible.
-    pub fn resolve(&self, group: &FoundLabels, target: &FoundLabels) -> Result<Resolved, TargetError> {
-        let discovered = self.discovered(group, target);
+    pub fn resolve(&self, found: &FoundLabels) -> Result<Resolved, TargetError> {
+        let discovered = self.discovered(found);
         let mut labels: Vec<(String, String)> =
             discovered.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         if !self.rules.apply(&mut labels) {
@@ -190,9 +210,8 @@ impl<'j> JobResolver<'j> {
     }
 
     /// What was found, and what the job says where that says nothing.
-    pub fn discovered(&self, group: &FoundLabels, target: &FoundLabels) -> FoundLabels {
-        let mut labels = group.clone();
-        labels.extend(target.iter().map(|(name, value)| (name.clone(), value.clone())));
+    pub fn discovered(&self, found: &FoundLabels) -> FoundLabels {
+        let mut labels = found.clone();
         let scrape = &self.job.scrape;
         let of_job = [
             ("job", self.job.name.as_str()),

@@ -43,9 +43,15 @@ pub struct FoundTarget {
     pub lifecycle: Lifecycle,
 }
 
+impl AsRef<Self> for FoundGroup {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl FoundGroup {
     /// Joins labels of a group with those of each target.
-    pub(super) fn new(provider: &'static str, group: TargetGroup) -> Self {
+    pub fn new(provider: &'static str, group: TargetGroup) -> Self {
         let TargetGroup { source, labels, targets } = group;
         let target = |own: FoundLabels| {
             let mut joined = labels.clone();

@@ -2,6 +2,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::prometheus_config;
+use crate::provider::TargetGroup;
 
 fn job(yaml: &str) -> JobConfig {
     let lines: String = yaml.lines().map(|line| format!("    {line}\n")).collect();
@@ -18,7 +19,7 @@ fn labels(pairs: &[(&str, &str)]) -> FoundLabels {
 fn resolve(yaml: &str, found: &[(&str, &str)]) -> Result<Resolved, TargetError> {
     let job = job(yaml);
     let resolver = JobResolver::new(&job).unwrap();
-    resolver.resolve(&FoundLabels::new(), &labels(found))
+    resolver.resolve(&labels(found))
 }
 
 fn spec(yaml: &str, found: &[(&str, &str)]) -> TargetSpec {
@@ -32,8 +33,9 @@ fn error(yaml: &str, found: &[(&str, &str)]) -> String {
     resolve(yaml, found).unwrap_err().to_string()
 }
 
-fn group(targets: impl IntoIterator<Item = FoundLabels>) -> TargetGroup {
-    TargetGroup { source: "0".into(), labels: FoundLabels::new(), targets: targets.into_iter().collect() }
+fn group(targets: impl IntoIterator<Item = FoundLabels>) -> FoundGroup {
+    let targets = targets.into_iter().collect();
+    FoundGroup::new("static", TargetGroup { source: "0".into(), labels: FoundLabels::new(), targets })
 }
 
 #[test]
@@ -60,9 +62,8 @@ fn discovered_labels_are_those_before_relabelling() {
                 [{target_label: job, replacement: other}]";
     let job = job(yaml);
     let resolver = JobResolver::new(&job).unwrap();
-    let group = labels(&[("env", "group"), ("team", "x")]);
-    let target = labels(&[(ADDRESS, "h:1"), ("env", "own"), ("empty", ""), ("__meta_a", "1")]);
-    let Ok(Resolved::Active(spec, discovered)) = resolver.resolve(&group, &target) else { panic!() };
+    let found = labels(&[(ADDRESS, "h:1"), ("env", "own"), ("team", "x"), ("empty", ""), ("__meta_a", "1")]);
+    let Ok(Resolved::Active(spec, discovered)) = resolver.resolve(&found) else { panic!() };
     assert_eq!(
         discovered,
         labels(&[
@@ -248,11 +249,18 @@ fn the_same_target_is_scraped_once() {
         [labels(&[(ADDRESS, "h:1"), ("__meta_a", "1")]), labels(&[(ADDRESS, "h:1"), ("__meta_a", "2")])];
     let targets = resolve_job(&job(""), [&group(found.clone()), &group(found)]).unwrap();
     assert_eq!(targets.active.len(), 1);
-    assert_eq!(targets.active[0].1["__meta_a"], "1");
+    assert_eq!(targets.active[0].discovered["__meta_a"], "1");
 }
 
-fn many(count: usize) -> TargetGroup {
+fn many(count: usize) -> FoundGroup {
     group((0..count).map(|n| labels(&[(ADDRESS, &format!("h{n}:1")), ("n", &(n % 10).to_string())])))
+}
+
+#[test]
+fn who_found_a_target_and_where_in_its_life_it_is_goes_along() {
+    let found = labels(&[(ADDRESS, "h:1"), (crate::provider::LIFECYCLE_LABEL, "ending")]);
+    let targets = resolve_job(&job(""), [&group([found])]).unwrap();
+    assert_eq!((targets.active[0].provider, targets.active[0].lifecycle), ("static", Lifecycle::Ending));
 }
 
 #[test]

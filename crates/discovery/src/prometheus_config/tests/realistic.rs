@@ -1,7 +1,9 @@
 //! A file as teams have it.
 
 use super::*;
+use crate::TargetGroup;
 use crate::config::ProviderConfig;
+use crate::manager::FoundGroup;
 
 const TEXT: &str = include_str!("realistic.yml");
 
@@ -54,14 +56,11 @@ fn every_job_of_it_resolves() {
                 _ => None,
             })
             .flatten()
-            .map(|group| crate::TargetGroup {
-                source: String::new(),
-                labels: group.labels.clone(),
-                targets: group
-                    .targets
-                    .iter()
-                    .map(|target| [("__address__".to_owned(), target.clone())].into())
-                    .collect(),
+            .map(|group| {
+                let target = |target: &String| crate::groups::target_at(target.clone());
+                let targets = group.targets.iter().map(target).collect();
+                let labels = group.labels.clone();
+                FoundGroup::new("static", TargetGroup { source: String::new(), labels, targets })
             })
             .collect();
         let targets = crate::resolve_job(job, &groups).unwrap();
