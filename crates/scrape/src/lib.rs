@@ -1,6 +1,7 @@
 //! Scraping: which targets there are, when each is due, and what became of its page.
 //!
-//! In the order of the flow: [`pool`] follows the catalogue and starts what `schedule` says is due; `client` fetches a
+//! In the order of the flow: [`pool`] follows the catalogue and starts what `schedule` says is due, unless `pace` finds it
+//! not worth its while; `client` fetches a
 //! page from an address that [`guard`] allows, `decode` decompresses it, `page` reads it into columns with the help of
 //! `naming`, `report` adds what a scrape says about itself, and `scrape` makes a batch of it all.
 
@@ -14,9 +15,12 @@ mod decode;
 pub use metricsd_client::guard;
 
 mod naming;
+mod pace;
 mod page;
 #[cfg(test)]
 mod page_properties;
+#[cfg(test)]
+mod page_settings_tests;
 #[cfg(test)]
 mod page_tests;
 mod report;

@@ -13,8 +13,8 @@ use metricsd_model::{Layout, Ledger, Millis, Series, SeriesId, TypeCounts};
 
 use crate::client::ScrapeError;
 use crate::naming::Namer;
-use crate::report::REPORTS;
-use study::study;
+use crate::report::reports;
+use study::{Known, study};
 use template::Template;
 
 /// What one page held.
@@ -33,6 +33,8 @@ pub(crate) struct Scraped {
     pub(crate) types: TypeCounts,
     /// Series that the page before did not have.
     pub(crate) added: u64,
+    /// Some of the page's lines that are not stored, each with its reason.
+    pub(crate) offenders: Arc<[String]>,
 }
 
 /// A sample with a timestamp of its own.
@@ -44,6 +46,9 @@ struct Pass {
     values: Vec<f64>,
     timed: Vec<Timed>,
     ledger: Ledger,
+    offenders: Arc<[String]>,
+    /// Why nothing of the page is stored, where that is so.
+    failure: Option<ScrapeError>,
 }
 
 /// What a target's last page looked like.
@@ -52,8 +57,12 @@ pub(crate) struct PageReader {
     template: Option<Template>,
     /// Series that were stored last.
     stored: Arc<Layout>,
-    /// Series of the last page that brought their own timestamps: they end with the target, not with the page.
+    /// Series of the last page that brought their own timestamps: they end with the target, and with the page only where
+    /// `track_timestamps_staleness` says so.
     timed: Vec<Arc<Series>>,
+    tracks_timed: bool,
+    /// What the last page held that was read but not stored.
+    failed: Ledger,
     /// Whether any page was read.
     has_read: bool,
 }
@@ -61,10 +70,20 @@ pub(crate) struct PageReader {
 impl PageReader {
     /// Knows only the reports.
     pub(crate) fn new(namer: &Namer) -> Self {
-        let reports: Vec<_> =
-            REPORTS.iter().filter_map(|(name, help)| namer.report_series(name, help)).collect();
+        let options = namer.options();
+        let reports: Vec<_> = reports(options.extra_scrape_metrics)
+            .filter_map(|(name, help)| namer.report_series(name, help))
+            .collect();
         let stored = Layout::shared(reports.clone());
-        Self { reports, template: None, stored, timed: Vec::new(), has_read: false }
+        Self {
+            reports,
+            template: None,
+            stored,
+            timed: Vec::new(),
+            tracks_timed: options.track_timestamps_staleness,
+            failed: Ledger::default(),
+            has_read: false,
+        }
     }
 
     /// Reads a page that was scraped at `at`. On `Err` nothing is remembered of it. `None` where the store is to be asked
@@ -77,34 +96,53 @@ impl PageReader {
         at: Millis,
         admission: &mut Admission,
     ) -> Result<Option<Scraped>, ScrapeError> {
+        self.failed = Ledger::default();
+        if let Some(error) = namer.fault() {
+            return Err(error);
+        }
         let known = self.template.as_ref();
         let followed = known.and_then(|known| Some((known, known.follow(page, format, namer, at)?)));
         let (template, pass) = match followed {
             Some(followed) => followed,
             None => {
-                let (new, pass) = study(page, format, namer, at, (known, &self.reports), admission)?;
+                let stored = || self.stored.ids.iter().copied().chain(ids(&self.timed)).collect();
+                let known = Known { template: known, reports: &self.reports, stored: &stored };
+                let (new, pass) = study(page, format, namer, at, &known, admission)?;
                 (&*self.template.insert(new), pass)
             }
         };
+        if let Some(failure) = pass.failure {
+            self.failed = pass.ledger;
+            return Err(failure);
+        }
         if admission.in_doubt() {
             return Ok(None);
         }
         let layout = template.layout().clone();
         let types = template.types();
-        let (vanished, added) = self.difference(&layout);
-        let Pass { values, timed, mut ledger } = pass;
+        let Pass { values, timed, mut ledger, offenders, .. } = pass;
+        let timed_series: Vec<_> = timed.iter().map(|(series, ..)| series.clone()).collect();
+        let (vanished, added) = self.difference(&layout, &timed_series);
         self.stored = layout.clone();
-        self.timed = timed.iter().map(|(series, ..)| series.clone()).collect();
+        self.timed = timed_series;
         self.has_read = true;
         ledger.stored = (values.len() + timed.len()) as u64;
-        Ok(Some(Scraped { layout, values, timed, vanished, ledger, types, added }))
+        Ok(Some(Scraped { layout, values, timed, vanished, ledger, types, added, offenders }))
+    }
+
+    /// What the page held that could be read, but not be stored.
+    pub(crate) fn failed(&mut self) -> Ledger {
+        std::mem::take(&mut self.failed)
     }
 
     /// The target could not be scraped: all its series end. What is known of its lines stays.
     pub(crate) fn fail(&mut self) -> (Arc<Layout>, Vec<Arc<Series>>) {
         let layout = Layout::shared(self.reports.clone());
-        let (vanished, _) = self.difference(&layout);
+        let (vanished, _) = self.difference(&layout, &[]);
         self.stored = layout.clone();
+        if self.tracks_timed {
+            self.timed.clear();
+        }
         (layout, vanished)
     }
 
@@ -143,16 +181,26 @@ impl PageReader {
     }
 
     /// Series that only the last scrape has, reports included; and how many page series only the new one has.
-    fn difference(&self, after: &Arc<Layout>) -> (Vec<Arc<Series>>, u64) {
+    fn difference(&self, after: &Arc<Layout>, timed: &[Arc<Series>]) -> (Vec<Arc<Series>>, u64) {
         let before = &self.stored;
-        if Arc::ptr_eq(before, after) {
+        let same = Arc::ptr_eq(before, after);
+        let same_timed = !self.tracks_timed || ids(&self.timed).eq(ids(timed));
+        if same && same_timed {
             return (Vec::new(), 0);
         }
-        let ids = |layout: &Layout| layout.ids.iter().copied().collect::<HashSet<SeriesId>>();
-        let (old, new) = (ids(before), ids(after));
-        let vanished = before.series.iter().filter(|series| !new.contains(&series.id)).cloned().collect();
+        let (old, mut new): (HashSet<SeriesId>, HashSet<SeriesId>) =
+            (before.ids.iter().copied().collect(), after.ids.iter().copied().collect());
         let page = after.ids.len().saturating_sub(self.reports.len());
         let added = after.ids.iter().take(page).filter(|id| !old.contains(*id)).count();
-        (vanished, added as u64)
+        let ended: &[_] = if self.tracks_timed { &self.timed } else { &[] };
+        if self.tracks_timed {
+            new.extend(ids(timed));
+        }
+        let vanished = before.series.iter().chain(ended).filter(|series| !new.contains(&series.id));
+        (vanished.cloned().collect(), added as u64)
     }
+}
+
+fn ids(series: &[Arc<Series>]) -> impl Iterator<Item = SeriesId> {
+    series.iter().map(|series| series.id)
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use metricsd_codec::exposition::Format;
 use metricsd_ingest::Limits;
-use metricsd_model::{FilterAction, Layout, MetricFilter, Series, SeriesId, TargetSpec};
+use metricsd_model::{
+    FilterAction, Layout, MetricFilter, OnLimit, RelabelConfig, ScrapeOptions, Series, SeriesId, TargetSpec,
+};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -119,7 +121,7 @@ fn apply(page: &mut Vec<String>, change: &Change) {
     }
 }
 
-fn target(honor_timestamps: bool) -> TargetSpec {
+fn target(honor_timestamps: bool, truncates: bool) -> TargetSpec {
     let mut spec = spec();
     spec.scrape_config.honor_timestamps = honor_timestamps;
     spec.filters = vec![MetricFilter {
@@ -128,16 +130,35 @@ fn target(honor_timestamps: bool) -> TargetSpec {
         labels: Default::default(),
         drop_labels: Vec::new(),
     }];
+    // Without a limit on samples, which series are kept does not depend on those before.
+    let (on_limit, label_limit) = if truncates { (OnLimit::Truncate, 5) } else { (OnLimit::Reject, 0) };
+    let copied = RelabelConfig {
+        source_labels: vec!["x".into()],
+        regex: Some("1".into()),
+        target_label: Some("copied".into()),
+        replacement: Some("$0".into()),
+        ..RelabelConfig::default()
+    };
+    spec.scrape_config.options = Arc::new(ScrapeOptions {
+        on_limit,
+        label_limit,
+        metric_relabel_configs: vec![copied],
+        ..ScrapeOptions::default()
+    });
     spec
 }
 
 /// Everything about a page that does not depend on the pages before.
 fn shown(scraped: &Result<Scraped, ScrapeError>) -> Result<String, ScrapeError> {
-    let Scraped { layout, values, timed, ledger, types, .. } = scraped.as_ref().map_err(Clone::clone)?;
+    let Scraped { layout, values, timed, ledger, types, offenders, .. } =
+        scraped.as_ref().map_err(Clone::clone)?;
     let series: Vec<&Series> = layout.series.iter().map(|series| &**series).collect();
     let bits: Vec<u64> = values.iter().map(|value| value.to_bits()).collect();
     let timed: Vec<_> = timed.iter().map(|(series, at, value)| (series.id, *at, value.to_bits())).collect();
-    Ok(format!("{series:?} {:?} {:?} {bits:?} {timed:?} {ledger:?} {types:?}", layout.ids, layout.id))
+    Ok(format!(
+        "{series:?} {:?} {:?} {bits:?} {timed:?} {ledger:?} {types:?} {offenders:?}",
+        layout.ids, layout.id
+    ))
 }
 
 fn ids(layout: &Layout) -> HashSet<SeriesId> {
@@ -151,10 +172,11 @@ proptest! {
         changes in prop::collection::vec(change(), 1..12),
         honor_timestamps: bool,
         open_metrics: bool,
+        truncates: bool,
     ) {
         let format = if open_metrics { Format::OpenMetrics } else { Format::Text };
         let limits = Limits { max_label_value_bytes: 10, max_scrape_samples: 14, ..Limits::default() };
-        let bench = || Bench::new(target(honor_timestamps), limits.clone());
+        let bench = || Bench::new(target(honor_timestamps, truncates), limits.clone());
         let mut old = bench();
         let mut stored: Option<Arc<Layout>> = None;
         for change in &changes {

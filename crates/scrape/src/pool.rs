@@ -134,7 +134,8 @@ impl ScrapePool {
             let late = due.slot + interval <= time;
             let slot = next_slot(&entry.spec.target_id, interval, if late { time } else { due.slot });
             self.timer.push(Due { when: self.shared.clock.instant_of(slot), slot, key: due.key });
-            self.shared.options.after.tell(Committed::Schedule(entry.spec.target_id.clone(), slot));
+            let next = self.shared.next_scrape(entry, slot);
+            self.shared.options.after.tell(Committed::Schedule(entry.spec.target_id.clone(), next));
             if late {
                 self.shared.options.metrics.skip("late");
             } else {
@@ -323,12 +324,24 @@ async fn follow(shared: Arc<Shared>, sender: mpsc::Sender<Change>) {
 }
 
 impl Shared {
+    /// When the next scrape is, given the next scheduled time: later where the target's values do not change.
+    fn next_scrape(&self, entry: &Entry, slot: Millis) -> Millis {
+        if entry.spec.scrape_config.options.adaptive_interval_max_ms.is_none() {
+            return slot;
+        }
+        // One that is being scraped may be found to have changed.
+        entry.state.try_lock().map_or(slot, |state| state.next_due(slot))
+    }
+
     /// Starts a scheduled scrape unless something speaks against it; what is skipped is counted, not queued.
     fn begin(self: &Arc<Self>, entry: &Entry, slot: Millis) {
         let metrics = &self.options.metrics;
         let Ok(state) = entry.state.clone().try_lock_owned() else {
             return metrics.skip("busy");
         };
+        if !state.is_due(slot) {
+            return;
+        }
         if self.options.commit.is_full(&entry.spec.target_id, &entry.spec.source_id) {
             return metrics.skip("queue_full");
         }

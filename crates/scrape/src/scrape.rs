@@ -14,6 +14,7 @@ use url::Url;
 
 use crate::client::{Page, PageClient, PageRequest, ScrapeError};
 use crate::naming::Namer;
+use crate::pace::Pace;
 use crate::page::{PageReader, Scraped};
 use crate::report::Report;
 
@@ -33,6 +34,11 @@ pub(crate) struct LoopState {
     epoch: Option<u64>,
     /// Which limit of the source kept series of the last page out.
     limited: Option<String>,
+    /// Lines of the last page that are not stored, each with its reason.
+    offenders: Arc<[String]>,
+    /// Bytes of the last page; -1 where it was beyond its limit, 0 where there was none.
+    body_bytes: i64,
+    pace: Pace,
 }
 
 impl LoopState {
@@ -40,7 +46,20 @@ impl LoopState {
         let url = Url::parse(&spec.scrape_url()).map_err(|error| format!("{}: {error}", spec.scrape_url()));
         let namer = Namer::new(spec, limits);
         let reader = PageReader::new(&namer);
-        Self { namer, url, reader, last: 0, series, epoch: None, limited: None }
+        let config = &namer.spec().scrape_config;
+        let pace = Pace::new(config.scrape_interval.millis(), config.options.adaptive_interval_max_ms);
+        Self {
+            namer,
+            url,
+            reader,
+            last: 0,
+            series,
+            epoch: None,
+            limited: None,
+            offenders: Arc::default(),
+            body_bytes: 0,
+            pace,
+        }
     }
 
     /// The same target with other settings: what it no longer has will be marked as ended.
@@ -67,7 +86,12 @@ impl LoopState {
         let at = at.max(self.last + 1);
         self.last = at;
         let started = Instant::now();
-        let scraped = match self.fetch(client).await {
+        let page = self.fetch(client).await.and_then(|page| self.within_limit(page));
+        self.body_bytes = match &page {
+            Ok(page) => i64::try_from(page.body.len()).unwrap_or(i64::MAX),
+            Err(error) => -i64::from(error.reason == FailureReason::TooLarge),
+        };
+        let scraped = match page {
             Ok(page) => self.read(&page, at).await,
             Err(error) => Err(error),
         };
@@ -87,6 +111,15 @@ impl LoopState {
         let config = &self.namer.spec().scrape_config;
         let authentication = config.authentication.as_ref();
         client.fetch(&PageRequest { url, authentication, timeout: config.scrape_timeout.0 }).await
+    }
+
+    fn within_limit(&self, page: Page) -> Result<Page, ScrapeError> {
+        let limit = self.namer.options().body_size_limit;
+        if limit > 0 && page.body.len() as u64 > limit {
+            let message = format!("the page has {} bytes, and body_size_limit is {limit}", page.body.len());
+            return Err(ScrapeError::new(FailureReason::TooLarge, message));
+        }
+        Ok(page)
     }
 
     /// Reads a page. Where a limit would refuse series, the store is asked first whether it knows them.
@@ -131,11 +164,20 @@ impl LoopState {
 
     fn batch(&mut self, scraped: Result<Scraped, ScrapeError>, at: Millis, seconds: f64) -> Batch {
         let mut builder = BatchBuilder::default();
-        let (scraped, error) = match scraped {
-            Ok(scraped) => (scraped, None),
-            Err(error) => (self.nothing(), Some(error)),
+        let (scraped, error, failed) = match scraped {
+            Ok(scraped) => (scraped, None, Ledger::default()),
+            Err(error) => {
+                let failed = self.reader.failed();
+                (self.nothing(), Some(error), failed)
+            }
         };
-        let Scraped { layout, mut values, timed, vanished, mut ledger, mut types, added } = scraped;
+        match error.is_none() {
+            true => self.pace.observe(&scraped),
+            false => self.pace.reset(),
+        }
+        let Scraped { layout, mut values, timed, vanished, mut ledger, mut types, added, offenders } =
+            scraped;
+        self.offenders = offenders;
         for (series, timestamp, value) in timed {
             let metric_type = series.metric_type;
             if builder.push_unique(series, timestamp, SampleValue::Float(value)) {
@@ -145,8 +187,9 @@ impl LoopState {
                 ledger.stored -= 1;
             }
         }
-        let (scraped, kept) = (ledger.received, ledger.received - ledger.dropped);
-        let report = Report { up: error.is_none(), seconds, scraped, kept, added };
+        // A page that could be read but not stored is reported by what it held.
+        let (scraped, dropped) = (ledger.received + failed.received, ledger.dropped + failed.dropped);
+        let report = self.report(error.is_none(), seconds, (scraped, scraped - dropped, added));
         // A report whose name clashes with the target's labels has no column.
         let reports = layout.ids.len() - values.len();
         values.extend(&report.values()[..reports]);
@@ -163,10 +206,25 @@ impl LoopState {
         builder.finish(id, collection)
     }
 
+    fn report(&self, up: bool, seconds: f64, (scraped, kept, added): (u64, u64, u64)) -> Report {
+        let config = &self.namer.spec().scrape_config;
+        Report {
+            up,
+            seconds,
+            scraped,
+            kept,
+            added,
+            timeout_seconds: config.scrape_timeout.0.as_secs_f64(),
+            sample_limit: config.options.sample_limit,
+            body_bytes: self.body_bytes,
+        }
+    }
+
     fn nothing(&mut self) -> Scraped {
         let (layout, vanished) = self.reader.fail();
         let (ledger, types) = (Ledger::default(), TypeCounts::default());
-        Scraped { layout, values: Vec::new(), timed: Vec::new(), vanished, ledger, types, added: 0 }
+        let (values, timed, offenders) = (Vec::new(), Vec::new(), Arc::default());
+        Scraped { layout, values, timed, vanished, ledger, types, added: 0, offenders }
     }
 
     /// The last batch of a target that will not be scraped again: all its series end, its reports too.
@@ -183,6 +241,16 @@ impl LoopState {
         let mut collection = self.collection(at, 0.0, Ledger::default(), TypeCounts::default());
         collection.health = HealthStatus::Disabled;
         builder.finish(id, collection)
+    }
+
+    /// Whether a scheduled scrape is worth its while: fewer are where the target's values do not change.
+    pub(crate) fn is_due(&self, slot: Millis) -> bool {
+        self.pace.next_due(slot, self.last) == slot
+    }
+
+    /// The first scheduled time from `slot` on that is worth its while.
+    pub(crate) fn next_due(&self, slot: Millis) -> Millis {
+        self.pace.next_due(slot, self.last)
     }
 
     /// Whether this process knows the target's series by itself.
@@ -203,12 +271,21 @@ impl LoopState {
             status: if refused > 0 { JobStatus::Partial } else { JobStatus::Completed },
             health: HealthStatus::Healthy,
             reason: None,
-            error: first.map(|reason| match &self.limited {
-                Some(limited) => format!("{refused} samples refused: {limited}"),
-                None => format!("{refused} samples refused, first reason: {reason}"),
-            }),
+            error: first.map(|reason| self.refusals(refused, *reason)).or_else(|| self.pace.note()),
             ledger,
             types,
+        }
+    }
+
+    /// What people are told of samples that are not stored.
+    fn refusals(&self, refused: u64, first: Refusal) -> String {
+        let why = match &self.limited {
+            Some(limited) => format!("{refused} samples refused: {limited}"),
+            None => format!("{refused} samples refused, first reason: {first}"),
+        };
+        match self.offenders.is_empty() {
+            true => why,
+            false => format!("{why}; among them {}", self.offenders.join("; ")),
         }
     }
 }

@@ -9,27 +9,37 @@ use metricsd_codec::exposition::{Entry, Families, Format, Parser};
 use metricsd_ingest::builder::plain_float;
 use metricsd_ingest::validate::check_timestamp;
 use metricsd_ingest::{Acquaintance, Admission};
-use metricsd_model::{FailureReason, Ledger, Millis, Refusal, Series, SeriesId};
+use metricsd_model::{FailureReason, Millis, OnLimit, Refusal, Series, SeriesId};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::Pass;
-use super::template::{Lookup, Template, TemplateBuilder};
+use super::template::{Lookup, MAX_SHOWN, Template, TemplateBuilder};
 use crate::client::ScrapeError;
 use crate::naming::{Namer, Verdict};
 
-/// Reads a page, and makes a template of it. `known` is the template of the page before and the series of the reports.
+/// What is known when a page is studied.
+pub(super) struct Known<'k> {
+    /// The template of the page before.
+    pub(super) template: Option<&'k Template>,
+    /// The series of the reports.
+    pub(super) reports: &'k [Arc<Series>],
+    /// Gathers the series that were stored last; only asked where not all can be.
+    pub(super) stored: &'k dyn Fn() -> HashSet<SeriesId>,
+}
+
+/// Reads a page, and makes a template of it.
 pub(super) fn study(
     page: &[u8],
     format: Format,
     namer: &Namer,
     at: Millis,
-    (known, reports): (Option<&Template>, &[Arc<Series>]),
+    known: &Known<'_>,
     admission: &mut Admission,
 ) -> Result<(Template, Pass), ScrapeError> {
     let mut survey = Survey::of(page, format, namer.limits().max_scrape_samples)?;
     let described = (format, survey.metadata);
     // What the page says of its families decides over types and help.
-    let same = known.filter(|known| known.metadata() == survey.metadata);
+    let same = known.template.filter(|known| known.metadata() == survey.metadata);
     let samples = std::mem::take(&mut survey.samples);
     let mut student = Student {
         survey,
@@ -37,19 +47,27 @@ pub(super) fn study(
         at,
         admission,
         lookup: same.map(Lookup::new),
-        taken: reports.iter().map(|series| series.id).collect(),
+        taken: known.reports.iter().map(|series| series.id).collect(),
         builder: TemplateBuilder::with_capacity(samples.len(), page),
-        pass: Pass { values: Vec::with_capacity(samples.len() + reports.len()), ..Pass::default() },
+        pass: Pass { values: Vec::with_capacity(samples.len() + known.reports.len()), ..Pass::default() },
     };
+    let verdicts: Vec<Verdict> = samples.iter().map(|sample| student.verdict(sample.raw(page))).collect();
+    student.pass.failure = student.failure(page, &samples, &verdicts);
+    let cut = student.cut(&verdicts, known.stored);
     let mut from = 0;
-    for sample in &samples {
+    for (index, (sample, verdict)) in samples.iter().zip(verdicts).enumerate() {
         student.builder.line(page, from, sample.series.clone());
-        student.sample(page, sample);
+        match student.pass.failure.is_some() {
+            true => student.fail(verdict),
+            false => student.sample(sample.raw(page), sample, verdict, cut.contains(&index)),
+        }
         from = sample.next;
     }
     student.pass.ledger.received = samples.len() as u64;
     let rest = page.get(from..).unwrap_or_default();
-    let template = student.builder.finish(rest, described, reports, known.map(Template::layout));
+    let before = known.template.map(Template::layout);
+    let template = student.builder.finish(rest, described, known.reports, before);
+    student.pass.offenders = template.offenders().clone();
     Ok((template, student.pass))
 }
 
@@ -60,6 +78,13 @@ struct Sample {
     next: usize,
     value: f64,
     timestamp: Option<Millis>,
+}
+
+impl Sample {
+    /// The text of its series; the survey found it to be text.
+    fn raw<'p>(&self, page: &'p [u8]) -> &'p str {
+        page.get(self.series.clone()).and_then(|raw| std::str::from_utf8(raw).ok()).unwrap_or("")
+    }
 }
 
 /// What a page says, before anything is named.
@@ -137,35 +162,88 @@ struct Student<'s, 'p> {
     pass: Pass,
 }
 
-impl<'p> Student<'_, 'p> {
-    fn sample(&mut self, page: &'p [u8], sample: &Sample) {
-        let ledger: &mut Ledger = &mut self.pass.ledger;
-        // The survey found it to be text.
-        let raw = page.get(sample.series.clone()).and_then(|raw| std::str::from_utf8(raw).ok()).unwrap_or("");
+impl Student<'_, '_> {
+    fn verdict(&mut self, raw: &str) -> Verdict {
         let known = self.lookup.as_mut().and_then(|lookup| lookup.find(raw));
-        match known.unwrap_or_else(|| self.namer.name(raw, &mut self.survey.families)) {
-            Verdict::Drop => ledger.dropped += 1,
-            Verdict::Refuse(reason) => {
-                ledger.refuse(reason);
+        known.unwrap_or_else(|| self.namer.name(raw, &mut self.survey.families))
+    }
+
+    /// Why the page is not stored at all, where that is so.
+    fn failure(&mut self, page: &[u8], samples: &[Sample], verdicts: &[Verdict]) -> Option<ScrapeError> {
+        let options = self.namer.options();
+        let fatal = samples.iter().zip(verdicts).find_map(|(sample, verdict)| match verdict {
+            Verdict::Fail(reason, fatal) => Some((sample.raw(page), *reason, *fatal)),
+            _ => None,
+        });
+        if let Some((raw, reason, fatal)) = fatal {
+            let shown: String = raw.chars().take(MAX_SHOWN).collect();
+            return Some(ScrapeError::new(fatal, format!("{shown}: {}", self.why(raw, reason))));
+        }
+        let kept = verdicts.iter().filter(|verdict| !matches!(verdict, Verdict::Drop)).count();
+        let (limit, rejects) = (options.sample_limit, options.on_limit == OnLimit::Reject);
+        if !rejects || limit == 0 || kept as u64 <= limit {
+            return None;
+        }
+        let message = format!("the page has {kept} samples after relabelling, and sample_limit is {limit}");
+        Some(ScrapeError::new(FailureReason::Limit, message))
+    }
+
+    /// Lines beyond the target's `sample_limit`: known series go first, then those that stand first.
+    fn cut(&self, verdicts: &[Verdict], stored: &dyn Fn() -> HashSet<SeriesId>) -> HashSet<usize> {
+        let limit = self.namer.options().sample_limit;
+        let series = |(index, verdict): (usize, &Verdict)| match verdict {
+            Verdict::Keep(series) | Verdict::Wait(series) => Some((index, series.id)),
+            _ => None,
+        };
+        let kept = || verdicts.iter().enumerate().filter_map(series);
+        if self.pass.failure.is_some() || limit == 0 || kept().count() as u64 <= limit {
+            return HashSet::new();
+        }
+        let stored = stored();
+        let (known, new): (Vec<_>, Vec<_>) = kept().partition(|(_, id)| stored.contains(id));
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        known.into_iter().chain(new).skip(limit).map(|(index, _)| index).collect()
+    }
+
+    /// A line of a page that is not stored: what is known of it is kept for the next page.
+    fn fail(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Drop => self.pass.ledger.dropped += 1,
+            Verdict::Refuse(reason) => self.builder.refused(reason),
+            Verdict::Fail(reason, fatal) => self.builder.failed(reason, fatal),
+            Verdict::Keep(series) | Verdict::Wait(series) => self.builder.waiting(series),
+        }
+    }
+
+    fn sample(&mut self, raw: &str, sample: &Sample, verdict: Verdict, cut: bool) {
+        match verdict {
+            Verdict::Drop => self.pass.ledger.dropped += 1,
+            Verdict::Refuse(reason) | Verdict::Fail(reason, _) => {
                 self.builder.refused(reason);
+                self.refuse(raw, reason);
             }
-            Verdict::Keep(series) => self.keep(series, sample),
+            Verdict::Keep(series) | Verdict::Wait(series) if cut => {
+                self.builder.cut(series);
+                self.refuse(raw, Refusal::SampleLimit);
+            }
+            Verdict::Keep(series) => self.keep(raw, series, sample),
             Verdict::Wait(series) => match self.admission.admit(series.id, Acquaintance::New) {
-                Ok(()) => self.keep(series, sample),
+                Ok(()) => self.keep(raw, series, sample),
                 Err(reason) => {
-                    ledger.refuse(reason);
                     self.builder.waiting(series);
+                    self.refuse(raw, reason);
                 }
             },
         }
     }
 
-    fn keep(&mut self, series: Arc<Series>, sample: &Sample) {
+    fn keep(&mut self, raw: &str, series: Arc<Series>, sample: &Sample) {
         let Self { pass, builder, namer, .. } = self;
         let honored = sample.timestamp.filter(|_| namer.spec().scrape_config.honor_timestamps);
         if let Some(timestamp) = honored {
             match check_timestamp(timestamp, self.at, namer.limits()) {
                 Ok(()) => pass.timed.push((series.clone(), timestamp, sample.value)),
+                // What is wrong with it may not be wrong the next time: it is counted, but not remembered.
                 Err(fault) => pass.ledger.refuse(fault.reason),
             }
             builder.timed(series);
@@ -173,8 +251,30 @@ impl<'p> Student<'_, 'p> {
             pass.values.push(plain_float(sample.value));
             builder.column(series);
         } else {
-            pass.ledger.refuse(Refusal::Duplicate);
             builder.repeated(series);
+            self.refuse(raw, Refusal::Duplicate);
+        }
+    }
+
+    /// Counts a line that is not stored, and names it if it is one of the first.
+    fn refuse(&mut self, raw: &str, reason: Refusal) {
+        self.pass.ledger.refuse(reason);
+        if self.builder.names_more() {
+            let why = self.why(raw, reason);
+            self.builder.offender(raw, &why);
+        }
+    }
+
+    fn why(&mut self, raw: &str, reason: Refusal) -> String {
+        match reason {
+            Refusal::Duplicate => "it comes a second time".to_owned(),
+            Refusal::SampleLimit => {
+                format!("it is beyond sample_limit, which is {}", self.namer.options().sample_limit)
+            }
+            _ => match self.namer.fault_of(raw, &mut self.survey.families) {
+                Some(fault) => fault.message,
+                None => reason.to_string(),
+            },
         }
     }
 }

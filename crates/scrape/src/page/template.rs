@@ -7,7 +7,7 @@ use std::sync::Arc;
 use metricsd_codec::exposition::{Format, read_tail};
 use metricsd_ingest::builder::plain_float;
 use metricsd_ingest::validate::check_timestamp;
-use metricsd_model::{Layout, Millis, Refusal, Series, SeriesId, TypeCounts};
+use metricsd_model::{FailureReason, Layout, Millis, Refusal, Series, SeriesId, TypeCounts};
 
 use super::Pass;
 use crate::naming::{Namer, Verdict};
@@ -15,6 +15,12 @@ use crate::report::REPORTS;
 
 /// How far behind the expected line a line is looked for before an index of all lines is made.
 const LOOK_AHEAD: usize = 4;
+
+/// Lines that are not stored and are named to people.
+const MAX_OFFENDERS: usize = 3;
+
+/// Characters of such a line that are shown.
+pub(super) const MAX_SHOWN: usize = 120;
 
 /// One page as it is expected to come again, values left out.
 pub(super) struct Template {
@@ -31,8 +37,10 @@ pub(super) struct Template {
     types: TypeCounts,
     /// Series without a column.
     others: Vec<Arc<Series>>,
-    /// Whether any line waits to be admitted.
-    waiting: bool,
+    /// Whether the page is to be studied again even if it comes again: a line waits to be admitted, or the page failed.
+    unsettled: bool,
+    /// Some of the lines that are not stored, for people: each with its reason.
+    offenders: Arc<[String]>,
 }
 
 struct Line {
@@ -53,20 +61,28 @@ enum Slot {
     Repeated(u32),
     /// Its source may have no more series for now; one of the others.
     Waiting(u32),
-    /// A filter drops it.
+    /// It is beyond the target's `sample_limit`; one of the others.
+    Cut(u32),
+    /// A filter or a rule drops it.
     Dropped,
     /// It cannot be stored.
     Refused(Refusal),
+    /// The page fails because of it.
+    Failed(Refusal, FailureReason),
 }
 
 impl Template {
     /// Reads a page that has exactly the lines of this one; `None` where it has others, or a fault.
     pub(super) fn follow(&self, page: &[u8], format: Format, namer: &Namer, at: Millis) -> Option<Pass> {
-        if format != self.format || self.waiting {
+        if format != self.format || self.unsettled {
             return None;
         }
         let honor_timestamps = namer.spec().scrape_config.honor_timestamps;
-        let mut pass = Pass { values: Vec::with_capacity(self.layout.ids.len()), ..Pass::default() };
+        let mut pass = Pass {
+            values: Vec::with_capacity(self.layout.ids.len()),
+            offenders: self.offenders.clone(),
+            ..Pass::default()
+        };
         let (mut here, mut from) = (0, 0);
         for line in &self.lines {
             // The byte after the series tells that it ends there.
@@ -91,8 +107,10 @@ impl Template {
                 },
                 (Slot::Dropped, _) => pass.ledger.dropped += 1,
                 (Slot::Refused(reason), _) => pass.ledger.refuse(reason),
+                (Slot::Cut(_), _) => pass.ledger.refuse(Refusal::SampleLimit),
                 // A timestamp came or went, and the columns are others.
-                (Slot::Column(_) | Slot::Repeated(_) | Slot::Timed(_) | Slot::Waiting(_), _) => return None,
+                (Slot::Column(_) | Slot::Repeated(_) | Slot::Timed(_), _) => return None,
+                (Slot::Waiting(_) | Slot::Failed(..), _) => return None,
             }
         }
         pass.ledger.received = self.lines.len() as u64;
@@ -101,6 +119,11 @@ impl Template {
 
     pub(super) fn layout(&self) -> &Arc<Layout> {
         &self.layout
+    }
+
+    /// Some of the lines that are not stored.
+    pub(super) fn offenders(&self) -> &Arc<[String]> {
+        &self.offenders
     }
 
     /// Samples with columns, by type.
@@ -135,9 +158,10 @@ impl Template {
         Some(match line.slot {
             Slot::Column(column) => Verdict::Keep(self.layout.series.get(column as usize)?.clone()),
             Slot::Timed(series) | Slot::Repeated(series) => Verdict::Keep(other(series)?),
-            Slot::Waiting(series) => Verdict::Wait(other(series)?),
+            Slot::Waiting(series) | Slot::Cut(series) => Verdict::Wait(other(series)?),
             Slot::Dropped => Verdict::Drop,
             Slot::Refused(reason) => Verdict::Refuse(reason),
+            Slot::Failed(reason, fatal) => Verdict::Fail(reason, fatal),
         })
     }
 }
@@ -184,7 +208,8 @@ pub(super) struct TemplateBuilder {
     others: Vec<Arc<Series>>,
     columns: Vec<Arc<Series>>,
     types: TypeCounts,
-    waiting: bool,
+    unsettled: bool,
+    offenders: Vec<String>,
 }
 
 impl TemplateBuilder {
@@ -195,7 +220,8 @@ impl TemplateBuilder {
             others: Vec::new(),
             columns: Vec::with_capacity(lines + REPORTS.len()),
             types: TypeCounts::default(),
-            waiting: false,
+            unsettled: false,
+            offenders: Vec::new(),
         }
     }
 
@@ -232,7 +258,31 @@ impl TemplateBuilder {
     pub(super) fn waiting(&mut self, series: Arc<Series>) {
         let other = self.other(series);
         self.set(Slot::Waiting(other));
-        self.waiting = true;
+        self.unsettled = true;
+    }
+
+    /// The line is beyond the target's `sample_limit`.
+    pub(super) fn cut(&mut self, series: Arc<Series>) {
+        let other = self.other(series);
+        self.set(Slot::Cut(other));
+    }
+
+    /// The page fails because of the line.
+    pub(super) fn failed(&mut self, reason: Refusal, fatal: FailureReason) {
+        self.set(Slot::Failed(reason, fatal));
+        self.unsettled = true;
+    }
+
+    /// Whether another line that is not stored would be named.
+    pub(super) fn names_more(&self) -> bool {
+        self.offenders.len() < MAX_OFFENDERS
+    }
+
+    /// Names a line that is not stored, and says why.
+    pub(super) fn offender(&mut self, raw: &str, why: &str) {
+        let shown: String = raw.chars().take(MAX_SHOWN).collect();
+        let more = if shown.len() < raw.len() { "…" } else { "" };
+        self.offenders.push(format!("{shown}{more}: {why}"));
     }
 
     /// The line's sample cannot be stored.
@@ -283,7 +333,8 @@ impl TemplateBuilder {
             page_columns,
             types: self.types,
             others: self.others,
-            waiting: self.waiting,
+            unsettled: self.unsettled,
+            offenders: self.offenders.into(),
         }
     }
 }
