@@ -32,7 +32,7 @@ use metricsd_model::Secret;
 use regex::Regex;
 
 pub(crate) use error::ConfigError;
-pub(crate) use keys::{Key, Keys};
+pub(crate) use keys::{Key, Keys, SECRET_PREFIX};
 pub(crate) use print::Effective;
 
 use crate::sealing::SealingKey;
@@ -240,6 +240,8 @@ pub(crate) struct ScrapeSettings {
     pub(crate) allow_cidrs: Vec<IpNet>,
     /// Refuse loopback and private networks.
     pub(crate) close_private: bool,
+    /// The only folder whose files settings of targets may name that were given over the API.
+    pub(crate) secrets_dir: Option<PathBuf>,
     /// Scrape this process itself; only ever true when standalone.
     pub(crate) self_scrape: bool,
     /// Scrape this page when it answers at start; only ever there when standalone.

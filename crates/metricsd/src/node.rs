@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use metricsd_client::SecretAccess;
 use metricsd_http::Cardinality;
 use metricsd_ingest::relay::Relay;
 use metricsd_ingest::{AfterCommit, CommitOptions, GroupCommit, Ingest, IngestMetrics};
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::config::{Config, Effective, Role};
+use crate::config::{Config, Effective, Role, SECRET_PREFIX};
 use adapters::{Adapters, Member};
 use serving::Shown;
 
@@ -137,6 +138,7 @@ impl Node {
             allow: config.scrape.allow_cidrs.clone(),
             close_private: config.scrape.close_private,
         });
+        let pages = page_client(config, &policy);
         let [accept, commit, after, rest] = std::array::from_fn(|_| CancellationToken::new());
         let (notices, teller) = AfterCommit::start(
             adapters.catalog.clone(),
@@ -161,7 +163,7 @@ impl Node {
         let pool = match config.roles.has(Role::Worker) {
             true => {
                 let metrics = ScrapeMetrics::register(&mut registry);
-                let pool = scrape_pool(config, &adapters, &policy, metrics, &group, &notices)?;
+                let pool = scrape_pool(config, &adapters, pages.clone(), metrics, &group, &notices);
                 Some(tokio::spawn(ScrapePool::new(pool, accept.clone()).run()))
             }
             false => None,
@@ -204,26 +206,36 @@ impl Node {
     }
 }
 
+/// What fetches pages: for scraping, and for those who want to see what a target says.
+fn page_client(config: &Config, policy: &Arc<AddressPolicy>) -> PageClient {
+    let environment = Arc::new(|name: &str| std::env::var(name).ok());
+    let context = metricsd_client::Context::operator(".", policy.clone(), environment);
+    let confined = SecretAccess::Confined {
+        directory: config.scrape.secrets_dir.clone(),
+        env_prefix: SECRET_PREFIX.to_owned(),
+    };
+    PageClient::new(context, confined, config.limits.max_page_bytes)
+}
+
 fn scrape_pool(
     config: &Config,
     adapters: &Adapters,
-    policy: &Arc<AddressPolicy>,
+    client: PageClient,
     metrics: ScrapeMetrics,
     commit: &GroupCommit,
     after: &AfterCommit,
-) -> Result<PoolOptions> {
-    let client = PageClient::new(policy.clone(), config.limits.max_page_bytes);
-    Ok(PoolOptions {
+) -> PoolOptions {
+    PoolOptions {
         catalog: adapters.catalog.clone(),
         source: adapters.source.clone(),
-        client: client.context("the scrape client cannot be made")?,
+        client,
         commit: commit.clone(),
         after: after.clone(),
         limits: Arc::new(config.limits.clone()),
         concurrency: config.scrape.concurrency,
         resync_every: RESYNC_EVERY,
         metrics,
-    })
+    }
 }
 
 /// How often a worker reads all targets, so that it notices one that is gone.

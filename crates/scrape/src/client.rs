@@ -1,43 +1,21 @@
-//! Fetches one page: pooled connections, bounded in time, bytes and redirects, and only from addresses that are allowed.
+//! Fetches one page as its target's settings say, bounded in time and bytes, and only from addresses that are allowed.
 
-use std::error::Error as StdError;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use metricsd_codec::exposition::ACCEPT;
-use metricsd_model::{AuthConfig, FailureReason};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Response, StatusCode};
+use metricsd_client::{
+    ClientError, Clients, Context, Exchange, HeaderMap, HeaderName, HeaderValue, HttpClient, Response,
+    SecretAccess, StatusCode, Trace, header,
+};
+use metricsd_codec::negotiation::accept_header;
+use metricsd_model::{AuthConfig, FailureReason, ScrapeConfig, ScrapeOptions, TargetSpec};
 use url::Url;
 
-use crate::AddressPolicy;
 use crate::buffers::{Buffers, PageBytes};
-use crate::decode::{self, Encoding};
-
-/// A scrape follows this many redirects, as Prometheus does.
-const MAX_REDIRECTS: usize = 10;
-
-/// Idle connections of a target are closed after this long; most intervals are shorter.
-const IDLE: Duration = Duration::from_secs(120);
+use crate::decode::{self, Encoding, Limit};
 
 /// Why a scrape failed as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct ScrapeError {
-    /// Out of a closed set.
-    pub reason: FailureReason,
-    /// A sentence for people; holds no secret.
-    pub message: String,
-}
-
-impl ScrapeError {
-    /// An error of one reason.
-    pub fn new(reason: FailureReason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
-    }
-}
+pub type ScrapeError = ClientError;
 
 /// A page as it was served, decompressed.
 #[derive(Debug)]
@@ -46,126 +24,161 @@ pub struct Page {
     pub body: PageBytes,
     /// `Content-Type`; empty where the answer has none.
     pub content_type: String,
+    /// How it was compressed: `identity`, `gzip` or `zstd`.
+    pub encoding: &'static str,
+    /// Bytes before it was decompressed.
+    pub received: u64,
 }
 
-/// One request for a page.
+/// A request for a target's page, prepared once for all its scrapes.
+#[derive(Debug, Clone)]
+pub struct PageRequest {
+    url: Url,
+    headers: HeaderMap,
+    timeout: Duration,
+    options: Arc<ScrapeOptions>,
+}
+
+impl PageRequest {
+    /// Prepares the request of a target.
+    ///
+    /// # Errors
+    /// What no scrape can be made with: an address that does not read, credentials that are still sealed.
+    pub fn new(spec: &TargetSpec) -> Result<Self, ScrapeError> {
+        let config = &spec.scrape_config;
+        Ok(Self {
+            url: page_url(spec)?,
+            headers: headers(config)?,
+            timeout: config.scrape_timeout.0,
+            options: config.options.clone(),
+        })
+    }
+}
+
+/// The page's address, with `params` in its query.
+fn page_url(spec: &TargetSpec) -> Result<Url, ScrapeError> {
+    let text = spec.scrape_url();
+    let mut url = Url::parse(&text)
+        .map_err(|error| ScrapeError::new(FailureReason::Internal, format!("{text}: {error}")))?;
+    let params = &spec.scrape_config.options.params;
+    let pairs = params.iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
+    if params.values().any(|values| !values.is_empty()) {
+        url.query_pairs_mut().extend_pairs(pairs);
+    }
+    Ok(url)
+}
+
+/// What was noted of one fetch, for whoever debugs a target.
 #[derive(Debug)]
-pub struct PageRequest<'a> {
-    /// Where.
-    pub url: &'a Url,
-    /// How to prove oneself.
-    pub authentication: Option<&'a AuthConfig>,
-    /// Bound on everything: connecting, waiting, reading.
-    pub timeout: Duration,
+pub struct Fetched {
+    /// Requests and heads of answers, in their order.
+    pub exchanges: Vec<Exchange>,
+    /// How long it took as a whole.
+    pub elapsed: Duration,
+    /// The page, or why there is none.
+    pub page: Result<Page, ScrapeError>,
 }
 
 /// Fetches pages; clones share their connections.
 #[derive(Clone)]
 pub struct PageClient {
-    client: Client,
-    policy: Arc<AddressPolicy>,
+    clients: Clients,
+    confined: SecretAccess,
     max_page_bytes: usize,
     buffers: Buffers,
 }
 
 impl PageClient {
-    /// Builds a client. It works without the system's certificates too, but then cannot scrape `https` targets.
-    pub fn new(policy: Arc<AddressPolicy>, max_page_bytes: usize) -> Result<Self, reqwest::Error> {
-        // Fails where a provider is installed already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = || {
-            Client::builder()
-                .user_agent(concat!("metricsd/", env!("CARGO_PKG_VERSION")))
-                .redirect(reqwest::redirect::Policy::none())
-                .no_proxy()
-                .pool_idle_timeout(IDLE)
-                .pool_max_idle_per_host(8)
-                .tcp_nodelay(true)
-                .dns_resolver(GuardedResolver(policy.clone()))
-        };
-        let client = builder().build().or_else(|_| builder().tls_certs_only([]).build())?;
-        Ok(Self { client, policy, max_page_bytes, buffers: Buffers::default() })
+    /// A client whose `context` is that of the operator's own settings; those of others may read what `confined` says.
+    pub fn new(context: Context, confined: SecretAccess, max_page_bytes: usize) -> Self {
+        Self { clients: Clients::new(context), confined, max_page_bytes, buffers: Buffers::default() }
+    }
+
+    /// What settings may name that did not come from the operator.
+    pub fn confined(&self) -> &SecretAccess {
+        &self.confined
     }
 
     /// Fetches one page. Answers within the request's timeout.
-    pub async fn fetch(&self, request: &PageRequest<'_>) -> Result<Page, ScrapeError> {
-        match tokio::time::timeout(request.timeout, self.follow(request)).await {
-            Ok(result) => result,
-            Err(_) => {
-                let timeout = metricsd_model::format_duration(request.timeout);
-                Err(ScrapeError::new(FailureReason::Timeout, format!("no complete answer within {timeout}")))
-            }
-        }
+    pub async fn fetch(&self, request: &PageRequest) -> Result<Page, ScrapeError> {
+        let client = self.clients.client(&request.options.http, self.access(request))?;
+        self.fetch_with(&client, request).await
     }
 
-    async fn follow(&self, request: &PageRequest<'_>) -> Result<Page, ScrapeError> {
-        let mut url = request.url.clone();
-        for _ in 0..=MAX_REDIRECTS {
-            self.policy
-                .check_host(&url)
-                .map_err(|error| ScrapeError::new(FailureReason::Forbidden, error))?;
-            // Credentials are for the host that they were given for.
-            let authentication = request.authentication.filter(|_| same_origin(&url, request.url));
-            let headers = headers(request.timeout, authentication)?;
-            let response =
-                self.client.get(url.clone()).headers(headers).send().await.map_err(|e| classify(&e))?;
-            match response.status() {
-                StatusCode::OK => return self.read(response).await,
-                status if is_redirect(status) => url = redirect_target(&url, &response)?,
-                status => {
-                    let message = format!("the target answered {status} instead of 200 OK");
-                    return Err(ScrapeError::new(FailureReason::Status, message));
-                }
-            }
-        }
-        Err(ScrapeError::new(FailureReason::Redirect, format!("more than {MAX_REDIRECTS} redirects")))
-    }
-
-    async fn read(&self, mut response: Response) -> Result<Page, ScrapeError> {
-        let header = |name| {
-            response
-                .headers()
-                .get(name)
-                .and_then(|value: &HeaderValue| value.to_str().ok())
-                .unwrap_or("")
-                .to_owned()
+    /// Fetches one page over a new connection and tells what happened.
+    pub async fn debug(&self, request: &PageRequest) -> Fetched {
+        let started = Instant::now();
+        let trace = Trace::default();
+        let access = self.access(request).clone();
+        let context = Context { access, ..self.clients.context().traced(trace.clone()) };
+        let page = match HttpClient::new(&request.options.http, &context) {
+            Ok(client) => self.fetch_with(&client, request).await,
+            Err(error) => Err(error),
         };
-        let content_type = header(header::CONTENT_TYPE);
-        let encoding = Encoding::from_header(&header(header::CONTENT_ENCODING))?;
+        Fetched { exchanges: trace.exchanges(), elapsed: started.elapsed(), page }
+    }
+
+    fn access(&self, request: &PageRequest) -> &SecretAccess {
+        match request.options.unconfined_secrets {
+            true => &self.clients.context().access,
+            false => &self.confined,
+        }
+    }
+
+    async fn fetch_with(&self, client: &HttpClient, request: &PageRequest) -> Result<Page, ScrapeError> {
+        let response = client.get(&request.url, request.headers.clone(), request.timeout).await?;
+        match response.status {
+            StatusCode::OK => self.read(response, self.limit(&request.options)).await,
+            status => {
+                let message = format!("the target answered {status} instead of 200 OK");
+                Err(ScrapeError::new(FailureReason::Status, message))
+            }
+        }
+    }
+
+    /// The tighter of the two limits on a page's size.
+    fn limit(&self, options: &ScrapeOptions) -> Limit {
+        let own = usize::try_from(options.body_size_limit).unwrap_or(usize::MAX);
+        match own > 0 && own < self.max_page_bytes {
+            true => Limit { bytes: own, setting: "body_size_limit" },
+            false => Limit { bytes: self.max_page_bytes, setting: "limits.max_page_bytes" },
+        }
+    }
+
+    async fn read(&self, mut response: Response, limit: Limit) -> Result<Page, ScrapeError> {
+        let content_type = response.header(&header::CONTENT_TYPE).to_owned();
+        let encoding = Encoding::from_header(response.header(&header::CONTENT_ENCODING))?;
         let declared = response.content_length().unwrap_or(0);
-        if declared > self.max_page_bytes as u64 {
-            return Err(self.too_large());
+        if declared > limit.bytes as u64 {
+            return Err(limit.passed(""));
         }
         let mut body = self.buffers.take(usize::try_from(declared).unwrap_or(0));
-        while let Some(chunk) = response.chunk().await.map_err(|e| classify(&e))? {
-            if body.len() + chunk.len() > self.max_page_bytes {
-                return Err(self.too_large());
+        while let Some(chunk) = response.chunk().await? {
+            if body.len() + chunk.len() > limit.bytes {
+                return Err(limit.passed(""));
             }
             body.buffer().extend_from_slice(&chunk);
         }
+        let received = body.len() as u64;
         if encoding != Encoding::Identity {
             let mut text = self.buffers.take(0);
-            decode::decompress(encoding, &body, text.buffer(), self.max_page_bytes)?;
+            decode::decompress(encoding, &body, text.buffer(), limit)?;
             body = text;
         }
-        Ok(Page { body, content_type })
-    }
-
-    fn too_large(&self) -> ScrapeError {
-        let message =
-            format!("the page is larger than {} bytes (limits.max_page_bytes)", self.max_page_bytes);
-        ScrapeError::new(FailureReason::TooLarge, message)
+        Ok(Page { body, content_type, encoding: encoding.as_str(), received })
     }
 }
 
-fn headers(timeout: Duration, authentication: Option<&AuthConfig>) -> Result<HeaderMap, ScrapeError> {
+fn headers(config: &ScrapeConfig) -> Result<HeaderMap, ScrapeError> {
     let mut headers = HeaderMap::new();
-    headers.insert(header::ACCEPT, HeaderValue::from_static(ACCEPT));
-    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("zstd, gzip"));
-    if let Ok(seconds) = HeaderValue::from_str(&timeout.as_secs_f64().to_string()) {
-        headers.insert("x-prometheus-scrape-timeout-seconds", seconds);
-    }
-    if let Some(authentication) = authentication {
+    let unfit = |_| ScrapeError::new(FailureReason::Internal, "a header of the request is malformed");
+    let accept = HeaderValue::from_str(&accept_header(&config.options)).map_err(unfit)?;
+    headers.insert(header::ACCEPT, accept);
+    let encodings = if config.options.enable_compression { "zstd, gzip" } else { "identity" };
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(encodings));
+    let seconds = config.scrape_timeout.0.as_secs_f64().to_string();
+    headers.insert("x-prometheus-scrape-timeout-seconds", HeaderValue::from_str(&seconds).map_err(unfit)?);
+    if let Some(authentication) = &config.authentication {
         let (name, value) = credentials(authentication)?;
         headers.insert(name, value);
     }
@@ -193,89 +206,7 @@ fn credentials(authentication: &AuthConfig) -> Result<(HeaderName, HeaderValue),
     };
     let mut value =
         HeaderValue::from_str(&value).map_err(|_| error("the credentials do not fit into a header"))?;
+    // What is marked so is neither shown nor sent to another origin.
     value.set_sensitive(true);
     Ok((name, value))
-}
-
-fn same_origin(a: &Url, b: &Url) -> bool {
-    a.origin() == b.origin()
-}
-
-fn is_redirect(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
-}
-
-fn redirect_target(from: &Url, response: &Response) -> Result<Url, ScrapeError> {
-    let error = |message: &str| ScrapeError::new(FailureReason::Redirect, message);
-    let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
-    let url = from.join(location.ok_or_else(|| error("a redirect without a readable Location"))?);
-    match url {
-        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
-        Ok(_) => Err(error("a redirect to something other than http or https")),
-        Err(_) => Err(error("a redirect to a malformed address")),
-    }
-}
-
-/// Resolves names and leaves only addresses that are allowed.
-struct GuardedResolver(Arc<AddressPolicy>);
-
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Forbidden(String);
-
-#[derive(Debug, thiserror::Error)]
-#[error("{name} does not resolve: {source}")]
-struct Unresolved {
-    name: String,
-    source: std::io::Error,
-}
-
-impl Resolve for GuardedResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let policy = self.0.clone();
-        Box::pin(async move {
-            let name = name.as_str().to_owned();
-            let found: Vec<SocketAddr> = match tokio::net::lookup_host((name.clone(), 0)).await {
-                Ok(found) => found.collect(),
-                Err(source) => return Err(Unresolved { name, source }.into()),
-            };
-            let allowed =
-                policy.retain(found.into_iter()).map_err(|error| format!("{name} resolves to {error}"));
-            match allowed {
-                Ok(allowed) => Ok(Box::new(allowed.into_iter()) as Addrs),
-                Err(error) => Err(Forbidden(error).into()),
-            }
-        })
-    }
-}
-
-/// Finds the reason in the chain of causes.
-fn classify(error: &reqwest::Error) -> ScrapeError {
-    let mut reason = if error.is_timeout() { FailureReason::Timeout } else { FailureReason::Connect };
-    let mut message = "the connection broke".to_owned();
-    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(cause) = next {
-        if let Some(forbidden) = cause.downcast_ref::<Forbidden>() {
-            return ScrapeError::new(FailureReason::Forbidden, forbidden.0.clone());
-        }
-        if let Some(unresolved) = cause.downcast_ref::<Unresolved>() {
-            return ScrapeError::new(FailureReason::Dns, unresolved.to_string());
-        }
-        if is_tls(cause) {
-            reason = FailureReason::Tls;
-        }
-        // The innermost cause says most; those around it repeat the address.
-        message = cause.to_string();
-        next = cause.source();
-    }
-    ScrapeError::new(reason, message)
-}
-
-/// An I/O error hides what it wraps from the chain of sources, and wraps other I/O errors.
-fn is_tls(cause: &(dyn StdError + 'static)) -> bool {
-    if cause.is::<rustls::Error>() {
-        return true;
-    }
-    let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    inner.is_some_and(|inner| is_tls(inner))
 }

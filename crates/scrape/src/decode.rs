@@ -14,7 +14,31 @@ pub(crate) enum Encoding {
     Zstd,
 }
 
+/// How large a page may be, and which setting says so.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit {
+    pub(crate) bytes: usize,
+    pub(crate) setting: &'static str,
+}
+
+impl Limit {
+    /// The page is larger; `when` may say at which point of its way.
+    pub(crate) fn passed(&self, when: &str) -> ScrapeError {
+        let Self { bytes, setting } = self;
+        let message = format!("the page is larger than {bytes} bytes{when} ({setting})");
+        ScrapeError::new(FailureReason::TooLarge, message)
+    }
+}
+
 impl Encoding {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+
     pub(crate) fn from_header(header: &str) -> Result<Self, ScrapeError> {
         match header.trim().to_ascii_lowercase().as_str() {
             "" | "identity" => Ok(Self::Identity),
@@ -33,7 +57,7 @@ pub(crate) fn decompress(
     encoding: Encoding,
     body: &[u8],
     out: &mut Vec<u8>,
-    limit: usize,
+    limit: Limit,
 ) -> Result<(), ScrapeError> {
     match encoding {
         Encoding::Identity => read_bounded(body, out, limit),
@@ -45,12 +69,10 @@ pub(crate) fn decompress(
     }
 }
 
-fn read_bounded(reader: impl Read, out: &mut Vec<u8>, limit: usize) -> Result<(), ScrapeError> {
-    reader.take(limit as u64 + 1).read_to_end(out).map_err(|error| damaged(&error))?;
-    if out.len() > limit {
-        let message =
-            format!("the page is larger than {limit} bytes once decompressed (limits.max_page_bytes)");
-        return Err(ScrapeError::new(FailureReason::TooLarge, message));
+fn read_bounded(reader: impl Read, out: &mut Vec<u8>, limit: Limit) -> Result<(), ScrapeError> {
+    reader.take((limit.bytes as u64).saturating_add(1)).read_to_end(out).map_err(|error| damaged(&error))?;
+    if out.len() > limit.bytes {
+        return Err(limit.passed(" once decompressed"));
     }
     Ok(())
 }
@@ -74,8 +96,9 @@ mod tests {
     fn pages_are_decompressed_within_the_limit() {
         let page = vec![b'a'; 100_000];
         let zstd = zstd::encode_all(page.as_slice(), 3).unwrap();
-        let decompress = |encoding, body: Vec<u8>, limit| {
+        let decompress = |encoding, body: Vec<u8>, bytes| {
             let mut out = Vec::new();
+            let limit = Limit { bytes, setting: "body_size_limit" };
             super::decompress(encoding, &body, &mut out, limit).map(|()| out)
         };
         for (encoding, body) in

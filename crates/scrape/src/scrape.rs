@@ -10,7 +10,6 @@ use metricsd_model::{
     Batch, BatchId, Collection, CollectionMethod, FailureReason, Frame, HealthStatus, JobStatus, Ledger,
     Millis, Refusal, SampleValue, Series, TargetSpec, TypeCounts,
 };
-use url::Url;
 
 use crate::client::{Page, PageClient, PageRequest, ScrapeError};
 use crate::naming::Namer;
@@ -24,7 +23,7 @@ const LARGE_PAGE: usize = 256 << 10;
 /// What a target's scrapes remember from one to the next.
 pub(crate) struct LoopState {
     namer: Namer,
-    url: Result<Url, String>,
+    request: Result<PageRequest, ScrapeError>,
     reader: PageReader,
     /// Time of the last scrape; the next one's is later.
     last: Millis,
@@ -43,14 +42,14 @@ pub(crate) struct LoopState {
 
 impl LoopState {
     pub(crate) fn new(spec: TargetSpec, limits: Arc<Limits>, series: Arc<SeriesTracker>) -> Self {
-        let url = Url::parse(&spec.scrape_url()).map_err(|error| format!("{}: {error}", spec.scrape_url()));
+        let request = PageRequest::new(&spec);
         let namer = Namer::new(spec, limits);
         let reader = PageReader::new(&namer);
         let config = &namer.spec().scrape_config;
         let pace = Pace::new(config.scrape_interval.millis(), config.options.adaptive_interval_max_ms);
         Self {
             namer,
-            url,
+            request,
             reader,
             last: 0,
             series,
@@ -86,7 +85,7 @@ impl LoopState {
         let at = at.max(self.last + 1);
         self.last = at;
         let started = Instant::now();
-        let page = self.fetch(client).await.and_then(|page| self.within_limit(page));
+        let page = self.fetch(client).await;
         self.body_bytes = match &page {
             Ok(page) => i64::try_from(page.body.len()).unwrap_or(i64::MAX),
             Err(error) => -i64::from(error.reason == FailureReason::TooLarge),
@@ -106,20 +105,7 @@ impl LoopState {
     }
 
     async fn fetch(&self, client: &PageClient) -> Result<Page, ScrapeError> {
-        let url =
-            self.url.as_ref().map_err(|error| ScrapeError::new(FailureReason::Internal, error.as_str()))?;
-        let config = &self.namer.spec().scrape_config;
-        let authentication = config.authentication.as_ref();
-        client.fetch(&PageRequest { url, authentication, timeout: config.scrape_timeout.0 }).await
-    }
-
-    fn within_limit(&self, page: Page) -> Result<Page, ScrapeError> {
-        let limit = self.namer.options().body_size_limit;
-        if limit > 0 && page.body.len() as u64 > limit {
-            let message = format!("the page has {} bytes, and body_size_limit is {limit}", page.body.len());
-            return Err(ScrapeError::new(FailureReason::TooLarge, message));
-        }
-        Ok(page)
+        client.fetch(self.request.as_ref().map_err(ScrapeError::clone)?).await
     }
 
     /// Reads a page. Where a limit would refuse series, the store is asked first whether it knows them.

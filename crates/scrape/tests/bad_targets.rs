@@ -1,10 +1,15 @@
 //! Targets that misbehave, each over a real socket: every one ends with its reason, in time and within its bytes.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metricsd_model::{AuthConfig, FailureReason, Secret};
+use metricsd_client::{Context, SecretAccess};
+use metricsd_model::{
+    AuthConfig, CollectionMethod, FailureReason, MetricSource, PromDuration, ScrapeConfig, ScrapeOptions,
+    Secret, TargetSpec,
+};
 use metricsd_scrape::client::{Page, PageRequest, ScrapeError};
 use metricsd_scrape::{AddressPolicy, PageClient};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -54,17 +59,48 @@ async fn fixed(answer: impl Into<Vec<u8>>) -> String {
     serving.await.0
 }
 
+fn spec(url: &str, authentication: Option<AuthConfig>, options: ScrapeOptions) -> TargetSpec {
+    let whole = Url::parse(url).unwrap();
+    TargetSpec {
+        target_id: "t".into(),
+        source_id: "s".into(),
+        source_type: MetricSource::Application,
+        collection_method: CollectionMethod::PullScraping,
+        scrape_config: ScrapeConfig {
+            target_url: url.to_owned(),
+            scrape_interval: PromDuration::from_secs(15),
+            scrape_timeout: PromDuration(Duration::from_millis(1_500)),
+            metrics_path: whole.path().to_owned(),
+            scheme: whole.scheme().to_owned(),
+            authentication,
+            honor_labels: false,
+            honor_timestamps: true,
+            options: Arc::new(options),
+        },
+        labels: BTreeMap::new(),
+        filters: Vec::new(),
+        retention_policy: None,
+        enabled: true,
+    }
+}
+
+fn client(policy: AddressPolicy) -> PageClient {
+    let context = Context::operator("/", Arc::new(policy), Arc::new(|_| None));
+    let confined = SecretAccess::Confined { directory: None, env_prefix: "METRICSD_SECRET_".to_owned() };
+    PageClient::new(context, confined, MAX_PAGE)
+}
+
 async fn fetch(url: &str) -> Result<Page, ScrapeError> {
     fetch_with(url, AddressPolicy::default(), None).await
 }
 
 async fn fetch_with(url: &str, policy: AddressPolicy, auth: Option<AuthConfig>) -> Result<Page, ScrapeError> {
-    let client = PageClient::new(Arc::new(policy), MAX_PAGE).unwrap();
-    let url = Url::parse(url).unwrap();
+    fetch_as(policy, &spec(url, auth, ScrapeOptions::default())).await
+}
+
+async fn fetch_as(policy: AddressPolicy, spec: &TargetSpec) -> Result<Page, ScrapeError> {
     let started = Instant::now();
-    let request =
-        PageRequest { url: &url, authentication: auth.as_ref(), timeout: Duration::from_millis(1_500) };
-    let result = client.fetch(&request).await;
+    let result = client(policy).fetch(&PageRequest::new(spec)?).await;
     assert!(started.elapsed() < Duration::from_secs(3), "a scrape ends soon after its timeout");
     result
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::get;
+use metricsd_client::{Context, SecretAccess};
 use metricsd_ingest::{AfterCommit, CommitOptions, GroupCommit, IngestMetrics, Limits};
 use metricsd_model::{
     CollectionMethod, FailureReason, HealthStatus, Matcher, MetricSource, PromDuration, ScrapeConfig,
@@ -16,10 +17,16 @@ use metricsd_ports::memory::{MemoryCache, MemoryStore};
 use metricsd_ports::{
     Catalog, JobFilter, SampleSource, SelectLimits, SelectedSeries, Selection, TargetChange,
 };
-use metricsd_scrape::{AddressPolicy, PageClient, PoolOptions, ScrapeMetrics, ScrapePool};
+use metricsd_scrape::{PageClient, PoolOptions, ScrapeMetrics, ScrapePool};
 use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+fn page_client() -> PageClient {
+    let context = Context::operator("/", Arc::default(), Arc::new(|_| None));
+    let confined = SecretAccess::Confined { directory: None, env_prefix: "METRICSD_SECRET_".to_owned() };
+    PageClient::new(context, confined, 1 << 20)
+}
 
 struct Bench {
     store: Arc<MemoryStore>,
@@ -40,7 +47,7 @@ fn start(store: Arc<MemoryStore>, concurrency: usize) -> Bench {
     let options = PoolOptions {
         catalog: store.clone(),
         source: store.clone(),
-        client: PageClient::new(Arc::new(AddressPolicy::default()), 1 << 20).unwrap(),
+        client: page_client(),
         commit,
         after,
         limits: Arc::new(Limits::default()),

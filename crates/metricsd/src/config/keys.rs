@@ -11,8 +11,12 @@ use super::settings::Settings;
 /// What every variable of the environment begins with.
 pub(super) const ENV_PREFIX: &str = "METRICSD_";
 
-/// Variables that begin with [`ENV_PREFIX`] and are no keys: those of the tests, of the scripts, and of the program.
-const OTHER_PREFIXES: [&str; 2] = ["METRICSD_TEST_", "METRICSD_SERVICES_"];
+/// What the variables begin with that settings of targets given over the API may name.
+pub(crate) const SECRET_PREFIX: &str = "METRICSD_SECRET_";
+
+/// Variables that begin with [`ENV_PREFIX`] and are no keys: those of the tests, of the scripts, of targets, and of the
+/// program.
+const OTHER_PREFIXES: [&str; 3] = ["METRICSD_TEST_", "METRICSD_SERVICES_", SECRET_PREFIX];
 const OTHER_NAMES: [&str; 3] = ["METRICSD_CONFIG", "METRICSD_LOG", "METRICSD_URL"];
 
 /// What a key's value looks like.

@@ -40,6 +40,10 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("scrape.concurrency", "scrapes in flight in one process, at most"),
     ("scrape.allow_cidrs", "networks that may be scraped whatever else forbids it"),
     ("scrape.close_private", "refuse loopback and private networks as targets"),
+    (
+        "scrape.secrets_dir",
+        "the only folder whose files settings of targets given over the API may name; none where empty",
+    ),
     ("scrape.self_scrape", "standalone: scrape this process itself"),
     ("scrape.node_exporter", "standalone: scrape this page when it answers at start; empty to never ask"),
     ("limits.max_labels", "labels of one series, the metric name included"),

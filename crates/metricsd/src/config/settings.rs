@@ -143,6 +143,7 @@ pub(super) struct Scrape {
     pub(super) concurrency: usize,
     pub(super) allow_cidrs: Vec<String>,
     pub(super) close_private: bool,
+    pub(super) secrets_dir: Option<String>,
     pub(super) self_scrape: bool,
     pub(super) node_exporter: String,
 }
@@ -155,6 +156,7 @@ impl Default for Scrape {
             concurrency: 1_000,
             allow_cidrs: Vec::new(),
             close_private: false,
+            secrets_dir: None,
             self_scrape: true,
             node_exporter: "http://127.0.0.1:9100/metrics".to_owned(),
         }

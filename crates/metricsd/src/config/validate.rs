@@ -4,6 +4,7 @@ mod storage;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -301,6 +302,7 @@ impl Check<'_> {
             concurrency: scrape.concurrency,
             allow_cidrs,
             close_private: scrape.close_private,
+            secrets_dir: scrape.secrets_dir.as_ref().filter(|path| !path.is_empty()).map(PathBuf::from),
             self_scrape: scrape.self_scrape,
             node_exporter,
         }
