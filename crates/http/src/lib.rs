@@ -19,6 +19,7 @@ pub mod problem;
 pub mod cardinality;
 mod custom;
 mod events;
+mod explain;
 mod home;
 mod jobs;
 pub(crate) mod prometheus;

@@ -9,8 +9,8 @@ use axum::routing::{MethodRouter, get, post};
 
 use crate::api::{Api, Roles, Shared};
 use crate::{
-    cardinality, compress, cors, custom, events, guard, health, home, jobs, metrics, prometheus, query,
-    stats, targets,
+    cardinality, compress, cors, custom, events, explain, guard, health, home, jobs, metrics, prometheus,
+    query, stats, targets,
 };
 
 /// One route: the methods are written down beside the handlers so that the OpenAPI document can be checked against
@@ -71,6 +71,7 @@ fn own_routes(roles: Roles) -> Vec<Route> {
             route(SCRAPE, &["POST"], post(targets::scrape)),
             route(LATEST, &["GET"], get(targets::latest)),
             route(QUERY, &["GET"], get(query::query)),
+            route("/api/v1/metrics/explain", &["GET"], get(explain::line)),
             route("/api/v1/metrics/stats", &["GET"], get(stats::stats)),
             route("/api/v1/metrics/cardinality", &["GET"], get(cardinality::cardinality)),
             route("/api/v1/metrics/jobs", &["GET"], get(jobs::list)),

@@ -14,6 +14,7 @@ pub mod client;
 mod decode;
 pub use metricsd_client::guard;
 
+pub mod explain;
 mod naming;
 mod pace;
 mod page;
@@ -30,6 +31,7 @@ pub mod metrics;
 
 pub use buffers::PageBytes;
 pub use client::PageClient;
+pub use explain::{Explanation, explain};
 pub use guard::AddressPolicy;
 pub use metrics::ScrapeMetrics;
 pub use pool::{PoolOptions, ScrapePool};

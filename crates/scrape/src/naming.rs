@@ -147,6 +147,15 @@ impl Namer {
         self.check(labels).map(Some)
     }
 
+    /// The rules for every sample.
+    pub(crate) fn rules(&self) -> Result<&Relabeler, LineFault> {
+        self.rules.as_ref().map_err(|error| LineFault {
+            reason: Refusal::InvalidLabel,
+            fatal: Some(FailureReason::Internal),
+            message: error.clone(),
+        })
+    }
+
     /// Whether the filters let a sample pass; they may take labels from it.
     pub(crate) fn filter(&self, name: &str, labels: &mut Labels) -> bool {
         self.filters.apply(name, labels)
