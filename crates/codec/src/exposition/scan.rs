@@ -94,44 +94,56 @@ fn name_end(line: &[u8], at: usize, class: u8) -> usize {
     at + 1 + rest.iter().position(|byte| !is(byte, class)).unwrap_or(rest.len())
 }
 
-/// Scans what follows `{` and returns the end of `}`. With `named`, a quoted metric name must come first.
+/// Scans what follows `{` and returns the end of `}`. With `named`, one quoted metric name must be among the labels.
 #[inline]
 pub(super) fn labels<S: Sink, const STRICT: bool>(
     line: &[u8],
-    mut at: usize,
+    at: usize,
     named: bool,
     sink: &mut S,
 ) -> Result<usize, Fault> {
     let blanks = |at| if STRICT { at } else { skip_blanks(line, at) };
-    at = blanks(at);
-    if named {
-        let (name, end) = quoted_name(line, at)?;
-        sink.name(name);
-        at = blanks(end);
-        match line.get(at) {
-            Some(b',') => at = blanks(at + 1),
-            Some(b'}') => return Ok(at + 1),
-            Some(b'=') => return Err(Fault::new(at, "expected a metric name before the first label")),
-            _ => return Err(Fault::new(at, "expected \",\" or \"}\" after the metric name")),
-        }
+    let start = blanks(at);
+    if line.get(start) == Some(&b'}') && !named {
+        return Ok(start + 1);
     }
-    if line.get(at) == Some(&b'}') {
-        return if STRICT && named {
-            Err(Fault::new(at, "expected a label after \",\""))
-        } else {
-            Ok(at + 1)
-        };
-    }
+    let (mut at, mut unnamed) = (start, named);
     loop {
-        at = blanks(label::<S, STRICT>(line, at, sink)?);
+        let name = if named { metric_name_among_labels(line, at, blanks)? } else { None };
+        if let Some((range, end)) = name {
+            if !std::mem::take(&mut unnamed) {
+                return Err(Fault::new(at, "expected one metric name"));
+            }
+            sink.name(range);
+            at = blanks(end);
+        } else {
+            at = blanks(label::<S, STRICT>(line, at, sink)?);
+        }
         match line.get(at) {
-            Some(b'}') => return Ok(at + 1),
+            Some(b'}') => break,
             Some(b',') => at = blanks(at + 1),
-            _ => return Err(Fault::new(at, "expected \",\" or \"}\" after a label value")),
+            _ => return Err(Fault::new(at, "expected \",\" or \"}\" after a name or a label value")),
         }
         if !STRICT && line.get(at) == Some(&b'}') {
-            return Ok(at + 1);
+            break;
         }
+    }
+    if unnamed { Err(Fault::new(start, "expected a metric name")) } else { Ok(at + 1) }
+}
+
+/// A quoted name at `at` that is not a label's, and its end.
+fn metric_name_among_labels(
+    line: &[u8],
+    at: usize,
+    blanks: impl Fn(usize) -> usize,
+) -> Result<Option<(Range<usize>, usize)>, Fault> {
+    match line.get(at) {
+        Some(b'"') => {
+            let (range, end) = quoted_name(line, at)?;
+            Ok((line.get(blanks(end)) != Some(&b'=')).then_some((range, end)))
+        }
+        Some(b'}') => Err(Fault::new(at, "expected a metric name or a label name")),
+        _ => Ok(None),
     }
 }
 

@@ -128,6 +128,7 @@ mod tests {
         check(r#"{"a.b"}"#, "a.b", &[]);
         check(r#"{"a.b",}"#, "a.b", &[]);
         check(r#"{"a\"\\\n", "läbel.x"="v", y="w"}"#, "a\"\\\n", &[("läbel.x", "v"), ("y", "w")]);
+        check(r#"{a="b","c d"="e","f.g"}"#, "f.g", &[("a", "b"), ("c d", "e")]);
         check(r#"a{"b.c"="d"}"#, "a", &[("b.c", "d")]);
         check(r#"a{b="},{\\"}"#, "a", &[("b", "},{\\")]);
     }
@@ -142,7 +143,8 @@ mod tests {
         check("{}", "expected a metric name");
         check("1a", "expected a metric name");
         check(r#"{a="b"}"#, "expected a metric name");
-        check(r#"{"a"="b"}"#, "expected a metric name before");
+        check(r#"{"a"="b"}"#, "expected a metric name");
+        check(r#"{"a","b"}"#, "expected one metric name");
         check(r#"{""}"#, "not empty");
         check(r#"a{""="b"}"#, "not empty");
         check(r#"a{"b"}"#, "expected \"=\"");

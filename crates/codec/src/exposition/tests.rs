@@ -269,7 +269,7 @@ fn bad_open_metrics() {
     om_err("a{b=\"c\",} 1\n# EOF\n", 1, "expected a label name");
     om_err("a{b=\"c\", d=\"e\"} 1\n# EOF\n", 1, "expected a label name");
     om_err("a{ } 1\n# EOF\n", 1, "expected a label name");
-    om_err("{\"a\",} 1\n# EOF\n", 1, "expected a label");
+    om_err("{\"a\",} 1\n# EOF\n", 1, "expected a metric name or a label name");
 }
 
 #[test]
