@@ -13,7 +13,7 @@ mod read;
 mod samples;
 
 pub use exemplar::FamilyExemplar;
-pub use key::{escape, write_key};
+pub use key::{escape, write_key, write_series};
 pub use read::{Family, FamilyError, FamilyReader, Metric, Metrics};
 pub use samples::{FamilySample, Histograms, Role};
 

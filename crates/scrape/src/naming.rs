@@ -4,7 +4,9 @@ mod limits;
 
 use std::sync::Arc;
 
-use metricsd_codec::exposition::{Families, SeriesText, parse_series, unescape_help};
+use metricsd_codec::exposition::{
+    Families, MetricKind, SeriesText, normal_bound, parse_series, unescape_help,
+};
 use metricsd_ingest::validate::{check_metric_name, check_page_labels};
 use metricsd_ingest::{FilterSet, Limits};
 use metricsd_model::{
@@ -111,9 +113,10 @@ impl Namer {
 
     /// The series that a line is stored as; `None` where it is dropped, as configured.
     fn decide(&self, raw: &str, families: &mut Families<'_>) -> Result<Option<Series>, LineFault> {
-        let (name, labels) = self.parse(raw)?;
-        let Some(labels) = self.labels(&name, self.join(labels))? else { return Ok(None) };
+        let (name, mut labels) = self.parse(raw)?;
         let info = families.lookup(&name).copied().unwrap_or_default();
+        normalize(&mut labels, info.kind);
+        let Some(labels) = self.labels(&name, self.join(labels))? else { return Ok(None) };
         let help = info.help.map(|help| unescape_help(help).into_owned());
         let unit = info.unit.map(str::to_owned);
         Ok(Some(self.series(labels, info.metric_type, help, unit)))
@@ -234,6 +237,21 @@ impl Namer {
             labels.push((exported, pages));
         }
         labels
+    }
+}
+
+/// Writes the bounds of classic histograms and the quantiles of summaries in one way, as Prometheus 3 does: `1` and `1.0`
+/// are one series.
+fn normalize(labels: &mut Labels, kind: MetricKind) {
+    let name = match kind {
+        MetricKind::Histogram | MetricKind::GaugeHistogram => "le",
+        MetricKind::Summary => "quantile",
+        _ => return,
+    };
+    if let Some((_, value)) = labels.iter_mut().find(|(label, _)| label == name)
+        && let std::borrow::Cow::Owned(normal) = normal_bound(value)
+    {
+        *value = normal;
     }
 }
 

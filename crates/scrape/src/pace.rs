@@ -1,6 +1,6 @@
 //! Adaptive intervals: a target whose values do not change is scraped less, until they do.
 
-use metricsd_model::{Millis, PromDuration};
+use metricsd_model::{Millis, PromDuration, SampleValue};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::page::Scraped;
@@ -89,9 +89,16 @@ fn fingerprint(scraped: &Scraped) -> u64 {
         hash.update(&id.0.to_le_bytes());
         hash.update(&value.to_bits().to_le_bytes());
     }
+    for (_, histogram) in &scraped.histograms {
+        hash.update(&histogram.pack());
+    }
     for (series, _, value) in &scraped.timed {
         hash.update(&series.id.0.to_le_bytes());
-        hash.update(&value.to_bits().to_le_bytes());
+        match value {
+            SampleValue::Float(value) => hash.update(&value.to_bits().to_le_bytes()),
+            SampleValue::Histogram(histogram) => hash.update(&histogram.pack()),
+            SampleValue::Stale => {}
+        }
     }
     hash.digest()
 }

@@ -1,21 +1,28 @@
 //! Reads one page into columns. A page that has the lines of the page before costs a comparison of bytes and a number
 //! for each of them; any other is studied line by line.
 
+mod classic;
+mod item;
+mod pass;
 mod study;
 mod template;
+mod transcript;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use metricsd_codec::exposition::Format;
 use metricsd_ingest::Admission;
-use metricsd_model::{Layout, Ledger, Millis, Series, SeriesId, TypeCounts};
+use metricsd_ingest::validate::check_timestamp;
+use metricsd_model::{Layout, Ledger, Millis, NativeHistogram, Series, SeriesExemplar, SeriesId, TypeCounts};
 
 use crate::client::ScrapeError;
 use crate::naming::Namer;
 use crate::report::reports;
+use pass::{Pass, Scene, Start, Timed};
 use study::{Known, study};
 use template::Template;
+use transcript::Transcript;
 
 /// What one page held.
 pub(crate) struct Scraped {
@@ -23,8 +30,14 @@ pub(crate) struct Scraped {
     pub(crate) layout: Arc<Layout>,
     /// One a page column of `layout`; the reports' values are still to come.
     pub(crate) values: Vec<f64>,
+    /// Native histograms, by page column.
+    pub(crate) histograms: Vec<(u32, NativeHistogram)>,
     /// Samples that brought their own timestamp.
     pub(crate) timed: Vec<Timed>,
+    /// What was counted when series began: nothing. Not among the page's samples.
+    pub(crate) starts: Vec<Timed>,
+    /// Exemplars that the page before did not have.
+    pub(crate) exemplars: Vec<SeriesExemplar>,
     /// Series of the page before that this one does not have.
     pub(crate) vanished: Vec<Arc<Series>>,
     /// What became of the page's samples.
@@ -37,18 +50,11 @@ pub(crate) struct Scraped {
     pub(crate) offenders: Arc<[String]>,
 }
 
-/// A sample with a timestamp of its own.
-type Timed = (Arc<Series>, Millis, f64);
-
-/// What one pass over a page gathers.
-#[derive(Default)]
-struct Pass {
-    values: Vec<f64>,
-    timed: Vec<Timed>,
-    ledger: Ledger,
-    offenders: Arc<[String]>,
-    /// Why nothing of the page is stored, where that is so.
-    failure: Option<ScrapeError>,
+/// A page in the form in which it is compared with the page before.
+enum Source<'p> {
+    /// As it is.
+    Page(&'p [u8]),
+    Transcript(Transcript<'p>),
 }
 
 /// What a target's last page looked like.
@@ -63,6 +69,11 @@ pub(crate) struct PageReader {
     tracks_timed: bool,
     /// What the last page held that was read but not stored.
     failed: Ledger,
+    /// Exemplars of the last page, in short.
+    told: HashSet<u64>,
+    /// When the series of the last page began, where that is stored; and when that page was scraped.
+    began: HashMap<SeriesId, Millis>,
+    last: Millis,
     /// Whether any page was read.
     has_read: bool,
 }
@@ -82,6 +93,9 @@ impl PageReader {
             timed: Vec::new(),
             tracks_timed: options.track_timestamps_staleness,
             failed: Ledger::default(),
+            told: HashSet::new(),
+            began: HashMap::new(),
+            last: Millis::MIN,
             has_read: false,
         }
     }
@@ -100,14 +114,19 @@ impl PageReader {
         if let Some(error) = namer.fault() {
             return Err(error);
         }
+        let mut source = match Transcript::wanted(format, namer.options()) {
+            true => Source::Transcript(Transcript::of(page, format, namer)?),
+            false => Source::Page(page),
+        };
+        let scene = Scene { namer, at, told: &self.told };
         let known = self.template.as_ref();
-        let followed = known.and_then(|known| Some((known, known.follow(page, format, namer, at)?)));
+        let followed = known.and_then(|known| Some((known, known.follow(&mut source, format, scene)?)));
         let (template, pass) = match followed {
             Some(followed) => followed,
             None => {
                 let stored = || self.stored.ids.iter().copied().chain(ids(&self.timed)).collect();
                 let known = Known { template: known, reports: &self.reports, stored: &stored };
-                let (new, pass) = study(page, format, namer, at, &known, admission)?;
+                let (new, pass) = study(source, format, scene, &known, admission)?;
                 (&*self.template.insert(new), pass)
             }
         };
@@ -120,14 +139,45 @@ impl PageReader {
         }
         let layout = template.layout().clone();
         let types = template.types();
-        let Pass { values, timed, mut ledger, offenders, .. } = pass;
+        let Pass { values, histograms, timed, mut ledger, offenders, exemplars, told, starts, .. } = pass;
+        let starts = self.new_starts(starts, namer, at);
+        (self.told, self.last) = (told, at);
         let timed_series: Vec<_> = timed.iter().map(|(series, ..)| series.clone()).collect();
         let (vanished, added) = self.difference(&layout, &timed_series);
         self.stored = layout.clone();
         self.timed = timed_series;
         self.has_read = true;
         ledger.stored = (values.len() + timed.len()) as u64;
-        Ok(Some(Scraped { layout, values, timed, vanished, ledger, types, added, offenders }))
+        Ok(Some(Scraped {
+            layout,
+            values,
+            histograms,
+            timed,
+            starts,
+            exemplars,
+            vanished,
+            ledger,
+            types,
+            added,
+            offenders,
+        }))
+    }
+
+    /// Zeros for series that began, once for each beginning: one that is not before the sample, or not after the page
+    /// before where the series was there already, is none.
+    fn new_starts(&mut self, starts: Vec<Start>, namer: &Namer, at: Millis) -> Vec<Timed> {
+        let began: HashMap<SeriesId, Millis> =
+            starts.iter().map(|start| (start.series.id, start.created)).collect();
+        let before = std::mem::replace(&mut self.began, began);
+        let is_new = |start: &Start| match before.get(&start.series.id) {
+            Some(known) => *known != start.created && start.created > self.last,
+            None => true,
+        };
+        let fits = |start: &Start| {
+            start.created < start.sampled && check_timestamp(start.created, at, namer.limits()).is_ok()
+        };
+        let zero = |start: Start| (start.series, start.created, start.nothing);
+        starts.into_iter().filter(|start| is_new(start) && fits(start)).map(zero).collect()
     }
 
     /// What the page held that could be read, but not be stored.
@@ -167,6 +217,7 @@ impl PageReader {
     pub(crate) fn inherit(&mut self, other: &Self) {
         self.stored = other.stored.clone();
         self.timed = other.timed.clone();
+        (self.began, self.last) = (other.began.clone(), other.last);
         self.has_read = other.has_read;
     }
 

@@ -154,7 +154,8 @@ fn shown(scraped: &Result<Scraped, ScrapeError>) -> Result<String, ScrapeError> 
         scraped.as_ref().map_err(Clone::clone)?;
     let series: Vec<&Series> = layout.series.iter().map(|series| &**series).collect();
     let bits: Vec<u64> = values.iter().map(|value| value.to_bits()).collect();
-    let timed: Vec<_> = timed.iter().map(|(series, at, value)| (series.id, *at, value.to_bits())).collect();
+    let timed: Vec<_> =
+        timed.iter().map(|(series, at, value)| (series.id, *at, format!("{value:?}"))).collect();
     Ok(format!(
         "{series:?} {:?} {:?} {bits:?} {timed:?} {ledger:?} {types:?} {offenders:?}",
         layout.ids, layout.id

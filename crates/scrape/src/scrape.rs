@@ -161,12 +161,12 @@ impl LoopState {
             true => self.pace.observe(&scraped),
             false => self.pace.reset(),
         }
-        let Scraped { layout, mut values, timed, vanished, mut ledger, mut types, added, offenders } =
-            scraped;
+        let Scraped { layout, mut values, histograms, timed, starts, exemplars, .. } = scraped;
+        let Scraped { vanished, mut ledger, mut types, added, offenders, .. } = scraped;
         self.offenders = offenders;
         for (series, timestamp, value) in timed {
             let metric_type = series.metric_type;
-            if builder.push_unique(series, timestamp, SampleValue::Float(value)) {
+            if builder.push_unique(series, timestamp, value) {
                 types.add(metric_type);
             } else {
                 ledger.refuse(Refusal::Duplicate);
@@ -179,7 +179,10 @@ impl LoopState {
         // A report whose name clashes with the target's labels has no column.
         let reports = layout.ids.len() - values.len();
         values.extend(&report.values()[..reports]);
-        builder.push_frame(Frame { layout, time: at, offsets: None, values, histograms: Vec::new() });
+        builder.push_frame(Frame { layout, time: at, offsets: None, values, histograms });
+        for (series, timestamp, nothing) in starts {
+            builder.push_unique(series, timestamp, nothing);
+        }
         end(vanished, at, &mut builder);
         let id = BatchId::for_scrape(&self.namer.spec().target_id, at);
         let mut collection = self.collection(at, seconds * 1e3, ledger, types);
@@ -189,7 +192,7 @@ impl LoopState {
             collection.reason = Some(error.reason);
             collection.error = Some(error.message);
         }
-        builder.finish(id, collection)
+        Batch { exemplars, ..builder.finish(id, collection) }
     }
 
     fn report(&self, up: bool, seconds: f64, (scraped, kept, added): (u64, u64, u64)) -> Report {
@@ -209,8 +212,19 @@ impl LoopState {
     fn nothing(&mut self) -> Scraped {
         let (layout, vanished) = self.reader.fail();
         let (ledger, types) = (Ledger::default(), TypeCounts::default());
-        let (values, timed, offenders) = (Vec::new(), Vec::new(), Arc::default());
-        Scraped { layout, values, timed, vanished, ledger, types, added: 0, offenders }
+        Scraped {
+            layout,
+            values: Vec::new(),
+            histograms: Vec::new(),
+            timed: Vec::new(),
+            starts: Vec::new(),
+            exemplars: Vec::new(),
+            vanished,
+            ledger,
+            types,
+            added: 0,
+            offenders: Arc::default(),
+        }
     }
 
     /// The last batch of a target that will not be scraped again: all its series end, its reports too.

@@ -101,6 +101,12 @@ impl<'a> Families<'a> {
         })
     }
 
+    /// All families, in no order.
+    pub fn all(&mut self) -> impl Iterator<Item = (&str, &FamilyInfo<'a>)> {
+        self.catch_up();
+        self.index.iter().map(|(name, info)| (name.as_ref(), info))
+    }
+
     fn catch_up(&mut self) {
         for (name, fact) in self.heard.drain(..) {
             let info = self.index.entry(name).or_default();

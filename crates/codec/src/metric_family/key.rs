@@ -26,16 +26,7 @@ pub fn write_key(
         Role::Bucket(bound) => ("_bucket", Some(("le", bound))),
         Role::Quantile(quantile) => ("", Some(("quantile", quantile))),
     };
-    if is_classic_metric_name(family.name) {
-        out.push_str(family.name);
-        out.push_str(suffix);
-        out.push('{');
-    } else {
-        out.push_str("{\"");
-        escape(out, family.name);
-        out.push_str(suffix);
-        out.push_str("\",");
-    }
+    write_name(out, family.name, suffix);
     let mut reader = Reader::new(metric.labels(), "a label");
     while !reader.is_empty() {
         let read = reader.tag().and_then(|(_, wire)| reader.message(wire, "a label")).and_then(label);
@@ -48,11 +39,35 @@ pub fn write_key(
     if let Some((name, number)) = number {
         write_label(out, name, &open_metrics_float(number));
     }
+    close(out);
+    Ok(())
+}
+
+/// Appends a series of this name and these labels as text; see [`write_key`].
+pub fn write_series<'l>(out: &mut String, name: &str, labels: impl IntoIterator<Item = (&'l str, &'l str)>) {
+    write_name(out, name, "");
+    for (name, value) in labels {
+        write_label(out, name, value);
+    }
+    close(out);
+}
+
+fn write_name(out: &mut String, name: &str, suffix: &str) {
+    if is_classic_metric_name(name) {
+        out.extend([name, suffix, "{"]);
+    } else {
+        out.push_str("{\"");
+        escape(out, name);
+        out.extend([suffix, "\","]);
+    }
+}
+
+/// The closing brace; no comma before it.
+fn close(out: &mut String) {
     if out.ends_with(',') {
         out.pop();
     }
     out.push('}');
-    Ok(())
 }
 
 fn write_label(out: &mut String, name: &str, value: &str) {

@@ -6,16 +6,17 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use metricsd_codec::exposition::{Entry, Families, Format, Parser};
-use metricsd_ingest::builder::plain_float;
-use metricsd_ingest::validate::check_timestamp;
 use metricsd_ingest::{Acquaintance, Admission};
-use metricsd_model::{FailureReason, Millis, OnLimit, Refusal, Series, SeriesId};
+use metricsd_model::{FailureReason, OnLimit, Refusal, Series, SeriesId};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::Pass;
+use super::Source;
+use super::item::{Example, Item};
+use super::pass::{Pass, Scene};
 use super::template::{Lookup, MAX_SHOWN, Template, TemplateBuilder};
+use super::transcript::Transcript;
 use crate::client::ScrapeError;
-use crate::naming::{Namer, Verdict};
+use crate::naming::{LineFault, Verdict};
 
 /// What is known when a page is studied.
 pub(super) struct Known<'k> {
@@ -29,22 +30,28 @@ pub(super) struct Known<'k> {
 
 /// Reads a page, and makes a template of it.
 pub(super) fn study(
-    page: &[u8],
+    mut source: Source<'_>,
     format: Format,
-    namer: &Namer,
-    at: Millis,
+    scene: Scene<'_>,
     known: &Known<'_>,
     admission: &mut Admission,
 ) -> Result<(Template, Pass), ScrapeError> {
-    let mut survey = Survey::of(page, format, namer.limits().max_scrape_samples)?;
+    let listed = match &mut source {
+        Source::Page(_) => Vec::new(),
+        Source::Transcript(transcript) => std::mem::take(&mut transcript.items),
+    };
+    let mut survey = match &source {
+        Source::Page(page) => Survey::of(page, format, scene.namer.limits().max_scrape_samples)?,
+        Source::Transcript(transcript) => Survey::of_transcript(transcript, listed),
+    };
+    let page = survey.text;
     let described = (format, survey.metadata);
     // What the page says of its families decides over types and help.
     let same = known.template.filter(|known| known.metadata() == survey.metadata);
     let samples = std::mem::take(&mut survey.samples);
     let mut student = Student {
         survey,
-        namer,
-        at,
+        scene,
         admission,
         lookup: same.map(Lookup::new),
         taken: known.reports.iter().map(|series| series.id).collect(),
@@ -55,15 +62,15 @@ pub(super) fn study(
     student.pass.failure = student.failure(page, &samples, &verdicts);
     let cut = student.cut(&verdicts, known.stored);
     let mut from = 0;
-    for (index, (sample, verdict)) in samples.iter().zip(verdicts).enumerate() {
+    student.pass.ledger.received = samples.len() as u64;
+    for (index, (sample, verdict)) in samples.into_iter().zip(verdicts).enumerate() {
         student.builder.line(page, from, sample.series.clone());
+        from = sample.next;
         match student.pass.failure.is_some() {
             true => student.fail(verdict),
-            false => student.sample(sample.raw(page), sample, verdict, cut.contains(&index)),
+            false => student.sample(sample.raw(page), sample.item, verdict, cut.contains(&index)),
         }
-        from = sample.next;
     }
-    student.pass.ledger.received = samples.len() as u64;
     let rest = page.get(from..).unwrap_or_default();
     let before = known.template.map(Template::layout);
     let template = student.builder.finish(rest, described, known.reports, before);
@@ -72,24 +79,25 @@ pub(super) fn study(
 }
 
 /// A line with a value, by its place in the page.
-struct Sample {
+struct Sample<'p> {
     series: Range<usize>,
     /// Where the next line starts.
     next: usize,
-    value: f64,
-    timestamp: Option<Millis>,
+    item: Item<'p>,
 }
 
-impl Sample {
+impl Sample<'_> {
     /// The text of its series; the survey found it to be text.
-    fn raw<'p>(&self, page: &'p [u8]) -> &'p str {
+    fn raw<'t>(&self, page: &'t [u8]) -> &'t str {
         page.get(self.series.clone()).and_then(|raw| std::str::from_utf8(raw).ok()).unwrap_or("")
     }
 }
 
 /// What a page says, before anything is named.
 struct Survey<'p> {
-    samples: Vec<Sample>,
+    /// The page, or the list of its series.
+    text: &'p [u8],
+    samples: Vec<Sample<'p>>,
     families: Families<'p>,
     metadata: u64,
 }
@@ -100,7 +108,8 @@ impl<'p> Survey<'p> {
             let message = "a page of four gigabytes and more is not read";
             return Err(ScrapeError::new(FailureReason::TooLarge, message));
         }
-        let mut survey = Self { samples: Vec::new(), families: Families::new(format), metadata: 0 };
+        let mut survey =
+            Self { text: page, samples: Vec::new(), families: Families::new(format), metadata: 0 };
         let mut metadata = Xxh3::new();
         let mut parser = Parser::new(page, format);
         while let Some(entry) =
@@ -117,15 +126,28 @@ impl<'p> Survey<'p> {
             }
             let start = sample.series.as_ptr().addr() - page.as_ptr().addr();
             let series = start..start + sample.series.len();
-            survey.samples.push(Sample {
-                next: line_end(page, series.end),
-                series,
-                value: sample.value,
-                timestamp: sample.timestamp,
-            });
+            let mut item = Item::float(sample.value, sample.timestamp);
+            item.examples.extend(sample.exemplar.map(Example::Text));
+            survey.samples.push(Sample { next: line_end(page, series.end), series, item });
         }
         survey.metadata = metadata.finish();
         Ok(survey)
+    }
+
+    /// Of a list of series, and what each brings.
+    fn of_transcript(transcript: &'p Transcript<'p>, listed: Vec<(u32, Item<'p>)>) -> Self {
+        let mut start = 0;
+        let samples = listed.into_iter().map(|(end, item)| {
+            let series = start..end as usize;
+            start = series.end + 1;
+            Sample { next: start, series, item }
+        });
+        Self {
+            text: transcript.text.as_bytes(),
+            samples: samples.collect(),
+            families: transcript.families(),
+            metadata: transcript.metadata(),
+        }
     }
 }
 
@@ -152,8 +174,7 @@ fn hash_metadata(hasher: &mut Xxh3, entry: &Entry<'_>) {
 /// Goes through the samples of one page.
 struct Student<'s, 'p> {
     survey: Survey<'p>,
-    namer: &'s Namer,
-    at: Millis,
+    scene: Scene<'s>,
     admission: &'s mut Admission,
     lookup: Option<Lookup<'s>>,
     /// Series that have a column.
@@ -165,12 +186,12 @@ struct Student<'s, 'p> {
 impl Student<'_, '_> {
     fn verdict(&mut self, raw: &str) -> Verdict {
         let known = self.lookup.as_mut().and_then(|lookup| lookup.find(raw));
-        known.unwrap_or_else(|| self.namer.name(raw, &mut self.survey.families))
+        known.unwrap_or_else(|| self.scene.namer.name(raw, &mut self.survey.families))
     }
 
     /// Why the page is not stored at all, where that is so.
-    fn failure(&mut self, page: &[u8], samples: &[Sample], verdicts: &[Verdict]) -> Option<ScrapeError> {
-        let options = self.namer.options();
+    fn failure(&mut self, page: &[u8], samples: &[Sample<'_>], verdicts: &[Verdict]) -> Option<ScrapeError> {
+        let options = self.scene.namer.options();
         let fatal = samples.iter().zip(verdicts).find_map(|(sample, verdict)| match verdict {
             Verdict::Fail(reason, fatal) => Some((sample.raw(page), *reason, *fatal)),
             _ => None,
@@ -178,6 +199,11 @@ impl Student<'_, '_> {
         if let Some((raw, reason, fatal)) = fatal {
             let shown: String = raw.chars().take(MAX_SHOWN).collect();
             return Some(ScrapeError::new(fatal, format!("{shown}: {}", self.why(raw, reason))));
+        }
+        if let Some(failure) =
+            samples.iter().zip(verdicts).find_map(|(sample, verdict)| fatal_histogram(sample, verdict, page))
+        {
+            return Some(failure);
         }
         let kept = verdicts.iter().filter(|verdict| !matches!(verdict, Verdict::Drop)).count();
         let (limit, rejects) = (options.sample_limit, options.on_limit == OnLimit::Reject);
@@ -190,7 +216,7 @@ impl Student<'_, '_> {
 
     /// Lines beyond the target's `sample_limit`: known series go first, then those that stand first.
     fn cut(&self, verdicts: &[Verdict], stored: &dyn Fn() -> HashSet<SeriesId>) -> HashSet<usize> {
-        let limit = self.namer.options().sample_limit;
+        let limit = self.scene.namer.options().sample_limit;
         let series = |(index, verdict): (usize, &Verdict)| match verdict {
             Verdict::Keep(series) | Verdict::Wait(series) => Some((index, series.id)),
             _ => None,
@@ -215,7 +241,7 @@ impl Student<'_, '_> {
         }
     }
 
-    fn sample(&mut self, raw: &str, sample: &Sample, verdict: Verdict, cut: bool) {
+    fn sample(&mut self, raw: &str, item: Item<'_>, verdict: Verdict, cut: bool) {
         match verdict {
             Verdict::Drop => self.pass.ledger.dropped += 1,
             Verdict::Refuse(reason) | Verdict::Fail(reason, _) => {
@@ -226,9 +252,9 @@ impl Student<'_, '_> {
                 self.builder.cut(series);
                 self.refuse(raw, Refusal::SampleLimit);
             }
-            Verdict::Keep(series) => self.keep(raw, series, sample),
+            Verdict::Keep(series) => self.keep(raw, series, item),
             Verdict::Wait(series) => match self.admission.admit(series.id, Acquaintance::New) {
-                Ok(()) => self.keep(raw, series, sample),
+                Ok(()) => self.keep(raw, series, item),
                 Err(reason) => {
                     self.builder.waiting(series);
                     self.refuse(raw, reason);
@@ -237,22 +263,33 @@ impl Student<'_, '_> {
         }
     }
 
-    fn keep(&mut self, raw: &str, series: Arc<Series>, sample: &Sample) {
-        let Self { pass, builder, namer, .. } = self;
-        let honored = sample.timestamp.filter(|_| namer.spec().scrape_config.honor_timestamps);
-        if let Some(timestamp) = honored {
-            match check_timestamp(timestamp, self.at, namer.limits()) {
-                Ok(()) => pass.timed.push((series.clone(), timestamp, sample.value)),
-                // What is wrong with it may not be wrong the next time: it is counted, but not remembered.
-                Err(fault) => pass.ledger.refuse(fault.reason),
-            }
+    fn keep(&mut self, raw: &str, series: Arc<Series>, mut item: Item<'_>) {
+        if let Some(Err(_)) = item.native.as_deref()
+            && let Some(Err(fault)) = item.native.take().map(|native| *native)
+        {
+            self.builder.faulty(series);
+            return self.refuse_because(raw, &fault);
+        }
+        let Self { pass, builder, scene, .. } = self;
+        // Histograms that cannot be stored are gone: nothing below refuses one.
+        if let Some(timestamp) = scene.honored(item.timestamp) {
+            // What is wrong with a timestamp may not be wrong the next time: it is counted, but not remembered.
+            let _ = pass.timed(*scene, &series, timestamp, item);
             builder.timed(series);
         } else if self.taken.insert(series.id) {
-            pass.values.push(plain_float(sample.value));
+            let _ = pass.column(*scene, &series, item);
             builder.column(series);
         } else {
             builder.repeated(series);
             self.refuse(raw, Refusal::Duplicate);
+        }
+    }
+
+    /// Counts a histogram that is not stored, and names it if it is one of the first.
+    fn refuse_because(&mut self, raw: &str, fault: &LineFault) {
+        self.pass.ledger.refuse(fault.reason);
+        if self.builder.names_more() {
+            self.builder.offender(raw, &fault.message);
         }
     }
 
@@ -269,12 +306,22 @@ impl Student<'_, '_> {
         match reason {
             Refusal::Duplicate => "it comes a second time".to_owned(),
             Refusal::SampleLimit => {
-                format!("it is beyond sample_limit, which is {}", self.namer.options().sample_limit)
+                format!("it is beyond sample_limit, which is {}", self.scene.namer.options().sample_limit)
             }
-            _ => match self.namer.fault_of(raw, &mut self.survey.families) {
+            _ => match self.scene.namer.fault_of(raw, &mut self.survey.families) {
                 Some(fault) => fault.message,
                 None => reason.to_string(),
             },
         }
     }
+}
+
+/// Why the page fails because of a histogram, where it does.
+fn fatal_histogram(sample: &Sample<'_>, verdict: &Verdict, page: &[u8]) -> Option<ScrapeError> {
+    let Some(Err(LineFault { fatal: Some(fatal), message, .. })) = sample.item.native.as_deref() else {
+        return None;
+    };
+    let shown: String = sample.raw(page).chars().take(MAX_SHOWN).collect();
+    let stored = matches!(verdict, Verdict::Keep(_) | Verdict::Wait(_));
+    stored.then(|| ScrapeError::new(*fatal, format!("{shown}: {message}")))
 }

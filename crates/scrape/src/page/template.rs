@@ -5,12 +5,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use metricsd_codec::exposition::{Format, read_tail};
-use metricsd_ingest::builder::plain_float;
-use metricsd_ingest::validate::check_timestamp;
-use metricsd_model::{FailureReason, Layout, Millis, Refusal, Series, SeriesId, TypeCounts};
+use metricsd_model::{FailureReason, Layout, Refusal, Series, SeriesId, TypeCounts};
 
-use super::Pass;
-use crate::naming::{Namer, Verdict};
+use super::Source;
+use super::item::{Example, Item};
+use super::pass::{Pass, Scene};
+use super::transcript::Transcript;
+use crate::naming::Verdict;
 use crate::report::REPORTS;
 
 /// How far behind the expected line a line is looked for before an index of all lines is made.
@@ -63,6 +64,8 @@ enum Slot {
     Waiting(u32),
     /// It is beyond the target's `sample_limit`; one of the others.
     Cut(u32),
+    /// It was a histogram that cannot be stored; one of the others.
+    Faulty(u32),
     /// A filter or a rule drops it.
     Dropped,
     /// It cannot be stored.
@@ -71,18 +74,41 @@ enum Slot {
     Failed(Refusal, FailureReason),
 }
 
+impl Slot {
+    /// Whether a sample can be treated as this says.
+    fn fits(self, item: &Item<'_>, scene: Scene<'_>) -> bool {
+        let is_timed = scene.honored(item.timestamp).is_some();
+        let is_faulty = item.native.as_deref().is_some_and(Result::is_err);
+        match self {
+            Self::Column(_) | Self::Repeated(_) => !is_timed && !is_faulty,
+            Self::Timed(_) => is_timed && !is_faulty,
+            Self::Faulty(_) => is_faulty,
+            Self::Dropped | Self::Refused(_) | Self::Cut(_) => true,
+            Self::Waiting(_) | Self::Failed(..) => false,
+        }
+    }
+}
+
 impl Template {
     /// Reads a page that has exactly the lines of this one; `None` where it has others, or a fault.
-    pub(super) fn follow(&self, page: &[u8], format: Format, namer: &Namer, at: Millis) -> Option<Pass> {
+    pub(super) fn follow(&self, source: &mut Source<'_>, format: Format, scene: Scene<'_>) -> Option<Pass> {
         if format != self.format || self.unsettled {
             return None;
         }
-        let honor_timestamps = namer.spec().scrape_config.honor_timestamps;
         let mut pass = Pass {
             values: Vec::with_capacity(self.layout.ids.len()),
             offenders: self.offenders.clone(),
             ..Pass::default()
         };
+        match source {
+            Source::Page(page) => self.follow_text(page, scene, &mut pass)?,
+            Source::Transcript(transcript) => self.follow_transcript(transcript, scene, &mut pass)?,
+        }
+        pass.ledger.received = self.lines.len() as u64;
+        Some(pass)
+    }
+
+    fn follow_text(&self, page: &[u8], scene: Scene<'_>, pass: &mut Pass) -> Option<()> {
         let (mut here, mut from) = (0, 0);
         for line in &self.lines {
             // The byte after the series tells that it ends there.
@@ -92,29 +118,61 @@ impl Template {
             if page.get(here..after)? != expected {
                 return None;
             }
-            let tail = read_tail(page, after - 1, format)?;
+            let tail = read_tail(page, after - 1, self.format)?;
             (here, from) = (tail.next, to);
-            match (line.slot, tail.timestamp.filter(|_| honor_timestamps)) {
-                (Slot::Column(_), None) => pass.values.push(plain_float(tail.value)),
-                (Slot::Repeated(_), None) => pass.ledger.refuse(Refusal::Duplicate),
-                (Slot::Timed(other), Some(timestamp)) => match check_timestamp(timestamp, at, namer.limits())
-                {
-                    Ok(()) => {
-                        let series = self.others.get(other as usize)?;
-                        pass.timed.push((series.clone(), timestamp, tail.value));
-                    }
-                    Err(fault) => pass.ledger.refuse(fault.reason),
-                },
-                (Slot::Dropped, _) => pass.ledger.dropped += 1,
-                (Slot::Refused(reason), _) => pass.ledger.refuse(reason),
-                (Slot::Cut(_), _) => pass.ledger.refuse(Refusal::SampleLimit),
-                // A timestamp came or went, and the columns are others.
-                (Slot::Column(_) | Slot::Repeated(_) | Slot::Timed(_), _) => return None,
-                (Slot::Waiting(_) | Slot::Failed(..), _) => return None,
+            let mut item = Item::float(tail.value, tail.timestamp);
+            if let Some(exemplar) = tail.exemplar {
+                item.examples.push(Example::Text(exemplar));
             }
+            self.take(line.slot, item, scene, pass)?;
         }
-        pass.ledger.received = self.lines.len() as u64;
-        (page.get(here..)? == self.text.get(from..)?).then_some(pass)
+        (page.get(here..)? == self.text.get(from..)?).then_some(())
+    }
+
+    fn follow_transcript(
+        &self,
+        transcript: &mut Transcript<'_>,
+        scene: Scene<'_>,
+        pass: &mut Pass,
+    ) -> Option<()> {
+        if *transcript.text.as_bytes() != *self.text
+            || transcript.items.len() != self.lines.len()
+            || transcript.metadata() != self.metadata
+        {
+            return None;
+        }
+        // What is in doubt is left to be studied as a whole.
+        let settled = self.lines.iter().zip(&transcript.items);
+        if !settled.into_iter().all(|(line, (_, item))| line.slot.fits(item, scene)) {
+            return None;
+        }
+        for (line, (_, item)) in self.lines.iter().zip(&mut transcript.items) {
+            self.take(line.slot, std::mem::take(item), scene, pass)?;
+        }
+        Some(())
+    }
+
+    /// Does with a sample what was done with it before; `None` where that is not right any more.
+    #[inline]
+    fn take(&self, slot: Slot, item: Item<'_>, scene: Scene<'_>, pass: &mut Pass) -> Option<()> {
+        match (slot, scene.honored(item.timestamp)) {
+            (Slot::Column(column), None) => {
+                let series = self.layout.series.get(column as usize)?;
+                pass.column(scene, series, item).ok()?;
+            }
+            (Slot::Repeated(_), None) => pass.ledger.refuse(Refusal::Duplicate),
+            (Slot::Timed(other), Some(timestamp)) => {
+                pass.timed(scene, self.others.get(other as usize)?, timestamp, item).ok()?;
+            }
+            (Slot::Dropped, _) => pass.ledger.dropped += 1,
+            (Slot::Refused(reason), _) => pass.ledger.refuse(reason),
+            (Slot::Cut(_), _) => pass.ledger.refuse(Refusal::SampleLimit),
+            (Slot::Faulty(_), _) => pass.ledger.refuse(Refusal::InvalidValue),
+            // A timestamp came or went, and the columns are others.
+            (Slot::Column(_) | Slot::Repeated(_) | Slot::Timed(_), _) => return None,
+            (Slot::Waiting(_) | Slot::Failed(..), _) => return None,
+        }
+        Some(())
     }
 
     pub(super) fn layout(&self) -> &Arc<Layout> {
@@ -158,7 +216,7 @@ impl Template {
         Some(match line.slot {
             Slot::Column(column) => Verdict::Keep(self.layout.series.get(column as usize)?.clone()),
             Slot::Timed(series) | Slot::Repeated(series) => Verdict::Keep(other(series)?),
-            Slot::Waiting(series) | Slot::Cut(series) => Verdict::Wait(other(series)?),
+            Slot::Waiting(series) | Slot::Cut(series) | Slot::Faulty(series) => Verdict::Wait(other(series)?),
             Slot::Dropped => Verdict::Drop,
             Slot::Refused(reason) => Verdict::Refuse(reason),
             Slot::Failed(reason, fatal) => Verdict::Fail(reason, fatal),
@@ -265,6 +323,12 @@ impl TemplateBuilder {
     pub(super) fn cut(&mut self, series: Arc<Series>) {
         let other = self.other(series);
         self.set(Slot::Cut(other));
+    }
+
+    /// The line's histogram cannot be stored.
+    pub(super) fn faulty(&mut self, series: Arc<Series>) {
+        let other = self.other(series);
+        self.set(Slot::Faulty(other));
     }
 
     /// The page fails because of the line.
