@@ -19,6 +19,8 @@ mod naming;
 mod pace;
 mod page;
 #[cfg(test)]
+mod page_format_tests;
+#[cfg(test)]
 mod page_properties;
 #[cfg(test)]
 mod page_settings_tests;

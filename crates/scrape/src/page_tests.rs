@@ -45,7 +45,7 @@ pub(crate) struct Bench {
     series: Arc<SeriesTracker>,
 }
 
-const NOW: i64 = 1_750_000_000_000;
+pub(crate) const NOW: i64 = 1_750_000_000_000;
 
 impl Bench {
     pub(crate) fn new(spec: TargetSpec, limits: Limits) -> Self {
@@ -60,9 +60,13 @@ impl Bench {
     }
 
     pub(crate) fn try_read(&mut self, page: &[u8], format: Format) -> Result<Scraped, ScrapeError> {
+        self.read_at(page, format, NOW)
+    }
+
+    pub(crate) fn read_at(&mut self, page: &[u8], format: Format, at: i64) -> Result<Scraped, ScrapeError> {
         let mut admission = self.series.admission("shop");
         let read = |reader: &mut PageReader, admission: &mut Admission| {
-            reader.read(page, format, &self.namer, NOW, admission)
+            reader.read(page, format, &self.namer, at, admission)
         };
         if let Some(scraped) = read(&mut self.reader, &mut admission)? {
             return Ok(scraped);
