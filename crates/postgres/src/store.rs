@@ -66,9 +66,10 @@ impl PostgresStore {
             .connect_with(connect.clone())
             .await
             .map_err(|error| Fault::Sql(error).into_port("connect to the database"))?;
-        // What appends ask for is the same whatever the times are: a plan once made is as good as a new one.
-        let planned_once = connect.clone().options([("plan_cache_mode", "force_generic_plan")]);
-        let appenders = sized(appenders).connect_lazy_with(planned_once);
+        // What appends ask for is the same whatever the times are: a plan once made is as good as a new one. They ask by
+        // id only; a plan made while a table is small would go on to read all of it when it has grown.
+        let planned_once = [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")];
+        let appenders = sized(appenders).connect_lazy_with(connect.clone().options(planned_once));
         let readers = sized(readers).connect_lazy_with(connect.clone());
         migrate_pool(&pool, &options).await?;
         Ok(Self {
