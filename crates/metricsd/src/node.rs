@@ -306,7 +306,7 @@ fn start_chores(
     };
     chores.push(tokio::spawn(chores::heartbeat(adapters.catalog.clone(), process, stop.clone())));
     if config.roles.has(Role::Api) {
-        chores.push(tokio::spawn(chores::warm_up(adapters.source.clone(), stop.clone())));
+        chores.push(tokio::spawn(chores::follow_series(adapters.source.clone(), stop.clone())));
     }
     if config.roles.has(Role::Writer) {
         // One task a database, so that one that is away keeps nothing of the others.

@@ -16,6 +16,9 @@ const ALIVE_FOR: Duration = Duration::from_secs(10);
 /// How often it says so.
 const HEARTBEAT: Duration = Duration::from_secs(3);
 
+/// How often series that others have written are looked for.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+
 /// Targets that are looked at in one go.
 const TARGETS_A_PAGE: usize = 500;
 
@@ -65,23 +68,31 @@ pub(super) async fn purge_jobs(catalog: Arc<dyn Catalog>, retention: Duration, s
     }
 }
 
-/// Has the store read its index before the first question wants it.
-pub(super) async fn warm_up(source: Arc<dyn SampleSource>, stop: CancellationToken) {
+/// Has the store read its index before the first question wants it, and follow what is written since, so that a question
+/// finds no more than a second's series to read.
+pub(super) async fn follow_series(source: Arc<dyn SampleSource>, stop: CancellationToken) {
     let started = Instant::now();
+    let (mut ready, mut failing) = (false, false);
     while !stop.is_cancelled() {
         let read = tokio::select! {
             // A database that is away keeps nobody waiting for the others.
             (read, _) = partial::allow(source.index_statistics(0)) => read,
             () = stop.cancelled() => return,
         };
+        let pause = if read.is_ok() { FOLLOW_EVERY } else { HEARTBEAT };
         match read {
             Ok(index) => {
-                info!(series = index.series, took = ?started.elapsed(), "the index of series is ready");
-                return;
+                failing = false;
+                if !std::mem::replace(&mut ready, true) {
+                    info!(series = index.series, took = ?started.elapsed(), "the index of series is ready");
+                }
             }
-            Err(error) => warn!(error = error.chain(), "the index of series cannot be read yet"),
+            Err(error) if !std::mem::replace(&mut failing, true) => {
+                warn!(error = error.chain(), "the index of series cannot be read now");
+            }
+            Err(_) => {}
         }
-        rest(HEARTBEAT, &stop).await;
+        rest(pause, &stop).await;
     }
 }
 
