@@ -96,7 +96,7 @@ async fn following_reads_what_is_new_and_no_more() {
             connection.execute("ANALYZE series").await.expect("analyze");
         }
         let sql = include_str!("../src/sql/new_series.sql");
-        let sql = sql.replace("$1", &format!("'{seen}'")).replace("$2", "0");
+        let sql = sql.replace("$1", &format!("'{seen}'")).replace("$2", "0").replace("$3", "'{}'");
         let plan = sqlx::query(AssertSqlSafe(format!("EXPLAIN {sql}"))).fetch_all(&mut connection).await;
         let plan: Vec<String> =
             plan.expect("a plan").iter().map(|row| row.try_get(0).expect("a line")).collect();

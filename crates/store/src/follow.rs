@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use metricsd_index::{LabelIndex, Statistics};
-use metricsd_model::{LabelSet, Matcher, MetricType, SeriesId};
+use metricsd_model::{LabelSet, Matcher, MetricType, Series, SeriesId};
 use metricsd_ports::{ErrorKind, IndexStatistics, PortError};
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, MutexGuard};
@@ -31,6 +31,18 @@ pub struct Indexed {
     pub metric_type: MetricType,
     /// Who sent it first.
     pub source: String,
+}
+
+/// Series of this process's own that an index may hold back to be told; beyond them it reads them from the database.
+const MAX_OWN: usize = 1_000_000;
+
+/// Series that a transaction of this process has written and committed, so that they need not be read back.
+#[derive(Debug)]
+pub struct Own {
+    /// How the database marks what was written: the first and the last mark of the transaction.
+    pub marks: (i64, i64),
+    /// By the id that the database keeps.
+    pub series: Vec<(i64, Arc<Series>)>,
 }
 
 /// How far an index has come. `C` is how the database tells what was committed since.
@@ -70,6 +82,8 @@ pub struct Followed<C> {
     /// Held by the one that loads, and waited for by those who hold nothing.
     loading: Mutex<()>,
     loaded: AtomicBool,
+    /// In order of commit, unless several write at once.
+    own: parking_lot::Mutex<Vec<Own>>,
 }
 
 impl<C> Default for Followed<C> {
@@ -80,6 +94,7 @@ impl<C> Default for Followed<C> {
             progress: Mutex::new(Progress::begin()),
             loading: Mutex::default(),
             loaded: AtomicBool::new(false),
+            own: parking_lot::Mutex::default(),
         }
     }
 }
@@ -113,6 +128,7 @@ impl<C> Followed<C> {
     pub fn start_again(&self, progress: &mut Progress<C>) {
         self.loaded.store(false, Ordering::Release);
         *progress = Progress::begin();
+        self.own.lock().clear();
         let mut index = self.index.write();
         *index = LabelIndex::default();
         self.remembered.change();
@@ -130,6 +146,38 @@ impl<C> Followed<C> {
                 return Err(damaged("there are more series than an index can number"));
             }
             index.set_source(*key, source);
+        }
+        Ok(())
+    }
+
+    /// Notes what this process has committed.
+    pub fn wrote(&self, own: Own) {
+        if !self.is_loaded() {
+            return;
+        }
+        let mut all = self.own.lock();
+        if all.iter().map(|own| own.series.len()).sum::<usize>() + own.series.len() > MAX_OWN {
+            all.clear();
+        }
+        all.push(own);
+    }
+
+    /// Takes what was committed by this process, to be asked for before the database takes the snapshot that is read: what
+    /// that snapshot removes was removed before these were written. What is taken and not added is read like any other.
+    pub fn take_own(&self) -> Vec<Own> {
+        std::mem::take(&mut self.own.lock())
+    }
+
+    /// Adds what was taken; to be called with the right to change.
+    pub fn add_own(&self, own: &Own) -> Result<(), PortError> {
+        for page in own.series.chunks(PAGE) {
+            let entry = |(key, series): &(i64, Arc<Series>)| Indexed {
+                key: *key,
+                labels: series.labels.clone(),
+                metric_type: series.metric_type,
+                source: series.source.clone(),
+            };
+            self.add(&page.iter().map(entry).collect::<Vec<_>>())?;
         }
         Ok(())
     }

@@ -138,6 +138,12 @@ impl<C> Interned<C> {
         self.learned = learned;
     }
 
+    /// All series that the transaction has written, by id; `None` where it has changed others too, or none.
+    pub fn take_written(&mut self) -> Option<Vec<(i64, Arc<Series>)>> {
+        let written = std::mem::take(&mut self.learned.written);
+        (!self.learned.described && !written.is_empty()).then_some(written)
+    }
+
     /// What series that are new, or newly described, say of their families; each statement once, in order.
     pub fn statements(&self) -> Vec<FamilyMetadata> {
         let mut statements: Vec<_> =
@@ -170,6 +176,10 @@ pub struct Learned {
     series: HashMap<SeriesId, Arc<Series>, IdState>,
     /// Written for the first time, or with another description.
     said: Vec<Arc<Series>>,
+    /// Written for the first time, by id.
+    written: Vec<(i64, Arc<Series>)>,
+    /// Whether a series that was there is described anew.
+    described: bool,
 }
 
 /// Which label set each id belongs to.
@@ -214,6 +224,7 @@ impl<'k> Owners<'k> {
     pub fn wrote(&mut self, id: i64, series: &Arc<Series>) {
         self.learned.series.insert(SeriesId::from_i64(id), Arc::clone(series));
         self.learned.said.push(Arc::clone(series));
+        self.learned.written.push((id, Arc::clone(series)));
     }
 
     /// A series was found under its id.
@@ -275,6 +286,7 @@ impl<'k> Owners<'k> {
                 None => Arc::clone(series),
             };
             changed.insert(id.to_i64(), said);
+            self.learned.described = true;
             let whole = completed(series, owner);
             self.learned.said.push(Arc::clone(&whole));
             self.learned.series.insert(id, whole);

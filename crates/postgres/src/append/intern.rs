@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use metricsd_model::{Layout, Series, SeriesId};
+use metricsd_store::follow::Own;
 use metricsd_store::owners::{Changed, Known, MAX_ATTEMPTS, Owners, labels_json};
 use parking_lot::Mutex;
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, PgConnection, Row};
 
 use super::{Interned, SEND_BYTES, signed};
 use crate::binary::{required, required_array};
@@ -45,6 +46,16 @@ pub(super) async fn intern(
     interned.learn(owners.into_learned());
     place_layouts(tx, known, &work, ids, &mut interned).await?;
     Ok(interned)
+}
+
+/// The series that this transaction has written, where these are all that it has marked with its number.
+pub(super) async fn own(tx: &mut PgConnection, interned: &mut Interned) -> Result<Option<Own>, Fault> {
+    let Some(series) = interned.take_written() else {
+        return Ok(None);
+    };
+    let row = sqlx::query("SELECT pg_current_xact_id()::text::int8").fetch_one(tx).await?;
+    let number = row.try_get(0)?;
+    Ok(Some(Own { marks: (number, number), series }))
 }
 
 /// Reads who owns the ids and writes the series whose ids are free. They come in order of id, so that writers take

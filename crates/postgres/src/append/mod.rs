@@ -26,7 +26,7 @@ use crate::copy::{BinaryRows, COPY_FRAMES, Columns, FrameRow, micros};
 use crate::error::{Fault, MAX_ATTEMPTS, back_off, damaged};
 use crate::store::bounded;
 use crate::unused::removals_after;
-use intern::intern;
+use intern::{intern, own};
 
 type Interned = owners::Interned<Columns>;
 
@@ -111,7 +111,8 @@ async fn attempt_append(
     let carried = exemplars::carried(fresh.iter().map(|fresh| fresh.batch));
     let mut layouts = distinct_layouts(&fresh);
     layouts.extend(carried.iter().map(|carried| Arc::clone(&carried.layout)));
-    let interned = intern(&mut tx, &store.known, &layouts).await?;
+    let mut interned = intern(&mut tx, &store.known, &layouts).await?;
+    let own = own(&mut tx, &mut interned).await?;
     let exemplars = exemplars::rows(&carried, |layout| interned.columns(layout)?.ids())?;
     beside::insert_exemplars(&mut tx, &exemplars).await?;
     let said = families::unwritten(&store.known, &interned, fresh.iter().map(|fresh| fresh.batch));
@@ -119,6 +120,9 @@ async fn attempt_append(
     copy_frames(&mut tx, &fresh, &interned).await?;
     account(&mut tx, &fresh).await?;
     tx.commit().await?;
+    if let Some(own) = own {
+        store.index.wrote(own);
+    }
     interned.remember(&store.known);
     families::remember(&store.known, &said);
     Ok(fresh.iter().map(|fresh| fresh.batch.id.to_uuid()).collect())

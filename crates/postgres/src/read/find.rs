@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use metricsd_model::{LabelSet, Matcher, MetricSource, MetricType, Series, SeriesId};
 use metricsd_store::chosen::Chosen;
-use metricsd_store::follow::{Followed, Indexed, PAGE};
+use metricsd_store::follow::{Followed, Indexed, Own, PAGE};
 use metricsd_store::labels;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgTransaction, Row};
@@ -61,18 +61,20 @@ async fn load(store: &PostgresStore) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Brings the index to what this connection sees; in a transaction this must come first. `false` where all is to be
-/// read again.
-async fn follow(store: &PostgresStore, connection: &mut PgConnection) -> Result<bool, Fault> {
+/// Brings the index to what this connection sees; in a transaction this must come first. `own` was taken before the
+/// connection took its snapshot. `false` where all is to be read again.
+async fn follow(store: &PostgresStore, connection: &mut PgConnection, own: Vec<Own>) -> Result<bool, Fault> {
     let mut progress = store.index.progress().await;
     let Some(seen) = progress.seen.as_ref().filter(|_| progress.is_loaded()) else {
         return Ok(false);
     };
+    let written: Vec<String> = own.iter().map(|own| own.marks.0.to_string()).collect();
     let mut now = None;
     let mut page = Vec::new();
     let mut rows = sqlx::query(include_str!("../sql/new_series.sql"))
         .bind(&seen.snapshot)
         .bind(seen.removal)
+        .bind(written)
         .fetch(connection);
     while let Some(row) = rows.try_next().await? {
         if now.is_none() {
@@ -99,6 +101,9 @@ async fn follow(store: &PostgresStore, connection: &mut PgConnection) -> Result<
     }
     drop(rows);
     store.index.add(&page)?;
+    for own in &own {
+        store.index.add_own(own)?;
+    }
     progress.seen = Some(now.ok_or_else(|| damaged("the database does not say what it has committed"))?);
     Ok(true)
 }
@@ -108,7 +113,8 @@ pub(super) async fn catch_up(store: &PostgresStore) -> Result<(), Fault> {
     for _ in 0..MAX_RESTARTS {
         load(store).await?;
         let mut connection = store.readers.acquire().await?;
-        if follow(store, &mut connection).await? {
+        let own = store.index.take_own();
+        if follow(store, &mut connection, own).await? {
             return Ok(());
         }
     }
@@ -123,8 +129,9 @@ pub(crate) async fn found(
 ) -> Result<(PgTransaction<'static>, Arc<Chosen>), Fault> {
     for _ in 0..MAX_RESTARTS {
         load(store).await?;
+        let own = store.index.take_own();
         let mut tx = snapshot(store).await?;
-        if follow(store, &mut tx).await? {
+        if follow(store, &mut tx, own).await? {
             let chosen = store.index.select(matchers).await?;
             return Ok((tx, chosen));
         }

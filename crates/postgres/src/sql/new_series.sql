@@ -1,6 +1,7 @@
 -- Series of transactions that the snapshot $1 did not see, in whatever order they committed; one row without a series
 -- where there is none. The upper bound leaves out rows that another server wrote, whose numbers are still to come here.
--- $2 is the last removal that was seen; the first row tells what was removed since.
+-- $2 is the last removal that was seen; the first row tells what was removed since. $3 are the transactions of this
+-- process whose series it knows.
 SELECT now.snapshot::text, now.started, now.removal,
        CASE WHEN now.removal > $2 AND row_number() OVER () = 1
             THEN ARRAY(SELECT r.id FROM removals r WHERE r.number > $2 AND NOT r.layout) END,
@@ -13,3 +14,4 @@ LEFT JOIN series s
     ON s.added >= pg_snapshot_xmin($1::text::pg_snapshot)
     AND s.added < pg_snapshot_xmax(now.snapshot)
     AND NOT pg_visible_in_snapshot(s.added, $1::text::pg_snapshot)
+    AND s.added <> ALL($3::text[]::xid8[])

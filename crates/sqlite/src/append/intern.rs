@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use metricsd_model::{Layout, Series};
+use metricsd_store::follow::Own;
 use metricsd_store::owners::{Changed, Known, MAX_ATTEMPTS, Owners, labels_json};
 use parking_lot::Mutex;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
@@ -70,6 +71,19 @@ async fn write(
         owners.found(series_of_row(&row)?);
     }
     Ok(())
+}
+
+/// The series that this transaction has written, where these are all that it has marked.
+pub(super) async fn own(tx: &mut SqliteConnection, interned: &mut Interned) -> Result<Option<Own>, Fault> {
+    let Some(series) = interned.take_written() else {
+        return Ok(None);
+    };
+    let first = series.first().map(|(id, _)| *id);
+    let row = sqlx::query("SELECT (SELECT added FROM series WHERE id = ?1), number FROM last_added")
+        .bind(first)
+        .fetch_one(tx)
+        .await?;
+    Ok(Some(Own { marks: (row.try_get(0)?, row.try_get(1)?), series }))
 }
 
 /// What this transaction marks the series with that it writes. Writers come one after another, so no number that is

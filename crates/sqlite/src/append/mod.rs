@@ -22,7 +22,7 @@ use crate::SqliteStore;
 use crate::columns::{signed, signed_len, written};
 use crate::error::{Fault, damaged};
 use crate::unused::removals_after;
-use intern::intern;
+use intern::{intern, own};
 
 type Interned = owners::Interned<Columns>;
 
@@ -78,7 +78,8 @@ async fn append(store: &SqliteStore, group: &Group) -> Result<HashSet<Uuid>, Fau
     let carried = exemplars::carried(fresh.iter().map(|fresh| &fresh.batch));
     let mut layouts = distinct_layouts(&fresh);
     layouts.extend(carried.iter().map(|carried| Arc::clone(&carried.layout)));
-    let interned = intern(&mut tx, &store.known, &layouts).await?;
+    let mut interned = intern(&mut tx, &store.known, &layouts).await?;
+    let own = own(&mut tx, &mut interned).await?;
     let exemplars = exemplars::rows(&carried, |layout| interned.columns(layout)?.ids())?;
     beside::insert_exemplars(&mut tx, &exemplars).await?;
     let said = families::unwritten(&store.known, &interned, fresh.iter().map(|fresh| &fresh.batch));
@@ -88,6 +89,9 @@ async fn append(store: &SqliteStore, group: &Group) -> Result<HashSet<Uuid>, Fau
     insert_frames(&mut tx, fresh, &interned).await?;
     account(&mut tx, &events, &totals).await?;
     tx.commit().await?;
+    if let Some(own) = own {
+        store.index.wrote(own);
+    }
     interned.remember(&store.known);
     families::remember(&store.known, &said);
     Ok(ids)

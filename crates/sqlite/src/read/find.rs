@@ -64,13 +64,22 @@ pub(super) async fn follow(store: &SqliteStore, connection: &mut SqliteConnectio
     let Progress { seen: Some(seen), .. } = *progress else {
         return Err(damaged("the index was not loaded").into());
     };
+    // Taken before the first question, which is what makes the snapshot.
+    let own = store.index.take_own();
     // What was removed and came again is among what was added.
     let (removals, removal) = removals_after(connection, seen.removal).await?;
     let removed = removals.iter().filter(|removal| !removal.layout).map(|removal| removal.id);
     store.index.remove(&removed.collect::<Vec<_>>());
     let mut newest = seen.added;
+    for own in own {
+        let (first, last) = own.marks;
+        if first == newest + 1 {
+            store.index.add_own(&own)?;
+            newest = last;
+        }
+    }
     let mut page = Vec::new();
-    let mut rows = sqlx::query(NEW_SERIES).bind(seen.added).fetch(connection);
+    let mut rows = sqlx::query(NEW_SERIES).bind(newest).fetch(connection);
     while let Some(row) = rows.try_next().await? {
         newest = newest.max(row.try_get(5)?);
         page.push(entry_of_row(&row)?);
