@@ -62,7 +62,8 @@ fn known(cause: &(dyn StdError + 'static)) -> Option<ClientError> {
 fn tls_sentence(error: &rustls::Error) -> String {
     use rustls::{AlertDescription, CertificateError, Error};
     let hint = match error {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        // A signature that does not hold is that of another authority of the same name.
+        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "nobody that we trust signed the server's certificate; give its CA in tls_config"
         }
         Error::InvalidCertificate(

@@ -11,6 +11,7 @@ use metricsd_ingest::{Ingest, Limits};
 use metricsd_model::{Millis, PromDuration};
 use metricsd_ports::{Cache, Catalog, CollectionStats, EventBus, SampleSource};
 use metricsd_promql::QueryEngine;
+use metricsd_scrape::PageClient;
 use metricsd_scrape::guard::AddressPolicy;
 use prometheus_client::registry::Registry;
 use tokio::sync::{Mutex, Semaphore};
@@ -144,6 +145,8 @@ pub struct Api {
     pub cardinality: Arc<Cardinality>,
     /// Addresses that may be targets.
     pub policy: AddressPolicy,
+    /// Fetches pages for those who want to see what a target says.
+    pub pages: PageClient,
     /// Resolves targets' names.
     pub resolver: Arc<dyn Resolve>,
     /// What readiness depends on.

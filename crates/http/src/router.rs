@@ -33,6 +33,7 @@ pub(crate) fn route(
 const TARGETS: &str = "/api/v1/metrics/targets";
 const TARGET: &str = "/api/v1/metrics/targets/{target_id}";
 const SCRAPE: &str = "/api/v1/metrics/targets/{target_id}/scrape";
+const DEBUG: &str = "/api/v1/metrics/targets/{target_id}/debug";
 const LATEST: &str = "/api/v1/metrics/targets/{target_id}/latest";
 const CUSTOM: &str = "/api/v1/metrics/custom";
 const QUERY: &str = "/api/v1/metrics/query";
@@ -69,6 +70,7 @@ fn own_routes(roles: Roles) -> Vec<Route> {
             route(TARGETS, &["GET", "POST"], get(targets::list).post(targets::create)),
             route(TARGET, &["GET", "PUT", "PATCH", "DELETE"], target),
             route(SCRAPE, &["POST"], post(targets::scrape)),
+            route(DEBUG, &["GET"], get(targets::debug)),
             route(LATEST, &["GET"], get(targets::latest)),
             route(QUERY, &["GET"], get(query::query)),
             route("/api/v1/metrics/explain", &["GET"], get(explain::line)),

@@ -1,15 +1,17 @@
 //! `/api/v1/metrics/targets`: the target manager.
 //!
-//! In reading order: what a request says ([`request`], [`address`]), what an answer shows ([`answer`]), and then a
+//! In reading order: what a request says ([`request`], [`address`], [`options`]), what an answer shows ([`answer`]), and then a
 //! file an operation.
 
 mod address;
+mod options;
 mod parts;
 mod request;
 
 mod answer;
 mod difference;
 
+mod debug;
 mod latest;
 mod list;
 mod remove;
@@ -24,6 +26,7 @@ use axum::http::request::Parts;
 use crate::Problem;
 use crate::api::Shared;
 
+pub(crate) use debug::debug;
 pub(crate) use latest::latest;
 pub(crate) use list::{list, show};
 pub(crate) use remove::delete;

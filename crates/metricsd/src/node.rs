@@ -181,7 +181,7 @@ impl Node {
             let (watched, stop) = (cardinality.clone(), rest.clone());
             chores.push(tokio::spawn(async move { watched.watch(stop).await }));
         }
-        let parts = serving::Parts { shown, ingest, cardinality, policy, registry };
+        let parts = serving::Parts { shown, ingest, cardinality, policy, pages, registry };
         let server = serving::start(config, &adapters, parts, listener, accept.clone());
         Ok(Self { adapters, accept, server, pool, commit, committer, after, teller, rest, chores })
     }

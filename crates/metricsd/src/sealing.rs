@@ -1,6 +1,7 @@
 //! Seals targets' credentials: what reaches a database is cipher text, what the rest of the program sees is not.
 
 mod key;
+mod options;
 
 #[cfg(test)]
 mod tests;
@@ -48,25 +49,35 @@ impl Sealer {
         let Some(plain) = exposed(auth) else {
             return Ok(auth.clone());
         };
+        Ok(AuthConfig::Sealed { sealed: self.seal_text(target_id, plain.to_string())? })
+    }
+
+    /// Seals a text for one place; it cannot be unsealed for another.
+    fn seal_text(&self, place: &str, text: String) -> Result<String, PortError> {
         let failed = || PortError::new(ErrorKind::Internal, "credentials cannot be sealed");
         let mut nonce = [0; NONCE_LEN];
         self.random.fill(&mut nonce).map_err(|_| failed())?;
-        let mut text = plain.to_string().into_bytes();
+        let mut text = text.into_bytes();
         self.key
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(target_id), &mut text)
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(place), &mut text)
             .map_err(|_| failed())?;
         let sealed = [nonce.as_slice(), &text].concat();
-        Ok(AuthConfig::Sealed { sealed: format!("{VERSION}{}", STANDARD.encode(sealed)) })
+        Ok(format!("{VERSION}{}", STANDARD.encode(sealed)))
     }
 
     /// Unseals credentials; `None` where that needs another key, or the text is damaged.
     pub(crate) fn unseal(&self, target_id: &str, sealed: &str) -> Option<AuthConfig> {
+        let auth: AuthConfig = serde_json::from_str(&self.unseal_text(target_id, sealed)?).ok()?;
+        (!matches!(auth, AuthConfig::Sealed { .. })).then_some(auth)
+    }
+
+    /// Unseals a text that was sealed for this place.
+    fn unseal_text(&self, place: &str, sealed: &str) -> Option<String> {
         let mut bytes = STANDARD.decode(sealed.strip_prefix(VERSION)?).ok()?;
         let (nonce, text) = bytes.split_at_mut_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let plain = self.key.open_in_place(nonce, Aad::from(target_id), text).ok()?;
-        let auth: AuthConfig = serde_json::from_slice(plain).ok()?;
-        (!matches!(auth, AuthConfig::Sealed { .. })).then_some(auth)
+        let plain = self.key.open_in_place(nonce, Aad::from(place), text).ok()?;
+        String::from_utf8(plain.to_vec()).ok()
     }
 }
 
@@ -102,6 +113,7 @@ impl SealedCatalog {
         if let Some(auth) = &mut spec.scrape_config.authentication {
             *auth = self.sealer.seal(&spec.target_id, auth)?;
         }
+        self.sealer.seal_options(&spec.target_id, &mut spec.scrape_config.options)?;
         Ok(spec)
     }
 
@@ -112,6 +124,8 @@ impl SealedCatalog {
                 None => tracing::debug!(target_id = target.spec.target_id, "credentials cannot be unsealed"),
             }
         }
+        let TargetSpec { target_id, scrape_config, .. } = &mut target.spec;
+        self.sealer.unseal_options(target_id, &mut scrape_config.options);
         target
     }
 

@@ -10,7 +10,9 @@ pub mod pool;
 mod schedule;
 
 mod buffers;
+pub mod check;
 pub mod client;
+pub mod debug;
 mod decode;
 pub use metricsd_client::guard;
 
@@ -35,5 +37,6 @@ pub use buffers::PageBytes;
 pub use client::PageClient;
 pub use explain::{Explanation, explain};
 pub use guard::AddressPolicy;
+pub use metricsd_client::{Context, SecretAccess};
 pub use metrics::ScrapeMetrics;
 pub use pool::{PoolOptions, ScrapePool};

@@ -109,7 +109,7 @@ impl LoopState {
     }
 
     /// Reads a page. Where a limit would refuse series, the store is asked first whether it knows them.
-    async fn read(&mut self, page: &Page, at: Millis) -> Result<Scraped, ScrapeError> {
+    pub(crate) async fn read(&mut self, page: &Page, at: Millis) -> Result<Scraped, ScrapeError> {
         let mut admission = self.series.admission(&self.namer.spec().source_id);
         let mut scraped = self.read_once(page, at, &mut admission)?;
         if scraped.is_none() {

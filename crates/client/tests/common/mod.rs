@@ -1,6 +1,8 @@
 //! Small real servers on loopback.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod certificates;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

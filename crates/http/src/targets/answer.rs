@@ -10,6 +10,7 @@ use metricsd_model::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::options::options_json;
 use super::parts::masked;
 
 /// The source document's fields, and ours after them.
@@ -75,7 +76,7 @@ impl<'t> From<&'t Target> for MetricTarget<'t> {
 
 /// With secrets masked, whatever form they are stored in.
 pub(super) fn scrape_config_json(config: &ScrapeConfig) -> Value {
-    json!({
+    let mut shown = json!({
         "target_url": config.target_url,
         "scrape_interval": config.scrape_interval,
         "scrape_timeout": config.scrape_timeout,
@@ -84,5 +85,9 @@ pub(super) fn scrape_config_json(config: &ScrapeConfig) -> Value {
         "authentication": config.authentication.as_ref().map(masked),
         "honor_labels": config.honor_labels,
         "honor_timestamps": config.honor_timestamps,
-    })
+    });
+    if let Value::Object(shown) = &mut shown {
+        shown.extend(options_json(config));
+    }
+    shown
 }

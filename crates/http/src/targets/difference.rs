@@ -16,12 +16,18 @@ pub(super) fn differences(existing: &TargetSpec, requested: &TargetSpec) -> Vec<
             (existing != requested).then_some(Difference { field, existing, requested })
         })
         .collect();
-    let (before, after) = (&existing.scrape_config.authentication, &requested.scrape_config.authentication);
-    let field = "scrape_config.authentication";
-    // Secrets that differ look the same once they are masked.
-    if before != after && !found.iter().any(|difference| difference.field == field) {
-        let masked = scrape_config_json(&existing.scrape_config)["authentication"].clone();
-        found.push(Difference { field: field.to_owned(), existing: masked.clone(), requested: masked });
+    let (before, after) = (&existing.scrape_config, &requested.scrape_config);
+    let secret = [
+        ("authentication", before.authentication != after.authentication),
+        ("http", before.options.http != after.options.http),
+    ];
+    for (name, differ) in secret {
+        let field = format!("scrape_config.{name}");
+        // Secrets that differ look the same once they are masked.
+        if differ && !found.iter().any(|difference| difference.field == field) {
+            let masked = scrape_config_json(before)[name].clone();
+            found.push(Difference { field, existing: masked.clone(), requested: masked });
+        }
     }
     found
 }

@@ -1,6 +1,7 @@
 //! `MetricCollectionRequest`: read, checked, defaults filled in.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use metricsd_ingest::Limits;
 use metricsd_model::batch::content_key;
@@ -8,9 +9,11 @@ use metricsd_model::labels::is_classic_label_name;
 use metricsd_model::{
     CollectionMethod, MetricSource, PromDuration, RetentionPolicy, ScrapeConfig, TargetSpec,
 };
+use metricsd_scrape::SecretAccess;
 use serde_json::{Map, Value};
 
 use super::address::{origin, read_target_url};
+use super::options::read_options;
 use super::parts::{Stored, read_authentication, read_filters};
 use super::{MAX_ID, check_source_id, check_target_id};
 use crate::api::ApiSettings;
@@ -33,6 +36,8 @@ const ID_DIGITS: usize = 12;
 pub(super) struct Context<'c> {
     pub(super) settings: &'c ApiSettings,
     pub(super) limits: &'c Limits,
+    /// What secrets may be references to.
+    pub(super) access: &'c SecretAccess,
     /// The id that the address names, for requests that replace a target.
     pub(super) target_id: Option<&'c str>,
     /// What is stored, so that a masked secret may stand for the one that is known.
@@ -199,11 +204,17 @@ fn read_scrape_config(fields: &mut Fields<'_>, context: &Context<'_>) -> Option<
     let (scrape_interval, scrape_timeout) = read_times(fields, context.settings);
     let scheme = scheme.or(url.as_ref().and_then(|url| url.scheme)).unwrap_or("http");
     let goes_to = target_url.as_deref().and_then(|target_url| origin(scheme, target_url));
+    let moved = context
+        .stored
+        .is_some_and(|stored| goes_to.is_none() || goes_to != origin(&stored.scheme, &stored.target_url));
+    let (options, moved) = read_options(fields, context, moved);
     let stored = context.stored.and_then(|stored| {
-        let moved = goes_to.is_none() || goes_to != origin(&stored.scheme, &stored.target_url);
         stored.authentication.as_ref().map(|authentication| Stored { authentication, moved })
     });
     let authentication = read_authentication(fields, stored);
+    if authentication.is_some() && options.http.auth.is_some() {
+        fields.error("http.auth", "cannot be given together with authentication");
+    }
     let honor_labels = fields.bool("honor_labels").unwrap_or(false);
     let honor_timestamps = fields.bool("honor_timestamps").unwrap_or(true);
     let url = url?;
@@ -216,7 +227,7 @@ fn read_scrape_config(fields: &mut Fields<'_>, context: &Context<'_>) -> Option<
         authentication,
         honor_labels,
         honor_timestamps,
-        options: std::sync::Arc::default(),
+        options: Arc::new(options),
     })
 }
 

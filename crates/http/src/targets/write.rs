@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use metricsd_model::{Target, TargetSpec};
@@ -11,12 +11,14 @@ use serde_json::{Map, Value};
 
 use super::address::check_policy;
 use super::answer::MetricTarget;
+use super::debug::dry_run;
 use super::difference::differences;
 use super::request::{self, Context};
 use super::{TargetId, unknown_target};
 use crate::api::{Api, AppState};
 use crate::body::{self, BodyLimits};
 use crate::fields::{Errors, Fields, parse_object};
+use crate::params::Params;
 use crate::problem::{FieldError, Problem};
 
 /// Bytes of a target's description; that of a push may be far larger.
@@ -28,14 +30,22 @@ const TYPES: [&str; 2] = ["application/json", "application/merge-patch+json"];
 /// `POST /api/v1/metrics/targets`
 pub(crate) async fn create(
     State(shared): AppState,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    let mut params = Params::new(query.as_deref());
+    let dry = params.parsed("dry_run", |text| text.parse::<bool>().map_err(|_| "expected true or false".to_owned()));
+    params.finish()?;
     let api = &shared.api;
     let map = read_body(api, &headers, body, &TYPES[..1]).await?;
-    let context = Context { settings: &api.settings, limits: &api.limits, target_id: None, stored: None };
+    let (settings, limits, access) = (&api.settings, &*api.limits, api.pages.confined());
+    let context = Context { settings, limits, access, target_id: None, stored: None };
     let spec = request::read(map, &context)?;
     check_address(api, &spec).await?;
+    if dry == Some(true) {
+        return dry_run(api, spec).await;
+    }
     match api.catalog.create_target(&spec).await? {
         Created::New(target) => Ok(created(&target)),
         Created::Existing(target) if target.deleting => Err(being_deleted()),
@@ -74,6 +84,7 @@ pub(crate) async fn replace(
     let context = Context {
         settings: &api.settings,
         limits: &api.limits,
+        access: api.pages.confined(),
         target_id: Some(&target_id),
         stored: Some(&stored.spec.scrape_config),
     };

@@ -19,6 +19,7 @@ use metricsd_ports::memory::store::MemoryStore;
 use metricsd_ports::{Catalog, Process, SampleSink};
 use metricsd_promql::{Engine, EngineOptions};
 use metricsd_scrape::guard::AddressPolicy;
+use metricsd_scrape::{Context, PageClient, SecretAccess};
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -139,6 +140,7 @@ impl Service {
             cardinality: Arc::new(Cardinality::new(store.clone(), Some(commit.series().clone()))),
             ingest: Some(Ingest::new(commit, limits)),
             policy: AddressPolicy::default(),
+            pages: page_client(),
             resolver: resolver(None),
             dependencies: vec![
                 Dependency::storage(sink),
@@ -182,6 +184,13 @@ impl Service {
         };
         self.store.heartbeat(&process, Duration::from_secs(60)).await.unwrap();
     }
+}
+
+/// Fetches pages for debugging; the API may name no file.
+fn page_client() -> PageClient {
+    let context = Context::operator("/", Arc::default(), Arc::new(|_| None));
+    let confined = SecretAccess::Confined { directory: None, env_prefix: "METRICSD_SECRET_".to_owned() };
+    PageClient::new(context, confined, 1 << 20)
 }
 
 /// A request that creates a target.

@@ -15,7 +15,7 @@ use metricsd_http::{
 };
 use metricsd_ingest::Ingest;
 use metricsd_promql::{Engine, EngineOptions};
-use metricsd_scrape::AddressPolicy;
+use metricsd_scrape::{AddressPolicy, PageClient};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -50,6 +50,8 @@ pub(super) struct Parts {
     /// The report of series.
     pub(super) cardinality: Arc<Cardinality>,
     pub(super) policy: Arc<AddressPolicy>,
+    /// Fetches pages.
+    pub(super) pages: PageClient,
     pub(super) registry: Registry,
 }
 
@@ -61,7 +63,7 @@ pub(super) fn start(
     listener: TcpListener,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
-    let Parts { shown, ingest, cardinality, policy, mut registry } = parts;
+    let Parts { shown, ingest, cardinality, policy, pages, mut registry } = parts;
     let metrics = HttpMetrics::register(&mut registry);
     let engine = Engine::new(
         adapters.source.clone(),
@@ -109,6 +111,7 @@ pub(super) fn start(
         ingest,
         cardinality,
         policy: (*policy).clone(),
+        pages,
         resolver: Arc::new(SystemResolver),
         dependencies: dependencies(adapters),
         registry: Arc::new(registry),

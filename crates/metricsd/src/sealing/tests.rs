@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use metricsd_model::Secret;
+use metricsd_model::{HeaderValues, HttpAuth, HttpOptions, Oauth2Options, ProxyOptions, ScrapeOptions};
+use metricsd_model::{Secret, SecretSource, TlsOptions};
 use metricsd_model::{CollectionMethod, MetricSource, PromDuration, ScrapeConfig};
 use metricsd_ports::memory::MemoryStore;
 
@@ -125,4 +126,71 @@ async fn without_the_key_credentials_stay_sealed_and_the_rest_works() {
     let target = ours.target("t").await.unwrap().unwrap();
     assert!(matches!(auth_of(&target), Some(AuthConfig::Sealed { .. })));
     assert_eq!(auth_of(&ours.target("u").await.unwrap().unwrap()), None);
+}
+
+/// Settings with a secret in every place that can have one.
+fn secret_options() -> Arc<ScrapeOptions> {
+    let inline = |text: &str| Some(SecretSource::Inline(Secret::new(format!("hunter2-{text}"))));
+    let tls = |prefix: &str| TlsOptions {
+        ca: inline(&format!("{prefix}ca")),
+        cert: inline(&format!("{prefix}cert")),
+        key: inline(&format!("{prefix}key")),
+        ..TlsOptions::default()
+    };
+    let proxy = |prefix: &str| ProxyOptions {
+        url: inline(&format!("{prefix}url")),
+        connect_headers: [(
+            "X-Tunnel".to_owned(),
+            vec![inline("a").unwrap(), inline("b").unwrap(), SecretSource::Env("E".into())],
+        )]
+        .into(),
+        ..ProxyOptions::default()
+    };
+    let oauth2 = Oauth2Options {
+        client_id: "me".into(),
+        client_secret: inline("client"),
+        tls: tls("oauth-"),
+        proxy: proxy("oauth-"),
+        ..Oauth2Options::default()
+    };
+    let http = HttpOptions {
+        auth: Some(HttpAuth::Oauth2(Box::new(oauth2))),
+        tls: tls(""),
+        proxy: proxy(""),
+        headers: [("X-Key".to_owned(), HeaderValues { values: vec![], secrets: vec![inline("h").unwrap()] })]
+            .into(),
+        ..HttpOptions::default()
+    };
+    Arc::new(ScrapeOptions { http, ..ScrapeOptions::default() })
+}
+
+#[tokio::test]
+async fn secrets_in_settings_are_sealed_each_for_its_place() {
+    let store = Arc::new(MemoryStore::new());
+    let catalog = SealedCatalog::new(store.clone(), sealer("a"));
+    let mut given = spec("t", None);
+    given.scrape_config.options = secret_options();
+    let Created::New(created) = catalog.create_target(&given).await.unwrap() else { panic!("it was there") };
+    assert_eq!(created.spec, given);
+    let mut stored = store.target("t").await.unwrap().unwrap();
+    let mut sealed = Vec::new();
+    Arc::make_mut(&mut stored.spec.scrape_config.options).http.visit_secrets(&mut |field, source| {
+        match source {
+            SecretSource::Sealed(text) => sealed.push(text.clone()),
+            SecretSource::Env(_) => {}
+            other => panic!("{field}: {other:?} is in the database"),
+        }
+    });
+    assert_eq!(sealed.len(), 14);
+    assert!(!format!("{stored:?}").contains("hunter2"));
+    assert_eq!(catalog.target("t").await.unwrap().unwrap().spec, given);
+
+    // Neither another target nor another setting can make use of what is sealed.
+    let mut moved = stored.spec.clone();
+    moved.target_id = "u".into();
+    store.create_target(&moved).await.unwrap();
+    let found = catalog.target("u").await.unwrap().unwrap();
+    assert_eq!(found.spec.scrape_config.options, stored.spec.scrape_config.options);
+    let theirs = SealedCatalog::new(store, sealer("b")).target("t").await.unwrap().unwrap();
+    assert_eq!(theirs.spec.scrape_config.options, stored.spec.scrape_config.options);
 }
