@@ -164,7 +164,14 @@ pub async fn debug(
 ) -> DebugReport {
     let fetched = match PageRequest::new(spec) {
         Ok(request) => client.debug(&request).await,
-        Err(error) => return DebugReport { requests: Vec::new(), duration_ms: 0.0, error: Some(error.into()), page: None },
+        Err(error) => {
+            return DebugReport {
+                requests: Vec::new(),
+                duration_ms: 0.0,
+                error: Some(error.into()),
+                page: None,
+            };
+        }
     };
     let head: Duration = fetched.exchanges.iter().filter_map(|exchange| exchange.first_byte).sum();
     let body_ms = millis(fetched.elapsed.saturating_sub(head));
@@ -191,7 +198,9 @@ impl From<Exchange> for DebugRequest {
     fn from(exchange: Exchange) -> Self {
         let path = url::Url::parse(&exchange.url).map_or_else(
             |_| String::new(),
-            |url| url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path())),
+            |url| {
+                url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()))
+            },
         );
         let phases = [
             ("dns", exchange.dns),

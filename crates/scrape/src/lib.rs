@@ -37,6 +37,6 @@ pub use buffers::PageBytes;
 pub use client::PageClient;
 pub use explain::{Explanation, explain};
 pub use guard::AddressPolicy;
-pub use metricsd_client::{Context, SecretAccess};
 pub use metrics::ScrapeMetrics;
+pub use metricsd_client::{Context, SecretAccess};
 pub use pool::{PoolOptions, ScrapePool};

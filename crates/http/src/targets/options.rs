@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use metricsd_model::{HttpAuth, HttpOptions, MASK, ProxyOptions, ScrapeConfig, ScrapeOptions, Secret, SecretSource};
+use metricsd_model::{
+    HttpAuth, HttpOptions, MASK, ProxyOptions, ScrapeConfig, ScrapeOptions, Secret, SecretSource,
+};
 use serde_json::{Map, Value, json};
 
 use super::request::Context;
@@ -126,10 +128,7 @@ fn keep_secrets(
 
 /// The stored way with masks where the new one has them: whether the two are the same does not depend on secrets that are
 /// kept.
-fn masked_like(
-    before: &ProxyOptions,
-    now: &ProxyOptions,
-) -> ProxyOptions {
+fn masked_like(before: &ProxyOptions, now: &ProxyOptions) -> ProxyOptions {
     let mut before = before.clone();
     for (name, values) in &now.connect_headers {
         if let Some(stored) = before.connect_headers.get_mut(name) {

@@ -35,7 +35,8 @@ pub(crate) async fn create(
     body: Body,
 ) -> Result<Response, Problem> {
     let mut params = Params::new(query.as_deref());
-    let dry = params.parsed("dry_run", |text| text.parse::<bool>().map_err(|_| "expected true or false".to_owned()));
+    let dry = params
+        .parsed("dry_run", |text| text.parse::<bool>().map_err(|_| "expected true or false".to_owned()));
     params.finish()?;
     let api = &shared.api;
     let map = read_body(api, &headers, body, &TYPES[..1]).await?;

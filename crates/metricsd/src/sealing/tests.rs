@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use metricsd_model::{CollectionMethod, MetricSource, PromDuration, ScrapeConfig};
 use metricsd_model::{HeaderValues, HttpAuth, HttpOptions, Oauth2Options, ProxyOptions, ScrapeOptions};
 use metricsd_model::{Secret, SecretSource, TlsOptions};
-use metricsd_model::{CollectionMethod, MetricSource, PromDuration, ScrapeConfig};
 use metricsd_ports::memory::MemoryStore;
 
 use super::*;
@@ -174,13 +174,13 @@ async fn secrets_in_settings_are_sealed_each_for_its_place() {
     assert_eq!(created.spec, given);
     let mut stored = store.target("t").await.unwrap().unwrap();
     let mut sealed = Vec::new();
-    Arc::make_mut(&mut stored.spec.scrape_config.options).http.visit_secrets(&mut |field, source| {
-        match source {
+    Arc::make_mut(&mut stored.spec.scrape_config.options).http.visit_secrets(
+        &mut |field, source| match source {
             SecretSource::Sealed(text) => sealed.push(text.clone()),
             SecretSource::Env(_) => {}
             other => panic!("{field}: {other:?} is in the database"),
-        }
-    });
+        },
+    );
     assert_eq!(sealed.len(), 14);
     assert!(!format!("{stored:?}").contains("hunter2"));
     assert_eq!(catalog.target("t").await.unwrap().unwrap().spec, given);
