@@ -40,6 +40,8 @@ pub(crate) enum TargetCommand {
     Disable(ManyArgs),
     /// Scrape a target now and show what came of it
     Scrape(OneArgs),
+    /// Ask a target now and tell everything that happened, as JSON; nothing is stored
+    Debug(OneArgs),
 }
 
 /// `metricsd target list`.
@@ -94,6 +96,7 @@ impl TargetCommand {
             Self::List(args) => list(args, environment).await,
             Self::Show(args) => one(args, Method::GET, &[], environment).await,
             Self::Scrape(args) => one(args, Method::POST, &["scrape"], environment).await,
+            Self::Debug(args) => debug(args, environment).await,
             Self::Rm(args) => each(args, Method::DELETE, None, "removed", environment).await,
             Self::Enable(args) => {
                 each(args, Method::PATCH, Some(json!({"enabled": true})), "enabled", environment).await
@@ -172,6 +175,13 @@ async fn one(
         }
         _ => output::print_json(&mut out, &answer.value)?,
     }
+    Ok(Exit::Done)
+}
+
+async fn debug(args: &OneArgs, environment: &Environment) -> Result<Exit, Failure> {
+    let client = args.client.client(environment)?;
+    let request = client.request(Method::GET, &["targets", args.target_id.as_str(), "debug"]);
+    output::print_json(&mut io::stdout().lock(), &client.send(request).await?.value)?;
     Ok(Exit::Done)
 }
 

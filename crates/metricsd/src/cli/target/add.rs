@@ -75,6 +75,9 @@ pub(crate) struct AddArgs {
     /// File that holds the header's value
     #[arg(long, value_name = "FILE", requires = "header")]
     header_file: Option<PathBuf>,
+    /// Ask the target once and tell what would come of it; store nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -83,8 +86,16 @@ pub(crate) struct AddArgs {
 pub(super) async fn add(args: &AddArgs, environment: &Environment) -> Result<Exit, Failure> {
     let body = request_body(args)?;
     let client = args.client.client(environment)?;
-    let answer = client.send(client.request(Method::POST, &["targets"]).json(&body)).await?;
+    let mut request = client.request(Method::POST, &["targets"]).json(&body);
+    if args.dry_run {
+        request = request.query(&[("dry_run", "true")]);
+    }
+    let answer = client.send(request).await?;
     let mut out = io::stdout().lock();
+    if args.dry_run && args.client.output == Format::Table {
+        output::print_pairs(&mut out, &dry_run(&answer.value))?;
+        return Ok(Exit::Done);
+    }
     if args.client.output == Format::Json {
         output::print_json(&mut out, &answer.value)?;
         return Ok(Exit::Done);
@@ -93,6 +104,29 @@ pub(super) async fn add(args: &AddArgs, environment: &Environment) -> Result<Exi
     let lines = [(what, cell(&answer.value["target_id"])), ("url", cell(&answer.value["target_url"]))];
     output::print_pairs(&mut out, &lines)?;
     Ok(Exit::Done)
+}
+
+/// The main lines of what a dry run answers; the rest is in its JSON.
+fn dry_run(answer: &Value) -> Vec<(&'static str, String)> {
+    let (debug, page) = (&answer["debug"], &answer["debug"]["page"]);
+    let mut lines = vec![
+        ("target", cell(&answer["target"]["target_id"])),
+        ("exists", cell(&answer["exists"])),
+        ("took ms", cell(&debug["duration_ms"])),
+    ];
+    if debug["error"].is_object() {
+        lines.push((
+            "error",
+            format!("{}: {}", cell(&debug["error"]["reason"]), cell(&debug["error"]["message"])),
+        ));
+    }
+    if page.is_object() {
+        lines.push(("format", cell(&page["format"])));
+        lines.push(("bytes", cell(&page["bytes"])));
+        lines.push(("samples", cell(&page["samples"]["received"])));
+        lines.push(("series", cell(&page["samples"]["series"])));
+    }
+    lines
 }
 
 /// The MetricCollectionRequest: only what was given, so that the server's defaults hold for the rest.
