@@ -153,12 +153,9 @@ async fn secrets_are_masked_and_masks_keep_them_only_for_where_they_go() {
     }
     let mut changed = config.clone();
     changed["http"]["auth"]["basic"]["password"] = json!({"inline": "hunter5"});
-    let conflict = service.create(&{
-        let mut body = put(&changed);
-        body["target_id"] = json!("node-1");
-        body
-    });
-    let conflict = conflict.await;
+    let mut again = put(&changed);
+    again["target_id"] = json!("node-1");
+    let conflict = service.create(&again).await;
     assert_eq!(conflict.status, StatusCode::CONFLICT);
     assert!(!String::from_utf8_lossy(&conflict.body).contains("hunter"));
     assert!(conflict.json()["differences"].to_string().contains("scrape_config.http"));
