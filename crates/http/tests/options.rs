@@ -83,7 +83,10 @@ async fn every_fault_is_told_with_its_field() {
         (request_with("/scrape_config/scrape_protocols", json!(["Html"])), "scrape_protocols", "Html"),
         (request_with("/scrape_config/on_limit", json!("ignore")), "on_limit", "ignore"),
         (
-            request_with("/scrape_config/metric_relabel_configs", json!([{"regex": "("}])),
+            request_with(
+                "/scrape_config/metric_relabel_configs",
+                json!([{"regex": "(", "target_label": "x"}]),
+            ),
             "metric_relabel_configs",
             "regex",
         ),
@@ -117,7 +120,7 @@ async fn secrets_are_masked_and_masks_keep_them_only_for_where_they_go() {
         "headers": {"X-Key": {"secrets": [{"inline": "hunter3"}, {"env": "METRICSD_SECRET_B"}]}},
         "proxy": {"url": {"inline": "http://p:hunter4@proxy.test:3128"}},
     });
-    assert_eq!(service.create(&with_http(http)).await.status, StatusCode::CREATED);
+    assert_eq!(service.create(&with_http(http.clone())).await.status, StatusCode::CREATED);
     let shown = service.get(ONE).await;
     assert!(!String::from_utf8_lossy(&shown.body).contains("hunter"));
     let config = shown.json()["scrape_config"].clone();
@@ -153,8 +156,8 @@ async fn secrets_are_masked_and_masks_keep_them_only_for_where_they_go() {
     }
     let mut changed = config.clone();
     changed["http"]["auth"]["basic"]["password"] = json!({"inline": "hunter5"});
-    let mut again = put(&changed);
-    again["target_id"] = json!("node-1");
+    let mut again = with_http(http);
+    again["scrape_config"]["http"]["auth"]["basic"]["password"] = json!({"inline": "hunter5"});
     let conflict = service.create(&again).await;
     assert_eq!(conflict.status, StatusCode::CONFLICT);
     assert!(!String::from_utf8_lossy(&conflict.body).contains("hunter"));
