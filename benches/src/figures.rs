@@ -57,7 +57,7 @@ const fn figure(id: &'static str, what: &'static str, unit: Unit, bars: &'static
 }
 
 /// All of them, in the order of the table.
-pub(crate) const FIGURES: [Figure; 34] = [
+pub(crate) const FIGURES: [Figure; 35] = [
     figure(
         "write.rate",
         "remote write, 100 000 series",
@@ -82,6 +82,7 @@ pub(crate) const FIGURES: [Figure; 34] = [
         &[Bar::Reach(Timescale, 0.0)],
     ),
     figure("scrape.p99", "P99 from start to commit", Seconds, &[Bar::Reach(Timescale, 0.1)]),
+    figure("scrape.start_delay", "P99 from when it is due to its start", Seconds, &[]),
     figure("scrape.rate", "samples stored", SamplesPerSecond, &[]),
     figure("scrape.cores", "cores, database included", Cores, &[Bar::Reach(Timescale, 1.2)]),
     figure("scrape.own_cores", "of that the server's own process", Cores, &[]),

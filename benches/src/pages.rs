@@ -56,16 +56,12 @@ impl Pages {
         anyhow::ensure!((1..=60_000).contains(&targets), "from 1 to 60 000 targets");
         let pages = Arc::new(prepare(series));
         let served: Arc<Vec<AtomicU64>> = Arc::new((0..targets).map(|_| AtomicU64::new(0)).collect());
-        let (mut tasks, mut addresses, mut port) = (JoinSet::new(), Vec::new(), 0);
-        for target in 0..targets {
-            // All of 127.0.0.0/8 is this machine: an address each keeps connections and labels apart.
-            let ip = Ipv4Addr::new(127, 77, (target / 250) as u8, (target % 250 + 1) as u8);
-            let listener = TcpListener::bind((ip, port)).await.with_context(|| format!("{ip}:{port}"))?;
-            let address = listener.local_addr()?;
-            port = address.port();
-            addresses.push(address);
-            tasks.spawn(listen(listener, target, pages.clone(), served.clone()));
-        }
+        // One socket listens for all: with one each, ten thousand targets would be at the limit of open files.
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await.context("no port for the pages")?;
+        let port = listener.local_addr()?.port();
+        let addresses = (0..targets).map(|target| SocketAddr::from((address(target), port))).collect();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(listen(listener, pages.clone(), served.clone()));
         Ok(Self { addresses, pages, served, tasks })
     }
 
@@ -142,12 +138,30 @@ fn prepare(series: usize) -> Vec<Page> {
     (0..PAGES).map(|_| page()).collect()
 }
 
-/// Connections of one target, all of which end with this task.
-async fn listen(listener: TcpListener, target: usize, pages: Arc<Vec<Page>>, served: Arc<Vec<AtomicU64>>) {
+/// Connections of all targets, which end with this task.
+async fn listen(listener: TcpListener, pages: Arc<Vec<Page>>, served: Arc<Vec<AtomicU64>>) {
     let mut connections = JoinSet::new();
     while let Ok((socket, _)) = listener.accept().await {
-        connections.spawn(connection(socket, target, pages.clone(), served.clone()));
+        while connections.try_join_next().is_some() {}
+        if let Some(target) = socket.local_addr().ok().and_then(target) {
+            connections.spawn(connection(socket, target, pages.clone(), served.clone()));
+        }
     }
+}
+
+/// Targets that share the third byte of an address.
+const A_ROW: usize = 250;
+
+/// Where a target is: all of 127.0.0.0/8 is this machine, and an address each keeps connections and labels apart.
+fn address(target: usize) -> Ipv4Addr {
+    Ipv4Addr::new(127, 77, (target / A_ROW) as u8, (target % A_ROW + 1) as u8)
+}
+
+/// Which target an address is.
+fn target(address: SocketAddr) -> Option<usize> {
+    let std::net::IpAddr::V4(ip) = address.ip() else { return None };
+    let [127, 77, row, place] = ip.octets() else { return None };
+    Some(usize::from(row) * A_ROW + usize::from(place).checked_sub(1)?)
 }
 
 /// Answers one request after another; scrapes send no body, so a blank line ends each. A turn is taken when it begins to

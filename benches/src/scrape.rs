@@ -46,6 +46,8 @@ struct Window {
     due: f64,
     /// Seconds until 99 of 100 scrapes were stored.
     p99: Option<f64>,
+    /// By how many seconds 99 of 100 scrapes began late at most; only metricsd tells.
+    start_delay: Option<f64>,
 }
 
 /// One run over all servers.
@@ -97,6 +99,9 @@ async fn measure(
     results.add("scrape.missed", kind, 100.0 * (due - window.good).max(0.0) / due);
     if let Some(p99) = window.p99 {
         results.add("scrape.p99", kind, p99);
+    }
+    if let Some(delay) = window.start_delay {
+        results.add("scrape.start_delay", kind, delay);
     }
     results.add("scrape.rate", kind, window.good * options.series as f64 / options.seconds as f64);
     results.add("scrape.rss", kind, subject.resident_mb());
@@ -163,7 +168,8 @@ async fn window(subject: &Subject, options: &Options, results: &mut Results) -> 
     // Scrapes are under way at both ends: what is missing is only believed where metricsd says so, or beyond those.
     let missing = (due - good - due * 0.005).max(failed + skipped).max(0.0);
     let p99 = after.quantile(&before, "metricsd_collection_duration_seconds", 0.99);
-    Ok(Window { good: due - missing, due, p99 })
+    let start_delay = after.quantile(&before, "metricsd_scrape_start_delay_seconds", 0.99);
+    Ok(Window { good: due - missing, due, p99, start_delay })
 }
 
 /// What a peer says of its scrapes: Prometheus and VictoriaMetrics note their duration and samples as series of their own.
@@ -182,7 +188,7 @@ async fn peer_window(subject: &Subject, options: &Options, due: f64) -> Result<W
     let mut durations = samples("scrape_duration_seconds").await?;
     durations.sort_by(f64::total_cmp);
     let p99 = durations.get((durations.len() * 99).div_ceil(100).saturating_sub(1)).copied();
-    Ok(Window { good, due, p99 })
+    Ok(Window { good, due, p99, start_delay: None })
 }
 
 /// Compares what is stored with what was served, sample by sample for some targets and by number for all. Pages whose

@@ -2,6 +2,7 @@
 
 mod config;
 mod events;
+mod explain_relabel;
 mod push;
 mod query;
 mod run;
@@ -74,6 +75,8 @@ pub(crate) enum Command {
     Push(push::PushArgs),
     /// Follow the events of finished collections
     Events(events::EventsArgs),
+    /// Show what relabelling rules do to labels, step by step
+    ExplainRelabel(explain_relabel::ExplainRelabelArgs),
     /// Show how collecting goes, over all processes
     Stats(stats::StatsArgs),
 }
@@ -89,6 +92,7 @@ impl Command {
             Self::Query(args) => wait_for(query::run(&args, environment)),
             Self::Push(args) => wait_for(push::run(&args, environment)),
             Self::Events(args) => wait_for(events::run(&args, environment)),
+            Self::ExplainRelabel(args) => explain_relabel::run(&args),
             Self::Stats(args) => wait_for(stats::run(&args, environment)),
         }
     }

@@ -232,6 +232,17 @@ fn a_page_with_too_many_samples_fails() {
 }
 
 #[test]
+fn samples_that_are_refused_count_towards_the_limit() {
+    let options = ScrapeOptions { sample_limit: 1, ..ScrapeOptions::default() };
+    let limits = Limits { max_metric_name_bytes: 3, ..Limits::default() };
+    let mut bench = Bench::new(with(options), limits);
+    for _ in 0..3 {
+        assert_eq!(read(&mut bench, "long_a 1\nlong_b 2\n").err().unwrap().reason, FailureReason::Limit);
+    }
+    assert_eq!(read(&mut bench, "long_a 1\n").unwrap().ledger.refused_total(), 1);
+}
+
+#[test]
 fn a_page_that_is_cut_keeps_the_series_that_were_known() {
     let options = ScrapeOptions { sample_limit: 2, on_limit: OnLimit::Truncate, ..ScrapeOptions::default() };
     let mut bench = bench(options);

@@ -11,7 +11,7 @@ use metricsd_client::{Context, SecretAccess};
 use metricsd_ingest::{AfterCommit, CommitOptions, GroupCommit, IngestMetrics, Limits};
 use metricsd_model::{
     CollectionMethod, FailureReason, HealthStatus, Matcher, MetricSource, PromDuration, ScrapeConfig,
-    TargetSpec, is_stale,
+    ScrapeOptions, TargetSpec, is_stale,
 };
 use metricsd_ports::memory::{MemoryCache, MemoryStore};
 use metricsd_ports::{
@@ -274,4 +274,50 @@ async fn a_restart_before_a_failing_target_ends_what_the_target_had() {
     store.replace_target(&moved).await.unwrap();
     let second = start(store.clone(), 100);
     until("the end", async || is_stale(*second.select("value").await[0].values.last().unwrap())).await;
+}
+
+/// A target whose value changes when told to.
+async fn changing_target() -> (String, Arc<AtomicUsize>) {
+    let value = Arc::new(AtomicUsize::new(1));
+    let seen = value.clone();
+    let answer = move || {
+        let value = value.clone();
+        async move { format!("value {}\n", value.load(Ordering::SeqCst)) }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/metrics", get(answer))).await });
+    (url, seen)
+}
+
+#[tokio::test]
+async fn a_target_that_does_not_change_is_scraped_less_until_it_does() {
+    let bench = start(Arc::new(MemoryStore::new()), 100);
+    let (url, value) = changing_target().await;
+    let plain = spec("plain", &url, 100);
+    let mut adaptive = spec("adaptive", &url, 100);
+    adaptive.scrape_config.options =
+        Arc::new(ScrapeOptions { adaptive_interval_max_ms: Some(800), ..ScrapeOptions::default() });
+    bench.store.create_target(&plain).await.unwrap();
+    bench.store.create_target(&adaptive).await.unwrap();
+    until("the longest interval", async || {
+        let health = bench.store.target("adaptive").await.unwrap().unwrap().health;
+        health.error.is_some_and(|note| note.contains("every 800ms instead of every 100ms"))
+    })
+    .await;
+    let health = bench.store.target("adaptive").await.unwrap().unwrap().health;
+    assert_eq!(health.status, HealthStatus::Healthy);
+    let (slow, fast) = (bench.jobs("adaptive").await, bench.jobs("plain").await);
+    until("sixteen scrapes of the plain one", async || bench.jobs("plain").await >= fast + 16).await;
+    let meanwhile = bench.jobs("adaptive").await - slow;
+    assert!((1..=5).contains(&meanwhile), "{meanwhile} scrapes in 1.6 s at an interval of 800 ms");
+    value.store(2, Ordering::SeqCst);
+    until("the change to be seen", async || {
+        bench.select("value").await.iter().all(|series| series.values.last() == Some(&2.0))
+    })
+    .await;
+    let (slow, fast) = (bench.jobs("adaptive").await, bench.jobs("plain").await);
+    until("the old interval", async || bench.jobs("adaptive").await >= slow + 3).await;
+    let meanwhile = bench.jobs("plain").await - fast;
+    assert!(meanwhile <= 8, "three scrapes at once took as long as {meanwhile} of the plain target");
 }

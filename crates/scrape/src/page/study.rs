@@ -60,6 +60,9 @@ pub(super) fn study(
     };
     let verdicts: Vec<Verdict> = samples.iter().map(|sample| student.verdict(sample.raw(page))).collect();
     student.pass.failure = student.failure(page, &samples, &verdicts);
+    if student.pass.failure.is_some() {
+        student.builder.unsettled();
+    }
     let cut = student.cut(&verdicts, known.stored);
     let mut from = 0;
     student.pass.ledger.received = samples.len() as u64;

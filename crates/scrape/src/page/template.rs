@@ -334,6 +334,10 @@ impl TemplateBuilder {
     /// The page fails because of the line.
     pub(super) fn failed(&mut self, reason: Refusal, fatal: FailureReason) {
         self.set(Slot::Failed(reason, fatal));
+    }
+
+    /// The page is to be studied again even if it comes again.
+    pub(super) fn unsettled(&mut self) {
         self.unsettled = true;
     }
 
