@@ -57,7 +57,8 @@ impl Pages {
         let pages = Arc::new(prepare(series));
         let served: Arc<Vec<AtomicU64>> = Arc::new((0..targets).map(|_| AtomicU64::new(0)).collect());
         // One socket listens for all: with one each, ten thousand targets would be at the limit of open files.
-        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await.context("no port for the pages")?;
+        let listener =
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await.context("no port for the pages")?;
         let port = listener.local_addr()?.port();
         let addresses = (0..targets).map(|target| SocketAddr::from((address(target), port))).collect();
         let mut tasks = JoinSet::new();

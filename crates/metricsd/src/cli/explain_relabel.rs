@@ -241,10 +241,10 @@ mod tests {
         let mut out = Vec::new();
         print_table(&mut out, &rules, &steps, false, &list).unwrap();
         let expected = "\
-RULE  ACTION     READS   REGEX  MATCHED  DOES
-1     replace    \"1;2\"   (.*)   yes      c=\"1;2\"
-2     labeldrop  names   a      yes      -a
-3     drop       \"2\"     (.*)   yes      drops
+RULE  ACTION     READS  REGEX  MATCHED  DOES
+1     replace    \"1;2\"  (.*)   yes      c=\"1;2\"
+2     labeldrop  names  a      yes      -a
+3     drop       \"2\"    (.*)   yes      drops
 
 dropped by rule 3, with these labels:
   b=\"2\"
