@@ -19,6 +19,7 @@ mod fleet;
 mod growth;
 mod node;
 mod pages;
+mod parse;
 mod peers;
 mod plot;
 mod process;
@@ -62,6 +63,8 @@ enum Command {
     Custom(Single<custom::Options>),
     /// Remote write over numbers of series and of senders.
     Growth(Single<growth::Options>),
+    /// Reading pages, formats side by side: processor time of one thread.
+    Parse(parse::Options),
     /// The same series and many questions on every server.
     Peers(peers::Options),
 }
@@ -128,6 +131,7 @@ async fn measure() -> Result<()> {
         Command::Week(single) => single.repeat(week::run).await,
         Command::Custom(single) => single.repeat(custom::run).await,
         Command::Growth(single) => single.repeat(growth::run).await,
+        Command::Parse(options) => parse::run(options).await,
         Command::Peers(options) => peers::run(options).await,
     }
 }

@@ -21,7 +21,7 @@ mod families;
 
 pub use entry::{Entry, Exemplar, MetricKind, ParseError, SampleLine, unescape_help};
 pub use families::{Families, FamilyInfo, OPEN_METRICS};
-pub use format::{ACCEPT, Format};
+pub use format::Format;
 pub use number::{normal_bound, open_metrics_float};
 pub use parser::Parser;
 pub use series::{Label, SeriesError, SeriesText, parse_series};

@@ -32,6 +32,7 @@ mod report;
 mod scrape;
 
 pub mod metrics;
+mod trial;
 
 pub use buffers::PageBytes;
 pub use client::PageClient;
@@ -40,3 +41,4 @@ pub use guard::AddressPolicy;
 pub use metrics::ScrapeMetrics;
 pub use metricsd_client::{Context, SecretAccess};
 pub use pool::{PoolOptions, ScrapePool};
+pub use trial::PageTrial;
