@@ -8,10 +8,13 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::routing::get;
 use metricsd_client::{Context, SecretAccess};
+use metricsd_codec::metric_family::message::{
+    BucketSpan, Exemplar, Histogram, LabelPair, Metric, MetricFamily, Timestamp, page,
+};
 use metricsd_ingest::{AfterCommit, CommitOptions, GroupCommit, IngestMetrics, Limits};
 use metricsd_model::{
-    CollectionMethod, FailureReason, HealthStatus, Matcher, MetricSource, PromDuration, ScrapeConfig,
-    ScrapeOptions, TargetSpec, is_stale,
+    CollectionMethod, FailureReason, HealthStatus, Matcher, MetricSource, PromDuration, ResetHint,
+    ScrapeConfig, ScrapeOptions, TargetSpec, is_stale,
 };
 use metricsd_ports::memory::{MemoryCache, MemoryStore};
 use metricsd_ports::{
@@ -153,6 +156,70 @@ async fn more_targets_than_permits_are_skipped_not_queued() {
     }
     until("skips", async || bench.counter("metricsd_scrape_skipped_total{reason=\"concurrency\"}") > 5).await;
     assert!(most.load(Ordering::SeqCst) <= 2);
+}
+
+/// A page of a native histogram with an exemplar.
+fn protobuf_page() -> Vec<u8> {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let timestamp = Some(Timestamp { seconds: since.as_secs() as i64, nanos: 0 });
+    let created = Some(Timestamp { seconds: since.as_secs() as i64 - 60, nanos: 0 });
+    let histogram = Histogram {
+        sample_count: 3,
+        sample_sum: 4.5,
+        schema: 2,
+        positive_span: vec![BucketSpan { offset: 1, length: 2 }],
+        positive_delta: vec![1, 1],
+        created_timestamp: created,
+        exemplars: vec![Exemplar { label: LabelPair::list([("trace_id", "abc")]), value: 1.5, timestamp }],
+        ..Histogram::default()
+    };
+    let metric = vec![Metric { histogram: Some(histogram), ..Metric::default() }];
+    page(&[MetricFamily { name: "latency".into(), r#type: 4, metric, ..MetricFamily::default() }])
+}
+
+#[tokio::test]
+async fn native_histograms_are_asked_for_and_stored_with_their_exemplars() {
+    let asked = Arc::new(std::sync::Mutex::new(String::new()));
+    let heard = asked.clone();
+    let body = protobuf_page();
+    let answer = move |headers: axum::http::HeaderMap| {
+        let accept = headers.get("accept").and_then(|value| value.to_str().ok()).unwrap_or("");
+        accept.clone_into(&mut heard.lock().unwrap());
+        let kind =
+            "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
+        let body = body.clone();
+        async move { ([("content-type", kind)], body) }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/metrics", get(answer))).await });
+    let bench = start(Arc::new(MemoryStore::new()), 10);
+    let mut target = spec("native", &url, 100);
+    target.scrape_config.options = Arc::new(ScrapeOptions {
+        scrape_native_histograms: true,
+        created_timestamp_zero: true,
+        ..ScrapeOptions::default()
+    });
+    bench.store.create_target(&target).await.unwrap();
+    until("three scrapes", async || bench.jobs("native").await >= 3).await;
+    assert!(asked.lock().unwrap().starts_with("application/vnd.google.protobuf;proto="));
+    let found = bench.select("latency").await;
+    let (place, nothing) = &found[0].histograms[0];
+    assert_eq!(
+        (*place, nothing.count, nothing.reset_hint),
+        (0, 0.0, ResetHint::Yes),
+        "a zero at the beginning"
+    );
+    let (_, histogram) = found[0].histograms.last().unwrap();
+    assert_eq!((histogram.schema, histogram.count, histogram.sum), (2, 3.0, 4.5));
+    assert_eq!(histogram.positive_buckets, [1.0, 2.0]);
+    assert_eq!(found[0].histograms.iter().filter(|(_, histogram)| histogram.count == 0.0).count(), 1);
+    let limits = SelectLimits { max_series: 10, max_samples: 100 };
+    let matchers = vec![Matcher::equal("__name__", "latency")];
+    let selection = Selection { matchers, start: 0, end: i64::MAX / 2, limits };
+    let exemplars = bench.store.exemplars(&selection).await.unwrap();
+    assert_eq!((exemplars.len(), exemplars[0].exemplars.len()), (1, 1));
+    assert_eq!(exemplars[0].exemplars[0].labels.get("trace_id"), Some("abc"));
 }
 
 #[tokio::test]
