@@ -21,7 +21,7 @@ use crate::system::own_seconds;
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// A page to fetch beside the made-up one, such as a node_exporter's.
-    #[arg(long, env = "METRICSD_TEST_NODE_EXPORTER_URL")]
+    #[arg(long)]
     url: Option<String>,
     /// Series of the made-up page.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1_000..=1_000_000))]
