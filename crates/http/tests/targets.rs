@@ -374,3 +374,27 @@ async fn a_scrape_out_of_turn_answers_its_result() {
     service.call("PATCH", NODE, &json!({"enabled": false})).await;
     service.call("POST", &scrape, &Value::Null).await.problem(409);
 }
+
+#[tokio::test]
+async fn what_is_to_be_said_of_a_healthy_target_is_a_note() {
+    let service = Service::new();
+    service.create(&request()).await;
+    let health = |reason, error: &str| Health {
+        status: HealthStatus::Healthy,
+        reason,
+        error: Some(error.into()),
+        last_scrape: Some(chrono::Utc::now().timestamp_millis()),
+        ..Health::default()
+    };
+    let noted = health(None, "2 samples refused: a comes a second time");
+    service.store.record_health(&[("node-1".into(), noted)]).await.unwrap();
+    let target = service.get(NODE).await.json();
+    assert_eq!(
+        (&target["last_error"], target["note"].as_str()),
+        (&Value::Null, Some("2 samples refused: a comes a second time"))
+    );
+    let failed = health(Some(metricsd_model::FailureReason::Limit), "too many");
+    service.store.record_health(&[("node-1".into(), failed)]).await.unwrap();
+    let target = service.get(NODE).await.json();
+    assert_eq!((target.get("note"), &target["last_error"]["message"]), (None, &json!("too many")));
+}

@@ -33,6 +33,13 @@ pub(super) struct MetricTarget<'t> {
     deleting: bool,
     created_at: String,
     last_error: Option<LastError<'t>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'t str>,
+}
+
+/// What is to be said of a scrape that did not fail: samples that were refused, an interval that is stretched.
+pub(super) fn note(health: &Health) -> Option<&str> {
+    health.error.as_deref().filter(|_| health.reason.is_none())
 }
 
 /// Why the last scrape failed.
@@ -70,6 +77,7 @@ impl<'t> From<&'t Target> for MetricTarget<'t> {
             deleting: target.deleting,
             created_at: rfc3339(target.created_at),
             last_error: LastError::of(health),
+            note: note(health),
         }
     }
 }

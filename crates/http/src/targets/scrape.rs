@@ -10,7 +10,7 @@ use metricsd_ports::PortError;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::answer::LastError;
+use super::answer::{LastError, note};
 use super::remove::has_worker;
 use super::write::being_deleted;
 use super::{TargetId, unknown_target};
@@ -25,6 +25,8 @@ struct ScrapeResult<'t> {
     scrape_duration_ms: f64,
     samples_scraped: u64,
     last_error: Option<LastError<'t>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'t str>,
 }
 
 /// `POST /api/v1/metrics/targets/{target_id}/scrape`
@@ -56,6 +58,7 @@ pub(crate) async fn scrape(
         scrape_duration_ms: health.scrape_duration_ms,
         samples_scraped: health.samples_scraped,
         last_error: LastError::of(&health),
+        note: note(&health),
     };
     Ok(Json(result).into_response())
 }
