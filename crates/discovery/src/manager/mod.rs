@@ -21,6 +21,7 @@ use crate::config::{JobConfig, ProviderConfig};
 use crate::metrics::DiscoveryMetrics;
 use crate::provider::Provider;
 pub use describe::describe;
+pub(crate) use describe::public_url;
 pub use found::{FoundGroup, FoundTarget, JobSnapshot, ProviderStatus, Snapshots};
 use state::{Event, State};
 

@@ -1,12 +1,15 @@
 //! A provider that runs, and what it tells.
 #![allow(dead_code, unreachable_pub, reason = "each test file takes what it needs")]
 
+pub mod consul_server;
 pub mod dns_server;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use metricsd_client::{AddressPolicy, Context};
 use metricsd_discovery::provider::{FoundLabels, Provider, TargetGroup, Update};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -87,6 +90,19 @@ impl Run {
         self.told.close();
         tokio::time::timeout(PATIENCE, self.task).await.expect("it ends").expect("without a panic");
     }
+}
+
+/// Requests that may go everywhere and read no environment.
+pub fn context() -> Context {
+    Context::operator("/", Arc::new(AddressPolicy::default()), Arc::new(|_| None))
+}
+
+/// Serves routes on a port of loopback until the test ends; the address.
+pub async fn serve(router: axum::Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
 }
 
 /// A set of texts.
