@@ -27,6 +27,8 @@ source "$HERE/services/node_exporter.sh"
 source "$HERE/services/containers.sh"
 # shellcheck source=scripts/services/peers.sh
 source "$HERE/services/peers.sh"
+# shellcheck source=scripts/services/kubernetes.sh
+source "$HERE/services/kubernetes.sh"
 
 usage() {
   cat <<TEXT
@@ -43,6 +45,8 @@ usage: scripts/services.sh COMMAND [SERVER]
   kill-one SERVER     kill -9: no good-bye, as in a crash
   remove-cluster      end the cluster that METRICSD_POSTGRES_CLUSTER names and remove its data
   peers               install Prometheus and VictoriaMetrics for the benchmark; nothing is started
+  kubernetes          build a Kubernetes API server and install etcd for the tests that use them when they are there; takes
+                      minutes and a Go toolchain; nothing is started
   env                 print the export lines of .services.env
 
 SERVER is one of: ${SERVERS[*]}
@@ -163,7 +167,7 @@ main() {
       status_all
       return
       ;;
-    start | stop | purge | peers | remove-cluster) ;;
+    start | stop | purge | peers | kubernetes | remove-cluster) ;;
     start-one | stop-one | restart-one | kill-one)
       [[ " ${SERVERS[*]} " == *" $server "* && -n "$server" ]] || die "which server? one of: ${SERVERS[*]}"
       ;;
@@ -178,6 +182,7 @@ main() {
     stop) stop_all ;;
     purge) purge_all ;;
     peers) peers_install ;;
+    kubernetes) kubernetes_install ;;
     start-one) start_one "$server" ;;
     stop-one) stop_one "$server" ;;
     restart-one) stop_one "$server"; start_one "$server" ;;
