@@ -95,6 +95,7 @@ async fn a_watch_goes_on_from_where_it_was() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     server.asked();
     server.end_watches();
+    tokio::time::sleep(Duration::from_millis(300)).await;
     server.put(&pods(), objects::pod("web-b", "10.2.0.2", "True"));
     found_pods(&run, &["10.2.0.1", "10.2.0.2"]).await;
     let asked = server.asked();
@@ -338,7 +339,7 @@ async fn an_ingress_has_the_documented_labels() {
         ("a.wild.example.org", "https", "/"),
         ("a.b.wild.example.org", "http", "/"),
         ("plain.example.org", "http", "/"),
-        ("*", "http", "/any"),
+        ("", "http", "/any"),
     ];
     assert_eq!(
         found,

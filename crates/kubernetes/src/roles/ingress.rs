@@ -6,8 +6,6 @@ use metricsd_discovery::provider::{FoundLabels, TargetGroup};
 
 use super::{name, put, put_meta, put_some};
 
-/// The host of a rule that has none.
-const ANY_HOST: &str = "*";
 /// The path of a rule that has none.
 const ROOT: &str = "/";
 
@@ -32,7 +30,8 @@ fn paths(rule: &IngressRule) -> Vec<&str> {
 }
 
 fn target(spec: &IngressSpec, rule: &IngressRule, path: &str) -> FoundLabels {
-    let host = rule.host.as_deref().filter(|host| !host.is_empty()).unwrap_or(ANY_HOST);
+    // A rule for any host has no address of its own; relabelling may give one.
+    let host = rule.host.as_deref().unwrap_or_default();
     let tls = spec.tls.iter().flatten().flat_map(|tls| tls.hosts.iter().flatten());
     let secure = tls.into_iter().any(|pattern| covers(pattern, host));
     let mut target = target_at(host.to_owned());
