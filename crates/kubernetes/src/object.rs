@@ -31,6 +31,10 @@ pub(crate) struct Key {
 }
 
 /// An object.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the largest are pods, of which there are most; each is allocated by itself"
+)]
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Object {
     Node(Node),
