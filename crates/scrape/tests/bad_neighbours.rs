@@ -186,7 +186,16 @@ fn plain() -> Vec<Case> {
         ("twice", page("", b"a 1\na 2\n"), None, "duplicate"),
         ("labels-twice", page("", b"a 1\nb{x=\"1\",x=\"2\"} 1\n"), Some(Parse), "more than once"),
         ("far-future", page("", b"a 1\nb 1 99999999999999999\n"), None, "refused"),
-        ("retyped", page("", b"# TYPE a counter\na 1\n# TYPE a gauge\na 2\n"), None, ""),
+        ("retyped", page("", b"# TYPE a counter\na 1\n# TYPE a gauge\na{x=\"1\"} 2\n"), None, ""),
+        (
+            "retyped-open-metrics",
+            page(
+                "Content-Type: application/openmetrics-text; version=1.0.0\r\n",
+                b"# TYPE a gauge\na 1\n# TYPE a unknown\na 2\n# EOF\n",
+            ),
+            None,
+            "second time",
+        ),
         ("loop", raw(loops), Some(Redirect), "more than 10 redirects"),
         ("bomb", gzip_bomb(), Some(TooLarge), "once decompressed"),
         ("flood", page(&flood, b"a 1\n"), Some(Connect), ""),
