@@ -1,5 +1,6 @@
 //! Seals targets' credentials: what reaches a database is cipher text, what the rest of the program sees is not.
 
+mod discovered;
 mod key;
 mod options;
 

@@ -236,6 +236,60 @@ pub struct Health {
     pub samples_scraped: u64,
 }
 
+/// Who asked for a target, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OriginKind {
+    /// A user, over the API.
+    #[default]
+    Api,
+    /// The target itself, over the API, for some time.
+    Registered,
+    /// A provider of a job.
+    Discovered,
+}
+
+names!(OriginKind { Api = "api", Registered = "registered", Discovered = "discovered" });
+
+/// Who asked for a target.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Origin {
+    /// A user, over the API; it stays until it is deleted.
+    #[default]
+    Api,
+    /// The target itself, over the API; it goes when it is not renewed in time.
+    Registered {
+        /// When it goes, by the catalogue's clock.
+        expires_at: Millis,
+    },
+    /// A provider of a job; it goes when the provider no longer finds it.
+    Discovered {
+        /// The job.
+        job: String,
+        /// Kind of the provider: `static`, `file`, …
+        provider: String,
+    },
+}
+
+impl Origin {
+    /// In one word.
+    pub fn kind(&self) -> OriginKind {
+        match self {
+            Self::Api => OriginKind::Api,
+            Self::Registered { .. } => OriginKind::Registered,
+            Self::Discovered { .. } => OriginKind::Discovered,
+        }
+    }
+
+    /// The job that found it, of a discovered target.
+    pub fn job(&self) -> Option<&str> {
+        match self {
+            Self::Discovered { job, .. } => Some(job),
+            Self::Api | Self::Registered { .. } => None,
+        }
+    }
+}
+
 /// One row of `metric_targets`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
@@ -243,6 +297,8 @@ pub struct Target {
     pub id: Uuid,
     /// What was asked for.
     pub spec: TargetSpec,
+    /// Who asked for it.
+    pub origin: Origin,
     /// How it goes.
     pub health: Health,
     /// When it was first created.

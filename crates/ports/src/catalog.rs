@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use metricsd_model::{
-    BatchId, Health, HealthStatus, Job, JobStatus, MetricsCollected, Millis, Target, TargetSpec,
+    BatchId, Health, HealthStatus, Job, JobStatus, MetricsCollected, Millis, OriginKind, Target, TargetSpec,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::PortError;
+use crate::{DiscoveryCatalog, PortError};
 
 /// What creating a target found.
 #[derive(Debug, Clone)]
@@ -32,6 +32,8 @@ pub struct TargetFilter {
     pub labels: Vec<(String, String)>,
     /// Enabled or not.
     pub enabled: Option<bool>,
+    /// Asked for by such.
+    pub origin: Option<OriginKind>,
     /// Ids that sort after this one.
     pub after: Option<String>,
 }
@@ -135,8 +137,11 @@ pub struct Process {
 ///
 /// Target ids are unique. Every change of a target (not of its health) gives it a revision above all revisions that a
 /// reader may have seen, so that asking for what came after a revision misses nothing.
+///
+/// A discovered target changes and goes with what its provider says alone: replacing, changing and deleting it answers
+/// `None`, as if there were none.
 #[async_trait]
-pub trait Catalog: Send + Sync + 'static {
+pub trait Catalog: DiscoveryCatalog + Send + Sync + 'static {
     /// Creates a target unless its id is taken. Atomic: of two calls at once one finds `New`, the other `Existing`.
     async fn create_target(&self, spec: &TargetSpec) -> Result<Created, PortError>;
 
@@ -147,7 +152,7 @@ pub trait Catalog: Send + Sync + 'static {
     async fn targets(&self, filter: &TargetFilter, limit: usize) -> Result<Vec<Target>, PortError>;
 
     /// Replaces what was asked for under `spec.target_id`; health and creation time stay (health as in
-    /// [`TargetChange::enabled`] where that changes). `None` where there is no such target or it is being deleted.
+    /// [`TargetChange::enabled`] where that changes). A registered target becomes one that stays. `None` where there is no such target or it is being deleted.
     async fn replace_target(&self, spec: &TargetSpec) -> Result<Option<Target>, PortError>;
 
     /// Changes parts of a target. `None` as in [`Self::replace_target`].
@@ -157,8 +162,8 @@ pub trait Catalog: Send + Sync + 'static {
         change: &TargetChange,
     ) -> Result<Option<Target>, PortError>;
 
-    /// Marks a target as being deleted, so that its worker stops and says goodbye. `None` where there is none;
-    /// asking again changes nothing.
+    /// Marks a target as being deleted, so that its worker stops and says goodbye. `None` where there is none, or it
+    /// was discovered and its provider still finds it; asking again changes nothing.
     async fn request_deletion(&self, target_id: &str) -> Result<Option<Target>, PortError>;
 
     /// Removes a target that is being deleted; answers whether it was there.

@@ -6,6 +6,7 @@ pub mod error;
 pub mod cache;
 pub mod catalog;
 pub mod compaction;
+pub mod discovery;
 pub mod events;
 pub mod partial;
 pub mod rollup;
@@ -21,6 +22,10 @@ pub use catalog::{
     TargetFilter,
 };
 pub use compaction::{Compacted, Compaction, CompactionPolicy};
+pub use discovery::{
+    Completeness, ConfigState, Conflict, DiscoveredTarget, DiscoveryCatalog, DroppedTarget, JobState,
+    Leadership, ProviderState, Registration, Synced,
+};
 pub use error::{ErrorKind, PortError};
 pub use events::EventBus;
 pub use rollup::{ROLLUP_STEPS, RolledSeries, RolledUp, Rollup, RollupPolicy, RollupValue, Rollups, Upkeep};

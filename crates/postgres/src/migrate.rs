@@ -16,7 +16,7 @@ struct Migration {
 }
 
 /// Never changed once released; a new version is a new file.
-const MIGRATIONS: [Migration; 6] = [
+const MIGRATIONS: [Migration; 7] = [
     Migration {
         version: 1,
         name: "catalogue",
@@ -46,6 +46,11 @@ const MIGRATIONS: [Migration; 6] = [
         version: 6,
         name: "removals",
         sql: include_str!("../../../migrations/postgres/0006_removals.sql"),
+    },
+    Migration {
+        version: 7,
+        name: "discovery",
+        sql: include_str!("../../../migrations/postgres/0007_discovery.sql"),
     },
 ];
 

@@ -8,6 +8,7 @@ use metricsd_ports::{ErrorKind, PortError};
 use metricsd_store::Recent;
 use metricsd_store::frames::FrameCache;
 use metricsd_store::owners::Known;
+use metricsd_store::targets::SharedOptions;
 use parking_lot::Mutex;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -46,6 +47,8 @@ pub struct PostgresStore {
     /// Which series there are.
     pub(crate) index: Index,
     pub(crate) feed: Feed,
+    /// Options of targets that were read.
+    pub(crate) options_of_targets: SharedOptions,
     pub(crate) compactor: tokio::sync::Mutex<Compactor>,
     pub(crate) roller: tokio::sync::Mutex<Roller>,
     pub(crate) sweep: tokio::sync::Mutex<Sweep>,
@@ -80,6 +83,7 @@ impl PostgresStore {
             asked: Mutex::new(Recent::new(ASKED_LAYOUTS)),
             index: Index::default(),
             feed: Feed::new(connect),
+            options_of_targets: SharedOptions::default(),
             compactor: tokio::sync::Mutex::default(),
             roller: tokio::sync::Mutex::default(),
             sweep: tokio::sync::Mutex::default(),

@@ -15,6 +15,7 @@ mod rolled;
 pub mod store;
 
 mod catalog;
+mod discovery;
 mod sink;
 mod source;
 mod statistics;

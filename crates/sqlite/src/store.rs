@@ -9,6 +9,7 @@ use metricsd_ports::{ErrorKind, PortError};
 use metricsd_store::Recent;
 use metricsd_store::frames::{FRAME_CACHE_BYTES, FrameCache};
 use metricsd_store::owners::Known;
+use metricsd_store::targets::SharedOptions;
 use parking_lot::Mutex;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{
@@ -63,6 +64,8 @@ pub struct SqliteStore {
     pub(crate) sweep: tokio::sync::Mutex<Sweep>,
     /// Which series there are.
     pub(crate) index: Index,
+    /// Options of targets that were read.
+    pub(crate) options_of_targets: SharedOptions,
     /// Counts the changes of the catalogue that this process made.
     pub(crate) changed: watch::Sender<u64>,
 }
@@ -95,6 +98,7 @@ impl SqliteStore {
             frames: FrameCache::new(FRAME_CACHE_BYTES),
             sweep: tokio::sync::Mutex::default(),
             index: Index::default(),
+            options_of_targets: SharedOptions::default(),
             changed: watch::Sender::new(0),
         })
     }

@@ -2,14 +2,18 @@
 //!
 //! Run on a runtime of several threads: some checks call from several tasks at once.
 
+mod discovery;
 mod follow;
 mod jobs;
 mod list;
+mod registered;
 mod targets;
 
+pub use discovery::*;
 pub use follow::*;
 pub use jobs::*;
 pub use list::*;
+pub use registered::*;
 pub use targets::*;
 
 use super::fixtures::Store;
@@ -29,4 +33,19 @@ pub async fn check_all<S: Store>(new: impl AsyncFn() -> S) {
     super::each!(new, check_pages, check_filters, check_changes, check_waiting);
     super::each_shared!(new, check_concurrent_create, check_revisions);
     super::each!(new, check_job_list, check_job_of, check_purge, check_stats, check_processes);
+    super::each!(
+        new,
+        check_sync,
+        check_sync_labels,
+        check_sync_revival,
+        check_sync_conflicts,
+        check_discovered_is_kept,
+        check_retain_jobs,
+        check_discovery_states,
+        check_prompt,
+        check_origins,
+        check_many_discovered,
+        check_lead
+    );
+    super::each!(new, check_register, check_lapse, check_register_others);
 }

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod compact;
+mod discovery;
 mod lookups;
 mod samples;
 
@@ -45,6 +46,7 @@ struct State {
     total_samples: u64,
     targets: BTreeMap<String, Target>,
     revision: i64,
+    discovery: discovery::Discovery,
     outbox: BTreeMap<i64, OutboxEvent>,
     last_seq: i64,
     relay: Option<(Uuid, Instant)>,

@@ -1,7 +1,9 @@
 //! Targets, jobs and processes.
 
+mod discovery;
 mod health;
 mod jobs;
+mod lead;
 mod processes;
 mod targets;
 

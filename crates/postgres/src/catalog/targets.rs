@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use metricsd_model::{
-    AuthConfig, CollectionMethod, FailureReason, Health, HealthStatus, MetricSource, Millis, Target,
-    TargetSpec,
+    CollectionMethod, FailureReason, Health, HealthStatus, MetricSource, Millis, OriginKind, ScrapeConfig,
+    Target, TargetSpec,
 };
 use metricsd_ports::{Created, ErrorKind, PortError, TargetChange, TargetFilter};
-use serde::Serialize;
+use metricsd_store::targets::{SpecColumns, json, origin};
 use serde::de::DeserializeOwned;
 use sqlx::postgres::PgRow;
 use sqlx::{Column, Row};
@@ -16,7 +16,7 @@ use crate::binary::bytes;
 use crate::error::{Fault, damaged};
 
 pub(super) async fn create(store: &PostgresStore, spec: &TargetSpec) -> Result<Created, Fault> {
-    let columns = SpecColumns::of(spec)?;
+    let columns = Written::of(spec)?;
     // A target that was in the way may be gone when it is looked at: then its id is free again.
     loop {
         if let Some(target) = columns.write(store, spec, include_str!("../sql/create_target.sql")).await? {
@@ -29,12 +29,12 @@ pub(super) async fn create(store: &PostgresStore, spec: &TargetSpec) -> Result<C
 }
 
 pub(super) async fn replace(store: &PostgresStore, spec: &TargetSpec) -> Result<Option<Target>, Fault> {
-    SpecColumns::of(spec)?.write(store, spec, include_str!("../sql/replace_target.sql")).await
+    Written::of(spec)?.write(store, spec, include_str!("../sql/replace_target.sql")).await
 }
 
 pub(super) async fn one(store: &PostgresStore, target_id: &str) -> Result<Option<Target>, Fault> {
     let sql = include_str!("../sql/target.sql");
-    optional(sqlx::query(sql).bind(target_id).fetch_optional(&store.pool).await?)
+    optional(store, sqlx::query(sql).bind(target_id).fetch_optional(&store.pool).await?)
 }
 
 pub(super) async fn list(
@@ -56,9 +56,10 @@ pub(super) async fn list(
         .bind(one_each)
         .bind(absent.into_iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>())
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .bind(filter.origin.map(OriginKind::as_str))
         .fetch_all(&store.pool)
         .await?;
-    rows.iter().map(target_of_row).collect()
+    rows.iter().map(|row| target_of_row(store, row)).collect()
 }
 
 pub(super) async fn change(
@@ -72,7 +73,7 @@ pub(super) async fn change(
         .bind(change.labels.as_ref().map(json).transpose()?)
         .fetch_optional(&store.pool)
         .await?;
-    optional(row)
+    optional(store, row)
 }
 
 pub(super) async fn request_deletion(
@@ -81,9 +82,9 @@ pub(super) async fn request_deletion(
 ) -> Result<Option<Target>, Fault> {
     let sql = include_str!("../sql/request_deletion.sql");
     match sqlx::query(sql).bind(target_id).fetch_optional(&store.pool).await? {
-        Some(row) => target_of_row(&row).map(Some),
+        Some(row) => target_of_row(store, &row).map(Some),
         // It was asked for before, or there is no such target.
-        None => one(store, target_id).await,
+        None => Ok(one(store, target_id).await?.filter(|target| target.deleting)),
     }
 }
 
@@ -102,13 +103,13 @@ pub(super) async fn request_scrape(
         .bind(time(at)?)
         .fetch_optional(&store.pool)
         .await?;
-    optional(row)
+    optional(store, row)
 }
 
 pub(super) async fn changes(store: &PostgresStore, revision: i64) -> Result<Vec<Target>, Fault> {
     let sql = include_str!("../sql/changed_targets.sql");
     let rows = sqlx::query(sql).bind(revision).fetch_all(&store.pool).await?;
-    rows.iter().map(target_of_row).collect()
+    rows.iter().map(|row| target_of_row(store, row)).collect()
 }
 
 /// A time as the database takes it.
@@ -120,35 +121,12 @@ fn invalid(message: &str) -> PortError {
     PortError::new(ErrorKind::Invalid, message)
 }
 
-fn json(value: &impl Serialize) -> Result<String, Fault> {
-    serde_json::to_string(value).map_err(|error| damaged("cannot write JSON").caused_by(error))
-}
+/// A specification as parameters.
+struct Written(SpecColumns);
 
-/// The parts of a specification that are kept as JSON.
-struct SpecColumns {
-    scrape_config: String,
-    labels: String,
-    filters: String,
-    retention_policy: Option<String>,
-}
-
-impl SpecColumns {
+impl Written {
     fn of(spec: &TargetSpec) -> Result<Self, Fault> {
-        // Secrets are written as a mask; what is stored unsealed would be lost, and would not be secret otherwise.
-        if spec
-            .scrape_config
-            .authentication
-            .as_ref()
-            .is_some_and(|auth| !matches!(auth, AuthConfig::Sealed { .. }))
-        {
-            return Err(invalid("credentials must be sealed before they are stored").into());
-        }
-        Ok(Self {
-            scrape_config: json(&spec.scrape_config)?,
-            labels: json(&spec.labels)?,
-            filters: json(&spec.filters)?,
-            retention_policy: spec.retention_policy.as_ref().map(json).transpose()?,
-        })
+        Ok(Self(SpecColumns::of(spec)?))
     }
 
     async fn write(
@@ -161,30 +139,39 @@ impl SpecColumns {
             .bind(&spec.target_id)
             .bind(&spec.scrape_config.target_url)
             .bind(spec.source_type.as_str())
-            .bind(&self.scrape_config)
-            .bind(&self.labels)
+            .bind(&self.0.scrape_config)
+            .bind(&self.0.labels)
             .bind(spec.enabled)
             .bind(&spec.source_id)
             .bind(spec.collection_method.as_str())
-            .bind(&self.filters)
-            .bind(&self.retention_policy)
+            .bind(&self.0.filters)
+            .bind(&self.0.retention_policy)
             .fetch_optional(&store.pool)
             .await?;
-        optional(row)
+        optional(store, row)
     }
 }
 
-fn optional(row: Option<PgRow>) -> Result<Option<Target>, Fault> {
-    row.as_ref().map(target_of_row).transpose()
+pub(super) fn optional(store: &PostgresStore, row: Option<PgRow>) -> Result<Option<Target>, Fault> {
+    row.map(|row| target_of_row(store, &row)).transpose()
 }
 
-fn target_of_row(row: &PgRow) -> Result<Target, Fault> {
+pub(super) fn target_of_row(store: &PostgresStore, row: &PgRow) -> Result<Target, Fault> {
+    let mut scrape_config: ScrapeConfig = stored(row, "scrape_config")?;
+    scrape_config.options = store.options_of_targets.share(scrape_config.options);
+    let origin = origin(
+        row.try_get("origin")?,
+        millis(row, "expires")?,
+        row.try_get("job")?,
+        row.try_get("provider")?,
+    )
+    .ok_or_else(|| damaged("a target in the database has an unknown origin"))?;
     let spec = TargetSpec {
         target_id: row.try_get("target_id")?,
         source_id: row.try_get("source_id")?,
         source_type: named(row, "source_type", MetricSource::from_name)?,
         collection_method: named(row, "collection_method", CollectionMethod::from_name)?,
-        scrape_config: stored(row, "scrape_config")?,
+        scrape_config,
         labels: stored(row, "labels")?,
         filters: stored(row, "filters")?,
         retention_policy: stored(row, "retention_policy")?,
@@ -202,6 +189,7 @@ fn target_of_row(row: &PgRow) -> Result<Target, Fault> {
     Ok(Target {
         id: row.try_get("id")?,
         spec,
+        origin,
         health,
         created_at: millis(row, "created_at")?.unwrap_or_default(),
         revision: row.try_get("revision")?,

@@ -13,5 +13,5 @@ SET enabled = coalesce($2, t.enabled),
     health_error = CASE WHEN coalesce($2, t.enabled) = t.enabled THEN t.health_error END,
     revision = next.revision
 FROM next
-WHERE t.target_id = $1 AND NOT t.deleting
+WHERE t.target_id = $1 AND NOT t.deleting AND t.origin <> 'discovered'
 RETURNING t.*

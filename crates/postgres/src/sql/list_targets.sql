@@ -6,5 +6,6 @@ WHERE ($1::text IS NULL OR source_id = $1)
   AND ($4::text IS NULL OR target_id > $4)
   AND labels @> ALL ($5::text[]::jsonb[])
   AND NOT labels ?| $6::text[]
+  AND ($8::text IS NULL OR origin = $8)
 ORDER BY target_id
 LIMIT $7

@@ -7,7 +7,7 @@ SET target_url = $2, source_type = $3, scrape_config = $4::text::jsonb, labels =
     health_status = CASE WHEN t.enabled = $6 THEN t.health_status WHEN $6 THEN 'unknown' ELSE 'disabled' END,
     health_reason = CASE WHEN t.enabled = $6 THEN t.health_reason END,
     health_error = CASE WHEN t.enabled = $6 THEN t.health_error END,
-    revision = next.revision
+    origin = 'api', expires = NULL, revision = next.revision
 FROM next
-WHERE t.target_id = $1 AND NOT t.deleting
+WHERE t.target_id = $1 AND NOT t.deleting AND t.origin <> 'discovered'
 RETURNING t.*

@@ -4,5 +4,5 @@ WITH next AS (
 UPDATE metric_targets t
 SET deleting = true, revision = next.revision
 FROM next
-WHERE t.target_id = $1 AND NOT t.deleting
+WHERE t.target_id = $1 AND NOT t.deleting AND t.origin <> 'discovered'
 RETURNING t.*

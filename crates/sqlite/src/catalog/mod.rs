@@ -1,5 +1,6 @@
 //! Targets, jobs and processes.
 
+mod discovery;
 mod health;
 mod jobs;
 mod processes;
@@ -28,7 +29,7 @@ impl Catalog for SqliteStore {
     }
 
     async fn target(&self, target_id: &str) -> Result<Option<Target>, PortError> {
-        told("read the target", targets::one(&self.readers, target_id).await)
+        told("read the target", targets::one(self, &self.readers, target_id).await)
     }
 
     async fn targets(&self, filter: &TargetFilter, limit: usize) -> Result<Vec<Target>, PortError> {

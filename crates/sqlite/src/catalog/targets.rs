@@ -3,17 +3,18 @@
 
 use futures::TryStreamExt;
 use metricsd_model::{
-    AuthConfig, CollectionMethod, FailureReason, Health, HealthStatus, MetricSource, Millis, Target,
-    TargetSpec,
+    CollectionMethod, FailureReason, Health, HealthStatus, MetricSource, Millis, OriginKind, ScrapeConfig,
+    Target, TargetSpec,
 };
 use metricsd_ports::{Created, TargetChange, TargetFilter};
+use metricsd_store::targets::{SpecColumns, origin};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Row, Sqlite, SqliteConnection, SqliteExecutor};
 use uuid::Uuid;
 
 use crate::SqliteStore;
 use crate::columns::{count, json, named, uuid, written};
-use crate::error::{Fault, invalid};
+use crate::error::{Fault, damaged};
 
 type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 
@@ -25,11 +26,11 @@ const CREATE: &str = "INSERT INTO metric_targets (revision, target_id, target_ur
 /// What is on the right of an assignment is what the row held before.
 const REPLACE: &str = "UPDATE metric_targets
     SET revision = ?1, target_url = ?3, source_type = ?4, scrape_config = ?5, labels = ?6, enabled = ?7,
-        source_id = ?8, collection_method = ?9, filters = ?10, retention_policy = ?11,
+        source_id = ?8, collection_method = ?9, filters = ?10, retention_policy = ?11, origin = 'api', expires = NULL,
         health_status = CASE WHEN enabled = ?7 THEN health_status WHEN ?7 THEN 'unknown' ELSE 'disabled' END,
         health_reason = CASE WHEN enabled = ?7 THEN health_reason END,
         health_error = CASE WHEN enabled = ?7 THEN health_error END
-    WHERE target_id = ?2 AND NOT deleting
+    WHERE target_id = ?2 AND NOT deleting AND origin <> 'discovered'
     RETURNING *";
 
 const CHANGE: &str = "UPDATE metric_targets
@@ -41,19 +42,19 @@ const CHANGE: &str = "UPDATE metric_targets
         END,
         health_reason = CASE WHEN coalesce(?3, enabled) = enabled THEN health_reason END,
         health_error = CASE WHEN coalesce(?3, enabled) = enabled THEN health_error END
-    WHERE target_id = ?2 AND NOT deleting
+    WHERE target_id = ?2 AND NOT deleting AND origin <> 'discovered'
     RETURNING *";
 
 pub(super) async fn create(store: &SqliteStore, spec: &TargetSpec) -> Result<Created, Fault> {
     let columns = SpecColumns::of(spec)?;
     let mut tx = store.write().await?;
-    if let Some(target) = one(&mut *tx, &spec.target_id).await? {
+    if let Some(target) = one(store, &mut *tx, &spec.target_id).await? {
         tx.rollback().await?;
         return Ok(Created::Existing(target));
     }
     let revision = next_revision(&mut tx).await?;
-    let query = columns.bind(sqlx::query(CREATE).bind(revision), spec);
-    let target = target_of_row(&query.bind(Uuid::new_v4().to_string()).fetch_one(&mut *tx).await?)?;
+    let query = bind_spec(sqlx::query(CREATE).bind(revision), columns, spec);
+    let target = target_of_row(store, &query.bind(Uuid::new_v4().to_string()).fetch_one(&mut *tx).await?)?;
     tx.commit().await?;
     tell(store);
     Ok(Created::New(target))
@@ -61,7 +62,7 @@ pub(super) async fn create(store: &SqliteStore, spec: &TargetSpec) -> Result<Cre
 
 pub(super) async fn replace(store: &SqliteStore, spec: &TargetSpec) -> Result<Option<Target>, Fault> {
     let columns = SpecColumns::of(spec)?;
-    update(store, REPLACE, |query| columns.bind(query, spec)).await
+    update(store, REPLACE, |query| bind_spec(query, columns, spec)).await
 }
 
 pub(super) async fn change(
@@ -74,11 +75,12 @@ pub(super) async fn change(
 }
 
 pub(super) async fn request_deletion(store: &SqliteStore, target_id: &str) -> Result<Option<Target>, Fault> {
-    let sql = "UPDATE metric_targets SET revision = ?1, deleting = 1 WHERE target_id = ?2 AND NOT deleting RETURNING *";
+    let sql = "UPDATE metric_targets SET revision = ?1, deleting = 1
+        WHERE target_id = ?2 AND NOT deleting AND origin <> 'discovered' RETURNING *";
     match update(store, sql, |query| query.bind(target_id)).await? {
         Some(target) => Ok(Some(target)),
         // It was asked for before, or there is no such target.
-        None => one(&store.readers, target_id).await,
+        None => Ok(one(store, &store.readers, target_id).await?.filter(|target| target.deleting)),
     }
 }
 
@@ -103,9 +105,13 @@ pub(super) async fn request_scrape(
     update(store, sql, |query| query.bind(target_id).bind(at)).await
 }
 
-pub(super) async fn one(executor: impl SqliteExecutor<'_>, target_id: &str) -> Result<Option<Target>, Fault> {
+pub(super) async fn one(
+    store: &SqliteStore,
+    executor: impl SqliteExecutor<'_>,
+    target_id: &str,
+) -> Result<Option<Target>, Fault> {
     let query = sqlx::query("SELECT * FROM metric_targets WHERE target_id = ?1").bind(target_id);
-    query.fetch_optional(executor).await?.as_ref().map(target_of_row).transpose()
+    query.fetch_optional(executor).await?.map(|row| target_of_row(store, &row)).transpose()
 }
 
 pub(super) async fn list(
@@ -115,19 +121,20 @@ pub(super) async fn list(
 ) -> Result<Vec<Target>, Fault> {
     let sql = "SELECT * FROM metric_targets
         WHERE (?1 IS NULL OR source_id = ?1) AND (?2 IS NULL OR health_status = ?2)
-          AND (?3 IS NULL OR enabled = ?3) AND (?4 IS NULL OR target_id > ?4)
+          AND (?3 IS NULL OR enabled = ?3) AND (?4 IS NULL OR target_id > ?4) AND (?5 IS NULL OR origin = ?5)
         ORDER BY target_id";
     let query = sqlx::query(sql)
         .bind(filter.source_id.as_deref())
         .bind(filter.health.map(HealthStatus::as_str))
         .bind(filter.enabled)
-        .bind(filter.after.as_deref());
+        .bind(filter.after.as_deref())
+        .bind(filter.origin.map(OriginKind::as_str));
     let mut rows = query.fetch(&store.readers);
     let mut targets = Vec::new();
     while targets.len() < limit
         && let Some(row) = rows.try_next().await?
     {
-        let target = target_of_row(&row)?;
+        let target = target_of_row(store, &row)?;
         // An absent label has the empty value.
         let value = |name: &String| target.spec.labels.get(name).map_or("", String::as_str);
         if filter.labels.iter().all(|(name, wanted)| value(name) == wanted) {
@@ -142,7 +149,7 @@ pub(super) async fn changes(store: &SqliteStore, revision: i64) -> Result<Vec<Ta
         .bind(revision)
         .fetch_all(&store.readers)
         .await?;
-    rows.iter().map(target_of_row).collect()
+    rows.iter().map(|row| target_of_row(store, row)).collect()
 }
 
 /// Runs a statement that changes one target; its first parameter is the new revision. Where it finds none, no
@@ -159,70 +166,54 @@ async fn update<'q>(
         tx.rollback().await?;
         return Ok(None);
     };
-    let target = target_of_row(&row)?;
+    let target = target_of_row(store, &row)?;
     tx.commit().await?;
     tell(store);
     Ok(Some(target))
 }
 
-async fn next_revision(tx: &mut SqliteConnection) -> Result<i64, Fault> {
+pub(super) async fn next_revision(tx: &mut SqliteConnection) -> Result<i64, Fault> {
     let row =
         sqlx::query("UPDATE catalogue SET revision = revision + 1 RETURNING revision").fetch_one(tx).await?;
     Ok(row.try_get(0)?)
 }
 
 /// Wakes those of this process who wait for changes.
-fn tell(store: &SqliteStore) {
+pub(super) fn tell(store: &SqliteStore) {
     store.changed.send_modify(|count| *count = count.wrapping_add(1));
 }
 
-/// The parts of a specification that are kept as JSON.
-struct SpecColumns {
-    scrape_config: String,
-    labels: String,
-    filters: String,
-    retention_policy: Option<String>,
+/// Binds the second to the eleventh parameter.
+pub(super) fn bind_spec<'q>(query: Query<'q>, columns: SpecColumns, spec: &'q TargetSpec) -> Query<'q> {
+    query
+        .bind(&spec.target_id)
+        .bind(&spec.scrape_config.target_url)
+        .bind(spec.source_type.as_str())
+        .bind(columns.scrape_config)
+        .bind(columns.labels)
+        .bind(spec.enabled)
+        .bind(&spec.source_id)
+        .bind(spec.collection_method.as_str())
+        .bind(columns.filters)
+        .bind(columns.retention_policy)
 }
 
-impl SpecColumns {
-    fn of(spec: &TargetSpec) -> Result<Self, Fault> {
-        // Secrets are written as a mask; what is stored unsealed would be lost, and would not be secret otherwise.
-        let authentication = spec.scrape_config.authentication.as_ref();
-        if authentication.is_some_and(|auth| !matches!(auth, AuthConfig::Sealed { .. })) {
-            return Err(invalid("credentials must be sealed before they are stored").into());
-        }
-        let retention_policy = spec.retention_policy.as_ref().map(serde_json::to_string);
-        Ok(Self {
-            scrape_config: written(serde_json::to_string(&spec.scrape_config))?,
-            labels: written(serde_json::to_string(&spec.labels))?,
-            filters: written(serde_json::to_string(&spec.filters))?,
-            retention_policy: retention_policy.map(written).transpose()?,
-        })
-    }
-
-    /// Binds the second to the eleventh parameter.
-    fn bind<'q>(self, query: Query<'q>, spec: &'q TargetSpec) -> Query<'q> {
-        query
-            .bind(&spec.target_id)
-            .bind(&spec.scrape_config.target_url)
-            .bind(spec.source_type.as_str())
-            .bind(self.scrape_config)
-            .bind(self.labels)
-            .bind(spec.enabled)
-            .bind(&spec.source_id)
-            .bind(spec.collection_method.as_str())
-            .bind(self.filters)
-            .bind(self.retention_policy)
-    }
-}
-
-fn target_of_row(row: &SqliteRow) -> Result<Target, Fault> {
+pub(super) fn target_of_row(store: &SqliteStore, row: &SqliteRow) -> Result<Target, Fault> {
+    let mut scrape_config: ScrapeConfig = json(row, "scrape_config", |text| serde_json::from_str(text))?;
+    scrape_config.options = store.options_of_targets.share(scrape_config.options);
+    let origin = origin(
+        row.try_get("origin")?,
+        row.try_get("expires")?,
+        row.try_get("job")?,
+        row.try_get("provider")?,
+    )
+    .ok_or_else(|| damaged("a target in the database has an unknown origin"))?;
     let spec = TargetSpec {
         target_id: row.try_get("target_id")?,
         source_id: row.try_get("source_id")?,
         source_type: named(row, "source_type", MetricSource::from_name)?,
         collection_method: named(row, "collection_method", CollectionMethod::from_name)?,
-        scrape_config: json(row, "scrape_config", |text| serde_json::from_str(text))?,
+        scrape_config,
         labels: json(row, "labels", |text| serde_json::from_str(text))?,
         filters: json(row, "filters", |text| serde_json::from_str(text))?,
         retention_policy: json(row, "retention_policy", |text| serde_json::from_str(text))?,
@@ -240,6 +231,7 @@ fn target_of_row(row: &SqliteRow) -> Result<Target, Fault> {
     Ok(Target {
         id: uuid(row, "id")?,
         spec,
+        origin,
         health,
         created_at: row.try_get("created_at")?,
         revision: row.try_get("revision")?,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use metricsd_model::{
-    BatchId, CollectionMethod, Health, HealthStatus, Job, JobStatus, Millis, Target, TargetSpec,
+    BatchId, CollectionMethod, Health, HealthStatus, Job, JobStatus, Millis, Origin, Target, TargetSpec,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -43,10 +43,11 @@ impl State {
         self.jobs.iter().map(|(_, job)| job).filter(inside).fold(none, count)
     }
 
-    /// Applies a change to a target that is not being deleted, under a new revision.
+    /// Applies a change to a target that is neither being deleted nor discovered, under a new revision.
     fn change(&mut self, target_id: &str, change: impl FnOnce(&mut Target)) -> Option<Target> {
         let revision = self.revision + 1;
-        let target = self.targets.get_mut(target_id).filter(|target| !target.deleting)?;
+        let free = |target: &&mut Target| !target.deleting && target.origin.job().is_none();
+        let target = self.targets.get_mut(target_id).filter(free)?;
         change(target);
         target.revision = revision;
         self.revision = revision;
@@ -55,7 +56,7 @@ impl State {
 }
 
 /// Sets whether a target is enabled, and the health that follows where that changes.
-fn enable(target: &mut Target, enabled: bool) {
+pub(super) fn enable(target: &mut Target, enabled: bool) {
     if target.spec.enabled != enabled {
         let status = if enabled { HealthStatus::Unknown } else { HealthStatus::Disabled };
         target.health = Health { status, reason: None, error: None, ..target.health.clone() };
@@ -84,6 +85,7 @@ impl Catalog for MemoryStore {
         let target = Target {
             id: Uuid::new_v4(),
             spec: spec.clone(),
+            origin: Origin::Api,
             health: Health { status, ..Health::default() },
             created_at: chrono::Utc::now().timestamp_millis(),
             revision: state.revision,
@@ -106,6 +108,7 @@ impl Catalog for MemoryStore {
             filter.source_id.as_ref().is_none_or(|source| *source == spec.source_id)
                 && filter.health.is_none_or(|health| health == target.health.status)
                 && filter.enabled.is_none_or(|enabled| enabled == spec.enabled)
+                && filter.origin.is_none_or(|origin| origin == target.origin.kind())
                 && filter.labels.iter().all(|(name, value)| spec.labels.get(name) == Some(value))
                 && filter.after.as_ref().is_none_or(|after| spec.target_id > *after)
         };
@@ -116,6 +119,7 @@ impl Catalog for MemoryStore {
         let replace = |target: &mut Target| {
             enable(target, spec.enabled);
             target.spec = spec.clone();
+            target.origin = Origin::Api;
         };
         Ok(self.changed(|state| state.change(&spec.target_id, replace)))
     }
@@ -138,17 +142,28 @@ impl Catalog for MemoryStore {
 
     async fn request_deletion(&self, target_id: &str) -> Result<Option<Target>, PortError> {
         let marked = self.changed(|state| state.change(target_id, |target| target.deleting = true));
-        Ok(marked.or_else(|| self.state.lock().targets.get(target_id).cloned()))
+        let marked_before = || self.state.lock().targets.get(target_id).filter(|t| t.deleting).cloned();
+        Ok(marked.or_else(marked_before))
     }
 
     async fn finish_deletion(&self, target_id: &str) -> Result<bool, PortError> {
         let mut state = self.state.lock();
         let deleting = state.targets.get(target_id).is_some_and(|target| target.deleting);
+        if deleting {
+            state.discovery.forget(target_id);
+        }
         Ok(deleting && state.targets.remove(target_id).is_some())
     }
 
     async fn request_scrape(&self, target_id: &str, at: Millis) -> Result<Option<Target>, PortError> {
-        Ok(self.changed(|state| state.change(target_id, |target| target.scrape_requested = Some(at))))
+        Ok(self.changed(|state| {
+            let revision = state.revision + 1;
+            let target = state.targets.get_mut(target_id).filter(|target| !target.deleting)?;
+            (target.scrape_requested, target.revision) = (Some(at), revision);
+            let target = target.clone();
+            state.revision = revision;
+            Some(target)
+        }))
     }
 
     async fn changes(&self, revision: i64, wait: Duration) -> Result<Vec<Target>, PortError> {
