@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Cardinality, CorsOrigins, Dependency, HttpMetrics};
+use crate::{Cardinality, CorsOrigins, Dependency, HttpMetrics, ReloadAccess};
 
 /// Which routes exist in this process; `/`, `/metrics`, `/healthz` and `/readyz` always do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,6 +151,8 @@ pub struct Api {
     pub resolver: Arc<dyn Resolve>,
     /// What readiness depends on.
     pub dependencies: Vec<Dependency>,
+    /// Reads the file with the jobs again; absent where this process runs no discovery.
+    pub reload: Option<ReloadAccess>,
     /// What `/metrics` shows.
     pub registry: Arc<Registry>,
     /// What the routes count.

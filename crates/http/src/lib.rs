@@ -15,9 +15,11 @@ mod guard;
 mod params;
 mod partial;
 pub mod problem;
+pub mod reload;
 
 pub mod cardinality;
 mod custom;
+mod discovery;
 mod events;
 mod explain;
 mod home;
@@ -36,4 +38,5 @@ pub use cors::CorsOrigins;
 pub use health::{Check, Dependency};
 pub use metrics::HttpMetrics;
 pub use problem::{Problem, ProblemKind};
+pub use reload::{Peer, Reload, ReloadAccess, Reloaded};
 pub use router::router;

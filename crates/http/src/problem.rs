@@ -32,6 +32,8 @@ pub enum ProblemKind {
     UnsupportedMediaType,
     /// More than a limit allows.
     LimitExceeded,
+    /// Not allowed to who asks.
+    Forbidden,
     /// Too much at once; come back later.
     Overloaded,
     /// Something that is needed is away; come back later.
@@ -54,6 +56,7 @@ impl ProblemKind {
             Self::BodyTooLarge => ("body-too-large", "the body is too large"),
             Self::UnsupportedMediaType => ("unsupported-media-type", "the body's type is not supported"),
             Self::LimitExceeded => ("limit-exceeded", "the request exceeds a limit"),
+            Self::Forbidden => ("forbidden", "this is not allowed"),
             Self::Overloaded => ("overloaded", "metricsd has too much to do"),
             Self::Unavailable => ("unavailable", "a needed service is not available"),
             Self::Timeout => ("timeout", "there was no answer in time"),

@@ -9,8 +9,8 @@ use axum::routing::{MethodRouter, get, post};
 
 use crate::api::{Api, Roles, Shared};
 use crate::{
-    cardinality, compress, cors, custom, events, explain, guard, health, home, jobs, metrics, prometheus,
-    query, stats, targets,
+    cardinality, compress, cors, custom, discovery, events, explain, guard, health, home, jobs, metrics,
+    prometheus, query, reload, stats, targets,
 };
 
 /// One route: the methods are written down beside the handlers so that the OpenAPI document can be checked against
@@ -76,6 +76,9 @@ fn own_routes(roles: Roles) -> Vec<Route> {
             route("/api/v1/metrics/explain", &["GET"], get(explain::line)),
             route("/api/v1/metrics/stats", &["GET"], get(stats::stats)),
             route("/api/v1/metrics/cardinality", &["GET"], get(cardinality::cardinality)),
+            route("/api/v1/metrics/discovery", &["GET"], get(discovery::discovery)),
+            route("/api/v1/metrics/http_sd", &["GET"], get(discovery::http_sd)),
+            route("/-/reload", &["POST", "PUT"], post(reload::reload).put(reload::reload)),
             route("/api/v1/metrics/jobs", &["GET"], get(jobs::list)),
             route(EVENTS, &["GET"], get(events::stream)),
             route("/api/v1/openapi.json", &["GET"], get(home::openapi)),

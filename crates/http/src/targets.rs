@@ -14,6 +14,7 @@ mod difference;
 mod debug;
 mod latest;
 mod list;
+mod register;
 mod remove;
 mod scrape;
 mod write;
@@ -28,7 +29,7 @@ use crate::api::Shared;
 
 pub(crate) use debug::debug;
 pub(crate) use latest::latest;
-pub(crate) use list::{list, show};
+pub(crate) use list::{all, list, show, split_label};
 pub(crate) use remove::delete;
 pub(crate) use scrape::scrape;
 pub(crate) use write::{change, create, replace};
@@ -55,6 +56,14 @@ impl FromRequestParts<Arc<Shared>> for TargetId {
 /// 404.
 pub(crate) fn unknown_target() -> Problem {
     Problem::not_found("there is no target of this id")
+}
+
+/// 409: what a job found is as the job says.
+pub(crate) fn discovered(job: &str) -> Problem {
+    Problem::conflict(format!(
+        "this target was found by job {job:?} and is as its provider and the job's settings say: change those, \
+         or drop the target in the job's relabel_configs"
+    ))
 }
 
 /// What a target may be called: it stands in addresses, keys of caches and rows of databases.

@@ -104,12 +104,18 @@ pub enum Registration {
 pub struct ProviderState {
     /// `static`, `file`, …
     pub provider: String,
+    /// Its settings in a word, without secrets.
+    pub settings: String,
     /// Targets that it finds, before relabelling.
     pub targets: u64,
+    /// Whether it has told of everything at least once.
+    pub complete: bool,
     /// When it last told something good; `None` where it never did.
     pub last_success: Option<Millis>,
     /// When it last failed since.
     pub last_failure: Option<Millis>,
+    /// Failures since the last good answer.
+    pub failures_in_a_row: u64,
     /// What was wrong then, as a sentence; absent where the last answer was good.
     pub error: Option<String>,
 }

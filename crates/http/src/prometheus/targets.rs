@@ -14,6 +14,7 @@ use super::error::ApiError;
 use super::form::Form;
 use super::{AppState, json, metadata, values};
 use crate::api::{Api, now};
+use crate::targets::all;
 
 /// Targets that are read at once.
 const PAGE: usize = 1_000;
@@ -35,7 +36,7 @@ struct ActiveTarget {
     scrape_timeout: String,
 }
 
-/// A target that is not scraped: it is disabled.
+/// A target that is not scraped: it is disabled, or relabelling dropped it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct DroppedTarget {
@@ -48,7 +49,7 @@ struct DroppedTarget {
 struct Targets {
     active_targets: Vec<ActiveTarget>,
     dropped_targets: Vec<DroppedTarget>,
-    dropped_target_counts: BTreeMap<String, usize>,
+    dropped_target_counts: BTreeMap<String, u64>,
 }
 
 #[derive(Serialize)]
@@ -57,24 +58,30 @@ struct Pools {
     scrape_pools: BTreeSet<String>,
 }
 
-/// All targets of the catalogue that are not being deleted, page by page; of one source where it is named.
-async fn all(api: &Api, source_id: Option<String>) -> Result<Vec<Target>, PortError> {
-    let mut all: Vec<Target> = Vec::new();
-    loop {
-        let after = all.last().map(|target| target.spec.target_id.clone());
-        let filter = TargetFilter { source_id: source_id.clone(), after, ..TargetFilter::default() };
-        let page = api.catalog.targets(&filter, PAGE).await?;
-        let more = page.len() == PAGE;
-        all.extend(page);
-        if !more {
-            all.retain(|target| !target.deleting);
-            return Ok(all);
-        }
+/// Which pool a target is in: its job's, or its source's.
+fn pool(target: &Target) -> &str {
+    target.origin.job().unwrap_or(&target.spec.source_id)
+}
+
+/// Labels before relabelling, of those targets that have such.
+async fn all_discovered(
+    api: &Api,
+    targets: &[Target],
+) -> Result<BTreeMap<String, BTreeMap<String, String>>, PortError> {
+    let found = targets.iter().filter(|target| target.origin.job().is_some());
+    let ids: Vec<String> = found.map(|target| target.spec.target_id.clone()).collect();
+    let mut labels = BTreeMap::new();
+    for page in ids.chunks(PAGE) {
+        labels.extend(api.catalog.discovered_labels(page).await?);
     }
+    Ok(labels)
 }
 
 /// What the target adds to its series.
 fn labels(target: &Target) -> BTreeMap<String, String> {
+    if target.spec.scrape_config.options.exact_labels {
+        return target.spec.labels.clone();
+    }
     let mut labels = BTreeMap::from([
         ("job".to_owned(), target.spec.source_id.clone()),
         ("instance".to_owned(), target.spec.instance()),
@@ -101,13 +108,13 @@ fn discovered(target: &Target) -> BTreeMap<String, String> {
 /// When a target was last scraped that never was.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
-impl From<&Target> for ActiveTarget {
-    fn from(target: &Target) -> Self {
+impl ActiveTarget {
+    fn new(target: &Target, discovered_labels: BTreeMap<String, String>) -> Self {
         let (spec, health) = (&target.spec, &target.health);
         Self {
-            discovered_labels: discovered(target),
+            discovered_labels,
             labels: labels(target),
-            scrape_pool: spec.source_id.clone(),
+            scrape_pool: pool(target).to_owned(),
             scrape_url: spec.scrape_url(),
             global_url: spec.scrape_url(),
             last_error: health.error.clone().unwrap_or_default(),
@@ -128,22 +135,35 @@ impl From<&Target> for ActiveTarget {
 pub(super) async fn targets(State(shared): AppState, form: Form) -> Result<Response, ApiError> {
     let state = form.first("state").to_lowercase();
     let shows = |kind: &str| matches!(state.as_str(), "" | "any") || state == kind;
-    let pool = Some(form.first("scrapePool")).filter(|pool| !pool.is_empty()).map(str::to_owned);
+    let wanted = form.first("scrapePool");
+    let in_pool = |name: &str| wanted.is_empty() || wanted == name;
+    let api = &shared.api;
+    let mut found = all(api, TargetFilter::default()).await?;
+    found.retain(|target| in_pool(pool(target)));
+    let mut labels = all_discovered(api, &found).await?;
     let mut answer = Targets::default();
-    for target in all(&shared.api, pool).await? {
-        let dropped = answer.dropped_target_counts.entry(target.spec.source_id.clone()).or_default();
+    for target in found {
+        let dropped = answer.dropped_target_counts.entry(pool(&target).to_owned()).or_default();
+        let labels = labels.remove(&target.spec.target_id).unwrap_or_else(|| discovered(&target));
         if target.spec.enabled {
             if shows("active") {
-                answer.active_targets.push(ActiveTarget::from(&target));
+                answer.active_targets.push(ActiveTarget::new(&target, labels));
             }
             continue;
         }
         *dropped += 1;
         if shows("dropped") {
-            let scrape_pool = target.spec.source_id.clone();
-            answer
-                .dropped_targets
-                .push(DroppedTarget { discovered_labels: discovered(&target), scrape_pool });
+            let scrape_pool = pool(&target).to_owned();
+            answer.dropped_targets.push(DroppedTarget { discovered_labels: labels, scrape_pool });
+        }
+    }
+    for job in api.catalog.discovery_states().await?.into_iter().filter(|job| in_pool(&job.job)) {
+        *answer.dropped_target_counts.entry(job.job.clone()).or_default() += job.dropped;
+        if shows("dropped") {
+            answer.dropped_targets.extend(job.dropped_targets.into_iter().map(|dropped| DroppedTarget {
+                discovered_labels: dropped.labels,
+                scrape_pool: job.job.clone(),
+            }));
         }
     }
     Ok(success_value(&answer))
@@ -151,8 +171,10 @@ pub(super) async fn targets(State(shared): AppState, form: Form) -> Result<Respo
 
 /// `/api/v1/scrape_pools`
 pub(super) async fn pools(State(shared): AppState) -> Result<Response, ApiError> {
-    let scrape_pools =
-        all(&shared.api, None).await?.into_iter().map(|target| target.spec.source_id).collect();
+    let targets = all(&shared.api, TargetFilter::default()).await?;
+    let mut scrape_pools: BTreeSet<String> = targets.iter().map(|target| pool(target).to_owned()).collect();
+    let jobs = shared.api.catalog.discovery_states().await?;
+    scrape_pools.extend(jobs.into_iter().map(|job| job.job));
     Ok(success_value(&Pools { scrape_pools }))
 }
 
@@ -181,7 +203,9 @@ pub(super) async fn targets_metadata(State(shared): AppState, form: Form) -> Res
     let metric = form.first("metric");
     let mut found = Vec::new();
     let mut asked = 0;
-    for target in all(&shared.api, None).await?.into_iter().filter(|target| target.spec.enabled) {
+    for target in
+        all(&shared.api, TargetFilter::default()).await?.into_iter().filter(|target| target.spec.enabled)
+    {
         if asked >= limit {
             break;
         }

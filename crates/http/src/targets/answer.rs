@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use metricsd_model::event::rfc3339;
 use metricsd_model::{
-    CollectionMethod, FailureReason, Health, HealthStatus, MetricFilter, MetricSource, RetentionPolicy,
-    ScrapeConfig, Target,
+    CollectionMethod, FailureReason, Health, HealthStatus, MetricFilter, MetricSource, Origin, OriginKind,
+    RetentionPolicy, ScrapeConfig, Target,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -32,6 +32,15 @@ pub(super) struct MetricTarget<'t> {
     enabled: bool,
     deleting: bool,
     created_at: String,
+    origin: OriginKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<&'t str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<&'t str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discovered_labels: Option<BTreeMap<String, String>>,
     last_error: Option<LastError<'t>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'t str>,
@@ -76,9 +85,27 @@ impl<'t> From<&'t Target> for MetricTarget<'t> {
             enabled: spec.enabled,
             deleting: target.deleting,
             created_at: rfc3339(target.created_at),
+            origin: target.origin.kind(),
+            expires_at: match target.origin {
+                Origin::Registered { expires_at } => Some(rfc3339(expires_at)),
+                Origin::Api | Origin::Discovered { .. } => None,
+            },
+            job: target.origin.job(),
+            provider: match &target.origin {
+                Origin::Discovered { provider, .. } => Some(provider),
+                Origin::Api | Origin::Registered { .. } => None,
+            },
+            discovered_labels: None,
             last_error: LastError::of(health),
             note: note(health),
         }
+    }
+}
+
+impl MetricTarget<'_> {
+    /// The same with the labels before relabelling.
+    pub(super) fn with_discovered(self, discovered_labels: Option<BTreeMap<String, String>>) -> Self {
+        Self { discovered_labels, ..self }
     }
 }
 

@@ -6,13 +6,14 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use metricsd_model::HealthStatus;
-use metricsd_ports::TargetFilter;
+use metricsd_model::{HealthStatus, Target};
+use metricsd_ports::{PortError, TargetFilter};
 
 use super::answer::MetricTarget;
 use super::{TargetId, check_target_id, unknown_target};
 use crate::Problem;
-use crate::api::AppState;
+use crate::api::{Api, AppState};
+use crate::discovery::read_origin;
 use crate::params::Params;
 
 /// Entries of a page that asks for no number, and the most that one may ask for.
@@ -43,13 +44,35 @@ pub(crate) async fn list(State(shared): AppState, RawQuery(query): RawQuery) -> 
     Ok(response)
 }
 
+/// Targets that are read at once where all are wanted.
+const PAGE: usize = 1_000;
+
+/// All targets of a filter that are not being deleted.
+pub(crate) async fn all(api: &Api, mut filter: TargetFilter) -> Result<Vec<Target>, PortError> {
+    let mut all: Vec<Target> = Vec::new();
+    loop {
+        let page = api.catalog.targets(&filter, PAGE).await?;
+        let more = page.len() == PAGE;
+        filter.after = page.last().map(|target| target.spec.target_id.clone());
+        all.extend(page.into_iter().filter(|target| !target.deleting));
+        if !more {
+            return Ok(all);
+        }
+    }
+}
+
 /// `GET /api/v1/metrics/targets/{target_id}`
 pub(crate) async fn show(
     State(shared): AppState,
     TargetId(target_id): TargetId,
 ) -> Result<Response, Problem> {
-    let target = shared.api.catalog.target(&target_id).await?.ok_or_else(unknown_target)?;
-    Ok(Json(MetricTarget::from(&target)).into_response())
+    let catalog = &shared.api.catalog;
+    let target = catalog.target(&target_id).await?.ok_or_else(unknown_target)?;
+    let discovered = match target.origin.job() {
+        Some(_) => catalog.discovered_labels(std::slice::from_ref(&target_id)).await?.remove(&target_id),
+        None => None,
+    };
+    Ok(Json(MetricTarget::from(&target).with_discovered(discovered)).into_response())
 }
 
 fn read(query: Option<&str>) -> Result<(TargetFilter, usize), Problem> {
@@ -62,6 +85,7 @@ fn read(query: Option<&str>) -> Result<(TargetFilter, usize), Problem> {
             HealthStatus::from_name(text).ok_or_else(|| format!("is not one of {}", names.join(", ")))
         }),
         labels: labels.iter().filter_map(|text| split_label(&mut params, text)).collect(),
+        origin: read_origin(&mut params),
         enabled: params.parsed("enabled", |text| text.parse().map_err(|_| "is not true or false".to_owned())),
         after: params
             .parsed("cursor", |text| decode_cursor(text).ok_or_else(|| "is not a cursor".to_owned())),
@@ -71,7 +95,8 @@ fn read(query: Option<&str>) -> Result<(TargetFilter, usize), Problem> {
     Ok((filter, limit))
 }
 
-fn split_label(params: &mut Params, text: &str) -> Option<(String, String)> {
+/// A filter by label, `name:value`.
+pub(crate) fn split_label(params: &mut Params, text: &str) -> Option<(String, String)> {
     match text.split_once(':') {
         Some((name, value)) if !name.is_empty() => Some((name.to_owned(), value.to_owned())),
         _ => {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::{TargetId, unknown_target};
+use super::{TargetId, discovered, unknown_target};
 use crate::Problem;
 use crate::api::{Api, AppState};
 
@@ -27,6 +27,10 @@ pub(crate) async fn delete(
     TargetId(target_id): TargetId,
 ) -> Result<Response, Problem> {
     let api = &shared.api;
+    let target = api.catalog.target(&target_id).await?.ok_or_else(unknown_target)?;
+    if let (Some(job), false) = (target.origin.job(), target.deleting) {
+        return Err(discovered(job));
+    }
     api.catalog.request_deletion(&target_id).await?.ok_or_else(unknown_target)?;
     if !wait_until_gone(api, &target_id).await? {
         let result = DeletionResult {

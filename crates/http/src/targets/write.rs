@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use metricsd_model::{Target, TargetSpec};
+use metricsd_model::{Origin, Target, TargetSpec};
 use metricsd_ports::{Created, TargetChange};
 use serde_json::{Map, Value};
 
@@ -13,8 +13,9 @@ use super::address::check_policy;
 use super::answer::MetricTarget;
 use super::debug::dry_run;
 use super::difference::differences;
+use super::register::{register, take_ttl};
 use super::request::{self, Context};
-use super::{TargetId, unknown_target};
+use super::{TargetId, discovered, unknown_target};
 use crate::api::{Api, AppState};
 use crate::body::{self, BodyLimits};
 use crate::fields::{Errors, Fields, parse_object};
@@ -50,6 +51,7 @@ pub(crate) async fn create(
     match api.catalog.create_target(&spec).await? {
         Created::New(target) => Ok(created(&target)),
         Created::Existing(target) if target.deleting => Err(being_deleted()),
+        Created::Existing(Target { origin: Origin::Discovered { job, .. }, .. }) => Err(discovered(&job)),
         Created::Existing(target) if target.spec == spec => {
             Ok(Json(MetricTarget::from(&target)).into_response())
         }
@@ -63,7 +65,7 @@ pub(crate) async fn create(
     }
 }
 
-fn created(target: &Target) -> Response {
+pub(super) fn created(target: &Target) -> Response {
     let mut response = (StatusCode::CREATED, Json(MetricTarget::from(target))).into_response();
     let location = format!("/api/v1/metrics/targets/{}", target.spec.target_id);
     if let Ok(location) = HeaderValue::from_str(&location) {
@@ -80,17 +82,24 @@ pub(crate) async fn replace(
     body: Body,
 ) -> Result<Response, Problem> {
     let api = &shared.api;
-    let map = read_body(api, &headers, body, &TYPES[..1]).await?;
-    let stored = existing(api, &target_id).await?;
+    let mut map = read_body(api, &headers, body, &TYPES[..1]).await?;
+    let ttl = take_ttl(&mut map)?;
+    let stored = match ttl {
+        Some(_) => api.catalog.target(&target_id).await?,
+        None => Some(existing(api, &target_id).await?),
+    };
     let context = Context {
         settings: &api.settings,
         limits: &api.limits,
         access: api.pages.confined(),
         target_id: Some(&target_id),
-        stored: Some(&stored.spec.scrape_config),
+        stored: stored.as_ref().map(|stored| &stored.spec.scrape_config),
     };
     let spec = request::read(map, &context)?;
     check_address(api, &spec).await?;
+    if let Some(ttl) = ttl {
+        return register(api, stored, &spec, ttl).await;
+    }
     let replaced = api.catalog.replace_target(&spec).await?.ok_or_else(unknown_target)?;
     Ok(Json(MetricTarget::from(&replaced)).into_response())
 }
@@ -140,7 +149,10 @@ async fn check_address(api: &Api, spec: &TargetSpec) -> Result<(), Problem> {
 async fn existing(api: &Api, target_id: &str) -> Result<Target, Problem> {
     match api.catalog.target(target_id).await? {
         Some(target) if target.deleting => Err(being_deleted()),
-        Some(target) => Ok(target),
+        Some(target) => match target.origin.job() {
+            Some(job) => Err(discovered(job)),
+            None => Ok(target),
+        },
         None => Err(unknown_target()),
     }
 }

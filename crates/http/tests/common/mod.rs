@@ -147,6 +147,7 @@ impl Service {
                 Dependency::cache(cache.clone()),
                 Dependency::events(bus.clone()),
             ],
+            reload: None,
             registry: Arc::new(registry),
             metrics: http,
             shutdown: shutdown.clone(),

@@ -213,7 +213,10 @@ pub async fn check_discovery_states(store: &impl Store) {
         job: "job \"ä\"".to_owned(),
         providers: vec![ProviderState {
             provider: "http".to_owned(),
+            settings: "http://a/sd".to_owned(),
             targets: 3,
+            complete: true,
+            failures_in_a_row: 2,
             last_success: Some(NOON),
             last_failure: Some(NOON + 5),
             error: Some("status 500".to_owned()),
