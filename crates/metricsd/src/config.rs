@@ -57,6 +57,8 @@ pub(crate) struct Config {
     pub(crate) events: EventsConfig,
     /// How targets are scraped.
     pub(crate) scrape: ScrapeSettings,
+    /// Where targets come from by themselves.
+    pub(crate) discovery: DiscoveryConfig,
     /// Bounds on what comes from outside.
     pub(crate) limits: Limits,
     /// When waiting batches are committed.
@@ -246,6 +248,21 @@ pub(crate) struct ScrapeSettings {
     pub(crate) self_scrape: bool,
     /// Scrape this page when it answers at start; only ever there when standalone.
     pub(crate) node_exporter: Option<String>,
+}
+
+/// Where targets come from by themselves.
+#[derive(Debug, Clone)]
+pub(crate) struct DiscoveryConfig {
+    /// Whether this process may run discovery.
+    pub(crate) enabled: bool,
+    /// The file with the jobs.
+    pub(crate) file: Option<PathBuf>,
+    /// Targets of all jobs.
+    pub(crate) max_targets: usize,
+    /// Dropped targets of one job that are kept to be shown.
+    pub(crate) kept_dropped: usize,
+    /// Who shows this may have the file read again.
+    pub(crate) reload_token: Option<Secret>,
 }
 
 /// When waiting batches are committed.

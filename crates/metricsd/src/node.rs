@@ -3,6 +3,7 @@
 mod adapters;
 mod chores;
 mod compaction;
+mod discovery;
 mod rollups;
 mod serving;
 mod watch;
@@ -181,7 +182,14 @@ impl Node {
             let (watched, stop) = (cardinality.clone(), rest.clone());
             chores.push(tokio::spawn(async move { watched.watch(stop).await }));
         }
-        let parts = serving::Parts { shown, ingest, cardinality, policy, pages, registry };
+        let mut reload = None;
+        if config.roles.has(Role::Api) {
+            let catalog = adapters.catalog.clone();
+            chores.push(tokio::spawn(discovery::expire(catalog, rest.clone())));
+            let (reloader, tasks) = start_discovery(config, &adapters, &mut registry, &listener, &accept)?;
+            (reload, chores) = (reloader, chores.into_iter().chain(tasks).collect());
+        }
+        let parts = serving::Parts { shown, ingest, cardinality, policy, pages, registry, reload };
         let server = serving::start(config, &adapters, parts, listener, accept.clone());
         Ok(Self { adapters, accept, server, pool, commit, committer, after, teller, rest, chores })
     }
@@ -281,6 +289,33 @@ fn start_rollups(config: &Config, adapters: &Adapters, stop: &CancellationToken)
     let start =
         |member: &Member| Some(tokio::spawn(rollups::run(member.upkeep.clone()?, settings, stop.clone())));
     adapters.members.iter().filter_map(start).collect()
+}
+
+/// Runs discovery in this process, where it is told to. Without a file, and where nobody else can have one, the targets of
+/// jobs that there were go.
+fn start_discovery(
+    config: &Config,
+    adapters: &Adapters,
+    registry: &mut Registry,
+    listener: &TcpListener,
+    stop: &CancellationToken,
+) -> Result<(Option<discovery::Reloader>, Vec<JoinHandle<()>>)> {
+    let settings = &config.discovery;
+    let Some(file) = settings.file.clone().filter(|_| settings.enabled) else {
+        let forget = config.is_standalone() && settings.enabled;
+        let task = forget.then(|| tokio::spawn(discovery::forget(adapters.catalog.clone(), stop.clone())));
+        return Ok((None, task.into_iter().collect()));
+    };
+    let settings = discovery::Settings {
+        file,
+        max_targets: settings.max_targets,
+        kept_dropped: settings.kept_dropped,
+        process: listener.local_addr()?.to_string(),
+    };
+    let factory = Arc::new(discovery::Factory);
+    let (reloader, tasks) =
+        discovery::start(settings, adapters.catalog.clone(), factory, registry, stop.clone());
+    Ok((Some(reloader), tasks))
 }
 
 fn start_chores(

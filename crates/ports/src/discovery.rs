@@ -185,7 +185,7 @@ pub trait DiscoveryCatalog: Send + Sync + 'static {
     /// [`DiscoveredTarget::check`].
     ///
     /// New targets are asked to be scraped at once where they are at most [`MAX_PROMPT`], changed ones where they are
-    /// [`DiscoveredTarget::prompt`].
+    /// [`DiscoveredTarget::prompt`], which counts as a change.
     async fn sync_discovered(
         &self,
         job: &str,

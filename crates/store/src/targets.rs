@@ -186,7 +186,7 @@ impl<'t> Plan<'t> {
                 return Ok(());
             }
             Some(row) if row.deleting => synced.added += 1,
-            Some(row) if row.fingerprint == Some(FoundColumns::of(found)?.fingerprint) => {
+            Some(row) if !prompt && row.fingerprint == Some(FoundColumns::of(found)?.fingerprint) => {
                 synced.unchanged += 1;
                 return Ok(());
             }

@@ -46,6 +46,19 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ),
     ("scrape.self_scrape", "standalone: scrape this process itself"),
     ("scrape.node_exporter", "standalone: scrape this page when it answers at start; empty to never ask"),
+    (
+        "discovery.enabled",
+        "whether this process may run discovery; targets that were discovered stay where not",
+    ),
+    (
+        "discovery.prometheus_config",
+        "file with scrape_configs as Prometheus reads them; read again when it changes",
+    ),
+    ("discovery.max_targets", "discovered targets of all jobs, at most"),
+    (
+        "discovery.kept_dropped_targets",
+        "targets of a job that relabelling drops that are kept to be shown, at most",
+    ),
     ("limits.max_labels", "labels of one series, the metric name included"),
     ("limits.max_label_name_bytes", "bytes of a label's name"),
     ("limits.max_label_value_bytes", "bytes of a label's value"),
@@ -90,6 +103,11 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("promql.max_memory", "bytes that one query may hold at once"),
     ("http.cors_allow_origins", "origins whose pages may ask Prometheus' API; * for all"),
     ("http.cors_origin_pattern", "pattern of such origins, matching them whole"),
+    (
+        "http.reload_token",
+        "who is on another machine shows this to POST /-/reload; absent: only this machine may ask",
+    ),
+    ("http.reload_token_file", "file that holds http.reload_token"),
     ("secrets.key", "key that seals targets' credentials: 32 bytes as base64 or hex"),
     ("secrets.key_file", "file that holds secrets.key; <data_dir>/secret.key is made where both are absent"),
     ("log.level", "error, warn, info, debug or trace"),

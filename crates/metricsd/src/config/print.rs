@@ -27,8 +27,8 @@ impl Effective {
                 MASK.clone_into(value);
             }
         }
-        if let Some(key) = &mut settings.secrets.key {
-            MASK.clone_into(key);
+        for secret in [&mut settings.secrets.key, &mut settings.http.reload_token].into_iter().flatten() {
+            MASK.clone_into(secret);
         }
         Self(settings)
     }

@@ -22,6 +22,7 @@ pub(super) struct Settings {
     pub(super) cache: Cache,
     pub(super) events: Events,
     pub(super) scrape: Scrape,
+    pub(super) discovery: Discovery,
     pub(super) limits: Limits,
     pub(super) commit: Commit,
     pub(super) jobs: Jobs,
@@ -43,6 +44,7 @@ impl Default for Settings {
             cache: Cache::default(),
             events: Events::default(),
             scrape: Scrape::default(),
+            discovery: Discovery::default(),
             limits: Limits::default(),
             commit: Commit::default(),
             jobs: Jobs::default(),
@@ -258,6 +260,23 @@ impl Default for Promql {
 pub(super) struct Http {
     pub(super) cors_allow_origins: Vec<String>,
     pub(super) cors_origin_pattern: String,
+    pub(super) reload_token: Option<String>,
+    pub(super) reload_token_file: Option<String>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Discovery {
+    pub(super) enabled: bool,
+    pub(super) prometheus_config: Option<String>,
+    pub(super) max_targets: usize,
+    pub(super) kept_dropped_targets: usize,
+}
+
+impl Default for Discovery {
+    fn default() -> Self {
+        Self { enabled: true, prometheus_config: None, max_targets: 100_000, kept_dropped_targets: 1_000 }
+    }
 }
 
 #[derive(Clone, Default, Serialize, Deserialize)]

@@ -18,9 +18,9 @@ use super::error::{Origin, Problem, nearest};
 use super::secrets::{self, mask_url};
 use super::settings::{Events, Retention, Settings};
 use super::{
-    CacheConfig, CommitConfig, Config, CorsConfig, EventFormat, EventsConfig, KafkaConfig, LogConfig,
-    LogFormat, PromqlConfig, RetentionConfig, Role, Roles, RollupConfig, ScrapeSettings, StorageBackend,
-    StorageConfig,
+    CacheConfig, CommitConfig, Config, CorsConfig, DiscoveryConfig, EventFormat, EventsConfig, KafkaConfig,
+    LogConfig, LogFormat, PromqlConfig, RetentionConfig, Role, Roles, RollupConfig, ScrapeSettings,
+    StorageBackend, StorageConfig,
 };
 use crate::sealing::SealingKey;
 
@@ -62,6 +62,7 @@ pub(super) fn validate(
     let cache = check.cache(settings);
     let events = check.events(&settings.events);
     let mut scrape = check.scrape(settings);
+    let discovery = check.discovery(settings);
     check.limits(&settings.limits);
     let commit = check.commit(settings);
     let promql = check.promql(settings);
@@ -83,6 +84,7 @@ pub(super) fn validate(
         cache: cache?,
         events: events?,
         scrape,
+        discovery,
         limits: settings.limits.clone(),
         commit,
         job_retention: settings.jobs.retention.0,
@@ -132,6 +134,28 @@ impl Check<'_> {
             rollups: rollups
                 .enabled
                 .then(|| RollupConfig { minutes: kept(rollups.minutes), hours: kept(rollups.hours) }),
+        }
+    }
+
+    fn discovery(&mut self, settings: &Settings) -> DiscoveryConfig {
+        let (discovery, http) = (&settings.discovery, &settings.http);
+        self.above_zero("discovery.max_targets", discovery.max_targets);
+        let has_token = http.reload_token.is_some() || http.reload_token_file.is_some();
+        let token = match has_token {
+            true => {
+                self.secret("http.reload_token", http.reload_token.as_ref(), http.reload_token_file.as_ref())
+            }
+            false => None,
+        };
+        if token.as_deref().is_some_and(|token| token.trim().is_empty()) {
+            self.refuse("http.reload_token", "expected a token, not an empty text");
+        }
+        DiscoveryConfig {
+            enabled: discovery.enabled,
+            file: discovery.prometheus_config.as_ref().filter(|file| !file.is_empty()).map(Into::into),
+            max_targets: discovery.max_targets,
+            kept_dropped: discovery.kept_dropped_targets,
+            reload_token: token.map(|token| Secret::new(token.trim())),
         }
     }
 

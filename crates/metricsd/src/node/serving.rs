@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use metricsd_http::{
-    Api, ApiSettings, Cardinality, CorsOrigins, Dependency, HttpMetrics, PrometheusSettings, Roles,
-    SystemResolver, router,
+    Api, ApiSettings, Cardinality, CorsOrigins, Dependency, HttpMetrics, Peer, PrometheusSettings,
+    ReloadAccess, Roles, SystemResolver, router,
 };
 use metricsd_ingest::Ingest;
 use metricsd_promql::{Engine, EngineOptions};
@@ -21,9 +22,11 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 use tracing::warn;
 
 use super::adapters::{Adapters, Member};
+use super::discovery::Reloader;
 use crate::config::{Config, Effective, Role};
 
 /// The configuration as the status pages show it, without secrets.
@@ -53,6 +56,8 @@ pub(super) struct Parts {
     /// Fetches pages.
     pub(super) pages: PageClient,
     pub(super) registry: Registry,
+    /// Reads the file with the jobs again.
+    pub(super) reload: Option<Reloader>,
 }
 
 /// Starts to serve. The task ends when `stop` is cancelled and the requests under way are answered.
@@ -63,7 +68,9 @@ pub(super) fn start(
     listener: TcpListener,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
-    let Parts { shown, ingest, cardinality, policy, pages, mut registry } = parts;
+    let Parts { shown, ingest, cardinality, policy, pages, mut registry, reload } = parts;
+    let token = config.discovery.reload_token.clone();
+    let reload = reload.map(|reloader| ReloadAccess { reload: Box::new(reloader), token });
     let metrics = HttpMetrics::register(&mut registry);
     let engine = Engine::new(
         adapters.source.clone(),
@@ -114,6 +121,7 @@ pub(super) fn start(
         pages,
         resolver: Arc::new(SystemResolver),
         dependencies: dependencies(adapters),
+        reload,
         registry: Arc::new(registry),
         metrics,
         shutdown: stop.clone(),
@@ -147,9 +155,9 @@ async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
     let open = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let socket = tokio::select! {
+        let (socket, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => socket,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     warn!(%error, "a connection was not accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -163,7 +171,11 @@ async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
             continue;
         };
         let _ = socket.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
+        let told = router.clone().map_request(move |mut request: axum::http::Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            request
+        });
+        let service = TowerToHyperService::new(told);
         let connection = server.serve_connection(TokioIo::new(socket), service).into_owned();
         let connection = open.watch(connection);
         tokio::spawn(async move {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use metricsd_model::{Target, TargetSpec};
 use metricsd_ports::{
-    Completeness, ConfigState, DiscoveredTarget, DiscoveryCatalog, JobState, Leadership, PortError, Registration, Synced,
+    Completeness, ConfigState, DiscoveredTarget, DiscoveryCatalog, JobState, Leadership, PortError,
+    Registration, Synced,
 };
 
 use super::SealedCatalog;
@@ -19,8 +20,9 @@ impl DiscoveryCatalog for SealedCatalog {
         targets: &[DiscoveredTarget],
         completeness: Completeness,
     ) -> Result<Synced, PortError> {
-        let seal =
-            |found: &DiscoveredTarget| Ok(DiscoveredTarget { spec: self.sealed(&found.spec)?, ..found.clone() });
+        let seal = |found: &DiscoveredTarget| {
+            Ok(DiscoveredTarget { spec: self.sealed(&found.spec)?, ..found.clone() })
+        };
         let targets = targets.iter().map(seal).collect::<Result<Vec<_>, PortError>>()?;
         self.inner.sync_discovered(job, &targets, completeness).await
     }

@@ -262,7 +262,11 @@ pub async fn check_prompt(store: &impl Store) {
     one.prompt = true;
     tokio::time::sleep(Duration::from_millis(3)).await;
     sync(store, "few", std::slice::from_ref(&one)).await;
-    assert!(requested("few").await > Some(first));
+    let second = requested("few").await;
+    assert!(second > Some(first));
+    tokio::time::sleep(Duration::from_millis(3)).await;
+    assert_eq!(counts(&sync(store, "few", std::slice::from_ref(&one)).await), [0, 1, 0, 0, 0]);
+    assert!(requested("few").await > second, "also where nothing else has changed");
     let many: Vec<_> = (0..=MAX_PROMPT).map(|n| found(&format!("many-{n:03}"))).collect();
     sync(store, "many", &many).await;
     assert_eq!(requested("many-000").await, None);

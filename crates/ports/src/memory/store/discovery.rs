@@ -108,7 +108,7 @@ impl State {
                     let same = standing.spec == found.spec
                         && standing.origin == origin
                         && self.discovery.labels.get(id) == Some(&labels);
-                    if same && !revived {
+                    if same && !revived && !found.prompt {
                         synced.unchanged += 1;
                         continue;
                     }
