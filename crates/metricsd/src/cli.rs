@@ -1,6 +1,7 @@
 //! The command line: one file a command, each its arguments and what it does.
 
 mod config;
+mod discovery;
 mod events;
 mod explain_relabel;
 mod push;
@@ -69,6 +70,10 @@ pub(crate) enum Command {
     /// Manage what is scraped
     #[command(subcommand)]
     Target(target::TargetCommand),
+    /// Show targets of every origin, discovered ones and those that relabelling dropped included
+    Targets(discovery::TargetsArgs),
+    /// Show where targets come from: jobs, providers, what each finds, errors and ages
+    Discovery(discovery::DiscoveryArgs),
     /// Ask for metrics in PromQL: a table, a chart, JSON or CSV
     Query(query::QueryArgs),
     /// Send metrics from a file
@@ -89,6 +94,8 @@ impl Command {
             Self::Config(command) => command.run(environment),
             Self::Migrate(args) => run::migrate(&args, environment),
             Self::Target(command) => wait_for(command.run(environment)),
+            Self::Targets(args) => wait_for(discovery::targets(&args, environment)),
+            Self::Discovery(args) => wait_for(discovery::discovery(&args, environment)),
             Self::Query(args) => wait_for(query::run(&args, environment)),
             Self::Push(args) => wait_for(push::run(&args, environment)),
             Self::Events(args) => wait_for(events::run(&args, environment)),

@@ -2,12 +2,14 @@
 //!
 //! One task and one heap for all targets: a target that waits costs no task and no timer.
 
+mod end;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use metricsd_ingest::{AfterCommit, Committed, GroupCommit, IngestError, Limits};
-use metricsd_model::{Batch, FailureReason, Health, HealthStatus, Millis, Series, Target, TargetSpec};
+use metricsd_model::{Batch, FailureReason, Health, HealthStatus, Millis, Target, TargetSpec};
 use metricsd_ports::{Catalog, SampleSource};
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, mpsc};
 use tokio::time::Instant;
@@ -26,9 +28,6 @@ const CHANGES_WAIT: Duration = Duration::from_secs(10);
 
 /// Changes that may wait to be applied.
 const MAX_CHANGES: usize = 1_000;
-
-/// How far back a restarted process looks for series of a target that is to be deleted.
-const GOODBYE_WINDOW_MS: i64 = 3_600_000;
 
 /// How far ahead of this process's clock a scrape out of turn may be dated.
 const MAX_AHEAD_MS: i64 = 1_000;
@@ -71,8 +70,8 @@ struct Shared {
     clock: Clock,
     permits: Arc<Semaphore>,
     tasks: TaskTracker,
-    /// Targets whose deletion is under way.
-    ending: parking_lot::Mutex<HashSet<String>>,
+    /// States of targets whose deletion is under way.
+    ending: parking_lot::Mutex<HashMap<String, Arc<Mutex<LoopState>>>>,
     stop: CancellationToken,
 }
 
@@ -181,7 +180,7 @@ impl ScrapePool {
     fn drop_gone(&mut self, id: &str) {
         if let Some(entry) = self.keys.remove(id).and_then(|key| self.targets.remove(&key)) {
             info!(target_id = id, "target is gone from the catalogue");
-            self.shared.retire(id.to_owned(), entry.state, false);
+            self.shared.retire(id.to_owned(), entry.state, false, None);
         }
     }
 
@@ -189,6 +188,9 @@ impl ScrapePool {
     /// after it is enabled again or its end, comes after what is still under way.
     fn retire(&mut self, target: Target, entry: Option<Entry>) {
         let id = target.spec.target_id.clone();
+        // What its provider no longer finds may still answer for a moment.
+        let last = target.deleting && entry.is_some() && target.origin.job().is_some();
+        let last = last.then(|| target.spec.clone());
         let paused = self.paused.remove(&id);
         let state = match (entry, paused) {
             (Some(entry), _) => entry.state,
@@ -202,10 +204,14 @@ impl ScrapePool {
         };
         if !target.deleting {
             self.paused.insert(id.clone(), state.clone());
-        } else if !self.shared.ending.lock().insert(id.clone()) {
-            return;
+        } else {
+            let mut ending = self.shared.ending.lock();
+            if ending.contains_key(&id) {
+                return;
+            }
+            ending.insert(id.clone(), state.clone());
         }
-        self.shared.retire(id, state, target.deleting);
+        self.shared.retire(id, state, target.deleting, last);
     }
 
     fn new_state(&self, spec: &TargetSpec) -> Arc<Mutex<LoopState>> {
@@ -216,7 +222,9 @@ impl ScrapePool {
     fn add(&mut self, target: Target) {
         let spec = target.spec;
         debug!(target_id = spec.target_id, url = spec.scrape_url(), "target added");
-        let state = match self.paused.remove(&spec.target_id) {
+        // One that comes back while it is being deleted goes on where its end was.
+        let ending = self.shared.ending.lock().get(&spec.target_id).cloned();
+        let state = match self.paused.remove(&spec.target_id).or(ending) {
             Some(state) => {
                 self.replace(&state, &spec);
                 state
@@ -408,62 +416,5 @@ impl Shared {
                 self.options.after.tell(Committed::Health(target, health));
             }
         }
-    }
-
-    /// A target is scraped no more: its series end, and where it was to be deleted, it is.
-    fn retire(self: &Arc<Self>, id: String, state: Arc<Mutex<LoopState>>, deleting: bool) {
-        let shared = self.clone();
-        self.tasks.spawn(async move {
-            let said = shared.say_goodbye(&id, state).await;
-            if deleting && said {
-                shared.finish_deletion(&id).await;
-            }
-            shared.ending.lock().remove(&id);
-        });
-    }
-
-    /// Ends a target's series; answers whether that is stored. Only a process that is told to stop gives up.
-    async fn say_goodbye(&self, id: &str, state: Arc<Mutex<LoopState>>) -> bool {
-        let mut state = state.lock().await;
-        let known = match state.knows_series() {
-            true => Vec::new(),
-            false => self.known_series(id).await.unwrap_or_default(),
-        };
-        let batch = state.goodbye(self.clock.now(), known);
-        loop {
-            let answer = match self.options.commit.submit(batch.clone()) {
-                Ok(committed) => committed.await.unwrap_or(Err(IngestError::Closed)),
-                Err(error) => Err(error),
-            };
-            let Err(error) = answer else { return true };
-            warn!(target_id = id, %error, "the end of a target's series is not stored yet");
-            tokio::select! {
-                () = tokio::time::sleep(Duration::from_secs(1)) => {}
-                () = self.stop.cancelled() => return false,
-            }
-        }
-    }
-
-    /// The series of the target's last collection, by whichever process; `None` where that cannot be read now.
-    async fn known_series(&self, id: &str) -> Option<Vec<Arc<Series>>> {
-        match self.options.source.latest(id, self.clock.now() - GOODBYE_WINDOW_MS).await {
-            Ok(latest) => Some(latest.into_iter().map(|metric| metric.series).collect()),
-            Err(error) => {
-                warn!(target_id = id, error = error.chain(), "a target's last series could not be read");
-                None
-            }
-        }
-    }
-
-    async fn finish_deletion(&self, id: &str) {
-        while let Err(error) = self.options.catalog.finish_deletion(id).await {
-            warn!(target_id = id, error = error.chain(), "a target is not deleted yet");
-            tokio::select! {
-                () = tokio::time::sleep(Duration::from_secs(1)) => {}
-                // The row stays marked; the next process to start goes on from here.
-                () = self.stop.cancelled() => return,
-            }
-        }
-        info!(target_id = id, "target deleted");
     }
 }

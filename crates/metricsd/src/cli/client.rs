@@ -63,6 +63,11 @@ impl Client {
         request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body)
     }
 
+    /// A question to a route of Prometheus' API.
+    pub(super) fn read(&self, route: &str, parameters: &[(&str, String)]) -> RequestBuilder {
+        self.http.request(Method::GET, self.address(&[route])).query(parameters)
+    }
+
     fn address(&self, segments: &[&str]) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
