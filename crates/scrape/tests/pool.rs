@@ -18,7 +18,8 @@ use metricsd_model::{
 };
 use metricsd_ports::memory::{MemoryCache, MemoryStore};
 use metricsd_ports::{
-    Catalog, JobFilter, SampleSource, SelectLimits, SelectedSeries, Selection, TargetChange,
+    Catalog, Completeness, DiscoveredTarget, DiscoveryCatalog, JobFilter, SampleSource, SelectLimits,
+    SelectedSeries, Selection, TargetChange,
 };
 use metricsd_scrape::{PageClient, PoolOptions, ScrapeMetrics, ScrapePool};
 use prometheus_client::registry::Registry;
@@ -387,4 +388,45 @@ async fn a_target_that_does_not_change_is_scraped_less_until_it_does() {
     until("the old interval", async || bench.jobs("adaptive").await >= slow + 3).await;
     let meanwhile = bench.jobs("plain").await - fast;
     assert!(meanwhile <= 8, "three scrapes at once took as long as {meanwhile} of the plain target");
+fn found(spec: TargetSpec) -> DiscoveredTarget {
+    DiscoveredTarget { spec, provider: "file".to_owned(), labels: BTreeMap::new(), prompt: false }
+}
+
+/// One that its provider no longer finds is scraped once more, then its series end; one that comes back goes on.
+#[tokio::test]
+async fn discovered_targets_are_scraped_at_once_once_more_and_end() {
+    let bench = start(Arc::new(MemoryStore::new()), 100);
+    let (url, _) = slow_target(Duration::ZERO).await;
+    // Its turn would come in an hour.
+    let target = [found(spec("found", &url, 3_600_000))];
+    let sync = async |targets: &[DiscoveredTarget]| {
+        bench.store.sync_discovered("job", targets, Completeness::All).await.unwrap()
+    };
+    sync(&target).await;
+    until("the first scrape", async || bench.jobs("found").await == 1).await;
+    sync(&[]).await;
+    until("the end", async || bench.store.target("found").await.unwrap().is_none()).await;
+    let values = bench.select("value").await;
+    let (last, before) = values[0].values.split_last().unwrap();
+    assert!(is_stale(*last), "its series have ended");
+    assert_eq!(before, [1.0, 1.0], "it was scraped once more");
+
+    sync(&target).await;
+    until("a scrape of the new one", async || {
+        bench.select("value").await[0].values.last().is_some_and(|value| !is_stale(*value))
+    })
+    .await;
+    for _ in 0..5 {
+        sync(&[]).await;
+        sync(&target).await;
+    }
+    let mut prompt = target.clone();
+    prompt[0].prompt = true;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    sync(&prompt).await;
+    until("a scrape after all", async || {
+        bench.select("value").await[0].values.last().is_some_and(|value| !is_stale(*value))
+    })
+    .await;
+    assert!(!bench.store.target("found").await.unwrap().unwrap().deleting);
 }

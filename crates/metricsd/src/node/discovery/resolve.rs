@@ -6,6 +6,7 @@ use std::sync::Arc;
 use metricsd_discovery::manager::JobSnapshot;
 use metricsd_discovery::provider::{FoundLabels, Lifecycle};
 use metricsd_discovery::resolve_job;
+use metricsd_model::ScrapeOptions;
 use metricsd_ports::discovery::bounded_labels;
 use metricsd_ports::{DiscoveredTarget, DroppedTarget};
 
@@ -42,7 +43,9 @@ pub(super) fn resolve(snapshot: &JobSnapshot, before: &Lives, kept_dropped: usiz
     for error in resolved.errors {
         found.drop_one(error.discovered, Some(error.message), kept_dropped);
     }
-    for active in resolved.active {
+    let mut trusted = Trusted::default();
+    for mut active in resolved.active {
+        trusted.apply(&mut active.spec.scrape_config.options);
         let id = &active.spec.target_id;
         let prompt = worth_a_scrape(before.get(id), active.lifecycle);
         if active.lifecycle != Lifecycle::Unknown {
@@ -80,6 +83,24 @@ impl Found {
     }
 }
 
+/// Lets settings name any file and variable, since the operator wrote them; targets that share settings go on doing so.
+#[derive(Default)]
+struct Trusted {
+    last: Option<(Arc<ScrapeOptions>, Arc<ScrapeOptions>)>,
+}
+
+impl Trusted {
+    fn apply(&mut self, options: &mut Arc<ScrapeOptions>) {
+        if let Some((_, trusted)) = self.last.as_ref().filter(|(plain, _)| Arc::ptr_eq(plain, options)) {
+            *options = trusted.clone();
+            return;
+        }
+        let trusted = Arc::new(ScrapeOptions { unconfined_secrets: true, ..ScrapeOptions::clone(options) });
+        let plain = std::mem::replace(options, trusted.clone());
+        self.last = Some((plain, trusted));
+    }
+}
+
 /// The same on a thread that may take its time.
 pub(super) async fn resolve_aside(
     snapshot: Arc<JobSnapshot>,
@@ -87,4 +108,66 @@ pub(super) async fn resolve_aside(
     kept_dropped: usize,
 ) -> Option<Found> {
     tokio::task::spawn_blocking(move || resolve(&snapshot, &before, kept_dropped)).await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use metricsd_discovery::manager::{FoundGroup, FoundTarget};
+    use metricsd_discovery::prometheus_config;
+
+    use super::*;
+
+    fn snapshot(more: &str, targets: &[(&str, Lifecycle)]) -> JobSnapshot {
+        let text = format!("scrape_configs:\n  - job_name: shop\n{more}");
+        let mut config = prometheus_config::parse(&text, Path::new("prometheus.yml")).expect("a good file");
+        let target = |(address, lifecycle): &(&str, Lifecycle)| FoundTarget {
+            labels: BTreeMap::from([("__address__".to_owned(), (*address).to_owned())]),
+            lifecycle: *lifecycle,
+        };
+        let targets = targets.iter().map(target).collect();
+        let group = FoundGroup { provider: "file", source: "f".to_owned(), targets };
+        let job = Arc::new(config.jobs.remove(0));
+        JobSnapshot { job, revision: 1, complete: true, groups: vec![Arc::new(group)] }
+    }
+
+    #[test]
+    fn what_becomes_ready_or_ends_is_scraped_at_once() {
+        let of = |lifecycle| snapshot("", &[("a:1", lifecycle), ("b:1", Lifecycle::Unknown)]);
+        let mut lives = Lives::new();
+        let mut prompts = Vec::new();
+        let course = [Lifecycle::Starting, Lifecycle::Ready, Lifecycle::Ready, Lifecycle::Ending];
+        for lifecycle in course {
+            let found = resolve(&of(lifecycle), &lives, 10);
+            lives = found.lives;
+            prompts.push(found.targets.iter().map(|target| target.prompt).collect::<Vec<_>>());
+        }
+        assert_eq!(prompts, [[false, false], [true, false], [false, false], [true, false]]);
+    }
+
+    #[test]
+    fn targets_share_settings_that_may_name_any_file() {
+        let found = resolve(
+            &snapshot("", &[("a:1", Lifecycle::Unknown), ("b:1", Lifecycle::Unknown)]),
+            &Lives::new(),
+            10,
+        );
+        let options = |at: usize| &found.targets[at].spec.scrape_config.options;
+        assert!(options(0).unconfined_secrets && Arc::ptr_eq(options(0), options(1)));
+    }
+
+    #[test]
+    fn what_is_dropped_is_counted_and_kept_in_part() {
+        let rules = "    relabel_configs:\n      - source_labels: [__address__]\n        regex: keep.*\n        action: keep\n";
+        let all = ["keep:1", "drop:1", "drop:2", "keep me:1"].map(|address| (address, Lifecycle::Unknown));
+        let found = resolve(&snapshot(rules, &all), &Lives::new(), 2);
+        assert_eq!((found.targets.len(), found.dropped, found.dropped_targets.len()), (1, 3, 2));
+        assert!(found.dropped_targets[0].error.is_some(), "what is wrong comes first");
+        let limited = resolve(&snapshot("    target_limit: 1\n", &all[..2]), &Lives::new(), 2);
+        assert!(
+            limited.targets.is_empty() && limited.error.is_some_and(|error| error.contains("target_limit"))
+        );
+    }
 }
