@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
-use metricsd_model::{PromDuration, Target, TargetSpec};
+use metricsd_model::{Origin, PromDuration, Target, TargetSpec};
 use metricsd_scrape::debug::{DebugReport, MAX_LINES};
 use serde::Serialize;
 
@@ -54,6 +54,7 @@ pub(super) async fn dry_run(api: &Api, spec: TargetSpec) -> Result<Response, Pro
     let exists = api.catalog.target(&spec.target_id).await?.is_some();
     let debug = ask(api, &spec, LINES).await;
     let target = Target {
+        origin: Origin::Api,
         id: uuid::Uuid::nil(),
         spec,
         health: Default::default(),
