@@ -71,7 +71,12 @@ async fn a_service_that_appears_in_a_file_is_scraped_within_a_refresh() {
 
     write_targets(&folder.0, &json!([group(&first, "web"), group(&second, "web")]));
     eventually("the second target", 10, async || up(&node, &address(&second)).await).await;
-    let targets = active(&node).await;
+    // Health is written soon after the samples.
+    let targets = eventually("both healthy", 10, async || {
+        let targets = active(&node).await;
+        targets.iter().all(|target| target["health"] == "up").then_some(targets)
+    })
+    .await;
     assert_eq!(targets.len(), 2, "{targets:?}");
     let shown = targets.iter().find(|target| target["labels"]["instance"] == address(&second)).unwrap();
     assert_eq!(shown["labels"], json!({"instance": address(&second), "job": "shop", "zone": "a"}));
