@@ -388,6 +388,8 @@ async fn a_target_that_does_not_change_is_scraped_less_until_it_does() {
     until("the old interval", async || bench.jobs("adaptive").await >= slow + 3).await;
     let meanwhile = bench.jobs("plain").await - fast;
     assert!(meanwhile <= 8, "three scrapes at once took as long as {meanwhile} of the plain target");
+}
+
 fn found(spec: TargetSpec) -> DiscoveredTarget {
     DiscoveredTarget { spec, provider: "file".to_owned(), labels: BTreeMap::new(), prompt: false }
 }
