@@ -186,7 +186,8 @@ impl Node {
         if config.roles.has(Role::Api) {
             let catalog = adapters.catalog.clone();
             chores.push(tokio::spawn(discovery::expire(catalog, rest.clone())));
-            let (reloader, tasks) = start_discovery(config, &adapters, &mut registry, &listener, &accept)?;
+            let (reloader, tasks) =
+                start_discovery(config, &adapters, &policy, &mut registry, &listener, &accept)?;
             (reload, chores) = (reloader, chores.into_iter().chain(tasks).collect());
         }
         let parts = serving::Parts { shown, ingest, cardinality, policy, pages, registry, reload };
@@ -296,6 +297,7 @@ fn start_rollups(config: &Config, adapters: &Adapters, stop: &CancellationToken)
 fn start_discovery(
     config: &Config,
     adapters: &Adapters,
+    policy: &Arc<AddressPolicy>,
     registry: &mut Registry,
     listener: &TcpListener,
     stop: &CancellationToken,
@@ -312,7 +314,9 @@ fn start_discovery(
         kept_dropped: settings.kept_dropped,
         process: listener.local_addr()?.to_string(),
     };
-    let factory = Arc::new(discovery::Factory);
+    let environment = Arc::new(|name: &str| std::env::var(name).ok());
+    let context = metricsd_client::Context::operator(".", policy.clone(), environment);
+    let factory = Arc::new(discovery::Factory { context });
     let (reloader, tasks) =
         discovery::start(settings, adapters.catalog.clone(), factory, registry, stop.clone());
     Ok((Some(reloader), tasks))
