@@ -4,6 +4,7 @@ mod config;
 mod discovery;
 mod events;
 mod explain_relabel;
+mod import;
 mod push;
 mod query;
 mod run;
@@ -78,6 +79,8 @@ pub(crate) enum Command {
     Query(query::QueryArgs),
     /// Send metrics from a file
     Push(push::PushArgs),
+    /// Scrape by a prometheus.yml: check it, show what it comes to, and use it
+    Import(import::ImportArgs),
     /// Follow the events of finished collections
     Events(events::EventsArgs),
     /// Show what relabelling rules do to labels, step by step
@@ -98,6 +101,7 @@ impl Command {
             Self::Discovery(args) => wait_for(discovery::discovery(&args, environment)),
             Self::Query(args) => wait_for(query::run(&args, environment)),
             Self::Push(args) => wait_for(push::run(&args, environment)),
+            Self::Import(args) => wait_for(import::run(&args, environment)),
             Self::Events(args) => wait_for(events::run(&args, environment)),
             Self::ExplainRelabel(args) => explain_relabel::run(&args),
             Self::Stats(args) => wait_for(stats::run(&args, environment)),

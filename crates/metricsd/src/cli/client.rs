@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use url::{Url, form_urlencoded};
 
@@ -68,10 +68,25 @@ impl Client {
         self.http.request(Method::GET, self.address(&[route])).query(parameters)
     }
 
+    /// Has the server read the file with its jobs again: which one that is, or nothing where it knows of none.
+    pub(super) async fn reload(&self) -> Result<Option<String>, Failure> {
+        let request = self.http.request(Method::POST, self.below(&["-", "reload"])).timeout(ANSWER_TIMEOUT);
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        if response.status() == StatusCode::CONFLICT {
+            return Ok(None);
+        }
+        let answer = self.accepted(response).await?.json::<Value>().await;
+        Ok(Some(answer.map(|answer| cell(&answer["file"])).unwrap_or_default()))
+    }
+
     fn address(&self, segments: &[&str]) -> Url {
+        self.below(&[&["api", "v1"], segments].concat())
+    }
+
+    fn below(&self, segments: &[&str]) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(["api", "v1"]).extend(segments);
+            path.pop_if_empty().extend(segments);
         }
         url
     }
@@ -92,6 +107,11 @@ impl Client {
     /// Sends a request and hands out an answer whose body is still to come.
     pub(super) async fn open(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        self.accepted(response).await
+    }
+
+    /// An answer, unless it says no.
+    async fn accepted(&self, response: Response) -> Result<Response, Failure> {
         let status = response.status();
         if status.is_success() {
             return Ok(response);
