@@ -1,8 +1,8 @@
 //! Reads a `prometheus.yml`: every field that Prometheus 3 documents for `global`, `scrape_configs` and
 //! `scrape_config_files`, with its defaults and its checks.
 //!
-//! A file is read into a tree that remembers lines and columns ([`yaml`]); each section asks for the fields it knows
-//! ([`section`]) and what nobody asked for is a mistake. All mistakes are told at once. What Prometheus knows and
+//! A file is read into a tree that remembers lines and columns (`yaml`); each section asks for the fields it knows
+//! (`section`) and what nobody asked for is a mistake. All mistakes are told at once. What Prometheus knows and
 //! metricsd does not do is no mistake: it is listed, and whoever loads the file decides.
 
 mod consul;

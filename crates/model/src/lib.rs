@@ -43,7 +43,8 @@ pub use secret::{MASK, Secret, SecretSource};
 pub use series::{MetricSource, MetricType, Series, SeriesId};
 pub use sum::Sum;
 pub use target::{
-    AuthConfig, CollectionMethod, FailureReason, Health, HealthStatus, Origin, OriginKind, RetentionPolicy, ScrapeConfig, Target, TargetSpec,
+    AuthConfig, CollectionMethod, FailureReason, Health, HealthStatus, Origin, OriginKind, RetentionPolicy,
+    ScrapeConfig, Target, TargetSpec,
 };
 
 /// Milliseconds since the Unix epoch, UTC.

@@ -26,7 +26,7 @@ fn interleavings() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn catalog() {
-    catalog::check_all(store).await;
+    Box::pin(catalog::check_all(store)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -1,7 +1,7 @@
 //! Discovery in this process: the file with the jobs is watched, and while this process leads, what its providers find is
 //! brought into the catalogue.
 //!
-//! In the order of the flow: [`file`] reads the file, again when it changes or someone asks; [`lead`] runs the providers
+//! In the order of the flow: [`mod@file`] reads the file, again when it changes or someone asks; [`lead`] runs the providers
 //! while no other process does; [`resolve`] makes targets of what they find and [`sync`] brings those into the catalogue.
 
 mod factory;

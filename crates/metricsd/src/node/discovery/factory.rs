@@ -3,6 +3,7 @@
 use metricsd_client::Context;
 use metricsd_discovery::providers::built_in;
 use metricsd_discovery::{Provider, ProviderConfig, ProviderFactory};
+use metricsd_kubernetes::KubernetesProvider;
 
 /// Makes providers; requests of theirs go where and how the operator's file says.
 pub(in crate::node) struct Factory {
@@ -12,7 +13,10 @@ pub(in crate::node) struct Factory {
 
 impl ProviderFactory for Factory {
     fn provider(&self, config: &ProviderConfig) -> Result<Box<dyn Provider>, String> {
-        let kubernetes = || "discovery in Kubernetes is not part of this binary".to_owned();
-        built_in(config, &self.context)?.ok_or_else(kubernetes)
+        if let ProviderConfig::Kubernetes(settings) = config {
+            return Ok(Box::new(KubernetesProvider::new(settings, &self.context)));
+        }
+        let unknown = || "no provider of this binary finds targets that way".to_owned();
+        built_in(config, &self.context)?.ok_or_else(unknown)
     }
 }
