@@ -42,6 +42,7 @@ async fn a_target_is_created_once() {
         "retention_policy": null,
         "enabled": true,
         "deleting": false,
+        "origin": "api",
         "created_at": answer.json()["created_at"],
         "last_error": null
     });

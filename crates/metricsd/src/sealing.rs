@@ -19,7 +19,7 @@ use metricsd_ports::{
     TargetFilter,
 };
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use ring::rand::{SecureRandom, SystemRandom};
+use ring::hmac;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -30,19 +30,24 @@ const VERSION: &str = "v1:";
 
 /// Seals and unseals credentials with one key.
 ///
-/// A sealed text is `v1:` and the base64 of a random nonce and the AES-256-GCM cipher text; the target's id is
-/// authenticated with it, so that credentials cannot be moved to another target inside the database.
+/// A sealed text is `v1:` and the base64 of a nonce and the AES-256-GCM cipher text; the target's id is
+/// authenticated with it, so that credentials cannot be moved to another target inside the database. The nonce is a keyed
+/// hash (HMAC-SHA-256) of place and text, as in synthetic-IV modes (RFC 5297): the same secret of the same target is the
+/// same text again, so that a target that is found again is seen to be unchanged; any other has another nonce.
 pub(crate) struct Sealer {
     key: LessSafeKey,
-    random: SystemRandom,
+    nonces: hmac::Key,
 }
 
 impl Sealer {
     /// A sealer for this key; an error where the key is of no use to the cipher.
     pub(crate) fn new(key: &SealingKey) -> Result<Self, PortError> {
+        // A key of its own for the nonces, so that one key never serves two purposes.
+        let nonces = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.bytes()), b"metricsd nonces");
+        let nonces = hmac::Key::new(hmac::HMAC_SHA256, nonces.as_ref());
         let key = UnboundKey::new(&AES_256_GCM, key.bytes());
         let key = key.map_err(|_| PortError::new(ErrorKind::Internal, "the sealing key is not accepted"))?;
-        Ok(Self { key: LessSafeKey::new(key), random: SystemRandom::new() })
+        Ok(Self { key: LessSafeKey::new(key), nonces })
     }
 
     /// Seals credentials; what is sealed stays as it is.
@@ -56,14 +61,22 @@ impl Sealer {
     /// Seals a text for one place; it cannot be unsealed for another.
     fn seal_text(&self, place: &str, text: String) -> Result<String, PortError> {
         let failed = || PortError::new(ErrorKind::Internal, "credentials cannot be sealed");
-        let mut nonce = [0; NONCE_LEN];
-        self.random.fill(&mut nonce).map_err(|_| failed())?;
+        let nonce = self.nonce(place, &text).ok_or_else(failed)?;
         let mut text = text.into_bytes();
         self.key
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(place), &mut text)
             .map_err(|_| failed())?;
         let sealed = [nonce.as_slice(), &text].concat();
         Ok(format!("{VERSION}{}", STANDARD.encode(sealed)))
+    }
+
+    /// The length of the place goes first, so that no two pairs are hashed as the same bytes.
+    fn nonce(&self, place: &str, text: &str) -> Option<[u8; NONCE_LEN]> {
+        let mut hash = hmac::Context::with_key(&self.nonces);
+        hash.update(&(place.len() as u64).to_le_bytes());
+        hash.update(place.as_bytes());
+        hash.update(text.as_bytes());
+        hash.sign().as_ref().first_chunk().copied()
     }
 
     /// Unseals credentials; `None` where that needs another key, or the text is damaged.

@@ -1,6 +1,6 @@
 //! Sealing alone, and before a catalogue.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use metricsd_model::{CollectionMethod, MetricSource, PromDuration, ScrapeConfig};
 use metricsd_model::{HeaderValues, HttpAuth, HttpOptions, Oauth2Options, ProxyOptions, ScrapeOptions};
@@ -38,10 +38,19 @@ fn what_is_sealed_comes_back_for_its_target_and_key_only() {
         assert_eq!(sealer_a.unseal("t", text(&sealed)), Some(auth.clone()));
         assert_eq!(sealer_a.unseal("other", text(&sealed)), None);
         assert_eq!(sealer("b").unseal("t", text(&sealed)), None);
-        // Never the same cipher text twice, and sealing what is sealed changes nothing.
-        assert_ne!(sealer_a.seal("t", &auth).unwrap(), sealed);
+        // The same again for the same target alone, and sealing what is sealed changes nothing.
+        assert_eq!(sealer_a.seal("t", &auth).unwrap(), sealed);
+        assert_ne!(text(&sealer_a.seal("other", &auth).unwrap())[..16], text(&sealed)[..16]);
         assert_eq!(sealer_a.seal("t", &sealed).unwrap(), sealed);
     }
+}
+
+#[test]
+fn no_two_texts_share_a_nonce() {
+    let sealer = sealer("a");
+    let pairs = [("t", "ab"), ("ta", "b"), ("", "tab"), ("t", "ac")];
+    let nonces = pairs.map(|(place, text)| sealer.nonce(place, text).unwrap());
+    assert_eq!(HashSet::from(nonces).len(), pairs.len());
 }
 
 #[test]

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use metricsd_discovery::manager::JobSnapshot;
 use metricsd_discovery::provider::{FoundLabels, Lifecycle};
 use metricsd_discovery::resolve_job;
-use metricsd_model::ScrapeOptions;
 use metricsd_ports::discovery::bounded_labels;
 use metricsd_ports::{DiscoveredTarget, DroppedTarget};
 
@@ -43,9 +42,7 @@ pub(super) fn resolve(snapshot: &JobSnapshot, before: &Lives, kept_dropped: usiz
     for error in resolved.errors {
         found.drop_one(error.discovered, Some(error.message), kept_dropped);
     }
-    let mut trusted = Trusted::default();
-    for mut active in resolved.active {
-        trusted.apply(&mut active.spec.scrape_config.options);
+    for active in resolved.active {
         let id = &active.spec.target_id;
         let prompt = worth_a_scrape(before.get(id), active.lifecycle);
         if active.lifecycle != Lifecycle::Unknown {
@@ -80,24 +77,6 @@ impl Found {
         if self.dropped_targets.len() < kept {
             self.dropped_targets.push(DroppedTarget { labels: bounded_labels(labels), error });
         }
-    }
-}
-
-/// Lets settings name any file and variable, since the operator wrote them; targets that share settings go on doing so.
-#[derive(Default)]
-struct Trusted {
-    last: Option<(Arc<ScrapeOptions>, Arc<ScrapeOptions>)>,
-}
-
-impl Trusted {
-    fn apply(&mut self, options: &mut Arc<ScrapeOptions>) {
-        if let Some((_, trusted)) = self.last.as_ref().filter(|(plain, _)| Arc::ptr_eq(plain, options)) {
-            *options = trusted.clone();
-            return;
-        }
-        let trusted = Arc::new(ScrapeOptions { unconfined_secrets: true, ..ScrapeOptions::clone(options) });
-        let plain = std::mem::replace(options, trusted.clone());
-        self.last = Some((plain, trusted));
     }
 }
 
