@@ -52,6 +52,11 @@ const MIGRATIONS: [Migration; 7] = [
         name: "discovery",
         sql: include_str!("../../../migrations/postgres/0007_discovery.sql"),
     },
+    Migration {
+        version: 8,
+        name: "labels",
+        sql: include_str!("../../../migrations/postgres/0008_labels.sql"),
+    },
 ];
 
 /// Key of the advisory lock ("metricsd" in ASCII): one process migrates a database at a time.
