@@ -89,26 +89,21 @@ impl Connector {
                 false => Ok(Conn::new(stream, Kind::Http1)),
             };
         };
-        let stream = this.tcp(&proxy.host, proxy.port).await.map_err(|error| through(proxy, error))?;
+        let stream = this.tcp(&proxy.host, proxy.port).await.map_err(|error| proxy.failed(&error))?;
         let mut stream: Box<dyn Stream> = match proxy.tls {
             true => {
                 let name = tls::server_name(&TlsOptions::default(), &proxy.host)?;
                 let connected = this.tls()?.proxy.connect(name, stream).await;
-                Box::new(connected.map_err(|error| through(proxy, crate::error::classify(&error)))?)
+                Box::new(connected.map_err(|error| proxy.failed(&crate::error::classify(&error)))?)
             }
             false => Box::new(stream),
         };
         if https {
-            tunnel(&mut *stream, &url, proxy).await.map_err(|error| through(proxy, error))?;
+            tunnel(&mut *stream, &url, proxy).await.map_err(|error| proxy.failed(&error))?;
             return this.secured(stream, &host).await;
         }
         Ok(Conn::new(stream, Kind::Proxied))
     }
-}
-
-/// Says that it is the proxy which could not be reached.
-fn through(proxy: &ProxyServer, error: ClientError) -> ClientError {
-    ClientError::new(error.reason, format!("the proxy {}: {}", proxy.shown(), error.message))
 }
 
 impl Shared {

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use metricsd_model::ProxyOptions;
+use metricsd_model::SecretSource;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
@@ -21,6 +22,8 @@ pub(crate) struct ProxyMaterial {
     https: Option<Text>,
     no_proxy: Option<String>,
     connect_headers: Vec<(String, Text)>,
+    /// Whether its address may be told: one out of a file or a variable may be any secret.
+    told: bool,
 }
 
 impl ProxyMaterial {
@@ -43,11 +46,13 @@ impl ProxyMaterial {
                 https: address("HTTPS_PROXY"),
                 no_proxy: Some(variable("NO_PROXY").unwrap_or_default()),
                 connect_headers,
+                told: true,
             });
         }
         let url = context.optional(options.url.as_ref()).await?.filter(|url| !url.expose().is_empty());
         let no_proxy = options.no_proxy.clone().filter(|text| !text.is_empty());
-        Ok(Self { http: url.clone(), https: url, no_proxy, connect_headers })
+        let told = matches!(options.url, Some(SecretSource::Inline(_)));
+        Ok(Self { http: url.clone(), https: url, no_proxy, connect_headers, told })
     }
 }
 
@@ -62,10 +67,17 @@ pub(crate) struct ProxyServer {
     pub(crate) authorization: Option<HeaderValue>,
     /// For `CONNECT`.
     pub(crate) connect_headers: HeaderMap,
+    /// Whether its address may be told.
+    told: bool,
 }
 
 impl ProxyServer {
-    fn read(text: &Text, connect_headers: &HeaderMap) -> Result<Self, ClientError> {
+    fn read(text: &Text, connect_headers: &HeaderMap, told: bool) -> Result<Self, ClientError> {
+        let read = Self::parse(text, connect_headers, told);
+        read.map_err(|error| if told { error } else { failed("does not read as the address of a proxy") })
+    }
+
+    fn parse(text: &Text, connect_headers: &HeaderMap, told: bool) -> Result<Self, ClientError> {
         let text = text.expose();
         // The environment often leaves the scheme out.
         let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
@@ -83,11 +95,23 @@ impl ProxyServer {
         let port = url.port_or_known_default().unwrap_or(80);
         let authorization = authorization(&url)?;
         let connect_headers = connect_headers.clone();
-        Ok(Self { tls, host: host.to_owned(), port, authorization, connect_headers })
+        Ok(Self { tls, host: host.to_owned(), port, authorization, connect_headers, told })
+    }
+
+    /// What is wrong with it, as far as that may be told.
+    pub(crate) fn failed(&self, error: &ClientError) -> ClientError {
+        let message = match self.told {
+            true => format!("the proxy {}: {}", self.shown(), error.message),
+            false => "the proxy of proxy_url cannot be used; its address is a secret and not told".to_owned(),
+        };
+        ClientError::new(error.reason, message)
     }
 
     /// Its address without credentials.
     pub(crate) fn shown(&self) -> String {
+        if !self.told {
+            return metricsd_model::MASK.to_owned();
+        }
         let scheme = if self.tls { "https" } else { "http" };
         format!("{scheme}://{}:{}", self.host, self.port)
     }
@@ -134,7 +158,7 @@ impl Proxies {
             headers.append(name, value);
         }
         let server = |text: &Option<Text>| match text {
-            Some(text) => ProxyServer::read(text, &headers).map(Some),
+            Some(text) => ProxyServer::read(text, &headers, material.told).map(Some),
             None => Ok(None),
         };
         Ok(Self {

@@ -6,13 +6,14 @@ use std::sync::{Arc, OnceLock};
 use metricsd_model::{TlsOptions, TlsVersion};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    SupportedProtocolVersion, version,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, InconsistentKeys, RootCertStore,
+    SignatureScheme, SupportedProtocolVersion, version,
 };
 
 use crate::context::Context;
@@ -107,12 +108,29 @@ pub(crate) fn config(options: &TlsOptions, material: &TlsMaterial) -> Result<Cli
             let chain = certificates(cert, "tls_config.cert")?;
             let key = PrivateKeyDer::from_pem_slice(key.expose().as_bytes())
                 .map_err(|_| ClientError::tls("tls_config.key holds no private key as PEM"))?;
-            builder.with_client_auth_cert(chain, key).map_err(|error| {
-                ClientError::tls(format!("tls_config.cert and tls_config.key do not go together: {error}"))
-            })
+            Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair(chain, key)?))))
         }
         (None, None) => Ok(builder.with_no_client_auth()),
         _ => Err(ClientError::tls("tls_config has a certificate without a key, or the other way round")),
+    }
+}
+
+/// Our certificate and its key. A certificate whose key cannot be read here, such as one of version 1, is shown as it is:
+/// the server says whether it will do.
+fn pair(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<CertifiedKey, ClientError> {
+    let key = provider()
+        .key_provider
+        .load_private_key(key)
+        .map_err(|error| ClientError::tls(format!("tls_config.key is of no use here: {error}")))?;
+    let pair = CertifiedKey::new(chain, key);
+    match pair.keys_match() {
+        Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+            Err(ClientError::tls("tls_config.cert and tls_config.key do not go together"))
+        }
+        _ => Ok(pair),
     }
 }
 
@@ -202,7 +220,7 @@ impl ServerCertVerifier for Named {
     }
 }
 
-/// `insecure_skip_verify`: whoever has the key of the certificate that is shown will do.
+/// `insecure_skip_verify`: anybody will do, with certificates of old versions and small keys too.
 struct AnyCertificate;
 
 impl fmt::Debug for AnyCertificate {
@@ -225,23 +243,26 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn verify_tls12_signature(
         &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &provider().signature_verification_algorithms)
+        Ok(HandshakeSignatureValid::assertion())
     }
 
     fn verify_tls13_signature(
         &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
+        Ok(HandshakeSignatureValid::assertion())
     }
 
+    /// Those that we could verify, and those of certificates that we could not.
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
+        let mut schemes = provider().signature_verification_algorithms.supported_schemes();
+        schemes.extend([SignatureScheme::ECDSA_NISTP521_SHA512, SignatureScheme::RSA_PKCS1_SHA1]);
+        schemes
     }
 }

@@ -172,7 +172,12 @@ impl Assembly {
     }
 
     fn further_file(&mut self, main: &Context, path: &Path, place: Place, global: &GlobalConfig) {
-        let text = match files::read(path) {
+        // Opening a pipe would wait for someone who writes.
+        let regular = match path.metadata().is_ok_and(|data| !data.is_file()) {
+            true => Err("is no regular file".to_owned()),
+            false => files::read(path),
+        };
+        let text = match regular {
             Ok(text) => text,
             Err(error) => {
                 return main.problem(place, "scrape_config_files", format!("{}: {error}", path.display()));

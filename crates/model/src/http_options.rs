@@ -51,12 +51,17 @@ pub enum HttpAuth {
     /// `Authorization: <scheme> <credentials>`.
     Authorization {
         /// `Bearer` unless told otherwise.
+        #[serde(default = "bearer")]
         scheme: String,
         /// What follows it.
         credentials: Option<SecretSource>,
     },
     /// A token that another server gives for our credentials (RFC 6749, section 4.4).
     Oauth2(Box<Oauth2Options>),
+}
+
+fn bearer() -> String {
+    "Bearer".to_owned()
 }
 
 /// Client credentials of OAuth 2.0.

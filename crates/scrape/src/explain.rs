@@ -132,18 +132,28 @@ fn follow(
 /// Takes a line apart: the series, the timestamp, and the value as people read it.
 fn sample(line: &str) -> Result<(String, Option<Millis>, String), End> {
     let line = line.trim();
-    let read = |text: &str| match Parser::new(text.as_bytes(), Format::Text).next_entry() {
+    if line.contains('\n') {
+        return Err(End::Fault(LineFault {
+            reason: Refusal::InvalidValue,
+            fatal: Some(FailureReason::Parse),
+            message: "these are several lines; one at a time is explained".to_owned(),
+        }));
+    }
+    let read = |text: &str, format| match Parser::new(text.as_bytes(), format).next_entry() {
         Ok(Some(Entry::Sample(sample))) => {
             Ok(Some((sample.series.to_owned(), sample.timestamp, format!("the value {}", sample.value))))
         }
         Ok(_) => Ok(None),
         Err(error) => Err(error),
     };
-    // Whoever only asks for a series has no value to give.
-    let found = read(line).or_else(|error| match read(&format!("{line} 0")) {
-        Ok(Some((series, ..))) => Ok(Some((series, None, "no value".to_owned()))),
-        _ => Err(error),
-    });
+    let found = read(line, Format::Text)
+        // A line of OpenMetrics may have seconds and an exemplar behind its value.
+        .or_else(|error| read(&format!("{line}\n# EOF\n"), Format::OpenMetrics).map_err(|_| error))
+        // Whoever only asks for a series has no value to give.
+        .or_else(|error| match read(&format!("{line} 0"), Format::Text) {
+            Ok(Some((series, ..))) => Ok(Some((series, None, "no value".to_owned()))),
+            _ => Err(error),
+        });
     match found {
         Ok(found) => found.ok_or(End::NoSample),
         Err(error) => Err(End::Fault(LineFault {

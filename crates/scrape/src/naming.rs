@@ -234,6 +234,7 @@ impl Namer {
             while has(&labels, &exported) || has(&self.target_labels, &exported) {
                 exported.insert_str(0, "exported_");
             }
+            labels.retain(|(label, _)| *label != exported);
             labels.push((exported, pages));
         }
         labels
@@ -255,6 +256,7 @@ fn normalize(labels: &mut Labels, kind: MetricKind) {
     }
 }
 
+/// An empty label is none.
 fn has(labels: &[(String, String)], name: &str) -> bool {
-    labels.iter().any(|(label, _)| label == name)
+    labels.iter().any(|(label, value)| label == name && !value.is_empty())
 }

@@ -234,15 +234,17 @@ impl PageReader {
     /// Series that only the last scrape has, reports included; and how many page series only the new one has.
     fn difference(&self, after: &Arc<Layout>, timed: &[Arc<Series>]) -> (Vec<Arc<Series>>, u64) {
         let before = &self.stored;
-        let same = Arc::ptr_eq(before, after);
-        let same_timed = !self.tracks_timed || ids(&self.timed).eq(ids(timed));
-        if same && same_timed {
+        if Arc::ptr_eq(before, after) && ids(&self.timed).eq(ids(timed)) {
             return (Vec::new(), 0);
         }
-        let (old, mut new): (HashSet<SeriesId>, HashSet<SeriesId>) =
-            (before.ids.iter().copied().collect(), after.ids.iter().copied().collect());
-        let page = after.ids.len().saturating_sub(self.reports.len());
-        let added = after.ids.iter().take(page).filter(|id| !old.contains(*id)).count();
+        // Reports are no series of the page.
+        let page = |layout: &Layout| layout.ids.len().saturating_sub(self.reports.len());
+        let old: HashSet<SeriesId> =
+            before.ids.iter().take(page(before)).copied().chain(ids(&self.timed)).collect();
+        let found: HashSet<SeriesId> =
+            after.ids.iter().take(page(after)).copied().chain(ids(timed)).collect();
+        let added = found.difference(&old).count();
+        let mut new: HashSet<SeriesId> = after.ids.iter().copied().collect();
         let ended: &[_] = if self.tracks_timed { &self.timed } else { &[] };
         if self.tracks_timed {
             new.extend(ids(timed));

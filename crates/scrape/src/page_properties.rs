@@ -180,10 +180,12 @@ proptest! {
         let bench = || Bench::new(target(honor_timestamps, truncates), limits.clone());
         let mut old = bench();
         let mut stored: Option<Arc<Layout>> = None;
+        let (mut stored_page, mut stored_timed) = (HashSet::new(), HashSet::new());
         for change in &changes {
             if matches!(change, Change::Fail) {
                 let (layout, _) = old.reader.fail();
                 stored = Some(layout);
+                stored_page.clear();
             }
             apply(&mut page, change);
             let mut text = page.concat();
@@ -196,9 +198,13 @@ proptest! {
                 let (new, before) = (ids(&scraped.layout), stored.as_deref().map(ids).unwrap_or_default());
                 let vanished: HashSet<SeriesId> = scraped.vanished.iter().map(|series| series.id).collect();
                 prop_assert_eq!(vanished, before.difference(&new).copied().collect::<HashSet<_>>());
-                let page_ids = scraped.layout.ids.iter().take(scraped.values.len());
-                prop_assert_eq!(scraped.added as usize, page_ids.filter(|id| !before.contains(id)).count());
-                stored = Some(scraped.layout);
+                let timed: HashSet<SeriesId> = scraped.timed.iter().map(|(series, ..)| series.id).collect();
+                let page_ids = scraped.layout.ids.iter().take(scraped.values.len()).copied();
+                let found: HashSet<SeriesId> = page_ids.chain(timed.iter().copied()).collect();
+                let known = |id: &SeriesId| stored_page.contains(id) || stored_timed.contains(id);
+                prop_assert_eq!(scraped.added as usize, found.iter().filter(|id| !known(id)).count());
+                stored_page = scraped.layout.ids.iter().take(scraped.values.len()).copied().collect();
+                (stored, stored_timed) = (Some(scraped.layout), timed);
             }
         }
     }

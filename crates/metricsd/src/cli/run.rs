@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
@@ -9,6 +10,9 @@ use super::Environment;
 use super::failure::{Exit, Failure};
 use crate::config::{Config, Effective, Sources};
 use crate::{logging, node};
+
+/// How long threads are waited for whose work nobody needs any more.
+const LINGER: Duration = Duration::from_secs(2);
 
 const RUN_HELP: &str = "\
 Examples:
@@ -95,9 +99,11 @@ pub(crate) struct MigrateArgs {
 /// Runs until a signal.
 pub(super) fn run(args: &RunArgs, environment: &Environment) -> Result<Exit, Failure> {
     let (config, effective) = prepared(&args.config, environment)?;
-    runtime()?
-        .block_on(node::run(config, &effective))
-        .map_err(|error| Failure::failed(format!("{error:#}")))?;
+    let runtime = runtime()?;
+    let ended = runtime.block_on(node::run(config, &effective));
+    // Everything is stored by now; a thread that waits for a file system that does not answer holds nobody up.
+    runtime.shutdown_timeout(LINGER);
+    ended.map_err(|error| Failure::failed(format!("{error:#}")))?;
     Ok(Exit::Done)
 }
 

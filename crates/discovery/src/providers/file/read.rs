@@ -1,6 +1,6 @@
 //! Which files there are, which have changed, and what was last read from each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -48,6 +48,8 @@ pub(super) struct Files {
     patterns: Vec<String>,
     seen: BTreeMap<PathBuf, Seen>,
     problem: Option<String>,
+    /// Sources of groups that were told.
+    told: BTreeSet<String>,
 }
 
 /// What a look has found.
@@ -61,13 +63,22 @@ pub(super) struct Outcome {
 
 impl Files {
     pub(super) fn new(patterns: Vec<String>) -> Self {
-        Self { patterns, seen: BTreeMap::new(), problem: None }
+        Self { patterns, seen: BTreeMap::new(), problem: None, told: BTreeSet::new() }
     }
 
     /// The last good groups of each file that exists: all there are, unless a file was not good even once yet.
-    pub(super) fn told(&self) -> Update {
-        let groups = self.seen.values().flat_map(|seen| seen.groups.iter().cloned()).collect();
-        if self.seen.values().all(|seen| seen.read) { Update::All(groups) } else { Update::Some(groups) }
+    pub(super) fn told(&mut self) -> Update {
+        let mut groups: Vec<TargetGroup> =
+            self.seen.values().flat_map(|seen| seen.groups.iter().cloned()).collect();
+        let sources = groups.iter().map(|group| group.source.clone()).collect();
+        let before = std::mem::replace(&mut self.told, sources);
+        if self.seen.values().all(|seen| seen.read) {
+            return Update::All(groups);
+        }
+        // What was told of files and lists that are gone goes all the same.
+        let gone = before.difference(&self.told).cloned();
+        groups.extend(gone.map(|source| TargetGroup { source, ..TargetGroup::default() }));
+        Update::Some(groups)
     }
 
     /// Reads what has changed, or everything. A file that is gone has no groups; one that is broken keeps its last.
@@ -122,7 +133,11 @@ impl Files {
         for pattern in &self.patterns {
             match matches(pattern) {
                 Ok(found) => paths.extend(found),
-                Err(sentence) => problem = problem.or(Some(sentence)),
+                Err(Unmatched::Gone(sentence)) => problem = problem.or(Some(sentence)),
+                Err(Unmatched::Unreadable(sentence)) => {
+                    paths.extend(self.seen.keys().filter(|path| named(pattern, path)).cloned());
+                    problem = problem.or(Some(sentence));
+                }
             }
         }
         paths.sort();
@@ -140,6 +155,10 @@ impl Files {
 
 fn read(path: &Path) -> Result<Vec<TargetGroup>, String> {
     let shown = path.display().to_string();
+    // Opening a pipe would wait for someone who writes.
+    if fs::metadata(path).is_ok_and(|data| !data.is_file()) {
+        return Err("it is no regular file".to_owned());
+    }
     let file = fs::File::open(path).map_err(|error| format!("it cannot be opened: {error}"))?;
     let mut text = String::new();
     let limit = MAX_ANSWER_BYTES as u64;
@@ -156,22 +175,43 @@ fn read(path: &Path) -> Result<Vec<TargetGroup>, String> {
     read_list(&text, format, &shown, &extra).map_err(|error| error.to_string())
 }
 
+/// Why a pattern names no files.
+enum Unmatched {
+    /// There are none.
+    Gone(String),
+    /// It cannot be told now.
+    Unreadable(String),
+}
+
+/// Whether a pattern with `*` in its last part stands for this file.
+fn named(pattern: &str, path: &Path) -> bool {
+    let (pattern, part) = (Path::new(pattern), |path: &Path| Some(path.file_name()?.to_str()?.to_owned()));
+    let fits = part(pattern).zip(part(path)).is_some_and(|(pattern, name)| fits(&pattern, &name));
+    fits && pattern.parent() == path.parent()
+}
+
 /// The files that a path with `*` in its last part stands for. A plain path must exist, a pattern may match nothing.
-fn matches(pattern: &str) -> Result<Vec<PathBuf>, String> {
+fn matches(pattern: &str) -> Result<Vec<PathBuf>, Unmatched> {
     let path = Path::new(pattern);
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if !name.contains('*') {
         return match fs::metadata(path) {
             Ok(_) => Ok(vec![path.to_owned()]),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Err(format!("{pattern}: there is no such file"))
+                Err(Unmatched::Gone(format!("{pattern}: there is no such file")))
             }
             // It is there, only not to be seen now.
             Err(_) => Ok(vec![path.to_owned()]),
         };
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let entries = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let entries = fs::read_dir(folder).map_err(|error| {
+        let sentence = format!("{}: {error}", folder.display());
+        match error.kind() {
+            std::io::ErrorKind::NotFound => Unmatched::Gone(sentence),
+            _ => Unmatched::Unreadable(sentence),
+        }
+    })?;
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let parent = path.parent().unwrap_or(Path::new(""));
     Ok(names.filter(|found| fits(name, found)).map(|found| parent.join(found)).take(MAX_FILES + 1).collect())

@@ -1,6 +1,8 @@
 //! Puts one key into metricsd's configuration file, and leaves everything else in it as it is.
 
 use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use super::KEY;
@@ -31,10 +33,8 @@ pub(super) fn put(file: &Path, value: &str, environment: &Environment) -> Result
         return Ok(Setting::Unchanged);
     }
     let beside = Beside(real.with_extension("metricsd-import"));
-    let permissions = fs::metadata(&real).map_err(|error| cannot("read", error))?.permissions();
-    fs::write(&beside.0, changed)
-        .and_then(|()| fs::set_permissions(&beside.0, permissions))
-        .map_err(|error| cannot("written", error))?;
+    let data = fs::metadata(&real).map_err(|error| cannot("read", error))?;
+    write_as(&beside.0, &changed, &data).map_err(|error| cannot("written", error))?;
     let sources =
         Sources { file: Some(beside.0.clone()), environment: environment.clone(), flags: Vec::new() };
     if let Err(error) = sources.load() {
@@ -44,6 +44,19 @@ pub(super) fn put(file: &Path, value: &str, environment: &Environment) -> Result
     }
     fs::rename(&beside.0, &real).map_err(|error| cannot("written", error))?;
     Ok(Setting::Written)
+}
+
+/// Writes a new file that has another's owner and permissions, and never more than these.
+fn write_as(path: &Path, text: &str, like: &fs::Metadata) -> io::Result<()> {
+    let _ = fs::remove_file(path);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let own = file.metadata()?;
+    if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
+        fchown(&file, Some(like.uid()), Some(like.gid()))?;
+    }
+    file.set_permissions(like.permissions())?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
 
 /// A file that does not stay.

@@ -1,5 +1,6 @@
 //! One process at a time runs the providers; another takes over when it is gone.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,8 +92,7 @@ impl<'s> Term<'s> {
                 () = self.shared.stop.cancelled() => return,
                 Ok(()) = self.loaded.changed() => self.apply().await,
                 Ok(()) = self.found.changed() => {
-                    let found = self.found.borrow_and_update().clone();
-                    self.syncer.sync(&found, &self.handle.statuses()).await;
+                    self.sync().await;
                 }
                 _ = tick.tick() => {
                     if !lead.is_held().await {
@@ -100,11 +100,21 @@ impl<'s> Term<'s> {
                         return;
                     }
                     self.settle().await;
-                    let found = self.found.borrow_and_update().clone();
-                    self.syncer.sync(&found, &self.handle.statuses()).await;
+                    self.sync().await;
                 }
             }
         }
+    }
+
+    /// Brings what was found for the jobs of the file; the manager may still tell of jobs that the file no longer has.
+    async fn sync(&mut self) {
+        let loaded = self.loaded.borrow().clone();
+        let mut found = self.found.borrow_and_update().clone();
+        if let Some(jobs) = &loaded.jobs {
+            let jobs: HashMap<&str, _> = jobs.iter().map(|job| (job.name.as_str(), job)).collect();
+            found.retain(|name, snapshot| jobs.get(name.as_str()).is_some_and(|job| **job == *snapshot.job));
+        }
+        self.syncer.sync(&found, &self.handle.statuses()).await;
     }
 
     /// Takes up what the file came to.
