@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metricsd_discovery::manager::Snapshots;
+use metricsd_discovery::manager::{JobSnapshot, Snapshots};
 use metricsd_discovery::metrics::DiscoveryMetrics;
 use metricsd_discovery::{Manager, ManagerHandle, ProviderFactory};
 use metricsd_ports::Leadership;
@@ -109,11 +109,15 @@ impl<'s> Term<'s> {
     /// Brings what was found for the jobs of the file; the manager may still tell of jobs that the file no longer has.
     async fn sync(&mut self) {
         let loaded = self.loaded.borrow().clone();
-        let mut found = self.found.borrow_and_update().clone();
-        if let Some(jobs) = &loaded.jobs {
-            let jobs: HashMap<&str, _> = jobs.iter().map(|job| (job.name.as_str(), job)).collect();
-            found.retain(|name, snapshot| jobs.get(name.as_str()).is_some_and(|job| **job == *snapshot.job));
-        }
+        let found = self.found.borrow_and_update().clone();
+        let jobs: HashMap<&str, _> =
+            loaded.jobs.iter().flat_map(|jobs| jobs.iter()).map(|job| (job.name.as_str(), job)).collect();
+        let is_current = |name: &str, snapshot: &JobSnapshot| match &loaded.jobs {
+            Some(_) => jobs.get(name).is_some_and(|job| **job == *snapshot.job),
+            None => true,
+        };
+        let current = found.iter().filter(|(name, snapshot)| is_current(name, snapshot));
+        let found: Snapshots = current.map(|(name, snapshot)| (name.clone(), snapshot.clone())).collect();
         self.syncer.sync(&found, &self.handle.statuses()).await;
     }
 
