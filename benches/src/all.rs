@@ -139,7 +139,7 @@ async fn measure(part: Part, options: &Options, results: &mut Results) -> Result
                 series: 1000,
                 interval: 1000,
                 seconds: if options.quick { 10 } else { 60 },
-                warm_up: if options.quick { 2 } else { 8 },
+                warm_up: if options.quick { 2 } else { 30 },
             };
             scrape::run(&options, results).await
         }

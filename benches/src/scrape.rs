@@ -30,8 +30,8 @@ pub(crate) struct Options {
     /// How long to measure.
     #[arg(long, default_value_t = 60)]
     pub(crate) seconds: u64,
-    /// How long to scrape before.
-    #[arg(long, default_value_t = 8)]
+    /// How long to scrape before: a million series are written for the first time then.
+    #[arg(long, default_value_t = 30)]
     pub(crate) warm_up: u64,
 }
 
