@@ -78,6 +78,10 @@ fn check_oauth2(oauth2: &Oauth2Options) -> Vec<(&'static str, String)> {
         found.push(("client_id", "is missing".to_owned()));
     }
     match Url::parse(&oauth2.token_url) {
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            let message = "holds a user name or a password; client_id and client_secret are for these";
+            found.push(("token_url", message.to_owned()));
+        }
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => {}
         _ => found.push(("token_url", "is no http or https address".to_owned())),
     }

@@ -7,17 +7,20 @@ use crate::context::Context;
 use crate::error::ClientError;
 
 /// Headers that settings cannot set: the request's own frame, and what other settings are for.
-const RESERVED: [&str; 17] = [
+const RESERVED: [&str; 20] = [
+    "accept",
     "accept-encoding",
     "authorization",
     "connection",
     "content-encoding",
     "content-length",
     "content-type",
+    "expect",
     "host",
     "keep-alive",
     "proxy-authenticate",
     "proxy-authorization",
+    "proxy-connection",
     "te",
     "trailer",
     "transfer-encoding",
@@ -27,10 +30,15 @@ const RESERVED: [&str; 17] = [
     "x-prometheus-scrape-timeout-seconds",
 ];
 
+/// Whether a header, in letters of either case, is one that settings cannot set.
+pub fn is_reserved(name: &str) -> bool {
+    RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name))
+}
+
 /// Whether settings may set this header; the error goes on from its name.
 pub(crate) fn check_name(name: &str) -> Result<HeaderName, String> {
     let read = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "is not a header's name".to_owned())?;
-    match RESERVED.contains(&read.as_str()) {
+    match is_reserved(read.as_str()) {
         true => Err("is a header that cannot be set here".to_owned()),
         false => Ok(read),
     }

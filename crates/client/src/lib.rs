@@ -30,6 +30,7 @@ pub use clients::Clients;
 pub use context::{Context, SecretAccess};
 pub use error::ClientError;
 pub use guard::AddressPolicy;
+pub use headers::is_reserved as is_reserved_header;
 pub use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 pub use response::Response;
 pub use trace::{Exchange, Trace};

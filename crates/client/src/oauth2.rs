@@ -19,6 +19,7 @@ use crate::auth;
 use crate::client::{HttpClient, Request};
 use crate::context::Context;
 use crate::error::ClientError;
+use crate::secrets::Text;
 
 /// A token is replaced this long before it lapses.
 const EARLY: Duration = Duration::from_secs(10);
@@ -158,12 +159,16 @@ impl Source {
     async fn token(&self) -> Result<(HeaderValue, Option<Duration>), ClientError> {
         let secret = self.context.optional(self.options.client_secret.as_ref()).await?;
         let secret = secret.as_ref().map_or("", |secret| secret.expose());
+        let mut params = Vec::with_capacity(self.options.endpoint_params.len());
+        for (name, value) in &self.options.endpoint_params {
+            params.push((name.as_str(), self.context.secret(value).await?));
+        }
         let known = *self.in_body.lock();
-        let (status, body) = self.request(secret, known.unwrap_or(false)).await?;
+        let (status, body) = self.request(secret, &params, known.unwrap_or(false)).await?;
         // A server that knows no Basic authentication wants the credentials in the body, and says no to anything else.
         let refused = matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED);
         if known.is_none() && refused {
-            let (second, body) = self.request(secret, true).await?;
+            let (second, body) = self.request(secret, &params, true).await?;
             if second.is_success() {
                 *self.in_body.lock() = Some(true);
             }
@@ -175,7 +180,12 @@ impl Source {
         read(status, &body)
     }
 
-    async fn request(&self, secret: &str, in_body: bool) -> Result<(StatusCode, Vec<u8>), ClientError> {
+    async fn request(
+        &self,
+        secret: &str,
+        params: &[(&str, Text)],
+        in_body: bool,
+    ) -> Result<(StatusCode, Vec<u8>), ClientError> {
         let options = &self.options;
         let client = self.client.as_ref().map_err(ClientError::clone)?;
         let url = Url::parse(&options.token_url)
@@ -189,7 +199,7 @@ impl Source {
             let value = auth::basic(&encoded(&options.client_id), &encoded(secret))?;
             headers.insert(header::AUTHORIZATION, value);
         }
-        let body = Bytes::from(form(options, in_body.then_some(secret)));
+        let body = Bytes::from(form(options, params, in_body.then_some(secret)));
         let request = Request { method: Method::POST, url: &url, headers, body, timeout: TIMEOUT };
         let mut answer = client.send(request).await?;
         let body = answer.bytes(MAX_ANSWER).await?;
@@ -198,7 +208,7 @@ impl Source {
 }
 
 /// The body of a request; with `secret` it holds the credentials too.
-fn form(options: &Oauth2Options, secret: Option<&str>) -> String {
+fn form(options: &Oauth2Options, params: &[(&str, Text)], secret: Option<&str>) -> String {
     let mut form = Serializer::new(String::new());
     form.append_pair("grant_type", "client_credentials");
     if !options.scopes.is_empty() {
@@ -210,7 +220,7 @@ fn form(options: &Oauth2Options, secret: Option<&str>) -> String {
             form.append_pair("client_secret", secret);
         }
     }
-    form.extend_pairs(&options.endpoint_params).finish()
+    form.extend_pairs(params.iter().map(|(name, value)| (*name, value.expose()))).finish()
 }
 
 fn read(status: StatusCode, body: &[u8]) -> Result<(HeaderValue, Option<Duration>), ClientError> {

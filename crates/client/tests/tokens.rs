@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::certificates::{Authority, server};
 use common::{Server, context, fetch, header, inline, ok, serve, status};
 use metricsd_client::HttpClient;
-use metricsd_model::{FailureReason, HttpAuth, HttpOptions, Oauth2Options, TlsOptions};
+use metricsd_model::{FailureReason, HttpAuth, HttpOptions, Oauth2Options, Secret, SecretSource, TlsOptions};
 use rustls::ALL_VERSIONS;
 
 fn oauth2(token_url: String) -> Oauth2Options {
@@ -43,7 +43,7 @@ async fn many_scrapes_share_one_token() {
     let target = serve(None, |_| ok("")).await;
     let mut options = oauth2(tokens.url("/token"));
     options.scopes = vec!["read".into(), "write".into()];
-    options.endpoint_params = [("audience".to_owned(), "metrics".to_owned())].into();
+    options.endpoint_params = [("audience".to_owned(), SecretSource::Inline(Secret::new("metrics")))].into();
     let client = client(options);
     let scrapes = (0..50).map(|_| {
         let (client, url) = (client.clone(), target.url("/"));

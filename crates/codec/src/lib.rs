@@ -19,4 +19,5 @@ pub mod pack;
 
 pub mod event;
 
+mod buckets;
 mod wire;

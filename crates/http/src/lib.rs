@@ -38,5 +38,5 @@ pub use cors::CorsOrigins;
 pub use health::{Check, Dependency};
 pub use metrics::HttpMetrics;
 pub use problem::{Problem, ProblemKind};
-pub use reload::{Peer, Reload, ReloadAccess, Reloaded};
+pub use reload::{NotReloaded, Peer, Reload, ReloadAccess, Reloaded};
 pub use router::router;

@@ -29,11 +29,20 @@ pub struct Reloaded {
     pub warnings: Vec<String>,
 }
 
+/// Why a file is not in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotReloaded {
+    /// What is wrong with it, a line each; nothing has changed.
+    Refused(Vec<String>),
+    /// It is good and will be taken up; so far it is not.
+    NotYet,
+}
+
 /// Reads the file with the jobs again.
 #[async_trait]
 pub trait Reload: Send + Sync + 'static {
-    /// Answers when it was taken up; otherwise what is wrong with it, a line each, and nothing has changed.
-    async fn reload(&self) -> Result<Reloaded, Vec<String>>;
+    /// Answers when it was taken up.
+    async fn reload(&self) -> Result<Reloaded, NotReloaded>;
 }
 
 /// How the file is read again, and who may ask for it.
@@ -58,7 +67,12 @@ pub(crate) async fn reload(
     allow(access, peer.0, &headers)?;
     match access.reload.reload().await {
         Ok(reloaded) => Ok(Json(reloaded).into_response()),
-        Err(errors) => {
+        Err(NotReloaded::NotYet) => Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            ProblemKind::Unavailable,
+            "the file is good and will be taken up, but its jobs do not run yet: see GET /api/v1/metrics/discovery",
+        )),
+        Err(NotReloaded::Refused(errors)) => {
             let detail = format!("the file was not taken up, nothing has changed: {}", errors.join("; "));
             Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, ProblemKind::InvalidRequest, detail))
         }

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use axum::body::Body;
 use axum::http::Request;
 use common::Service;
-use metricsd_http::{Peer, Reload, ReloadAccess, Reloaded};
+use metricsd_http::{NotReloaded, Peer, Reload, ReloadAccess, Reloaded};
 use metricsd_model::{ScrapeOptions, Secret};
 use metricsd_ports::conformance::fixtures::target;
 use metricsd_ports::{
@@ -189,16 +189,16 @@ async fn who_registers_itself_is_told_until_when() {
     service.call("PUT", "/api/v1/metrics/targets/nobody", &absent).await.problem(404);
 }
 
-struct Reader(Result<Reloaded, Vec<String>>);
+struct Reader(Result<Reloaded, NotReloaded>);
 
 #[async_trait]
 impl Reload for Reader {
-    async fn reload(&self) -> Result<Reloaded, Vec<String>> {
+    async fn reload(&self) -> Result<Reloaded, NotReloaded> {
         self.0.clone()
     }
 }
 
-fn reloading(answer: Result<Reloaded, Vec<String>>, token: Option<&str>) -> Service {
+fn reloading(answer: Result<Reloaded, NotReloaded>, token: Option<&str>) -> Service {
     let token = token.map(Secret::new);
     Service::with(|api| api.reload = Some(ReloadAccess { reload: Box::new(Reader(answer)), token }))
 }
@@ -231,7 +231,9 @@ async fn only_this_machine_or_who_has_the_token_reloads() {
     assert_eq!(reload(&service, "10.0.0.1:5", Some("sesam")).await, 403);
     assert_eq!(reload(&service, "127.0.0.1:5", Some("open")).await, 403, "a wrong token is no good anywhere");
     assert_eq!(reload(&service, "127.0.0.1:5", None).await, 200);
-    let service = reloading(Err(vec!["p.yml:3:1: no".to_owned()]), None);
+    let service = reloading(Err(NotReloaded::Refused(vec!["p.yml:3:1: no".to_owned()])), None);
     assert_eq!(reload(&service, "127.0.0.1:5", None).await, 422);
+    let service = reloading(Err(NotReloaded::NotYet), None);
+    assert_eq!(reload(&service, "127.0.0.1:5", None).await, 503);
     Service::new().call("POST", "/-/reload", &Value::Null).await.problem(409);
 }

@@ -77,7 +77,7 @@ pub struct Oauth2Options {
     /// Where tokens are had.
     pub token_url: String,
     /// Further parameters of the request for a token.
-    pub endpoint_params: BTreeMap<String, String>,
+    pub endpoint_params: BTreeMap<String, SecretSource>,
     /// For an `https` token address.
     pub tls: TlsOptions,
     /// By which way requests for tokens go.
@@ -166,6 +166,9 @@ impl HttpOptions {
             }
             Some(HttpAuth::Oauth2(oauth2)) => {
                 one("", "oauth2.client_secret", &mut oauth2.client_secret, each);
+                for (name, value) in &mut oauth2.endpoint_params {
+                    each(&format!("oauth2.endpoint_params.{name}"), value);
+                }
                 oauth2.tls.visit_secrets("oauth2.", each);
                 oauth2.proxy.visit_secrets("oauth2.", each);
             }

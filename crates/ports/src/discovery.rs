@@ -81,6 +81,8 @@ pub struct Synced {
     pub removed: u64,
     /// Those that are as they were.
     pub unchanged: u64,
+    /// Those that were not found and stay, since finding was not complete.
+    pub kept: u64,
     /// How many were not taken up.
     pub conflicted: u64,
     /// The first [`MAX_CONFLICTS`] of them.

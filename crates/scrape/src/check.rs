@@ -2,6 +2,7 @@
 
 use metricsd_client::SecretAccess;
 use metricsd_client::check;
+pub use metricsd_client::is_reserved_header;
 use metricsd_model::ScrapeOptions;
 use metricsd_relabel::Relabeler;
 

@@ -152,13 +152,14 @@ impl<'t> Plan<'t> {
         if plan.writes.iter_mut().filter(new).count() <= MAX_PROMPT {
             plan.writes.iter_mut().filter(new).for_each(|write| write.prompt = true);
         }
-        let gone = |row: &&Standing| {
-            completeness == Completeness::All
-                && row.job.as_deref() == Some(job)
-                && !row.deleting
-                && !wanted.contains_key(row.target_id.as_str())
+        let lost = |row: &&Standing| {
+            row.job.as_deref() == Some(job) && !row.deleting && !wanted.contains_key(row.target_id.as_str())
         };
-        plan.removals = standing.iter().filter(gone).map(|row| row.target_id.clone()).collect();
+        let lost = standing.iter().filter(lost);
+        match completeness {
+            Completeness::Some => plan.synced.kept = lost.count() as u64,
+            Completeness::All => plan.removals = lost.map(|row| row.target_id.clone()).collect(),
+        }
         plan.removals.sort_unstable();
         plan.synced.removed = plan.removals.len() as u64;
         Ok(plan)

@@ -6,6 +6,7 @@ use metricsd_model::{Millis, NativeHistogram, ResetHint, Span};
 
 use super::exemplar::{self, FamilyExemplar};
 use super::samples::{FamilySample, Heard, Histograms, Role, say};
+use crate::buckets::{self, Buckets};
 use crate::wire::{Reader, Wire, WireError};
 
 /// Spans of one sign, and exemplars; a span without buckets says nothing.
@@ -26,27 +27,6 @@ pub(super) struct Histogram<'p> {
     positive: Buckets,
     negative: Buckets,
     exemplars: Vec<FamilyExemplar<'p>>,
-}
-
-/// Native buckets of one sign: differences from bucket to bucket, or counts.
-#[derive(Default)]
-struct Buckets {
-    deltas: Vec<i64>,
-    counts: Vec<f64>,
-}
-
-impl Buckets {
-    /// Absolute counts. Sums that no counter reaches stay at the largest number, and do not pass validation.
-    fn absolute(self, integer: bool) -> Vec<f64> {
-        if !integer {
-            return self.counts;
-        }
-        let running = |count: &mut i64, delta: i64| {
-            *count = count.saturating_add(delta);
-            Some(*count as f64)
-        };
-        self.deltas.into_iter().scan(0i64, running).collect()
-    }
 }
 
 /// A classic bucket.
@@ -229,15 +209,6 @@ fn span(reader: &mut Reader<'_>, wire: Wire, into: &mut Vec<Span>) -> Result<(),
     if into.len() == MAX_LIST {
         return Err(reader.error("has more than 65536 spans"));
     }
-    let mut reader = reader.message(wire, "a span of buckets")?;
-    let mut span = Span::default();
-    while !reader.is_empty() {
-        match reader.tag()? {
-            (1, wire) => span.offset = reader.sint32(wire)?,
-            (2, wire) => span.length = reader.uint32(wire)?,
-            (_, wire) => reader.skip(wire)?,
-        }
-    }
-    into.push(span);
+    into.push(buckets::span(reader.message(wire, "a span of buckets")?)?);
     Ok(())
 }

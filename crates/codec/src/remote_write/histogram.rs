@@ -1,7 +1,8 @@
 //! `Histogram`: a native histogram, of integers or of floats.
 
-use metricsd_model::{Millis, NativeHistogram, ResetHint, Span};
+use metricsd_model::{Millis, NativeHistogram, ResetHint};
 
+use crate::buckets::{Buckets, span};
 use crate::wire::{Reader, Wire, WireError};
 
 /// A native histogram that has not been taken apart.
@@ -35,28 +36,6 @@ impl Count {
     }
 }
 
-/// Buckets of one sign as they are sent: differences from bucket to bucket, or counts.
-#[derive(Default)]
-struct Buckets {
-    spans: Vec<Span>,
-    deltas: Vec<i64>,
-    counts: Vec<f64>,
-}
-
-impl Buckets {
-    /// Absolute counts. Sums that no counter reaches stay at the largest number, and do not pass validation.
-    fn absolute(self, integer: bool) -> Vec<f64> {
-        if !integer {
-            return self.counts;
-        }
-        let running = |count: &mut i64, delta: i64| {
-            *count = count.saturating_add(delta);
-            Some(*count as f64)
-        };
-        self.deltas.into_iter().scan(0i64, running).collect()
-    }
-}
-
 impl<'a> HistogramBytes<'a> {
     pub(super) fn new(reader: Reader<'a>) -> Self {
         Self(reader)
@@ -78,10 +57,10 @@ impl<'a> HistogramBytes<'a> {
                 5 => histogram.zero_threshold = reader.double(wire)?,
                 6 => zero_count = Count::Integer(reader.uint64(wire)?),
                 7 => zero_count = Count::Float(reader.double(wire)?),
-                8 => negative.spans.push(span(reader.message(wire, "a span of buckets")?)?),
+                8 => histogram.negative_spans.push(span(reader.message(wire, "a span of buckets")?)?),
                 9 => reader.repeated(wire, Wire::Varint, &mut negative.deltas, Reader::sint64)?,
                 10 => reader.repeated(wire, Wire::Fixed64, &mut negative.counts, Reader::double)?,
-                11 => positive.spans.push(span(reader.message(wire, "a span of buckets")?)?),
+                11 => histogram.positive_spans.push(span(reader.message(wire, "a span of buckets")?)?),
                 12 => reader.repeated(wire, Wire::Varint, &mut positive.deltas, Reader::sint64)?,
                 13 => reader.repeated(wire, Wire::Fixed64, &mut positive.counts, Reader::double)?,
                 14 => histogram.reset_hint = reset_hint(reader.uint32(wire)?),
@@ -93,24 +72,10 @@ impl<'a> HistogramBytes<'a> {
         let integer = matches!(count, Count::Integer(_));
         histogram.count = count.as_float();
         histogram.zero_count = zero_count.as_float();
-        histogram.positive_spans = std::mem::take(&mut positive.spans);
         histogram.positive_buckets = positive.absolute(integer);
-        histogram.negative_spans = std::mem::take(&mut negative.spans);
         histogram.negative_buckets = negative.absolute(integer);
         Ok(HistogramSample { timestamp, histogram, integer })
     }
-}
-
-fn span(mut reader: Reader<'_>) -> Result<Span, WireError> {
-    let mut span = Span::default();
-    while !reader.is_empty() {
-        match reader.tag()? {
-            (1, wire) => span.offset = reader.sint32(wire)?,
-            (2, wire) => span.length = reader.uint32(wire)?,
-            (_, wire) => reader.skip(wire)?,
-        }
-    }
-    Ok(span)
 }
 
 /// `Histogram.ResetHint`; what later versions may add says nothing.

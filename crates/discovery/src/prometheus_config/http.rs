@@ -12,25 +12,6 @@ use super::tls;
 use super::value::shown;
 use super::yaml::{Node, Value};
 
-/// Headers that requests carry for other reasons.
-const OWN_HEADERS: [&str; 15] = [
-    "accept",
-    "accept-encoding",
-    "authorization",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "host",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "user-agent",
-    "www-authenticate",
-    "x-prometheus-scrape-timeout-seconds",
-    "transfer-encoding",
-];
-
 /// Takes the fields of `http_config` out of a section.
 pub(super) fn read(section: &mut Section<'_>) -> HttpOptions {
     let defaults = HttpOptions::default();
@@ -103,7 +84,8 @@ fn oauth2(section: &mut Section<'_>) -> Option<HttpAuth> {
         }),
         scopes: oauth2.plain_texts("scopes"),
         token_url: oauth2.filled("token_url").unwrap_or_default(),
-        endpoint_params: oauth2.text_map("endpoint_params"),
+        // They often hold a password, so that all are kept as secrets.
+        endpoint_params: oauth2.text_map("endpoint_params").into_iter().map(inline).collect(),
         tls: tls::read(&mut oauth2),
         proxy: proxy(&mut oauth2),
     };
@@ -112,7 +94,8 @@ fn oauth2(section: &mut Section<'_>) -> Option<HttpAuth> {
     }
     if options.token_url.is_empty() {
         oauth2.problem("token_url", "token_url is missing: it says where tokens are had");
-    } else if let Err(message) = http_url(&options.token_url) {
+    } else if let Err(message) = http_url(&options.token_url).and_then(|()| without_user(&options.token_url))
+    {
         oauth2.problem("token_url", message);
     }
     for (name, _) in oauth2.others(assertion_field) {
@@ -219,9 +202,26 @@ fn header_name(name: &str) -> Result<(), String> {
     let lower = name.to_ascii_lowercase();
     match lower.as_str() {
         "authorization" => Err("use basic_auth, authorization or oauth2 for this header".to_owned()),
-        known if OWN_HEADERS.contains(&known) => Err("this header is set by the request itself".to_owned()),
+        known if metricsd_client::is_reserved_header(known) => {
+            Err("this header is set by the request itself".to_owned())
+        }
         _ => Ok(()),
     }
+}
+
+/// An address is shown; a user name and a password in it would be too.
+fn without_user(text: &str) -> Result<(), String> {
+    let holds = |url: url::Url| !url.username().is_empty() || url.password().is_some();
+    match url::Url::parse(text).is_ok_and(holds) {
+        true => {
+            Err("it holds a user name or a password; client_id and client_secret are for these".to_owned())
+        }
+        false => Ok(()),
+    }
+}
+
+fn inline((name, value): (String, String)) -> (String, SecretSource) {
+    (name, SecretSource::Inline(Secret::new(value)))
 }
 
 /// Whether a text is an address that can be asked.

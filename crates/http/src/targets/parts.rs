@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use metricsd_ingest::FilterSet;
 use metricsd_model::{AuthConfig, FilterAction, MetricFilter};
 use metricsd_model::{MASK, Secret};
+use metricsd_scrape::check::is_reserved_header;
 use serde_json::Value;
 
 use crate::fields::{Errors, Fields, kind_of};
@@ -104,22 +105,6 @@ enum AuthType {
 const AUTH_TYPES: [(&str, AuthType); 3] =
     [("basic", AuthType::Basic), ("bearer", AuthType::Bearer), ("header", AuthType::Header)];
 
-/// Headers that would change what a request is rather than who sends it.
-const FORBIDDEN_HEADERS: [&str; 12] = [
-    "host",
-    "content-length",
-    "transfer-encoding",
-    "connection",
-    "upgrade",
-    "te",
-    "trailer",
-    "expect",
-    "accept",
-    "accept-encoding",
-    "proxy-connection",
-    "keep-alive",
-];
-
 /// The secret that a mask may stand for, or why it stands for none.
 type Kept<'s> = Result<&'s Secret, &'static str>;
 
@@ -210,7 +195,8 @@ fn check_header_name(name: &str) -> Result<(), String> {
     if axum::http::HeaderName::from_bytes(name.as_bytes()).is_err() {
         return Err("is not a header's name".to_owned());
     }
-    if FORBIDDEN_HEADERS.iter().any(|forbidden| forbidden.eq_ignore_ascii_case(name)) {
+    // Saying who we are in a way of its own is what this is for.
+    if is_reserved_header(name) && !name.eq_ignore_ascii_case("authorization") {
         return Err("is a header that metricsd sets itself".to_owned());
     }
     Ok(())

@@ -7,7 +7,7 @@ use metricsd_ingest::Limits;
 use metricsd_model::batch::content_key;
 use metricsd_model::labels::is_classic_label_name;
 use metricsd_model::{
-    CollectionMethod, MetricSource, PromDuration, RetentionPolicy, ScrapeConfig, TargetSpec,
+    AuthConfig, CollectionMethod, MetricSource, PromDuration, RetentionPolicy, ScrapeConfig, TargetSpec,
 };
 use metricsd_scrape::SecretAccess;
 use serde_json::{Map, Value};
@@ -214,6 +214,11 @@ fn read_scrape_config(fields: &mut Fields<'_>, context: &Context<'_>) -> Option<
     let authentication = read_authentication(fields, stored);
     if authentication.is_some() && options.http.auth.is_some() {
         fields.error("http.auth", "cannot be given together with authentication");
+    }
+    if let Some(AuthConfig::Header { name, .. }) = &authentication
+        && options.http.headers.keys().any(|header| header.eq_ignore_ascii_case(name))
+    {
+        fields.error("http.headers", format!("{name} is what authentication sends"));
     }
     let honor_labels = fields.bool("honor_labels").unwrap_or(false);
     let honor_timestamps = fields.bool("honor_timestamps").unwrap_or(true);

@@ -49,6 +49,13 @@ impl Sealer {
         if options.http == HttpOptions::default() {
             return;
         }
+        let mut secret = false;
+        options.http.clone().visit_secrets(&mut |_, source| {
+            secret |= matches!(source, SecretSource::Inline(_) | SecretSource::Sealed(_));
+        });
+        if !secret {
+            return;
+        }
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         Arc::make_mut(options).http.visit_secrets(&mut |field, source| {
             let count = counts.entry(field.to_owned()).or_default();

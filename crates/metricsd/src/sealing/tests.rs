@@ -158,6 +158,7 @@ fn secret_options() -> Arc<ScrapeOptions> {
     let oauth2 = Oauth2Options {
         client_id: "me".into(),
         client_secret: inline("client"),
+        endpoint_params: [("password".to_owned(), inline("param").unwrap())].into(),
         tls: tls("oauth-"),
         proxy: proxy("oauth-"),
         ..Oauth2Options::default()
@@ -190,7 +191,7 @@ async fn secrets_in_settings_are_sealed_each_for_its_place() {
             other => panic!("{field}: {other:?} is in the database"),
         },
     );
-    assert_eq!(sealed.len(), 14);
+    assert_eq!(sealed.len(), 15);
     assert!(!format!("{stored:?}").contains("hunter2"));
     assert_eq!(catalog.target("t").await.unwrap().unwrap().spec, given);
 

@@ -56,7 +56,7 @@ fn oauth2() {
     assert_eq!((oauth2.client_id.as_str(), oauth2.token_url.as_str()), ("me", "https://auth.example/token"));
     assert_eq!(oauth2.client_secret, file("s"));
     assert_eq!(oauth2.scopes, ["a", "b"]);
-    assert_eq!(oauth2.endpoint_params["audience"], "x");
+    assert_eq!(oauth2.endpoint_params["audience"], SecretSource::Inline(Secret::new("x")));
     assert!(oauth2.tls.insecure_skip_verify);
     assert_eq!(oauth2.proxy.url, inline("http://proxy:3128"));
     let yaml = "oauth2: {client_id: me, client_secret: s, token_url: 'http://a/t'}";
@@ -156,6 +156,10 @@ fn mistakes_of_requests() {
     check(
         "oauth2: {client_id: me}",
         "3:13: scrape_configs[0].oauth2.token_url: token_url is missing: it says where tokens are had",
+    );
+    check(
+        "oauth2: {client_id: me, token_url: 'https://me:pw@auth.example/token'}",
+        "3:29: scrape_configs[0].oauth2.token_url: it holds a user name or a password; client_id and client_secret are for these",
     );
     check(
         "tls_config: {cert_file: c}",

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use metricsd_discovery::prometheus_config::{self, PrometheusConfig};
-use metricsd_http::{Reload, Reloaded};
+use metricsd_http::{NotReloaded, Reload, Reloaded};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -31,7 +31,7 @@ const REQUESTS: usize = 8;
 /// What an answer shows of what is not done.
 const MAX_WARNINGS: usize = 100;
 
-type Answer = Result<Reloaded, Vec<String>>;
+type Answer = Result<Reloaded, NotReloaded>;
 
 /// Asks for the file to be read again.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ pub(in crate::node) struct Reloader(mpsc::Sender<oneshot::Sender<Answer>>);
 #[async_trait]
 impl Reload for Reloader {
     async fn reload(&self) -> Answer {
-        let stopping = || vec!["this process is stopping".to_owned()];
+        let stopping = || NotReloaded::Refused(vec!["this process is stopping".to_owned()]);
         let (sender, answer) = oneshot::channel();
         self.0.send(sender).await.map_err(|_| stopping())?;
         answer.await.unwrap_or_else(|_| Err(stopping()))
@@ -99,9 +99,7 @@ impl Reader {
         let taken_up = applied.wait_for(|applied| applied.is_none_or(|applied| applied >= generation));
         match tokio::time::timeout(APPLY_PATIENCE, taken_up).await {
             Ok(Ok(_)) => Ok(reloaded),
-            _ => Err(vec![
-                "the file is good, but its jobs do not run yet: the catalogue does not answer".to_owned(),
-            ]),
+            _ => Err(NotReloaded::NotYet),
         }
     }
 
@@ -140,7 +138,7 @@ impl Reader {
                 let file = file.display();
                 warn!(%file, cause, errors = errors.join("; "), "the file with the jobs is bad; nothing changes");
                 self.tell(None, &errors);
-                Err(errors)
+                Err(NotReloaded::Refused(errors))
             }
         }
     }

@@ -95,7 +95,7 @@ impl Syncer {
                 log(job, &synced);
                 known.revision = Some(snapshot.revision);
                 known.lives = found.lives;
-                state.active = synced.added + synced.changed + synced.unchanged;
+                state.active = synced.added + synced.changed + synced.unchanged + synced.kept;
                 state.synced = Some(now());
                 known.again = (synced.conflicted > 0).then(|| Instant::now() + AGAIN_AFTER);
                 state.conflicts = synced.conflicts;

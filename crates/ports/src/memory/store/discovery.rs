@@ -126,11 +126,16 @@ impl State {
                 }
             }
         }
-        synced.removed = self.remove_where(|target| {
-            completeness == Completeness::All
-                && target.origin.job() == Some(job)
-                && !wanted.contains_key(target.spec.target_id.as_str())
-        });
+        let lost = |target: &Target| {
+            target.origin.job() == Some(job) && !wanted.contains_key(target.spec.target_id.as_str())
+        };
+        match completeness {
+            Completeness::All => synced.removed = self.remove_where(lost),
+            Completeness::Some => {
+                let kept = self.targets.values().filter(|target| !target.deleting && lost(target));
+                synced.kept = kept.count() as u64;
+            }
+        }
         synced
     }
 
