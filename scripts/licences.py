@@ -65,6 +65,8 @@ OWNERS = {
     "kube": ({"metricsd-kubernetes"}, set()),
     "axum": ({"metricsd-http", "metricsd"}, {"metricsd-scrape", "metricsd-discovery", "metricsd-kubernetes"}),
     "clap": ({"metricsd", "metricsd-benches"}, set()),
+    "tonic": ({"metricsd-grpc"}, {"metricsd"}),
+    "parquet": ({"metricsd-files"}, set()),
 }
 
 # Which of our crates a crate of ours may use: the table in the design. "*" is everything.
@@ -90,7 +92,9 @@ LAYERS = {
     "kafka": BASE | {"codec"},
     "kubernetes": BASE | {"discovery", "client"},
     "collectors": BASE | {"ingest"},
-    "http": BASE | {"codec", "sharding", "ingest", "scrape", "discovery", "promql", "collectors"},
+    "files": {"model", "codec"},
+    "grpc": BASE | {"codec", "ingest"},
+    "http": BASE | {"codec", "files", "sharding", "ingest", "scrape", "discovery", "promql", "collectors"},
 }
 FREE = {"metricsd", "metricsd-benches"}
 

@@ -13,12 +13,14 @@ mod histogram;
 pub mod message;
 mod scan;
 mod series;
+mod write;
 
 pub use crate::wire::WireError;
 pub use block::{BlockError, pack, unpack};
 pub use histogram::{HistogramBytes, HistogramSample};
 pub use scan::{MetadataEntry, Outline, WriteScanner, outline};
 pub use series::{ExemplarBytes, ExemplarEntry, RawLabel, SeriesItem, SeriesItems, TimeSeries};
+pub use write::{BodyWriter, SeriesWriter, label_bytes};
 
 #[cfg(test)]
 mod property_tests;

@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use metricsd_codec::remote_write::message::{Label, Sample, TimeSeries, WriteRequest as Message};
 use metricsd_codec::remote_write::{SeriesItem, WriteScanner, pack, unpack};
-use metricsd_ingest::{AfterCommit, CommitOptions, GroupCommit, Ingest, IngestMetrics, Limits, WriteRequest};
+use metricsd_ingest::{
+    AfterCommit, CommitOptions, GroupCommit, Ingest, IngestMetrics, Limits, Protocol, WriteOrigin,
+    WriteRequest,
+};
 use metricsd_model::Batch;
 use metricsd_ports::memory::{MemoryCache, MemoryStore};
 use metricsd_ports::{PortError, Receipt, SampleSink};
@@ -60,9 +63,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         ROUNDS,
     );
     per_sample("scanned", timed(ROUNDS, || bodies.iter().try_for_each(|body| scan(body)))?, ROUNDS);
+    let origin = WriteOrigin::new("speed", Protocol::RemoteWrite);
     let read = || {
         bodies.iter().try_for_each(|body| {
-            let request = WriteRequest { source_id: "speed", body, received_at: now };
+            let request = WriteRequest { origin: &origin, body, received_at: now };
             ingest.read_write(request).map(drop).map_err(Into::into)
         })
     };

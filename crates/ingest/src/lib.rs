@@ -31,5 +31,8 @@ pub use filter::FilterSet;
 pub use limits::Limits;
 pub use metrics::IngestMetrics;
 pub use push::{Ingest, Push, PushSample, Pushed, Rejected};
-pub use remote_write::{PreparedWrite, WriteError, WriteRequest, Written};
+pub use remote_write::{
+    OwnedWrite, PreparedWrite, Protocol, WriteError, WriteFailure, WriteFault, WriteOrigin, WriteRequest,
+    Written,
+};
 pub use tracker::{Acquaintance, Admission, SeriesLimits, SeriesTracker, SourceSeries};

@@ -16,6 +16,7 @@ mod intake;
 mod list_tests;
 mod lists;
 mod naming;
+mod origin;
 mod places;
 #[cfg(test)]
 mod tests;
@@ -32,17 +33,43 @@ use crate::{Admission, Ingest, IngestError};
 pub(crate) use cache::SeriesCache;
 use intake::Intake;
 pub(crate) use lists::SeenLists;
+pub use origin::{Protocol, WriteOrigin};
 
 /// One remote-write request.
 #[derive(Debug, Clone, Copy)]
 pub struct WriteRequest<'a> {
-    /// Who writes; at most 100 characters.
-    pub source_id: &'a str,
+    /// Who writes, and how.
+    pub origin: &'a WriteOrigin,
     /// The body, unpacked.
     pub body: &'a [u8],
     /// Arrival.
     pub received_at: Millis,
 }
+
+/// The same with a body of its own.
+#[derive(Debug, Clone)]
+pub struct OwnedWrite {
+    /// Who writes, and how.
+    pub origin: WriteOrigin,
+    /// The body, unpacked.
+    pub body: bytes::Bytes,
+    /// Arrival.
+    pub received_at: Millis,
+}
+
+/// Why nothing of a request was stored.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteFailure {
+    /// It is at fault itself: sending it again cannot help.
+    #[error(transparent)]
+    Refused(#[from] WriteError),
+    /// We are: sending it again may help.
+    #[error(transparent)]
+    Failed(#[from] IngestError),
+}
+
+/// Bodies above this are read on a thread of their own, so that they do not hold up others.
+const LARGE: usize = 128 << 10;
 
 /// Why a request is refused as a whole. Nothing of it was stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -82,6 +109,17 @@ impl PreparedWrite {
     }
 }
 
+/// One sample that was not stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteFault {
+    /// Place of its series in the body, from 0.
+    pub series: usize,
+    /// Closed-set reason.
+    pub reason: Refusal,
+    /// Its series and time, and what is wrong.
+    pub message: String,
+}
+
 /// What became of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Written {
@@ -97,8 +135,8 @@ pub struct Written {
     pub repeated: u64,
     /// Samples not stored, by reason; those that are only repeated are not among them.
     pub refused: BTreeMap<Refusal, u64>,
-    /// The first few of them, each with its series and what is wrong.
-    pub faults: Vec<String>,
+    /// The first hundred of them.
+    pub faults: Vec<WriteFault>,
     /// Exemplars not stored, which is no reason to refuse anything.
     pub exemplars_dropped: u64,
 }
@@ -113,7 +151,7 @@ impl Written {
 impl Ingest {
     /// Reads a request into a batch; takes time in proportion to the body, without waiting for anything.
     pub fn read_write(&self, request: WriteRequest<'_>) -> Result<PreparedWrite, WriteError> {
-        self.read_write_again(request, self.series().admission(request.source_id))
+        self.read_write_again(request, self.series().admission(&request.origin.source_id))
     }
 
     /// The same for a request whose doubts are settled.
@@ -124,6 +162,50 @@ impl Ingest {
     ) -> Result<PreparedWrite, WriteError> {
         let (cache, lists) = (self.write_cache(), self.seen_lists());
         Intake::new(cache, lists, self.limits(), request, admission).read()
+    }
+
+    /// Reads a request that owns its body, on a thread of its own where that takes long, and settles its doubts. Nothing is
+    /// stored yet: whoever bounds the bodies in memory lets go of this one now, and calls [`Self::store_write`].
+    pub async fn prepare_write(&self, write: OwnedWrite) -> Result<PreparedWrite, WriteFailure> {
+        let mut prepared = self.read_owned(write.clone(), None).await?;
+        if let Some(mut admission) = prepared.take_doubt()
+            && admission.settle().await?
+        {
+            prepared = self.read_owned(write, Some(admission)).await?;
+        }
+        Ok(prepared)
+    }
+
+    /// Reads and stores a request.
+    pub async fn write(&self, write: OwnedWrite) -> Result<Written, WriteFailure> {
+        let prepared = self.prepare_write(write).await?;
+        Ok(self.store_write(prepared).await?)
+    }
+
+    async fn read_owned(
+        &self,
+        write: OwnedWrite,
+        admission: Option<Admission>,
+    ) -> Result<PreparedWrite, WriteFailure> {
+        let (ingest, large) = (self.clone(), write.body.len() > LARGE);
+        let read = move || {
+            let OwnedWrite { origin, body, received_at } = &write;
+            let request = WriteRequest { origin, body, received_at: *received_at };
+            match admission {
+                Some(admission) => ingest.read_write_again(request, admission),
+                None => ingest.read_write(request),
+            }
+        };
+        if !large {
+            return Ok(read()?);
+        }
+        match tokio::task::spawn_blocking(read).await {
+            Ok(prepared) => Ok(prepared?),
+            Err(_) => Err(WriteFailure::Failed(IngestError::Store {
+                message: "reading the request failed".to_owned(),
+                retryable: false,
+            })),
+        }
     }
 
     /// Stores what was read. On `Ok` everything that was accepted is committed.

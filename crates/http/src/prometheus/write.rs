@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use metricsd_codec::remote_write::{BlockError, unpack};
-use metricsd_ingest::{Admission, Ingest, PreparedWrite, WriteError, WriteRequest, Written};
+use metricsd_ingest::{OwnedWrite, Protocol, WriteError, WriteFailure, WriteOrigin, Written};
 
 use super::AppState;
 use crate::Problem;
@@ -30,7 +30,10 @@ pub(super) const PROTOBUF: &str = "application/x-protobuf";
 /// The message of remote write 1.0, as a parameter of the media type.
 const MESSAGE: &str = "prometheus.WriteRequest";
 
-/// Packed bodies above this are unpacked and read on a thread of their own, so that they do not hold up others.
+/// Samples that were not stored and that an answer describes; all are counted.
+const MAX_FAULTS: usize = 10;
+
+/// Packed bodies above this are unpacked on a thread of their own, so that they do not hold up others.
 const LARGE: usize = 32 << 10;
 
 /// The handler.
@@ -49,12 +52,9 @@ pub(crate) async fn write(
     // Bodies wait in the socket rather than in memory.
     let slot = shared.pushes.acquire().await;
     let packed = receive(&shared, &headers, body).await?;
-    let mut prepared = prepare(ingest.clone(), source_id.clone(), packed.clone(), None).await?;
-    if let Some(mut admission) = prepared.take_doubt()
-        && admission.settle().await.map_err(Problem::from)?
-    {
-        prepared = prepare(ingest.clone(), source_id, packed, Some(admission)).await?;
-    }
+    let body = unpacked(packed, shared.api.limits.max_decompressed_bytes).await?;
+    let origin = WriteOrigin::new(source_id, Protocol::RemoteWrite);
+    let prepared = ingest.prepare_write(OwnedWrite { origin, body, received_at: now() }).await?;
     drop(slot);
     let written = ingest.store_write(prepared).await.map_err(Problem::from)?;
     Ok(answer(&written))
@@ -110,6 +110,15 @@ impl From<WriteError> for Plain {
             WriteError::Damaged(_) => StatusCode::BAD_REQUEST,
         };
         Self::new(status, error.to_string())
+    }
+}
+
+impl From<WriteFailure> for Plain {
+    fn from(failure: WriteFailure) -> Self {
+        match failure {
+            WriteFailure::Refused(error) => error.into(),
+            WriteFailure::Failed(error) => Problem::from(error).into(),
+        }
     }
 }
 
@@ -177,28 +186,16 @@ fn source_of(query: Option<&str>, headers: &HeaderMap) -> Result<String, Plain> 
     Ok(source_from(asked, headers, DEFAULT_SOURCE)?)
 }
 
-/// Unpacks and reads a body; `admission` where its doubts are settled.
-async fn prepare(
-    ingest: Ingest,
-    source_id: String,
-    packed: Bytes,
-    admission: Option<Admission>,
-) -> Result<PreparedWrite, Plain> {
+/// Unpacks a body; `limit` holds before anything is allocated.
+async fn unpacked(packed: Bytes, limit: usize) -> Result<Bytes, Plain> {
     let large = packed.len() > LARGE;
-    let read = move || -> Result<PreparedWrite, Plain> {
-        let body = unpack(&packed, ingest.limits().max_decompressed_bytes)?;
-        drop(packed);
-        let request = WriteRequest { source_id: &source_id, body: &body, received_at: now() };
-        Ok(match admission {
-            Some(admission) => ingest.read_write_again(request, admission)?,
-            None => ingest.read_write(request)?,
-        })
-    };
-    if large {
-        tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| Err(Problem::internal().into()))
+    let read = move || unpack(&packed, limit);
+    let body = if large {
+        tokio::task::spawn_blocking(read).await.map_err(|_| Problem::internal())?
     } else {
         read()
-    }
+    };
+    Ok(body?.into())
 }
 
 fn answer(written: &Written) -> Response {
@@ -211,12 +208,13 @@ fn answer(written: &Written) -> Response {
         let _ = write!(text, "{}{reason} {count}", if place > 0 { ", " } else { "" });
     }
     let _ = write!(text, "), {} are stored", written.stored);
-    for fault in &written.faults {
-        let _ = write!(text, "; {fault}");
+    let described = written.faults.iter().take(MAX_FAULTS);
+    let left = refused - described.len() as u64;
+    for fault in described {
+        let _ = write!(text, "; {}", fault.message);
     }
-    let described = written.faults.len() as u64;
-    if refused > described {
-        let _ = write!(text, "; and {} more", refused - described);
+    if left > 0 {
+        let _ = write!(text, "; and {left} more");
     }
     Plain::new(StatusCode::BAD_REQUEST, text).into_response()
 }

@@ -10,20 +10,20 @@ use metricsd_codec::remote_write::{
 };
 use metricsd_model::batch::content_key;
 use metricsd_model::{
-    Batch, BatchId, Collection, CollectionMethod, Exemplar, FamilyMetadata, Frame, HealthStatus, JobStatus,
-    LabelSet, Ledger, Millis, Refusal, Series, SeriesExemplar, TypeCounts, is_stale, stale_marker,
+    Batch, BatchId, Collection, Exemplar, FamilyMetadata, Frame, HealthStatus, JobStatus, LabelSet, Ledger,
+    Millis, Refusal, Series, SeriesExemplar, TypeCounts, is_stale, stale_marker,
 };
 
 use super::cache::{Cursor, Found, FreshSeries, Known, Place, SeriesCache, State};
 use super::families::{Described, family_of};
 use super::track::{self, Moment, Track};
-use super::{PreparedWrite, SeenLists, WriteError, WriteRequest, Written, naming};
+use super::{PreparedWrite, SeenLists, WriteError, WriteFault, WriteRequest, Written, naming};
 use crate::builder::Added;
 use crate::validate::{Fault, accepted_times, check_histogram, check_timestamp};
 use crate::{Acquaintance, Admission, BatchBuilder, Limits};
 
 /// Faults that an answer describes; all are counted.
-const MAX_FAULTS: usize = 10;
+const MAX_FAULTS: usize = 100;
 
 /// Characters of an exemplar's labels, names and values together, as OpenMetrics bounds them.
 const MAX_EXEMPLAR_CHARACTERS: usize = 128;
@@ -50,6 +50,8 @@ struct Sink {
     outcome: Written,
     /// What the body held so far: samples, exemplars, histograms.
     items: usize,
+    /// Place of the series that is being read.
+    series: usize,
     /// Tells which samples were refused: another selection of the same body is another batch.
     selection: u64,
 }
@@ -68,7 +70,7 @@ impl<'a> Intake<'a> {
             lists,
             limits,
             admission,
-            cursor: cache.cursor(request.source_id),
+            cursor: cache.cursor(&request.origin.source_id),
             times: accepted_times(request.received_at, limits),
             request,
             fresh: FreshSeries::default(),
@@ -94,6 +96,7 @@ impl<'a> Intake<'a> {
         let mut scanner = WriteScanner::new(self.request.body);
         while let Some(series) = scanner.next_series()? {
             self.read_series(&series, &known)?;
+            self.sink.series += 1;
         }
         let moment = Moment::of(&known);
         drop(known);
@@ -144,7 +147,7 @@ impl<'a> Intake<'a> {
         let said: Vec<(MetricKind, FamilyMetadata)> = outline.metadata.iter().filter_map(read).collect();
         let described: Vec<Described<'_>> =
             said.iter().map(|(kind, family)| Described { kind: *kind, family }).collect();
-        self.cache.describe(self.request.source_id, &described);
+        self.cache.describe(&self.request.origin.source_id, &described);
         said.into_iter().map(|(_, family)| family).collect()
     }
 
@@ -183,7 +186,7 @@ impl<'a> Intake<'a> {
         if let Some(fresh) = self.fresh.get(hash) {
             return fresh.clone();
         }
-        match known.families.describe(self.request.source_id, found) {
+        match known.families.describe(&self.request.origin.source_id, found) {
             Some(series) => self.note(hash, series),
             None => {
                 known.still_described(place);
@@ -203,14 +206,14 @@ impl<'a> Intake<'a> {
         if let Some(fresh) = self.fresh.get(hash) {
             return Ok(Ok(fresh.clone()));
         }
-        let named = match naming::name(series, self.request.source_id, self.limits)? {
+        let named = match naming::name(series, self.request.origin, self.limits)? {
             Ok(named) => named,
             Err(fault) => return Ok(Err(fault)),
         };
         if let Err(reason) = self.admission.admit(named.id, Acquaintance::New) {
             return Ok(Err(self.admission.fault(reason)));
         }
-        let named = known.families.describe(self.request.source_id, &named).unwrap_or(named);
+        let named = known.families.describe(&self.request.origin.source_id, &named).unwrap_or(named);
         Ok(Ok(self.note(hash, named)))
     }
 
@@ -326,7 +329,8 @@ impl<'a> Intake<'a> {
         sink.selection = crate::hash::fold(sink.selection ^ place, 0x9e37_79b9_7f4a_7c15).max(1);
         if sink.outcome.faults.len() < MAX_FAULTS {
             let shown = naming::shown(series, self.limits);
-            sink.outcome.faults.push(format!("{shown} at {timestamp}: {}", fault.message));
+            let message = format!("{shown} at {timestamp}: {}", fault.message);
+            sink.outcome.faults.push(WriteFault { series: sink.series, reason: fault.reason, message });
         }
     }
 
@@ -347,9 +351,9 @@ impl<'a> Intake<'a> {
         }
         ledger.stored = outcome.stored;
         let collection = Collection {
-            source_id: request.source_id.to_owned(),
-            target_id: String::new(),
-            method: CollectionMethod::PushGateway,
+            source_id: request.origin.source_id.clone(),
+            target_id: request.origin.target_id.clone(),
+            method: request.origin.method,
             started: request.received_at,
             duration_ms: started.elapsed().as_secs_f64() * 1e3,
             status: match (outcome.stored, refused) {
@@ -363,23 +367,28 @@ impl<'a> Intake<'a> {
                 HealthStatus::Healthy
             },
             reason: None,
-            error: outcome.faults.first().cloned(),
+            error: outcome.faults.first().map(|fault| fault.message.clone()),
             ledger,
             types,
         };
-        let batch = builder.finish(batch_id(&request, selection), collection);
+        let batch = builder.finish(batch_id(&request, selection, outcome.stored), collection);
         PreparedWrite { batch: Some(Batch { exemplars, families, ..batch }), outcome, doubt }
     }
 }
 
-/// The body decides, and which of its samples were refused: what is too new at first is accepted when it is sent again
-/// later, and must be stored then.
-fn batch_id(request: &WriteRequest<'_>, selection: u64) -> BatchId {
+/// The client's key decides, unless nothing is stored: a corrected repeat under the same key must be. Else the body, and
+/// which of its samples were refused: what is too new at first is accepted when it is sent again later, and must be stored then.
+fn batch_id(request: &WriteRequest<'_>, selection: u64, stored: u64) -> BatchId {
+    if let Some(key) = &request.origin.key
+        && stored > 0
+    {
+        return BatchId::for_push(&request.origin.source_id, key.as_bytes());
+    }
     let mut key = content_key(request.body).to_vec();
     if selection != 0 {
         key.extend_from_slice(&selection.to_le_bytes());
     }
-    BatchId::for_push(request.source_id, &key)
+    BatchId::for_push(&request.origin.source_id, &key)
 }
 
 /// An exemplar's labels; `None` where they are not to be stored.

@@ -9,7 +9,7 @@ use metricsd_model::batch::FRAME_BUCKET_MILLIS;
 use metricsd_model::{HISTOGRAM_MARKER_BITS, Layout, MetricType, Millis, STALE_NAN_BITS};
 
 use super::intake::Intake;
-use super::tests::{NOW, anyone, cache, limits, message, read_from, samples, series};
+use super::tests::{NOW, anyone, cache, limits, message, origin, read_from, samples, series};
 use super::{PreparedWrite, SeenLists, SeriesCache, WriteRequest};
 
 /// A request with one sample each of series by number, with values and times by place.
@@ -34,7 +34,7 @@ impl Door {
 
     fn read(&self, message: &Message) -> PreparedWrite {
         let (body, limits) = (message.to_bytes(), limits());
-        let request = WriteRequest { source_id: "s", body: &body, received_at: NOW };
+        let request = WriteRequest { origin: &origin("s"), body: &body, received_at: NOW };
         Intake::new(&self.cache, &self.lists, &limits, request, anyone()).read().unwrap()
     }
 
@@ -118,7 +118,7 @@ fn a_request_that_leaves_its_track_is_read_as_any_other() {
     let mut damaged = whole().to_bytes();
     damaged.pop();
     let limits = limits();
-    let request = WriteRequest { source_id: "s", body: &damaged, received_at: NOW };
+    let request = WriteRequest { origin: &origin("s"), body: &damaged, received_at: NOW };
     assert!(Intake::new(&door.cache, &door.lists, &limits, request, anyone()).read().is_err());
 }
 

@@ -1,8 +1,9 @@
 //! From the bytes of labels to a series.
 
 use metricsd_codec::remote_write::{RawLabel, TimeSeries, WireError};
-use metricsd_model::{LabelSet, METRIC_NAME, MetricSource, MetricType, Refusal, Series, SeriesId};
+use metricsd_model::{LabelSet, METRIC_NAME, MetricType, Refusal, Series, SeriesId};
 
+use super::WriteOrigin;
 use crate::Limits;
 use crate::validate::{Fault, check_metric_name, check_page_labels};
 
@@ -10,7 +11,7 @@ use crate::validate::{Fault, check_metric_name, check_page_labels};
 /// alone, the outer one is of the body.
 pub(super) fn name(
     series: &TimeSeries<'_>,
-    source_id: &str,
+    origin: &WriteOrigin,
     limits: &Limits,
 ) -> Result<Result<Series, Fault>, WireError> {
     let raw = series.parse_labels(limits.max_labels)?;
@@ -18,9 +19,9 @@ pub(super) fn name(
         id: SeriesId::of(&labels),
         labels,
         metric_type: MetricType::Custom,
-        source_type: MetricSource::Application,
-        source: source_id.to_owned(),
-        target_id: String::new(),
+        source_type: origin.source_type,
+        source: origin.source_id.clone(),
+        target_id: origin.target_id.clone(),
         help: None,
         unit: None,
     }))

@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use proptest::prelude::*;
 
 use super::intake::Intake;
-use super::{PreparedWrite, SeenLists, SeriesCache, WriteRequest};
+use super::{PreparedWrite, Protocol, SeenLists, SeriesCache, WriteOrigin, WriteRequest};
 use crate::{Admission, Limits, SeriesLimits, SeriesTracker};
 
 pub(super) const NOW: Millis = 1_750_500_000_000;
@@ -48,9 +48,13 @@ pub(super) fn message(timeseries: Vec<TimeSeries>) -> Message {
     Message { timeseries, metadata: Vec::new() }
 }
 
+pub(super) fn origin(source_id: &str) -> WriteOrigin {
+    WriteOrigin::new(source_id, Protocol::RemoteWrite)
+}
+
 pub(super) fn read_from(cache: &SeriesCache, source_id: &str, message: &Message) -> PreparedWrite {
     let (body, limits) = (message.to_bytes(), limits());
-    let request = WriteRequest { source_id, body: &body, received_at: NOW };
+    let request = WriteRequest { origin: &origin(source_id), body: &body, received_at: NOW };
     Intake::new(cache, &SeenLists::new(1 << 20), &limits, request, anyone()).read().unwrap()
 }
 
@@ -170,7 +174,7 @@ fn a_body_that_breaks_off_is_refused_as_a_whole() {
     .to_bytes();
     let (cache, limits) = (cache(), limits());
     for end in 1..body.len() {
-        let request = WriteRequest { source_id: "s", body: &body[..end], received_at: NOW };
+        let request = WriteRequest { origin: &origin("s"), body: &body[..end], received_at: NOW };
         let first_alone = end == body.len() / 2;
         assert_eq!(
             Intake::new(&cache, &SeenLists::new(1 << 20), &limits, request, anyone()).read().is_ok(),
@@ -286,7 +290,7 @@ fn what_is_refused_is_part_of_what_makes_a_batch_the_same() {
     let (cache, limits) = (cache(), limits());
     let body = message(vec![series(&[("__name__", "a")], &[(NOW, 1.0), (NOW + 3_600_000, 2.0)])]).to_bytes();
     let id = |source_id, received_at| {
-        let request = WriteRequest { source_id, body: &body, received_at };
+        let request = WriteRequest { origin: &origin(source_id), body: &body, received_at };
         Intake::new(&cache, &SeenLists::new(1 << 20), &limits, request, anyone())
             .read()
             .unwrap()

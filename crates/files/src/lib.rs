@@ -1,0 +1,1 @@
+//! Files of samples: CSV, NDJSON, OpenMetrics and Parquet, read and written.

@@ -1,0 +1,1 @@
+//! gRPC services: OTLP metrics, and streams of samples.
