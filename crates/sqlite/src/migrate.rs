@@ -16,7 +16,7 @@ struct Migration {
 }
 
 /// Never changed once released; a new version is a new file.
-const MIGRATIONS: [Migration; 7] = [
+const MIGRATIONS: [Migration; 8] = [
     Migration {
         version: 1,
         name: "catalogue",
@@ -52,6 +52,7 @@ const MIGRATIONS: [Migration; 7] = [
         name: "discovery",
         sql: include_str!("../../../migrations/sqlite/0007_discovery.sql"),
     },
+    Migration { version: 8, name: "series", sql: include_str!("../../../migrations/sqlite/0008_series.sql") },
 ];
 
 const MIGRATIONS_TABLE: &str = "CREATE TABLE IF NOT EXISTS metricsd_migrations (

@@ -28,8 +28,8 @@ pub(crate) struct Position {
 
 pub(crate) type Index = Followed<Position>;
 
-const PAGE_OF_SERIES: &str =
-    "SELECT id, metric_name, metric_type, labels, source FROM series WHERE id >= ?1 ORDER BY id LIMIT ?2";
+/// In the order in which they stand in the file.
+const PAGE_OF_SERIES: &str = "SELECT id, metric_name, metric_type, labels, source, seq FROM series WHERE seq >= ?1 ORDER BY seq LIMIT ?2";
 
 const NEW_SERIES: &str =
     "SELECT id, metric_name, metric_type, labels, source, added FROM series WHERE added > ?1";
@@ -52,7 +52,8 @@ pub(super) async fn load(store: &SqliteStore) -> Result<(), Fault> {
         let rows = query.fetch_all(&mut *connection).await?;
         let page: Vec<_> = rows.iter().map(entry_of_row).collect::<Result<_, _>>()?;
         store.index.add(&page)?;
-        progress.page_read(page.last().map(|series| series.key), page.len() == PAGE);
+        let last = rows.last().map(|row| row.try_get(5)).transpose()?;
+        progress.page_read(last, page.len() == PAGE);
     }
     store.index.finish_loading(&progress);
     Ok(())
