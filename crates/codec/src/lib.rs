@@ -13,6 +13,8 @@ pub mod custom;
 
 pub mod remote_write;
 
+pub mod remote_write2;
+
 pub mod remote_read;
 
 pub mod pack;

@@ -18,8 +18,10 @@ mod write;
 pub use crate::wire::WireError;
 pub use block::{BlockError, pack, unpack};
 pub use histogram::{HistogramBytes, HistogramSample};
+pub(crate) use scan::kind_of;
 pub use scan::{MetadataEntry, Outline, WriteScanner, outline};
 pub use series::{ExemplarBytes, ExemplarEntry, RawLabel, SeriesItem, SeriesItems, TimeSeries};
+pub(crate) use write::push_raw_label;
 pub use write::{BodyWriter, SeriesWriter, label_bytes};
 
 #[cfg(test)]

@@ -169,6 +169,8 @@ pub(crate) struct Shared {
     pub(crate) streams: Arc<Semaphore>,
     /// Remote reads at work at once; more wait, since each may hold a large answer.
     pub(crate) reads: Semaphore,
+    /// When remotely written series began, as far as it was told.
+    pub(crate) starts: crate::prometheus::write::KnownStarts,
     /// When the process began to serve.
     pub(crate) started: Millis,
     /// The last statistics; the lock also keeps many askers from computing the same at once.
@@ -189,6 +191,7 @@ impl Shared {
             pushes: Semaphore::new(settings.max_concurrent_pushes),
             streams: Arc::new(Semaphore::new(settings.max_event_streams)),
             reads: Semaphore::new(MAX_REMOTE_READS),
+            starts: Default::default(),
             started: now(),
             stats: Mutex::new(None),
             api,

@@ -303,7 +303,7 @@ async fn what_is_not_remote_write_is_refused() {
     };
     let typed = |name: &str| Request::post("/api/v1/write").header("content-type", name);
     check(typed("application/json"), packed.clone(), 415, "Content-Type is \"application/json\"").await;
-    let second = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
+    let second = "application/x-protobuf;proto=io.prometheus.write.v3.Request";
     check(typed(second), packed.clone(), 415, "remote write 1.0").await;
     let gzip = typed("application/x-protobuf").header("content-encoding", "gzip");
     check(gzip, packed.clone(), 415, "Content-Encoding is \"gzip\"; supported is snappy").await;

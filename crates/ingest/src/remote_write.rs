@@ -137,6 +137,8 @@ pub struct Written {
     pub refused: BTreeMap<Refusal, u64>,
     /// The first hundred of them.
     pub faults: Vec<WriteFault>,
+    /// Native histograms among those stored and those repeated.
+    pub histograms: u64,
     /// Exemplars not stored, which is no reason to refuse anything.
     pub exemplars_dropped: u64,
 }

@@ -37,7 +37,7 @@ impl Count {
 }
 
 impl<'a> HistogramBytes<'a> {
-    pub(super) fn new(reader: Reader<'a>) -> Self {
+    pub(crate) fn new(reader: Reader<'a>) -> Self {
         Self(reader)
     }
 

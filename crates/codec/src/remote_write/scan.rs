@@ -67,7 +67,7 @@ fn metadata(mut reader: Reader<'_>) -> Result<MetadataEntry<'_>, WireError> {
 }
 
 /// `MetricMetadata.MetricType`; what later versions may add is unknown.
-fn kind_of(number: u32) -> MetricKind {
+pub(crate) fn kind_of(number: u32) -> MetricKind {
     match number {
         1 => MetricKind::Counter,
         2 => MetricKind::Gauge,

@@ -58,6 +58,12 @@ impl BodyWriter {
         SeriesWriter { body: self }
     }
 
+    /// Adds what another body holds.
+    pub fn append(&mut self, other: &Self) {
+        self.bytes.extend_from_slice(&other.bytes);
+        self.series += other.series;
+    }
+
     /// Says what a family is. Series of the same body are typed by it, wherever it stands.
     pub fn metadata(&mut self, kind: MetricKind, family: &str, help: &str, unit: &str) {
         let entry = message::MetricMetadata {
@@ -82,6 +88,13 @@ impl SeriesWriter<'_> {
     /// Adds a label; the metric's name is the label `__name__`.
     #[inline]
     pub fn label(&mut self, name: &str, value: &str) -> &mut Self {
+        push_label(&mut self.body.open, LABELS_TAG, name.as_bytes(), value.as_bytes());
+        self
+    }
+
+    /// Adds a label whose bytes may be no UTF-8: whoever reads the body judges them.
+    #[inline]
+    pub fn byte_label(&mut self, name: &[u8], value: &[u8]) -> &mut Self {
         push_label(&mut self.body.open, LABELS_TAG, name, value);
         self
     }
@@ -115,6 +128,30 @@ impl SeriesWriter<'_> {
         self
     }
 
+    /// Adds a native histogram that is written already, as the message of this name.
+    pub(crate) fn raw_histogram(&mut self, message: &[u8]) -> &mut Self {
+        self.raw(HISTOGRAMS_TAG, message)
+    }
+
+    /// Adds an exemplar that is written already, as the message of this name.
+    pub(crate) fn raw_exemplar(&mut self, message: &[u8]) -> &mut Self {
+        self.raw(EXEMPLARS_TAG, message)
+    }
+
+    fn raw(&mut self, tag: u8, message: &[u8]) -> &mut Self {
+        let mut length = [0; 10];
+        let out = &mut self.body.open;
+        out.push(tag);
+        out.extend_from_slice(varint(message.len() as u64, &mut length));
+        out.extend_from_slice(message);
+        self
+    }
+
+    /// The labels that were added, as [`label_bytes`] writes them, and what else was.
+    pub(crate) fn written(&self) -> &[u8] {
+        &self.body.open
+    }
+
     /// Adds an exemplar of the series.
     pub fn exemplar<'b>(
         &mut self,
@@ -144,13 +181,18 @@ impl Drop for SeriesWriter<'_> {
 pub fn label_bytes<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, value) in labels {
-        push_label(&mut out, LABELS_TAG, name, value);
+        push_label(&mut out, LABELS_TAG, name.as_bytes(), value.as_bytes());
     }
     out
 }
 
+/// Adds a label of an exemplar, whose field has the same number as that of a series.
+pub(crate) fn push_raw_label(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    push_label(out, LABELS_TAG, name, value);
+}
+
 #[inline]
-fn push_label(out: &mut Vec<u8>, tag: u8, name: &str, value: &str) {
+fn push_label(out: &mut Vec<u8>, tag: u8, name: &[u8], value: &[u8]) {
     let (mut first, mut second, mut whole) = ([0; 10], [0; 10], [0; 10]);
     let first = varint(name.len() as u64, &mut first);
     let second = varint(value.len() as u64, &mut second);
@@ -159,10 +201,10 @@ fn push_label(out: &mut Vec<u8>, tag: u8, name: &str, value: &str) {
     out.extend_from_slice(varint(length as u64, &mut whole));
     out.push(1 << 3 | 2);
     out.extend_from_slice(first);
-    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(name);
     out.push(2 << 3 | 2);
     out.extend_from_slice(second);
-    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(value);
 }
 
 /// A number in groups of seven bits, the lowest first.

@@ -1,7 +1,10 @@
-//! `POST /api/v1/write`: remote write 1.0, answered so that senders do the right thing.
+//! `POST /api/v1/write`: remote write 1.0 and 2.0, answered so that senders do the right thing.
 //!
 //! 204: everything is stored. 400: some samples never will be, the others are stored; senders go on. 413 and 415
 //! likewise: sending the same again cannot help. 503 with `Retry-After`: nothing was acknowledged, send it again.
+
+mod second;
+mod starts;
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -30,11 +33,16 @@ pub(super) const PROTOBUF: &str = "application/x-protobuf";
 /// The message of remote write 1.0, as a parameter of the media type.
 const MESSAGE: &str = "prometheus.WriteRequest";
 
+/// The message of remote write 2.0.
+const MESSAGE_2: &str = "io.prometheus.write.v2.Request";
+
 /// Samples that were not stored and that an answer describes; all are counted.
 const MAX_FAULTS: usize = 10;
 
 /// Packed bodies above this are unpacked on a thread of their own, so that they do not hold up others.
 const LARGE: usize = 32 << 10;
+
+pub(crate) use starts::KnownStarts;
 
 /// The handler.
 pub(crate) async fn write(
@@ -46,7 +54,9 @@ pub(crate) async fn write(
     let Some(ingest) = shared.api.ingest.clone() else {
         return Err(Problem::unavailable("this process does not take remote writes").into());
     };
-    check_type(&headers)?;
+    if version_of(&headers)? == Version::Second {
+        return Ok(second::write(&shared, &ingest, query.as_deref(), &headers, body).await);
+    }
     check_encoding(&headers)?;
     let source_id = source_of(query.as_deref(), &headers)?;
     // Bodies wait in the socket rather than in memory.
@@ -71,6 +81,7 @@ pub(super) async fn receive(shared: &Arc<Shared>, headers: &HeaderMap, body: Bod
 }
 
 /// An error as a line of text: senders log the first line of what they are answered.
+#[derive(Debug)]
 pub(crate) struct Plain {
     status: StatusCode,
     text: String,
@@ -132,15 +143,25 @@ impl IntoResponse for Plain {
     }
 }
 
+/// Which message a body holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    First,
+    Second,
+}
+
 /// A body without a type is taken for remote write 1.0, as Prometheus takes it.
-fn check_type(headers: &HeaderMap) -> Result<(), Plain> {
+fn version_of(headers: &HeaderMap) -> Result<Version, Plain> {
+    let mut version = Version::First;
     let Some(text) = header_text(headers, header::CONTENT_TYPE) else {
-        return Ok(());
+        return Ok(version);
     };
     let refused = |found: &str| {
         let shown: String = found.chars().take(80).collect();
-        let text =
-            format!("Content-Type is {shown:?}; supported is {PROTOBUF};proto={MESSAGE} (remote write 1.0)");
+        let text = format!(
+            "Content-Type is {shown:?}; supported are {PROTOBUF};proto={MESSAGE} (remote write 1.0) and \
+             {PROTOBUF};proto={MESSAGE_2} (remote write 2.0)"
+        );
         Plain::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text)
     };
     let mut parts = text.split(';').map(str::trim);
@@ -149,11 +170,15 @@ fn check_type(headers: &HeaderMap) -> Result<(), Plain> {
     }
     for parameter in parts {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        if name.trim().eq_ignore_ascii_case("proto") && value.trim().trim_matches('"') != MESSAGE {
-            return Err(refused(&text));
+        if name.trim().eq_ignore_ascii_case("proto") {
+            version = match value.trim().trim_matches('"') {
+                MESSAGE => Version::First,
+                MESSAGE_2 => Version::Second,
+                _ => return Err(refused(&text)),
+            };
         }
     }
-    Ok(())
+    Ok(version)
 }
 
 /// Remote write knows one encoding; a body that names none is taken for that.

@@ -268,6 +268,9 @@ impl<'a> Intake<'a> {
             }
             self.sink.builder.push_histogram(of, timestamp, histogram.reduce_if_needed())
         };
+        if added != Added::Conflicting {
+            self.sink.outcome.histograms += 1;
+        }
         match added {
             Added::New => self.sink.types.histograms += 1,
             _ => self.repeated(series, timestamp, added),

@@ -1,0 +1,73 @@
+//! When series began, as far as this process was told: senders say it with every sample, and it is stored once.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+use metricsd_codec::remote_write2::Start;
+use metricsd_model::Millis;
+use parking_lot::{RwLock, RwLockReadGuard};
+
+/// Series of which it is remembered, in some 20 bytes each. What is forgotten is stored once more, as the same sample.
+const MAX_KNOWN: usize = 2_000_000;
+
+/// Two halves: when the newer is full it takes the place of the older.
+#[derive(Default)]
+pub(crate) struct KnownStarts {
+    hasher: RandomState,
+    known: RwLock<Halves>,
+}
+
+#[derive(Default)]
+struct Halves {
+    newer: HashMap<u64, Millis>,
+    older: HashMap<u64, Millis>,
+}
+
+/// Looks up what one source said.
+pub(super) struct Reader<'a> {
+    hasher: &'a RandomState,
+    source_id: &'a str,
+    known: RwLockReadGuard<'a, Halves>,
+}
+
+impl Reader<'_> {
+    /// Whether a series began at a time that is later than what is known of it.
+    pub(super) fn is_news(&self, labels: &[u8], start: Millis) -> bool {
+        let key = self.hasher.hash_one((self.source_id, labels));
+        let known = self.known.newer.get(&key).or_else(|| self.known.older.get(&key));
+        known.is_none_or(|known| start > *known)
+    }
+}
+
+impl KnownStarts {
+    pub(super) fn reader<'a>(&'a self, source_id: &'a str) -> Reader<'a> {
+        Reader { hasher: &self.hasher, source_id, known: self.known.read() }
+    }
+
+    /// Remembers what is stored.
+    pub(super) fn note(&self, source_id: &str, starts: &[Start]) {
+        let mut known = self.known.write();
+        for start in starts {
+            if known.newer.len() >= MAX_KNOWN / 2 {
+                known.older = std::mem::take(&mut known.newer);
+            }
+            let key = self.hasher.hash_one((source_id, start.labels.as_slice()));
+            let at = known.newer.entry(key).or_insert(start.at);
+            *at = start.at.max(*at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_beginning_is_news_once_for_each_source() {
+        let known = KnownStarts::default();
+        let news = |source: &str, at| known.reader(source).is_news(b"labels", at);
+        assert!(news("a", 5));
+        known.note("a", &[Start { labels: b"labels".to_vec(), at: 5 }]);
+        assert!(!news("a", 5) && !news("a", 4) && news("a", 6) && news("b", 5));
+    }
+}
