@@ -13,7 +13,7 @@ const BOUNDS: Bounds = Bounds { max_symbols: 1_000, max_bytes: 1 << 20 };
 
 fn request() -> impl Strategy<Value = Request> {
     let label = ("[a-z]{0,3}", ".{0,6}");
-    let example = (vec(label.clone(), 0..3), any::<i32>(), any::<i64>());
+    let example = (vec(label, 0..3), any::<i32>(), any::<i64>());
     let series = (
         vec(label, 0..4),
         vec((any::<i32>(), any::<i64>(), any::<i64>()), 0..4),

@@ -115,7 +115,7 @@ async fn decoded(
                 starts: Vec::new(),
             });
         };
-        let known = shared.starts.reader(&source_id);
+        let mut known = shared.starts.reader(&source_id);
         let mut unknown = |labels: &[u8], start| known.is_news(labels, start);
         let mut starts = Starts::new(&mut unknown);
         let found = transcode(&request, bounds, Some(&mut starts))?;

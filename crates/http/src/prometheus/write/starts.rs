@@ -28,20 +28,26 @@ pub(super) struct Reader<'a> {
     hasher: &'a RandomState,
     source_id: &'a str,
     known: RwLockReadGuard<'a, Halves>,
+    /// What the same request said before.
+    said: HashMap<u64, Millis>,
 }
 
 impl Reader<'_> {
     /// Whether a series began at a time that is later than what is known of it.
-    pub(super) fn is_news(&self, labels: &[u8], start: Millis) -> bool {
+    pub(super) fn is_news(&mut self, labels: &[u8], start: Millis) -> bool {
         let key = self.hasher.hash_one((self.source_id, labels));
-        let known = self.known.newer.get(&key).or_else(|| self.known.older.get(&key));
-        known.is_none_or(|known| start > *known)
+        let said = self.said.get(&key).or_else(|| self.known.newer.get(&key));
+        let news = said.or_else(|| self.known.older.get(&key)).is_none_or(|known| start > *known);
+        if news {
+            self.said.insert(key, start);
+        }
+        news
     }
 }
 
 impl KnownStarts {
     pub(super) fn reader<'a>(&'a self, source_id: &'a str) -> Reader<'a> {
-        Reader { hasher: &self.hasher, source_id, known: self.known.read() }
+        Reader { hasher: &self.hasher, source_id, known: self.known.read(), said: HashMap::new() }
     }
 
     /// Remembers what is stored.
@@ -69,5 +75,7 @@ mod tests {
         assert!(news("a", 5));
         known.note("a", &[Start { labels: b"labels".to_vec(), at: 5 }]);
         assert!(!news("a", 5) && !news("a", 4) && news("a", 6) && news("b", 5));
+        let mut reader = known.reader("a");
+        assert!(reader.is_news(b"other", 5) && !reader.is_news(b"other", 5));
     }
 }
