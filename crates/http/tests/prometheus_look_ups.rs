@@ -131,7 +131,7 @@ async fn metadata_of_targets_is_what_their_newest_pages_said() {
     service.create(&common::request()).await;
     let said = |name: &str, metric_type| {
         let labels = [("job", "node"), ("instance", "127.0.0.1:9100")];
-        let help = Some(format!("About {name}"));
+        let help = Some(format!("About {name}").into());
         Arc::new(Series { metric_type, help, ..Series::clone(&series(name, &labels)) })
     };
     let columns = vec![

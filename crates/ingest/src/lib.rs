@@ -16,6 +16,7 @@ pub mod builder;
 pub mod commit;
 pub mod push;
 pub mod remote_write;
+mod texts;
 
 pub mod after;
 pub mod relay;
@@ -35,4 +36,5 @@ pub use remote_write::{
     OwnedWrite, PreparedWrite, Protocol, WriteError, WriteFailure, WriteFault, WriteOrigin, WriteRequest,
     Written,
 };
+pub use texts::Texts;
 pub use tracker::{Acquaintance, Admission, SeriesLimits, SeriesTracker, SourceSeries};

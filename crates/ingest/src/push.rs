@@ -217,10 +217,10 @@ impl Ingest {
             labels,
             metric_type: sample.metric_type,
             source_type: sample.source_type,
-            source: push.source_id.clone(),
-            target_id: push.target_id.clone(),
-            help: sample.help.clone(),
-            unit: sample.unit.clone(),
+            source: push.source_id.as_str().into(),
+            target_id: push.target_id.as_str().into(),
+            help: sample.help.as_deref().map(Into::into),
+            unit: sample.unit.as_deref().map(Into::into),
         };
         if builder.push_unique(Arc::new(series), timestamp, sample.value.clone()) {
             Ok(())

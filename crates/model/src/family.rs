@@ -53,7 +53,7 @@ pub fn family_of(metric_name: &str, metric_type: MetricType) -> &str {
 /// What a series says of its family; `None` where no one said anything of it.
 pub fn stated_by(series: &Series) -> Option<FamilyMetadata> {
     let nothing = series.metric_type == MetricType::Custom && series.help.is_none() && series.unit.is_none();
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let text = |text: &Option<Arc<str>>| text.as_deref().unwrap_or_default().to_owned();
     (!nothing).then(|| FamilyMetadata {
         family: family_of(series.labels.metric_name(), series.metric_type).to_owned(),
         metric_type: series.metric_type,

@@ -1,6 +1,7 @@
 //! Series: what is written once about each, and the id that stands for it everywhere else.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -121,13 +122,13 @@ pub struct Series {
     /// Kind of source that sent it first.
     pub source_type: MetricSource,
     /// `source_id` of the collection that brought it first; at most 100 characters.
-    pub source: String,
+    pub source: Arc<str>,
     /// Target that it was first collected from; empty for pushes without one.
-    pub target_id: String,
-    /// Help text, where one was given.
-    pub help: Option<String>,
+    pub target_id: Arc<str>,
+    /// Help text, where one was given. Series of a family share it.
+    pub help: Option<Arc<str>>,
     /// Unit, where one was given.
-    pub unit: Option<String>,
+    pub unit: Option<Arc<str>>,
 }
 
 impl Series {

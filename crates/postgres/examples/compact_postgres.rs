@@ -108,7 +108,7 @@ fn layout(pages: &Pages, target: usize) -> Fallible<Arc<Layout>> {
             metric_type: MetricType::Gauge,
             source_type: MetricSource::Application,
             source: "bench".into(),
-            target_id: format!("target-{target}"),
+            target_id: format!("target-{target}").into(),
             help: None,
             unit: None,
         }));

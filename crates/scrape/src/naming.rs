@@ -8,7 +8,7 @@ use metricsd_codec::exposition::{
     Families, MetricKind, SeriesText, normal_bound, parse_series, unescape_help,
 };
 use metricsd_ingest::validate::{check_metric_name, check_page_labels};
-use metricsd_ingest::{FilterSet, Limits};
+use metricsd_ingest::{FilterSet, Limits, Texts};
 use metricsd_model::{
     FailureReason, LabelSet, METRIC_NAME, MetricType, OnLimit, Refusal, ScrapeOptions, Series, SeriesId,
     TargetSpec,
@@ -48,6 +48,9 @@ pub(crate) type Labels = Vec<(String, String)>;
 /// Names the series of one target.
 pub(crate) struct Namer {
     spec: TargetSpec,
+    source: Arc<str>,
+    target_id: Arc<str>,
+    texts: Texts,
     target_labels: Labels,
     filters: FilterSet,
     rules: Result<Relabeler, String>,
@@ -75,7 +78,9 @@ impl Namer {
         let names = options.metric_name_validation_scheme;
         let rules = Relabeler::compile_for(&options.metric_relabel_configs, names)
             .map_err(|error| format!("metric_relabel_configs: {error}"));
-        Self { spec, target_labels, filters, rules, limits }
+        let (source, target_id) = (spec.source_id.as_str().into(), spec.target_id.as_str().into());
+        let texts = Texts::default();
+        Self { spec, source, target_id, texts, target_labels, filters, rules, limits }
     }
 
     pub(crate) fn spec(&self) -> &TargetSpec {
@@ -117,8 +122,8 @@ impl Namer {
         let info = families.lookup(&name).copied().unwrap_or_default();
         normalize(&mut labels, info.kind);
         let Some(labels) = self.labels(&name, self.join(labels))? else { return Ok(None) };
-        let help = info.help.map(|help| unescape_help(help).into_owned());
-        let unit = info.unit.map(str::to_owned);
+        let help = info.help.map(|help| self.texts.share(&unescape_help(help)));
+        let unit = info.unit.map(|unit| self.texts.share(unit));
         Ok(Some(self.series(labels, info.metric_type, help, unit)))
     }
 
@@ -193,23 +198,23 @@ impl Namer {
     pub(crate) fn report_series(&self, name: &str, help: &str) -> Option<Arc<Series>> {
         let pairs = self.target_labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let labels = LabelSet::new(pairs.chain([(METRIC_NAME, name)])).ok()?;
-        Some(Arc::new(self.series(labels, MetricType::Gauge, Some(help.to_owned()), None)))
+        Some(Arc::new(self.series(labels, MetricType::Gauge, Some(self.texts.share(help)), None)))
     }
 
     fn series(
         &self,
         labels: LabelSet,
         metric_type: MetricType,
-        help: Option<String>,
-        unit: Option<String>,
+        help: Option<Arc<str>>,
+        unit: Option<Arc<str>>,
     ) -> Series {
         Series {
             id: SeriesId::of(&labels),
             labels,
             metric_type,
             source_type: self.spec.source_type,
-            source: self.spec.source_id.clone(),
-            target_id: self.spec.target_id.clone(),
+            source: self.source.clone(),
+            target_id: self.target_id.clone(),
             help,
             unit,
         }

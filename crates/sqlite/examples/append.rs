@@ -94,7 +94,7 @@ fn layout(target: usize) -> Arc<Layout> {
             metric_type: MetricType::Gauge,
             source_type: MetricSource::Application,
             source: "bench".into(),
-            target_id: format!("target-{target}"),
+            target_id: format!("target-{target}").into(),
             help: None,
             unit: None,
         })

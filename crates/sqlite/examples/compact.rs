@@ -171,7 +171,7 @@ impl Host {
                 metric_type: MetricType::Gauge,
                 source_type: MetricSource::Application,
                 source: "bench".into(),
-                target_id: format!("target-{target}"),
+                target_id: format!("target-{target}").into(),
                 help: None,
                 unit: None,
             })

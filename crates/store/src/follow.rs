@@ -175,7 +175,7 @@ impl<C> Followed<C> {
                 key: *key,
                 labels: series.labels.clone(),
                 metric_type: series.metric_type,
-                source: series.source.clone(),
+                source: series.source.to_string(),
             };
             self.add(&page.iter().map(entry).collect::<Vec<_>>())?;
         }

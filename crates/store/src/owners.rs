@@ -304,7 +304,7 @@ pub fn labels_json(series: &Series) -> serde_json::Result<String> {
 /// Whether a series brings a description that is not what is stored. What it leaves out does not count.
 fn says_more(series: &Series, stored: &Series) -> bool {
     let nothing = series.metric_type == MetricType::Custom && series.help.is_none() && series.unit.is_none();
-    let differs = |new: &Option<String>, old: &Option<String>| new.is_some() && new != old;
+    let differs = |new: &Option<Arc<str>>, old: &Option<Arc<str>>| new.is_some() && new != old;
     !nothing
         && (series.metric_type != stored.metric_type
             || differs(&series.help, &stored.help)
@@ -313,7 +313,7 @@ fn says_more(series: &Series, stored: &Series) -> bool {
 
 /// The series with what it leaves out as it was said before.
 fn completed(series: &Arc<Series>, before: &Series) -> Arc<Series> {
-    let or = |new: &Option<String>, old: &Option<String>| new.clone().or_else(|| old.clone());
+    let or = |new: &Option<Arc<str>>, old: &Option<Arc<str>>| new.clone().or_else(|| old.clone());
     let (help, unit) = (or(&series.help, &before.help), or(&series.unit, &before.unit));
     if help == series.help && unit == series.unit {
         return Arc::clone(series);

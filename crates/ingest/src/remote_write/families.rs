@@ -1,14 +1,15 @@
 //! What remote writers say of metric families, kept so that series which come later are typed by it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use metricsd_codec::exposition::{MetricKind, OPEN_METRICS};
 use metricsd_codec::remote_write::MetadataEntry;
 use metricsd_model::{FamilyMetadata, MetricType, Series};
 
-use crate::Limits;
 use crate::hash::Keyed;
 use crate::validate::check_metric_name;
+use crate::{Limits, Texts};
 
 /// Families that are remembered.
 const MAX_FAMILIES: usize = 100_000;
@@ -32,6 +33,8 @@ pub(super) struct Families {
     newer: Half,
     older: Half,
     version: u32,
+    /// Of series that are new.
+    pub(super) texts: Texts,
 }
 
 /// What one source says, by family.
@@ -115,8 +118,8 @@ impl Families {
     /// The series as its family describes it now; `None` where that changes nothing.
     pub(super) fn describe(&self, source_id: &str, series: &Series) -> Option<Series> {
         let family = self.of_metric(source_id, series.labels.metric_name())?;
-        let text = |text: &String, known: &Option<String>| {
-            if text.is_empty() { known.clone() } else { Some(text.clone()) }
+        let text = |text: &str, known: &Option<Arc<str>>| {
+            if text.is_empty() { known.clone() } else { Some(self.texts.share(text)) }
         };
         let metric_type = match family.metric_type {
             MetricType::Custom => series.metric_type,

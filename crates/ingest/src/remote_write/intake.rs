@@ -206,7 +206,7 @@ impl<'a> Intake<'a> {
         if let Some(fresh) = self.fresh.get(hash) {
             return Ok(Ok(fresh.clone()));
         }
-        let named = match naming::name(series, self.request.origin, self.limits)? {
+        let named = match naming::name(series, self.request.origin, self.limits, &known.families.texts)? {
             Ok(named) => named,
             Err(fault) => return Ok(Err(fault)),
         };

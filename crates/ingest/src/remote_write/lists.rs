@@ -168,7 +168,7 @@ mod tests {
             metric_type: MetricType::Gauge,
             source_type: MetricSource::Application,
             source: "s".into(),
-            target_id: String::new(),
+            target_id: "".into(),
             help: None,
             unit: None,
         });

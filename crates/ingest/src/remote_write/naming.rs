@@ -4,8 +4,8 @@ use metricsd_codec::remote_write::{RawLabel, TimeSeries, WireError};
 use metricsd_model::{LabelSet, METRIC_NAME, MetricType, Refusal, Series, SeriesId};
 
 use super::WriteOrigin;
-use crate::Limits;
 use crate::validate::{Fault, check_metric_name, check_page_labels};
+use crate::{Limits, Texts};
 
 /// Takes a series' labels apart and checks them; they may come in any order. The inner error is one of these labels
 /// alone, the outer one is of the body.
@@ -13,6 +13,7 @@ pub(super) fn name(
     series: &TimeSeries<'_>,
     origin: &WriteOrigin,
     limits: &Limits,
+    texts: &Texts,
 ) -> Result<Result<Series, Fault>, WireError> {
     let raw = series.parse_labels(limits.max_labels)?;
     Ok(labels_of(&raw, limits).map(|labels| Series {
@@ -20,8 +21,8 @@ pub(super) fn name(
         labels,
         metric_type: MetricType::Custom,
         source_type: origin.source_type,
-        source: origin.source_id.clone(),
-        target_id: origin.target_id.clone(),
+        source: texts.share(&origin.source_id),
+        target_id: texts.share(&origin.target_id),
         help: None,
         unit: None,
     }))

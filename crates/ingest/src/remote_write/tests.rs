@@ -124,7 +124,7 @@ fn known_series_are_not_named_again() {
     assert_eq!(cache.size().0, 2);
     // Another writer's series are its own.
     let other = read_from(&cache, "other", &request).batch.unwrap();
-    assert_eq!(all_series(&other)[0].source, "other");
+    assert_eq!(all_series(&other)[0].source, "other".into());
     assert_eq!(cache.size().0, 4);
 }
 
@@ -196,12 +196,12 @@ fn families_describe_series_before_with_and_after_them() {
         let series = &all_series(batch)[0];
         (series.metric_type, series.help.clone().unwrap_or_default())
     };
-    assert_eq!(describes(&read(&cache, &message(vec![at(NOW)]))), (MetricType::Custom, String::new()));
+    assert_eq!(describes(&read(&cache, &message(vec![at(NOW)]))), (MetricType::Custom, "".into()));
     // In the same request, behind the series; the family is named as OpenMetrics does.
     let with =
         Message { timeseries: vec![at(NOW + 1), at(NOW + 2)], metadata: vec![metadata(1, "c", "One.")] };
     let batch = read(&cache, &with);
-    assert_eq!(describes(&batch), (MetricType::Counter, "One.".to_owned()));
+    assert_eq!(describes(&batch), (MetricType::Counter, "One.".into()));
     assert!(Arc::ptr_eq(&all_series(&batch)[0], &all_series(&batch)[1]));
     assert_eq!((batch.families.len(), batch.families[0].family.as_str()), (1, "c"));
     let known = read(&cache, &message(vec![at(NOW + 3)]));
@@ -212,9 +212,9 @@ fn families_describe_series_before_with_and_after_them() {
         &Message { timeseries: Vec::new(), metadata: vec![metadata(1, "c", "Two."), metadata(2, "g", "")] },
     );
     let described = read(&cache, &message(vec![at(NOW + 4)]));
-    assert_eq!(describes(&described), (MetricType::Counter, "Two.".to_owned()));
+    assert_eq!(describes(&described), (MetricType::Counter, "Two.".into()));
     let other = read_from(&cache, "other", &message(vec![at(NOW)])).batch.unwrap();
-    assert_eq!(describes(&other), (MetricType::Custom, String::new()));
+    assert_eq!(describes(&other), (MetricType::Custom, "".into()));
 }
 
 #[test]

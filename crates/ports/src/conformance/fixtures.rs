@@ -39,8 +39,8 @@ pub fn series(name: &str, pairs: &[(&str, &str)]) -> Arc<Series> {
         labels,
         metric_type: MetricType::Gauge,
         source_type: MetricSource::Application,
-        source: "fixture".to_owned(),
-        target_id: String::new(),
+        source: "fixture".into(),
+        target_id: "".into(),
         help: None,
         unit: None,
     })

@@ -181,7 +181,7 @@ async fn describe(tx: &mut PgConnection, changed: &Changed) -> Result<(), Fault>
     if changed.is_empty() {
         return Ok(());
     }
-    let optional = |field: fn(&Series) -> &Option<String>| -> Vec<Option<String>> {
+    let optional = |field: fn(&Series) -> &Option<Arc<str>>| -> Vec<Option<String>> {
         changed.values().map(|series| field(series).as_deref().map(without_nul)).collect()
     };
     sqlx::query(include_str!("../sql/describe_series.sql"))

@@ -189,10 +189,10 @@ pub(crate) fn series_of_row(row: &PgRow) -> Result<Series, Fault> {
         metric_type: metric_type(row.try_get(2)?)?,
         source_type: MetricSource::from_name(source_type)
             .ok_or_else(|| damaged(format!("unknown source type {source_type:?} in the database")))?,
-        source: row.try_get(4)?,
-        target_id: row.try_get(5)?,
-        help: row.try_get(7)?,
-        unit: row.try_get(8)?,
+        source: row.try_get::<&str, _>(4)?.into(),
+        target_id: row.try_get::<&str, _>(5)?.into(),
+        help: row.try_get::<Option<&str>, _>(7)?.map(Into::into),
+        unit: row.try_get::<Option<&str>, _>(8)?.map(Into::into),
     })
 }
 

@@ -52,8 +52,8 @@ fn frames(labels: &LabelSet, samples: &[(Millis, Slot)]) -> Vec<Frame> {
         labels: labels.clone(),
         metric_type: MetricType::Custom,
         source_type: MetricSource::Application,
-        source: "script".to_owned(),
-        target_id: String::new(),
+        source: "script".into(),
+        target_id: "".into(),
         help: None,
         unit: None,
     });

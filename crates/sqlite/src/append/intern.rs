@@ -111,11 +111,11 @@ async fn insert_series(
             .push_bind(series.labels.metric_name())
             .push_bind(series.metric_type.as_str())
             .push_bind(labels)
-            .push_bind(&series.source)
-            .push_bind(&series.target_id)
+            .push_bind(&*series.source)
+            .push_bind(&*series.target_id)
             .push_bind(series.source_type.as_str())
-            .push_bind(&series.help)
-            .push_bind(&series.unit)
+            .push_bind(series.help.as_deref())
+            .push_bind(series.unit.as_deref())
             .push_bind(added);
     });
     insert.push(" ON CONFLICT (id) DO NOTHING");
@@ -152,8 +152,8 @@ async fn describe(tx: &mut SqliteConnection, changed: &Changed) -> Result<(), Fa
         )
         .bind(id)
         .bind(series.metric_type.as_str())
-        .bind(&series.help)
-        .bind(&series.unit)
+        .bind(series.help.as_deref())
+        .bind(series.unit.as_deref())
         .bind(added)
         .execute(&mut *tx)
         .await?;

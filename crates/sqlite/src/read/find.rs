@@ -148,10 +148,10 @@ pub(crate) fn series_of_row(row: &SqliteRow) -> Result<Series, Fault> {
         labels: labels_of_row(row)?,
         metric_type: named(row, "metric_type", MetricType::from_name)?,
         source_type: named(row, "source_type", MetricSource::from_name)?,
-        source: row.try_get(4)?,
-        target_id: row.try_get(5)?,
-        help: row.try_get(7)?,
-        unit: row.try_get(8)?,
+        source: row.try_get::<&str, _>(4)?.into(),
+        target_id: row.try_get::<&str, _>(5)?.into(),
+        help: row.try_get::<Option<&str>, _>(7)?.map(Into::into),
+        unit: row.try_get::<Option<&str>, _>(8)?.map(Into::into),
     })
 }
 

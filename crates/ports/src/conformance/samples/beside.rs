@@ -165,7 +165,7 @@ pub async fn check_families(store: &impl Store) {
 pub async fn check_families_of_series(store: &impl Store) {
     use MetricType::{Counter, Custom, Gauge, Histogram, Summary};
     let told = |name: &str, metric_type, help: Option<&str>| {
-        let (help, plain) = (help.map(str::to_owned), series(name, &[]));
+        let (help, plain) = (help.map(Into::into), series(name, &[]));
         Arc::new(Series { metric_type, help, ..Series::clone(&plain) })
     };
     let all = vec![

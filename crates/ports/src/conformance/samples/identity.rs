@@ -102,19 +102,19 @@ pub async fn check_descriptions(store: &impl Store) {
     let first = series("described", &[]);
     let first = Arc::new(Series {
         metric_type: MetricType::Custom,
-        source: "first".to_owned(),
-        target_id: "target-1".to_owned(),
+        source: "first".into(),
+        target_id: "target-1".into(),
         ..Series::clone(&first)
     });
     let second = Arc::new(Series {
         metric_type: MetricType::Counter,
-        source: "second".to_owned(),
-        target_id: "target-2".to_owned(),
-        help: Some("What it \"counts\".\nOn two lines.".to_owned()),
-        unit: Some("seconds".to_owned()),
+        source: "second".into(),
+        target_id: "target-2".into(),
+        help: Some("What it \"counts\".\nOn two lines.".into()),
+        unit: Some("seconds".into()),
         ..Series::clone(&first)
     });
-    let third = Arc::new(Series { help: Some("Better said.".to_owned()), ..Series::clone(&second) });
+    let third = Arc::new(Series { help: Some("Better said.".into()), ..Series::clone(&second) });
     let append = async |key: &str, series: &Arc<Series>, shared: bool| {
         let columns = vec![series.clone()];
         let layout = if shared { Layout::shared(columns) } else { Layout::inline(columns) };
@@ -125,7 +125,7 @@ pub async fn check_descriptions(store: &impl Store) {
         Series::clone(&known.remove(0))
     };
     let expected =
-        |of: &Series| Series { source: "first".to_owned(), target_id: "target-1".to_owned(), ..of.clone() };
+        |of: &Series| Series { source: "first".into(), target_id: "target-1".into(), ..of.clone() };
     assert_eq!(append("1", &first, true).await, expected(&first));
     assert_eq!(append("22", &second, true).await, expected(&second));
     assert_eq!(append("333", &third, false).await, expected(&third));
@@ -140,7 +140,7 @@ pub async fn check_descriptions(store: &impl Store) {
 pub async fn check_absent_descriptions(store: &impl Store) {
     let bare = Series { metric_type: MetricType::Custom, ..Series::clone(&series("undescribed", &[])) };
     let told = |metric_type, help: Option<&str>, unit: Option<&str>| {
-        let (help, unit) = (help.map(str::to_owned), unit.map(str::to_owned));
+        let (help, unit) = (help.map(Into::into), unit.map(Into::into));
         Arc::new(Series { metric_type, help, unit, ..bare.clone() })
     };
     let append = async |key: &str, said: &[Arc<Series>]| {
@@ -152,8 +152,7 @@ pub async fn check_absent_descriptions(store: &impl Store) {
         (series.metric_type, series.help.clone(), series.unit.clone())
     };
     use MetricType::{Counter, Custom, Gauge};
-    let is =
-        |metric_type, help: &str, unit: &str| (metric_type, Some(help.to_owned()), Some(unit.to_owned()));
+    let is = |metric_type, help: &str, unit: &str| (metric_type, Some(help.into()), Some(unit.into()));
     let first = append("1", &[told(Counter, Some("Requests."), Some("bytes"))]).await;
     assert_eq!(first, is(Counter, "Requests.", "bytes"));
     let absent = append("2", &[told(Custom, None, None)]).await;

@@ -229,9 +229,9 @@ pub async fn check_series(store: &impl Store) {
     let all = many_series("listed", 10);
     let described = Arc::new(Series {
         metric_type: MetricType::Histogram,
-        help: Some("Help.".to_owned()),
-        unit: Some("bytes".to_owned()),
-        target_id: "listed-target".to_owned(),
+        help: Some("Help.".into()),
+        unit: Some("bytes".into()),
+        target_id: "listed-target".into(),
         ..Series::clone(&series("listed_too", &[("le", "+Inf")]))
     });
     let mut columns: Vec<_> = all.iter().cloned().map(|series| (series, 1.0)).collect();
@@ -258,7 +258,7 @@ async fn latest(source: &impl SampleSource, target_id: &str, since: i64) -> Vec<
 pub async fn check_latest(store: &impl Store) {
     let a = Arc::new(Series {
         metric_type: MetricType::Counter,
-        help: Some("Counts.".to_owned()),
+        help: Some("Counts.".into()),
         ..Series::clone(&series("latest_a", &[]))
     });
     let (b, c, d) = (series("latest_b", &[]), series("latest_c", &[]), series("latest_d", &[]));
