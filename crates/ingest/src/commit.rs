@@ -1,11 +1,15 @@
 //! Group commit: batches of many targets share a transaction.
 //!
-//! One writer task a store takes what has arrived, waits a little for more, and appends it all at once. It waits as long
+//! One task a store takes what has arrived, waits a little for more, and appends it all at once. It waits as long
 //! as the commit before took, so that half of its time goes into commits however fast the store is, and never longer than
 //! configured. It does not wait at all when a caller waits for its answer and what has arrived is worth a commit: others
 //! that come meanwhile share the next one. Nothing is answered before it is committed. While the store is away batches
 //! wait in memory, bounded in bytes; when that is full, new ones are turned away.
+//!
+//! Several commits may be under way at once: one is written while another waits for the disk. What one target is asked for
+//! is committed in the order in which it came all the same; callers that wait for their answers make their own order.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -13,7 +17,7 @@ use std::time::{Duration, Instant};
 use metricsd_model::{Batch, Millis};
 use metricsd_ports::{PortError, Receipt, SampleSink};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{self, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -30,6 +34,8 @@ pub struct CommitOptions {
     pub max_queue_bytes: usize,
     /// How long a caller waits for its commit before it is told to come back.
     pub patience: Duration,
+    /// Commits of one store that may be under way at once; at least one.
+    pub writers: usize,
     /// Limits on the series of each source; none by default.
     pub series: SeriesLimits,
 }
@@ -41,6 +47,7 @@ impl Default for CommitOptions {
             max_bytes: 4 << 20,
             max_queue_bytes: 256 << 20,
             patience: Duration::from_secs(10),
+            writers: 1,
             series: SeriesLimits::default(),
         }
     }
@@ -140,27 +147,25 @@ impl GroupCommit {
         let options = Arc::new(CommitOptions { max_queue_bytes, ..options });
         let total: Arc<AtomicUsize> = Arc::default();
         let series = SeriesTracker::new(options.series, whole, metrics.active_series.clone());
-        let (lanes, writers): (Vec<Lane>, Vec<Writer>) = each
+        let (lanes, gatherers): (Vec<Lane>, Vec<Gatherer>) = each
             .into_iter()
             .map(|sink| {
                 let (queue, receiver) = mpsc::channel(MAX_QUEUE_BATCHES);
                 let queued: Arc<AtomicUsize> = Arc::default();
                 let writer = Writer {
                     sink,
-                    receiver,
                     queued: queued.clone(),
                     total: total.clone(),
                     options: options.clone(),
                     metrics: metrics.clone(),
                     after: after.clone(),
                     stop: stop.clone(),
-                    delay: MIN_DELAY,
                 };
-                (Lane { queue, queued }, writer)
+                (Lane { queue, queued }, Gatherer::new(writer, receiver))
             })
             .unzip();
         let handle = Self { lanes: lanes.into(), route, total, options, metrics, series };
-        let mut tasks: JoinSet<()> = writers.into_iter().map(Writer::run).collect();
+        let mut tasks: JoinSet<()> = gatherers.into_iter().map(Gatherer::run).collect();
         let all = tokio::spawn(async move { while tasks.join_next().await.is_some() {} });
         (handle, all)
     }
@@ -237,31 +242,56 @@ impl GroupCommit {
     }
 }
 
-struct Writer {
-    sink: Arc<dyn SampleSink>,
+/// Gathers what has arrived into groups, and has them committed.
+struct Gatherer {
+    writer: Arc<Writer>,
     receiver: mpsc::Receiver<Waiting>,
-    queued: Arc<AtomicUsize>,
-    /// Those of all writers.
-    total: Arc<AtomicUsize>,
-    options: Arc<CommitOptions>,
-    metrics: IngestMetrics,
-    after: AfterCommit,
-    stop: CancellationToken,
+    /// Commits under way; each says how long it took.
+    commits: JoinSet<Duration>,
+    /// Whose they are, where nobody waits for the answer.
+    busy: Vec<(task::Id, HashSet<Arc<str>>)>,
     /// How long the next group is gathered.
     delay: Duration,
 }
 
-impl Writer {
+impl Gatherer {
+    fn new(writer: Writer, receiver: mpsc::Receiver<Waiting>) -> Self {
+        let writer = Arc::new(writer);
+        Self { writer, receiver, commits: JoinSet::new(), busy: Vec::new(), delay: MIN_DELAY }
+    }
+
     async fn run(mut self) {
         while let Some(group) = self.next_group().await {
-            let bytes: usize = group.iter().map(|waiting| waiting.size).sum();
-            let started = Instant::now();
-            self.commit(group).await;
-            self.delay = started.elapsed().max(MIN_DELAY).min(self.options.max_delay);
-            self.queued.fetch_sub(bytes, Ordering::AcqRel);
-            let left = self.total.fetch_sub(bytes, Ordering::AcqRel) - bytes;
-            self.metrics.queue_bytes.set(left as i64);
+            let targets = targets_of(&group);
+            while self.busy.iter().any(|(_, busy)| !busy.is_disjoint(&targets)) {
+                self.one_done().await;
+            }
+            let writer = self.writer.clone();
+            let commit = self.commits.spawn(async move { writer.write(group).await });
+            self.busy.push((commit.id(), targets));
+            while self.commits.len() >= self.writer.options.writers.max(1) {
+                self.one_done().await;
+            }
         }
+        while !self.commits.is_empty() {
+            self.one_done().await;
+        }
+    }
+
+    async fn one_done(&mut self) {
+        let id = match self.commits.join_next_with_id().await {
+            Some(Ok((id, took))) => {
+                self.delay = took.max(MIN_DELAY).min(self.writer.options.max_delay);
+                id
+            }
+            // What it held is answered as not stored.
+            Some(Err(error)) => {
+                warn!(%error, "a commit ended too early");
+                error.id()
+            }
+            None => return self.busy.clear(),
+        };
+        self.busy.retain(|(busy, _)| *busy != id);
     }
 
     /// What has arrived by the time that the first of it has waited long enough; `None` at the end.
@@ -269,12 +299,12 @@ impl Writer {
         let first = tokio::select! {
             biased;
             waiting = self.receiver.recv() => waiting?,
-            () = self.stop.cancelled() => self.receiver.try_recv().ok()?,
+            () = self.writer.stop.cancelled() => self.receiver.try_recv().ok()?,
         };
         let deadline = tokio::time::Instant::now() + self.delay;
         let (mut bytes, mut samples, mut awaited) = (first.size, first.batch.samples(), first.awaited);
         let mut group = vec![first];
-        while bytes < self.options.max_bytes && group.len() < MAX_GROUP_BATCHES {
+        while bytes < self.writer.options.max_bytes && group.len() < MAX_GROUP_BATCHES {
             let waiting = match self.receiver.try_recv() {
                 Ok(waiting) => waiting,
                 Err(_) if awaited && samples >= WORTHWHILE_SAMPLES => break,
@@ -289,6 +319,37 @@ impl Writer {
             group.push(waiting);
         }
         Some(group)
+    }
+}
+
+/// The targets of batches for which nobody waits: those have to be committed in the order in which they came.
+fn targets_of(group: &[Waiting]) -> HashSet<Arc<str>> {
+    let unawaited = group.iter().filter(|waiting| !waiting.awaited);
+    unawaited.map(|waiting| waiting.batch.collection.target_id.as_str().into()).collect()
+}
+
+/// Commits groups to one store.
+struct Writer {
+    sink: Arc<dyn SampleSink>,
+    queued: Arc<AtomicUsize>,
+    /// Those of all writers.
+    total: Arc<AtomicUsize>,
+    options: Arc<CommitOptions>,
+    metrics: IngestMetrics,
+    after: AfterCommit,
+    stop: CancellationToken,
+}
+
+impl Writer {
+    /// Commits a group; answers how long that took.
+    async fn write(&self, group: Vec<Waiting>) -> Duration {
+        let bytes: usize = group.iter().map(|waiting| waiting.size).sum();
+        let started = Instant::now();
+        self.commit(group).await;
+        self.queued.fetch_sub(bytes, Ordering::AcqRel);
+        let left = self.total.fetch_sub(bytes, Ordering::AcqRel) - bytes;
+        self.metrics.queue_bytes.set(left as i64);
+        started.elapsed()
     }
 
     async fn commit(&self, group: Vec<Waiting>) {

@@ -151,6 +151,7 @@ impl Node {
             max_delay: config.commit.max_delay,
             max_bytes: config.commit.max_bytes,
             max_queue_bytes: config.limits.max_queue_bytes,
+            writers: WRITERS,
             series: config.limits.series(),
             ..CommitOptions::default()
         };
@@ -255,6 +256,9 @@ const DRAIN_SCRAPES: u32 = 3;
 const DRAIN_REQUESTS: u32 = 2;
 const DRAIN_COMMITS: u32 = 2;
 const DRAIN_REST: u32 = 1;
+
+/// Commits of one store under way at once: as many as the Postgres store has connections for appends.
+const WRITERS: usize = 2;
 
 async fn finish(what: &str, mut task: JoinHandle<()>, limit: Duration) {
     if tokio::time::timeout(limit, &mut task).await.is_err() {

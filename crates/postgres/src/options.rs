@@ -64,8 +64,8 @@ impl PostgresOptions {
 
     /// Connections for appends, those for outbox and catalogue, and those for queries.
     pub(crate) fn split(&self) -> (u32, u32, u32) {
-        let own = self.max_connections.div_ceil(3).max(2);
-        (1, own - 1, self.max_connections.saturating_sub(own).max(2))
+        let own = self.max_connections.div_ceil(3).max(3);
+        (2, own - 2, self.max_connections.saturating_sub(own).max(2))
     }
 
     /// No call lasts longer: a wait for a connection and a few statements.
