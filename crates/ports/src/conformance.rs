@@ -23,3 +23,4 @@ pub mod fixtures;
 pub mod outbox;
 pub mod rollups;
 pub mod samples;
+pub mod work;

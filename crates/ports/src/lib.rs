@@ -11,6 +11,7 @@ pub mod events;
 pub mod partial;
 pub mod rollup;
 pub mod samples;
+pub mod work;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -32,4 +33,7 @@ pub use rollup::{ROLLUP_STEPS, RolledSeries, RolledUp, Rollup, RollupPolicy, Rol
 pub use samples::{
     IndexStatistics, LatestMetric, Receipt, Retention, SampleSink, SampleSource, SelectLimits,
     SelectedSeries, Selection, SeriesExemplars, Unused,
+};
+pub use work::{
+    Hold, NewWork, Outcome, Stored, Submitted, Work, WorkFilter, WorkKind, WorkQueue, WorkState,
 };

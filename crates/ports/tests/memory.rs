@@ -1,7 +1,7 @@
 //! The in-memory store keeps the promises of its ports.
 #![cfg(feature = "conformance")]
 
-use metricsd_ports::conformance::{catalog, outbox, samples};
+use metricsd_ports::conformance::{catalog, outbox, samples, work};
 use metricsd_ports::memory::MemoryStore;
 
 async fn store() -> MemoryStore {
@@ -32,4 +32,9 @@ async fn catalog() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn outbox() {
     outbox::check_all(store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn work_is_claimed() {
+    work::check_all(store).await;
 }

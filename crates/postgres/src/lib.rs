@@ -23,6 +23,7 @@ mod unused;
 mod catalog;
 mod feed;
 mod outbox;
+mod work;
 
 mod binary;
 mod error;

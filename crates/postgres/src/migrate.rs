@@ -16,7 +16,7 @@ struct Migration {
 }
 
 /// Never changed once released; a new version is a new file.
-const MIGRATIONS: [Migration; 8] = [
+const MIGRATIONS: [Migration; 9] = [
     Migration {
         version: 1,
         name: "catalogue",
@@ -56,6 +56,11 @@ const MIGRATIONS: [Migration; 8] = [
         version: 8,
         name: "labels",
         sql: include_str!("../../../migrations/postgres/0008_labels.sql"),
+    },
+    Migration {
+        version: 9,
+        name: "work",
+        sql: include_str!("../../../migrations/postgres/0009_work.sql"),
     },
 ];
 

@@ -61,3 +61,9 @@ async fn outbox() {
     let databases = Databases::default();
     Box::pin(conformance::outbox::check_all(async || databases.store().await)).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn work() {
+    let databases = Databases::default();
+    Box::pin(conformance::work::check_all(async || databases.store().await)).await;
+}

@@ -23,6 +23,7 @@ mod unused;
 
 mod catalog;
 mod outbox;
+mod work;
 
 mod columns;
 mod error;

@@ -16,7 +16,7 @@ struct Migration {
 }
 
 /// Never changed once released; a new version is a new file.
-const MIGRATIONS: [Migration; 8] = [
+const MIGRATIONS: [Migration; 9] = [
     Migration {
         version: 1,
         name: "catalogue",
@@ -53,6 +53,11 @@ const MIGRATIONS: [Migration; 8] = [
         sql: include_str!("../../../migrations/sqlite/0007_discovery.sql"),
     },
     Migration { version: 8, name: "series", sql: include_str!("../../../migrations/sqlite/0008_series.sql") },
+    Migration {
+        version: 9,
+        name: "work",
+        sql: include_str!("../../../migrations/sqlite/0009_work.sql"),
+    },
 ];
 
 const MIGRATIONS_TABLE: &str = "CREATE TABLE IF NOT EXISTS metricsd_migrations (

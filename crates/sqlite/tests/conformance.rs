@@ -42,3 +42,9 @@ async fn outbox() {
     let folder = Folder::new();
     Box::pin(conformance::outbox::check_all(async || folder.fresh_store().await)).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work() {
+    let folder = Folder::new();
+    Box::pin(conformance::work::check_all(async || folder.fresh_store().await)).await;
+}

@@ -5,6 +5,7 @@ mod compact;
 mod discovery;
 mod lookups;
 mod samples;
+mod work;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -47,6 +48,7 @@ struct State {
     targets: BTreeMap<String, Target>,
     revision: i64,
     discovery: discovery::Discovery,
+    work: work::Table,
     outbox: BTreeMap<i64, OutboxEvent>,
     last_seq: i64,
     relay: Option<(Uuid, Instant)>,

@@ -36,7 +36,7 @@ pub async fn check_job_list(store: &impl Store) {
     let failed_before = JobFilter { status: Some(Failed), before: Some(NOON + 4), ..ours };
     assert_eq!(times(store, &failed_before, 100).await, [1]);
     assert_eq!(times(store, &of("job-list-other"), 100).await, [5]);
-    assert_eq!(times(store, &of("nobody"), 100).await, []);
+    assert_eq!(times(store, &of("nobody"), 100).await, [0_i64; 0]);
     let failed = JobFilter { status: Some(Failed), ..JobFilter::default() };
     let failed = store.jobs(&failed, 1_000).await.expect("jobs");
     assert!(failed.len() >= 3 && failed.iter().all(|job| job.status == Failed), "of all targets");

@@ -122,7 +122,7 @@ pub async fn check_exemplar_retention(store: &impl Store) {
     assert_eq!(store.bound_exemplars(3).await.expect("a removal"), 2);
     assert_eq!(left().await, [5, 6, 7]);
     assert_eq!(store.bound_exemplars(0).await.expect("a removal"), 3);
-    assert_eq!(left().await, []);
+    assert_eq!(left().await, [0_i64; 0]);
 }
 
 fn said(family: &str, metric_type: MetricType, help: &str, unit: &str) -> FamilyMetadata {
