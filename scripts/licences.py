@@ -78,7 +78,7 @@ LAYERS = {
     "index": {"model"},
     "ports": {"model", "index"},
     # Remote write looks series up by the bytes of its body: anything between the two would be built for every sample.
-    "ingest": BASE | {"codec"},
+    "ingest": BASE | {"codec", "files"},
     "relabel": {"model"},
     "client": {"model"},
     "scrape": BASE | {"ingest", "codec", "sharding", "relabel", "client"},

@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Cardinality, CorsOrigins, Dependency, HttpMetrics, ReloadAccess};
+use crate::{Cardinality, CorsOrigins, Dependency, HttpMetrics, ReloadAccess, UploadAccess};
 
 /// Which routes exist in this process; `/`, `/metrics`, `/healthz` and `/readyz` always do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +141,8 @@ pub struct Api {
     pub events: Arc<dyn EventBus>,
     /// The door for pushes; without it there are no push routes.
     pub ingest: Option<Ingest>,
+    /// Files that are taken; without it there are none.
+    pub uploads: Option<UploadAccess>,
     /// The report of series; it is watched by a task of its own.
     pub cardinality: Arc<Cardinality>,
     /// Addresses that may be targets.
@@ -171,6 +173,8 @@ pub(crate) struct Shared {
     pub(crate) reads: Semaphore,
     /// When remotely written series began, as far as it was told.
     pub(crate) starts: crate::prometheus::write::KnownStarts,
+    /// Exports at work at once; more are turned away, since each may take long.
+    pub(crate) exports: Arc<Semaphore>,
     /// When the process began to serve.
     pub(crate) started: Millis,
     /// The last statistics; the lock also keeps many askers from computing the same at once.
@@ -179,6 +183,9 @@ pub(crate) struct Shared {
 
 /// As many as Prometheus has by default.
 const MAX_REMOTE_READS: usize = 10;
+
+/// Each holds some tens of megabytes.
+const MAX_EXPORTS: usize = 4;
 
 /// How handlers see it.
 pub(crate) type AppState = axum::extract::State<Arc<Shared>>;
@@ -192,6 +199,7 @@ impl Shared {
             streams: Arc::new(Semaphore::new(settings.max_event_streams)),
             reads: Semaphore::new(MAX_REMOTE_READS),
             starts: Default::default(),
+            exports: Arc::new(Semaphore::new(MAX_EXPORTS)),
             started: now(),
             stats: Mutex::new(None),
             api,

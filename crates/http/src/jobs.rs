@@ -2,14 +2,15 @@
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
 use metricsd_model::event::rfc3339;
 use metricsd_model::{CollectionMethod, Job, JobStatus, Ledger};
-use metricsd_ports::JobFilter;
+use metricsd_ports::{JobFilter, WorkFilter, WorkKind, WorkState};
 use serde::Serialize;
 
-use crate::Problem;
-use crate::api::AppState;
+use crate::api::{Api, AppState};
 use crate::params::Params;
+use crate::{Problem, work};
 
 /// Entries of an answer that asks for no number, and the most that one may ask for.
 const DEFAULT_LIMIT: usize = 100;
@@ -51,8 +52,15 @@ impl From<Job> for CollectionJob {
 pub(crate) async fn list(
     State(shared): AppState,
     RawQuery(query): RawQuery,
-) -> Result<Json<Vec<CollectionJob>>, Problem> {
+) -> Result<Response, Problem> {
     let mut params = Params::new(query.as_deref());
+    let kind = params.parsed("kind", |text| {
+        let names: Vec<&str> = WorkKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        WorkKind::from_name(text).ok_or_else(|| format!("is not one of {}", names.join(", ")))
+    });
+    if kind.is_some() {
+        return list_work(&shared.api, params, kind).await;
+    }
     let filter = JobFilter {
         target_id: params.one("target_id"),
         status: params.parsed("status", |text| {
@@ -64,5 +72,18 @@ pub(crate) async fn list(
     let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT);
     params.finish()?;
     let jobs = shared.api.catalog.jobs(&filter, limit).await?;
-    Ok(Json(jobs.into_iter().map(CollectionJob::from).collect()))
+    let jobs: Vec<CollectionJob> = jobs.into_iter().map(CollectionJob::from).collect();
+    Ok(Json(jobs).into_response())
+}
+
+/// With `kind`: work of that kind, done or not.
+async fn list_work(api: &Api, mut params: Params, kind: Option<WorkKind>) -> Result<Response, Problem> {
+    let state = params.parsed("state", |text| {
+        let names: Vec<&str> = WorkState::ALL.iter().map(|state| state.as_str()).collect();
+        WorkState::from_name(text).ok_or_else(|| format!("is not one of {}", names.join(", ")))
+    });
+    let filter = WorkFilter { kind, state, source_id: params.one("source_id") };
+    let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT);
+    params.finish()?;
+    Ok(Json(work::list(api, &filter, limit).await?).into_response())
 }

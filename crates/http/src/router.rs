@@ -9,8 +9,8 @@ use axum::routing::{MethodRouter, get, post};
 
 use crate::api::{Api, Roles, Shared};
 use crate::{
-    cardinality, compress, cors, custom, discovery, events, explain, guard, health, home, jobs, metrics,
-    prometheus, query, reload, stats, targets,
+    cardinality, compress, cors, custom, discovery, events, explain, export, guard, health, home, jobs, metrics,
+    prometheus, query, reload, stats, targets, upload, work,
 };
 
 /// One route: the methods are written down beside the handlers so that the OpenAPI document can be checked against
@@ -36,6 +36,8 @@ const SCRAPE: &str = "/api/v1/metrics/targets/{target_id}/scrape";
 const DEBUG: &str = "/api/v1/metrics/targets/{target_id}/debug";
 const LATEST: &str = "/api/v1/metrics/targets/{target_id}/latest";
 const CUSTOM: &str = "/api/v1/metrics/custom";
+const UPLOAD: &str = "/api/v1/metrics/upload";
+const UPLOAD_PARTS: &str = "/api/v1/metrics/upload/{upload_id}";
 const QUERY: &str = "/api/v1/metrics/query";
 const EVENTS: &str = "/api/v1/metrics/events";
 
@@ -62,6 +64,8 @@ fn own_routes(roles: Roles) -> Vec<Route> {
     ];
     if roles.api || roles.ingest {
         routes.push(route(CUSTOM, &["POST"], post(custom::push)));
+        routes.push(route(UPLOAD, &["POST"], post(upload::create)));
+        routes.push(route(UPLOAD_PARTS, &["GET", "PUT"], get(upload::show).put(upload::more)));
         routes.push(route("/api/v1/write", prometheus::POST, post(prometheus::write::write)));
     }
     if roles.api {
@@ -80,6 +84,8 @@ fn own_routes(roles: Roles) -> Vec<Route> {
             route("/api/v1/metrics/http_sd", &["GET"], get(discovery::http_sd)),
             route("/-/reload", &["POST", "PUT"], post(reload::reload).put(reload::reload)),
             route("/api/v1/metrics/jobs", &["GET"], get(jobs::list)),
+            route("/api/v1/metrics/jobs/{job_id}", &["GET", "DELETE"], get(work::show).delete(work::cancel)),
+            route(export::PATH, &["GET"], get(export::export)),
             route(EVENTS, &["GET"], get(events::stream)),
             route("/api/v1/openapi.json", &["GET"], get(home::openapi)),
         ]);
@@ -102,7 +108,7 @@ impl Patience {
     pub(crate) fn of(path: &str, method: &Method) -> Self {
         match path {
             "/healthz" | "/readyz" | "/metrics" | "/-/healthy" | "/-/ready" => Self::Always,
-            EVENTS | SCRAPE => Self::Own,
+            EVENTS | SCRAPE | UPLOAD | UPLOAD_PARTS | export::PATH => Self::Own,
             // The engine's timeout says more.
             QUERY | "/api/v1/query" | "/api/v1/query_range" => Self::Own,
             TARGET if *method == Method::DELETE => Self::Own,

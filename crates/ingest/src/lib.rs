@@ -17,6 +17,7 @@ pub mod commit;
 pub mod push;
 pub mod remote_write;
 mod texts;
+pub mod upload;
 
 pub mod after;
 pub mod relay;
@@ -38,3 +39,4 @@ pub use remote_write::{
 };
 pub use texts::Texts;
 pub use tracker::{Acquaintance, Admission, SeriesLimits, SeriesTracker, SourceSeries};
+pub use upload::{UploadMetrics, UploadOptions, UploadProgress, UploadSpec, UploadWorker};

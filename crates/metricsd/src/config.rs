@@ -11,6 +11,7 @@ mod meanings;
 mod file;
 mod layers;
 mod size;
+mod upload;
 
 mod secrets;
 mod validate;
@@ -34,6 +35,7 @@ use regex::Regex;
 pub(crate) use error::ConfigError;
 pub(crate) use keys::{Key, Keys, SECRET_PREFIX};
 pub(crate) use print::Effective;
+pub(crate) use upload::UploadConfig;
 
 use crate::sealing::SealingKey;
 
@@ -63,6 +65,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// When waiting batches are committed.
     pub(crate) commit: CommitConfig,
+    /// Files that are taken.
+    pub(crate) upload: UploadConfig,
     /// How long rows of `collection_jobs` are kept.
     pub(crate) job_retention: Duration,
     /// How long samples are kept.

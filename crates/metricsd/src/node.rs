@@ -6,6 +6,7 @@ mod compaction;
 mod discovery;
 mod rollups;
 mod serving;
+mod uploads;
 mod watch;
 mod welcome;
 
@@ -177,6 +178,9 @@ impl Node {
         chores.extend(watch::start(&adapters, &mut registry, &rest));
         chores.extend(start_compaction(config, &adapters, &mut registry, &rest));
         chores.extend(start_rollups(config, &adapters, &rest));
+        let (files, workers) =
+            uploads::start(config, adapters.work.clone(), &group, &mut registry, &accept);
+        chores.extend(workers);
         let ingest =
             config.roles.has(Role::Ingest).then(|| Ingest::new(group, Arc::new(config.limits.clone())));
         if config.roles.has(Role::Api) {
@@ -191,7 +195,8 @@ impl Node {
                 start_discovery(config, &adapters, &policy, &mut registry, &listener, &accept)?;
             (reload, chores) = (reloader, chores.into_iter().chain(tasks).collect());
         }
-        let parts = serving::Parts { shown, ingest, cardinality, policy, pages, registry, reload };
+        let uploads = Some(files);
+        let parts = serving::Parts { shown, ingest, uploads, cardinality, policy, pages, registry, reload };
         let server = serving::start(config, &adapters, parts, listener, accept.clone());
         Ok(Self { adapters, accept, server, pool, commit, committer, after, teller, rest, chores })
     }

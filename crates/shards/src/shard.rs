@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use metricsd_model::{Batch, Millis, SeriesId};
 use metricsd_ports::{
     Catalog, Compacted, Compaction, CompactionPolicy, ErrorKind, Outbox, OutboxEvent, PortError, Receipt,
-    Retention, RolledUp, RollupPolicy, Rollups, SampleSink, SampleSource, Unused, Upkeep, partial,
+    Retention, RolledUp, RollupPolicy, Rollups, SampleSink, SampleSource, Unused, Upkeep, WorkQueue, partial,
 };
 use uuid::Uuid;
 
@@ -25,19 +25,22 @@ pub struct Opened {
     pub outbox: Arc<dyn Outbox>,
     /// Its jobs.
     pub jobs: Arc<dyn Catalog>,
+    /// Its table of work.
+    pub work: Arc<dyn WorkQueue>,
     /// Turns its frames into segments and rolls them up, where it has segments.
     pub upkeep: Option<Arc<dyn Upkeep>>,
 }
 
 impl Opened {
     /// All ports of one store, but for its upkeep.
-    pub fn of<S: SampleSink + SampleSource + Retention + Outbox + Catalog>(store: Arc<S>) -> Self {
+    pub fn of<S: SampleSink + SampleSource + Retention + Outbox + Catalog + WorkQueue>(store: Arc<S>) -> Self {
         Self {
             sink: store.clone(),
             source: store.clone(),
             retention: store.clone(),
             outbox: store.clone(),
-            jobs: store,
+            jobs: store.clone(),
+            work: store,
             upkeep: None,
         }
     }

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
-use metricsd_http::{Api, ApiSettings, Cardinality, Dependency, HttpMetrics, Resolve, Roles, router};
+use metricsd_http::{Api, ApiSettings, Cardinality, Dependency, HttpMetrics, Resolve, Roles, UploadAccess, router};
 use metricsd_ingest::{AfterCommit, CommitOptions, GroupCommit, Ingest, IngestMetrics, Limits};
 use metricsd_ports::memory::bus::MemoryBus;
 use metricsd_ports::memory::cache::MemoryCache;
@@ -137,6 +137,15 @@ impl Service {
             engine: Arc::new(Engine::new(store.clone(), EngineOptions::default())),
             cache: cache.clone(),
             events: bus.clone(),
+            uploads: Some(UploadAccess {
+                queue: store.clone(),
+                signal: Arc::default(),
+                max_bytes: 4 << 20,
+                max_spool_bytes: 6 << 20,
+                keep: Duration::from_secs(60),
+                max_tries: 3,
+                slots: tokio::sync::Semaphore::new(4),
+            }),
             cardinality: Arc::new(Cardinality::new(store.clone(), Some(commit.series().clone()))),
             ingest: Some(Ingest::new(commit, limits)),
             policy: AddressPolicy::default(),

@@ -86,6 +86,13 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("commit.max_delay", "a batch waits this long at most for others to be committed with"),
     ("commit.max_bytes", "a commit begins when this much waits, whatever the delay"),
     ("jobs.retention", "how long rows of collection_jobs are kept"),
+    ("upload.max_bytes", "bytes of an uploaded file, as it is sent"),
+    ("upload.max_spool_bytes", "bytes of all uploaded files that are not done; beyond it uploads get 503"),
+    ("upload.max_unpacked_bytes", "bytes that an uploaded file may unfold to"),
+    ("upload.max_sample_age", "uploaded samples older than this are refused; 0s for no bound"),
+    ("upload.keep", "how long an upload is kept after its last change, done or not"),
+    ("upload.max_tries", "tries without progress until an upload is given up"),
+    ("upload.workers", "uploads that this process reads at once; 0 for none"),
     ("retention.default", "how long samples are kept where no policy of their target says; 0s for no bound"),
     ("retention.rollups.enabled", "whether samples are rolled up into values of five minutes and of an hour"),
     (

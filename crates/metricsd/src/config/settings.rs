@@ -10,6 +10,7 @@ use metricsd_model::PromDuration;
 use serde::{Deserialize, Serialize};
 
 use super::size::ByteSize;
+use super::upload::Upload;
 
 /// The whole file. Private to the configuration: the program sees [`super::Config`].
 #[derive(Clone, Serialize, Deserialize)]
@@ -26,6 +27,7 @@ pub(super) struct Settings {
     pub(super) limits: Limits,
     pub(super) commit: Commit,
     pub(super) jobs: Jobs,
+    pub(super) upload: Upload,
     pub(super) retention: Retention,
     pub(super) promql: Promql,
     pub(super) http: Http,
@@ -48,6 +50,7 @@ impl Default for Settings {
             limits: Limits::default(),
             commit: Commit::default(),
             jobs: Jobs::default(),
+            upload: Upload::default(),
             retention: Retention::default(),
             promql: Promql::default(),
             http: Http::default(),

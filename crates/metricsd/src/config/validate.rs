@@ -70,6 +70,9 @@ pub(super) fn validate(
     let sealing_key = check.sealing_key(settings);
     let log = check.log(settings);
     check.at_least("jobs.retention", settings.jobs.retention, Duration::from_secs(60));
+    for (key, message) in settings.upload.problems() {
+        check.refuse(key, message);
+    }
     let retention = check.retention(&settings.retention);
     check.at_least("shutdown.timeout", settings.shutdown.timeout, MIN_INTERVAL);
     let standalone =
@@ -87,6 +90,7 @@ pub(super) fn validate(
         discovery,
         limits: settings.limits.clone(),
         commit,
+        upload: settings.upload.config(),
         job_retention: settings.jobs.retention.0,
         retention,
         promql,

@@ -8,7 +8,7 @@ use metricsd_ingest::Stores;
 use metricsd_kafka::{KafkaBus, KafkaOptions};
 use metricsd_ports::memory::{MemoryBus, MemoryCache};
 use metricsd_ports::{
-    Cache, Catalog, EventBus, Outbox, PortError, Retention, SampleSink, SampleSource, Upkeep,
+    Cache, Catalog, EventBus, Outbox, PortError, Retention, SampleSink, SampleSource, Upkeep, WorkQueue,
 };
 use metricsd_postgres::{PostgresOptions, PostgresStore};
 use metricsd_redis::RedisCache;
@@ -35,6 +35,8 @@ pub(super) struct Adapters {
     pub(super) members: Vec<Member>,
     pub(super) cache: Arc<dyn Cache>,
     pub(super) bus: Arc<dyn EventBus>,
+    /// Work that waits: in the home database.
+    pub(super) work: Arc<dyn WorkQueue>,
 }
 
 /// One database: what is done for each on its own, so that none waits for another.
@@ -64,13 +66,14 @@ impl Adapters {
         let patient = Patience { until: Instant::now() + STORE_PATIENCE };
         let opener = Opener::new(config, &config.storage.backend);
         let home = patient.open(async || opener.open().await).await?;
+        let work = home.work.clone();
         let catalog = |catalog| Arc::new(SealedCatalog::new(catalog, sealer));
         if config.storage.shards.is_empty() {
-            let Opened { sink, source, retention, outbox, jobs, upkeep } = home;
+            let Opened { sink, source, retention, outbox, jobs, upkeep, .. } = home;
             let stores = Stores { whole: sink.clone(), each: vec![sink.clone()], route: Arc::new(|_, _| 0) };
             let name = "storage".to_owned();
             let only = Member { number: 1, name, is_home: true, sink, outbox, retention, upkeep, late: None };
-            return Ok(Self { source, catalog: catalog(jobs), stores, members: vec![only], cache, bus });
+            return Ok(Self { source, catalog: catalog(jobs), stores, members: vec![only], cache, bus, work });
         }
         let members = open_shards(config, &home).await?;
         let shards: Vec<Arc<Shard>> = members.iter().map(|(shard, _)| shard.clone()).collect();
@@ -93,7 +96,7 @@ impl Adapters {
             late: late.map(|opener| (shard, opener)),
         });
         let members = members.collect();
-        Ok(Self { source: store.clone(), catalog: catalog(store), stores, members, cache, bus })
+        Ok(Self { source: store.clone(), catalog: catalog(store), stores, members, cache, bus, work })
     }
 }
 

@@ -12,7 +12,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use metricsd_http::{
     Api, ApiSettings, Cardinality, CorsOrigins, Dependency, HttpMetrics, Peer, PrometheusSettings,
-    ReloadAccess, Roles, SystemResolver, router,
+    ReloadAccess, Roles, SystemResolver, UploadAccess, router,
 };
 use metricsd_ingest::Ingest;
 use metricsd_promql::{Engine, EngineOptions};
@@ -50,6 +50,8 @@ pub(super) struct Parts {
     pub(super) shown: Shown,
     /// Where there are push routes.
     pub(super) ingest: Option<Ingest>,
+    /// Where files are taken.
+    pub(super) uploads: Option<UploadAccess>,
     /// The report of series.
     pub(super) cardinality: Arc<Cardinality>,
     pub(super) policy: Arc<AddressPolicy>,
@@ -68,7 +70,7 @@ pub(super) fn start(
     listener: TcpListener,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
-    let Parts { shown, ingest, cardinality, policy, pages, mut registry, reload } = parts;
+    let Parts { shown, ingest, uploads, cardinality, policy, pages, mut registry, reload } = parts;
     let token = config.discovery.reload_token.clone();
     let reload = reload.map(|reloader| ReloadAccess { reload: Box::new(reloader), token });
     let metrics = HttpMetrics::register(&mut registry);
@@ -116,6 +118,7 @@ pub(super) fn start(
         cache: adapters.cache.clone(),
         events: adapters.bus.clone(),
         ingest,
+        uploads,
         cardinality,
         policy: (*policy).clone(),
         pages,

@@ -1,0 +1,144 @@
+//! Takes the bytes of a file as they arrive.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, header};
+use futures::StreamExt;
+use metricsd_ports::{Stored, Work, WorkQueue};
+use sha2::{Digest, Sha256};
+
+use super::UploadAccess;
+use crate::{Problem, ProblemKind};
+
+/// Bytes that are stored at once.
+const PIECE: usize = 1 << 20;
+
+/// How long a sender may be silent.
+const SILENCE: Duration = Duration::from_secs(30);
+
+fn too_large(uploads: &UploadAccess) -> Problem {
+    Problem::too_large(format!(
+        "the file is larger than {} bytes, the bound set by upload.max_bytes",
+        uploads.max_bytes
+    ))
+}
+
+/// Stores a body from `offset` on; answers the sha256 of the body. What arrived before a connection breaks is stored.
+pub(super) async fn all(
+    uploads: &UploadAccess,
+    work: &Work,
+    offset: u64,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<String, Problem> {
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if offset.saturating_add(declared.unwrap_or(0)) > uploads.max_bytes {
+        return Err(too_large(uploads));
+    }
+    if offset != work.received {
+        return Err(elsewhere(work.received));
+    }
+    let mut hasher = Sha256::new();
+    let mut pieces = Pieces { uploads, work, at: offset, waiting: Vec::new() };
+    let mut chunks = body.into_data_stream();
+    loop {
+        let chunk = match tokio::time::timeout(SILENCE, chunks.next()).await {
+            Ok(None) => break,
+            Ok(Some(Ok(chunk))) => chunk,
+            Ok(Some(Err(_))) => {
+                pieces.store().await?;
+                return Err(Problem::malformed(format!(
+                    "the body broke off; {} bytes of the file are there",
+                    pieces.at
+                )));
+            }
+            Err(_) => {
+                pieces.store().await?;
+                let detail = format!("nothing arrived for {} s; {} bytes are there", SILENCE.as_secs(), pieces.at);
+                return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, ProblemKind::Timeout, detail));
+            }
+        };
+        hasher.update(&chunk);
+        // A chunk may be of any size.
+        for part in chunk.chunks(PIECE) {
+            pieces.add(part).await?;
+        }
+    }
+    pieces.store().await?;
+    if pieces.at == 0 {
+        return Err(Problem::malformed("the body is empty; expected a file"));
+    }
+    Ok(hex(&hasher.finalize()))
+}
+
+fn elsewhere(received: u64) -> Problem {
+    Problem::conflict(format!("{received} bytes of the file are there: go on with offset={received}"))
+}
+
+struct Pieces<'a> {
+    uploads: &'a UploadAccess,
+    work: &'a Work,
+    at: u64,
+    waiting: Vec<u8>,
+}
+
+impl Pieces<'_> {
+    async fn add(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+        let together = self.at + self.waiting.len() as u64 + bytes.len() as u64;
+        if together > self.uploads.max_bytes {
+            return Err(too_large(self.uploads));
+        }
+        if self.waiting.len() + bytes.len() > PIECE {
+            self.store().await?;
+        }
+        self.waiting.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    async fn store(&mut self) -> Result<(), Problem> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let bytes = std::mem::take(&mut self.waiting);
+        let bound = self.uploads.max_spool_bytes;
+        match self.uploads.queue.store_bytes(self.work.id, self.at, &bytes, bound).await? {
+            Stored::Kept(received) => {
+                self.at = received;
+                Ok(())
+            }
+            Stored::Elsewhere(received) => Err(elsewhere(received)),
+            Stored::Closed => {
+                Err(Problem::conflict("the upload takes no more bytes: it is complete, or was cancelled"))
+            }
+            Stored::Full => {
+                let detail = format!(
+                    "the files that wait hold {bound} bytes, the bound set by upload.max_spool_bytes; try again later"
+                );
+                Err(Problem::unavailable(detail).retry_after(60))
+            }
+        }
+    }
+}
+
+/// The sha256 of all bytes that are there.
+pub(super) async fn stored_hash(queue: &dyn WorkQueue, work: &Work) -> Result<String, Problem> {
+    let mut hasher = Sha256::new();
+    let mut at = 0;
+    while at < work.received {
+        let Some((start, piece)) = queue.bytes_at(work.id, at).await? else {
+            return Err(Problem::conflict("the upload takes no more bytes: it is complete, or was cancelled"));
+        };
+        hasher.update(&piece);
+        at = start + piece.len() as u64;
+    }
+    Ok(hex(&hasher.finalize()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

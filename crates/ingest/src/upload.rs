@@ -1,0 +1,327 @@
+//! Takes the samples of uploaded files: claims an upload, reads it part by part, and has each part stored like any other
+//! push.
+//!
+//! A part is named by its job and its number, and a file has the same parts whenever it is read: what a worker stored
+//! before it was killed is known by that name, and whoever takes over goes on behind the last part that was noted.
+
+mod metrics;
+mod progress;
+mod read;
+mod source;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metricsd_files::{Compression, FileError, FileFormat, Part, PartBounds};
+use metricsd_model::{Millis, Refusal};
+use metricsd_ports::{Hold, Outcome, PortError, Work, WorkKind, WorkQueue};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::{Ingest, OwnedWrite, PreparedWrite, Protocol, WriteFailure, WriteOrigin};
+
+pub use metrics::UploadMetrics;
+pub use progress::{LineError, UploadProgress};
+use read::Reading;
+
+/// What a worker must know of an upload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadSpec {
+    /// Name of its format, see [`FileFormat`].
+    pub format: String,
+    /// How it is packed as a whole, see [`Compression`].
+    pub compression: String,
+    /// What samples without a time are taken for: when the upload began.
+    pub received_at: Millis,
+}
+
+impl UploadSpec {
+    fn read(&self) -> Option<(FileFormat, Compression)> {
+        Some((FileFormat::from_name(&self.format)?, Compression::from_name(&self.compression)?))
+    }
+}
+
+/// How a worker goes about it.
+#[derive(Debug, Clone)]
+pub struct UploadOptions {
+    /// How long it holds an upload without a word.
+    pub lease: Duration,
+    /// How often it looks for work when nobody tells it of any.
+    pub look_every: Duration,
+    /// How large parts are. Uploads under way must not be gone on with under other bounds than they were begun with.
+    pub parts: PartBounds,
+    /// Bytes that a file may unfold to.
+    pub max_unpacked_bytes: u64,
+}
+
+impl Default for UploadOptions {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(30),
+            look_every: Duration::from_secs(1),
+            parts: PartBounds::default(),
+            max_unpacked_bytes: 32 << 30,
+        }
+    }
+}
+
+/// How often uploads that nobody goes on with are looked for.
+const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+
+/// Pause before a failed upload is tried again: this for the first time, then twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// Pause before a part is offered again that brings more new series than a source may within a minute, and how often.
+const SERIES_PAUSE: Duration = Duration::from_secs(5);
+const SERIES_PAUSES: u32 = 120;
+
+/// One worker: takes one upload after the other.
+pub struct UploadWorker {
+    /// Who it is.
+    pub id: Uuid,
+    /// Where uploads wait.
+    pub queue: Arc<dyn WorkQueue>,
+    /// The door, with the bounds that hold for uploads.
+    pub ingest: Ingest,
+    /// How it goes about it.
+    pub options: UploadOptions,
+    /// What it counts.
+    pub metrics: UploadMetrics,
+    /// Told when an upload is complete.
+    pub signal: Arc<Notify>,
+}
+
+/// Why a try ended before the file did.
+enum Stopped {
+    /// By one of these outcomes.
+    Outcome(Outcome),
+    /// Another worker has it.
+    Lost,
+}
+
+impl From<PortError> for Stopped {
+    fn from(error: PortError) -> Self {
+        Self::Outcome(failed(error.chain()))
+    }
+}
+
+/// The pause is filled in where the number of tries is known.
+fn failed(message: impl Into<String>) -> Outcome {
+    Outcome::Failed { message: message.into(), pause: Duration::ZERO }
+}
+
+impl UploadWorker {
+    /// Works until told to stop; an upload under way is left to the next worker then, behind its last part.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut expired = None::<Instant>;
+        while !stop.is_cancelled() {
+            if expired.is_none_or(|at| at.elapsed() >= EXPIRE_EVERY) {
+                expired = Some(Instant::now());
+                match self.queue.expire_work().await {
+                    Ok(0) => {}
+                    Ok(removed) => info!(removed, "old jobs were removed"),
+                    Err(error) => warn!(error = error.chain(), "old jobs were not removed"),
+                }
+            }
+            match self.queue.claim(self.id, &[WorkKind::Upload], self.options.lease).await {
+                Ok(Some(work)) => self.work(work, &stop).await,
+                Ok(None) => self.rest(&stop).await,
+                Err(error) => {
+                    warn!(error = error.chain(), "uploads cannot be looked for");
+                    self.rest(&stop).await;
+                }
+            }
+        }
+    }
+
+    async fn rest(&self, stop: &CancellationToken) {
+        tokio::select! {
+            () = tokio::time::sleep(self.options.look_every) => {}
+            () = self.signal.notified() => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    /// Takes one upload to its end.
+    async fn work(&self, work: Work, stop: &CancellationToken) {
+        let mut progress = UploadProgress::of(&work.progress);
+        progress.bytes_total = work.received;
+        let ended = self.take(&work, &mut progress, stop).await;
+        let outcome = match ended {
+            Ok(()) => Outcome::Done,
+            Err(Stopped::Outcome(Outcome::Failed { message, .. })) => {
+                let doublings = work.tries.saturating_sub(1).min(16);
+                let pause = FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
+                Outcome::Failed { message: message.replace('\0', "\u{fffd}"), pause }
+            }
+            Err(Stopped::Outcome(outcome)) => outcome,
+            Err(Stopped::Lost) => {
+                warn!(job = %work.id, "another worker has taken this upload over");
+                return;
+            }
+        };
+        self.metrics.ended(&outcome);
+        match &outcome {
+            Outcome::Done => {
+                info!(job = %work.id, rows = progress.rows, stored = progress.stored, errors = progress.errors_total, "upload done");
+            }
+            other => warn!(job = %work.id, outcome = ?other, "upload stopped"),
+        }
+        let note = progress.to_json();
+        if let Err(error) = self.queue.finish(work.id, work.claim, &outcome, Some(&note)).await {
+            // Its lease runs out, and another worker finds it as it was noted last.
+            warn!(job = %work.id, error = error.chain(), "the end of an upload was not noted");
+        }
+    }
+
+    async fn take(
+        &self,
+        work: &Work,
+        progress: &mut UploadProgress,
+        stop: &CancellationToken,
+    ) -> Result<(), Stopped> {
+        let hopeless = |message: &str| Stopped::Outcome(Outcome::Hopeless { message: message.to_owned() });
+        let spec: UploadSpec = serde_json::from_value(work.spec.clone())
+            .map_err(|_| hopeless("the upload was asked for by another version of metricsd"))?;
+        let (format, compression) = spec.read().ok_or_else(|| hopeless("the format is not known here"))?;
+        let reading = Reading {
+            queue: self.queue.clone(),
+            id: work.id,
+            size: work.received,
+            format,
+            compression,
+            limit: self.options.max_unpacked_bytes,
+            bounds: self.options.parts,
+            received_at: spec.received_at,
+            done: (progress.parts, progress.rows),
+        };
+        let (mut parts, source) = reading.start();
+        let mut pulse = Pulse::new(self, work);
+        loop {
+            let next = tokio::select! {
+                next = pulse.held(parts.recv()) => next?,
+                () = stop.cancelled() => return Err(Stopped::Outcome(Outcome::Released)),
+            };
+            let part = match next {
+                None => return Ok(()),
+                Some(Ok(part)) => part,
+                Some(Err(error)) => return Err(Stopped::Outcome(file_outcome(&error, &source))),
+            };
+            // A commit that is under way is waited for: that is as quick as giving it up.
+            let before = progress.clone();
+            let stored = self.store(work, &part, progress, &mut pulse, stop).await;
+            if let Err(stopped) = stored {
+                *progress = before;
+                return Err(stopped);
+            }
+            progress.take(&part);
+            self.metrics.read(&part);
+            pulse.moved(progress).await?;
+        }
+    }
+
+    async fn store(
+        &self,
+        work: &Work,
+        part: &Part,
+        progress: &mut UploadProgress,
+        pulse: &mut Pulse<'_>,
+        stop: &CancellationToken,
+    ) -> Result<(), Stopped> {
+        if part.body.is_empty() {
+            return Ok(());
+        }
+        let mut origin = WriteOrigin::new(work.source_id.clone(), Protocol::Upload);
+        origin.key = Some(format!("upload:{}:{}", work.id, part.number));
+        for pauses in 0.. {
+            let received_at = chrono::Utc::now().timestamp_millis();
+            let write = OwnedWrite { origin: origin.clone(), body: part.body.clone(), received_at };
+            let prepared = pulse.held(self.ingest.prepare_write(write)).await?.map_err(not_stored)?;
+            // A file is history: its new series wait for their turn instead of being refused.
+            if pauses < SERIES_PAUSES && brings_too_many_series(&prepared) {
+                tokio::select! {
+                    held = pulse.held(tokio::time::sleep(SERIES_PAUSE)) => held?,
+                    () = stop.cancelled() => return Err(Stopped::Outcome(Outcome::Released)),
+                }
+                continue;
+            }
+            let written = pulse.held(self.ingest.store_write(prepared)).await?;
+            progress.written(part, &written.map_err(|error| not_stored(error.into()))?);
+            return Ok(());
+        }
+        Ok(())
+    }
+}
+
+fn brings_too_many_series(prepared: &PreparedWrite) -> bool {
+    let ledger = prepared.batch().map(|batch| &batch.collection.ledger);
+    ledger.is_some_and(|ledger| ledger.refused.contains_key(&Refusal::SeriesRateLimit))
+}
+
+fn not_stored(failure: WriteFailure) -> Stopped {
+    Stopped::Outcome(match failure {
+        WriteFailure::Failed(error) if error.is_retryable() => failed(error.to_string()),
+        failure => Outcome::Hopeless { message: failure.to_string() },
+    })
+}
+
+/// A file that does not read never will; a store that is away comes back.
+fn file_outcome(error: &FileError, source: &source::Trouble) -> Outcome {
+    match source.message() {
+        Some(message) => failed(message),
+        None => Outcome::Hopeless { message: error.to_string().replace('\0', "\u{fffd}") },
+    }
+}
+
+/// Holds on to a claim while something takes its time.
+struct Pulse<'a> {
+    worker: &'a UploadWorker,
+    work: &'a Work,
+    ticks: tokio::time::Interval,
+}
+
+impl<'a> Pulse<'a> {
+    fn new(worker: &'a UploadWorker, work: &'a Work) -> Self {
+        let period = (worker.options.lease / 4).max(Duration::from_millis(10));
+        let mut ticks = tokio::time::interval_at(Instant::now() + period, period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { worker, work, ticks }
+    }
+
+    /// Waits for something, and renews the lease meanwhile.
+    async fn held<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stopped> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done),
+                _ = self.ticks.tick() => self.renew(None).await?,
+            }
+        }
+    }
+
+    /// Notes what was done.
+    async fn moved(&mut self, progress: &UploadProgress) -> Result<(), Stopped> {
+        self.renew(Some(&progress.to_json())).await
+    }
+
+    async fn renew(&self, progress: Option<&serde_json::Value>) -> Result<(), Stopped> {
+        let (queue, lease) = (&self.worker.queue, self.worker.options.lease);
+        match queue.renew(self.work.id, self.work.claim, lease, progress).await {
+            Ok(Hold::Held) => Ok(()),
+            Ok(Hold::Cancelling) => Err(Stopped::Outcome(Outcome::Cancelled)),
+            Ok(Hold::Lost) => Err(Stopped::Lost),
+            // The lease may hold until the store is back.
+            Err(error) if error.is_retryable() && progress.is_none() => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

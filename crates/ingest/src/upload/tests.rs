@@ -1,0 +1,189 @@
+//! Uploads over a store in memory.
+
+use metricsd_model::{Matcher, PromDuration};
+use metricsd_ports::memory::{MemoryCache, MemoryStore};
+use metricsd_ports::{NewWork, SampleSource, SelectLimits, Selection, WorkState};
+use prometheus_client::registry::Registry;
+use serde_json::json;
+
+use super::*;
+use crate::{AfterCommit, CommitOptions, GroupCommit, IngestMetrics, Limits};
+
+const NOON: Millis = 1_750_500_000_000;
+
+struct Bench {
+    store: Arc<MemoryStore>,
+    ingest: Ingest,
+    stop: CancellationToken,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let store = Arc::new(MemoryStore::new());
+        let stop = CancellationToken::new();
+        let metrics = IngestMetrics::register(&mut Registry::default());
+        let cache = Arc::new(MemoryCache::new(1 << 20));
+        let (after, _) = AfterCommit::start(store.clone(), cache, metrics.clone(), stop.clone());
+        let options = CommitOptions { max_delay: Duration::from_millis(1), ..CommitOptions::default() };
+        let (commit, _) = GroupCommit::start(store.clone(), options, metrics, after, stop.clone());
+        let limits = Limits { max_sample_age: PromDuration::from_secs(0), ..Limits::default() };
+        Self { store, ingest: Ingest::new(commit, Arc::new(limits)), stop }
+    }
+
+    fn worker(&self) -> UploadWorker {
+        UploadWorker {
+            id: Uuid::new_v4(),
+            queue: self.store.clone(),
+            ingest: self.ingest.clone(),
+            options: UploadOptions {
+                lease: Duration::from_millis(400),
+                look_every: Duration::from_millis(5),
+                parts: PartBounds { rows: 100, bytes: 1 << 20 },
+                ..UploadOptions::default()
+            },
+            metrics: UploadMetrics::default(),
+            signal: Arc::default(),
+        }
+    }
+
+    async fn add(&self, format: &str, bytes: &[u8]) -> Uuid {
+        let spec =
+            UploadSpec { format: format.into(), compression: "identity".into(), received_at: NOON };
+        let work = NewWork {
+            id: Uuid::new_v4(),
+            kind: WorkKind::Upload,
+            source_id: "s".into(),
+            spec: serde_json::to_value(spec).unwrap(),
+            receiving: true,
+            content: None,
+            max_tries: 3,
+            keep: Duration::from_secs(600),
+        };
+        self.store.submit(&work).await.unwrap();
+        // Pieces that end anywhere.
+        for (number, piece) in bytes.chunks(777).enumerate() {
+            self.store.store_bytes(work.id, number as u64 * 777, piece, u64::MAX >> 1).await.unwrap();
+        }
+        self.store.seal(work.id, &work.id.to_string()).await.unwrap().unwrap();
+        work.id
+    }
+
+    async fn end(&self, id: Uuid) -> (WorkState, UploadProgress, Option<String>) {
+        for _ in 0..2_000 {
+            let work = self.store.work(id).await.unwrap().unwrap();
+            if work.state.is_over() {
+                return (work.state, UploadProgress::of(&work.progress), work.error);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("the upload did not end");
+    }
+
+    /// Number and sum of all stored samples of a metric.
+    async fn stored(&self, name: &str) -> (usize, f64) {
+        let selection = Selection {
+            matchers: vec![Matcher::equal("__name__", name)],
+            start: 0,
+            end: Millis::MAX / 2,
+            limits: SelectLimits { max_series: 1_000_000, max_samples: 10_000_000 },
+        };
+        let selected = self.store.select(&selection).await.unwrap();
+        let values: Vec<f64> = selected.into_iter().flat_map(|series| series.values).collect();
+        (values.len(), values.iter().sum())
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn csv(rows: i64) -> String {
+    let mut text = String::from("timestamp,metric_name,value,host\n");
+    for row in 0..rows {
+        text.push_str(&format!("{},up_load,{row},h{}\n", 1_000_000_000_000 + row * 1_000, row % 7));
+    }
+    text
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_is_stored_and_its_bad_lines_told() {
+    let bench = Bench::new();
+    let mut text = csv(1_000);
+    text.push_str("1,bad value,x,\n1,bad_value,x,\n3000000000000000,up_load,1,h\n,timeless,5,\n");
+    let id = bench.add("csv", text.as_bytes()).await;
+    tokio::spawn(bench.worker().run(bench.stop.clone()));
+    let (state, progress, error) = bench.end(id).await;
+    assert_eq!((state, error), (WorkState::Done, None));
+    assert_eq!(bench.stored("up_load").await, (1_000, 499_500.0));
+    assert_eq!(bench.stored("timeless").await, (1, 5.0));
+    assert_eq!((progress.rows, progress.parts, progress.stored), (1_004, 11, 1_001));
+    assert_eq!((progress.bytes, progress.bytes_total), (text.len() as u64, text.len() as u64));
+    let lines: Vec<(u64, Refusal)> = progress.errors.iter().map(|error| (error.line, error.reason)).collect();
+    assert_eq!(progress.errors_total, 3);
+    let expected = [(1_002, Refusal::InvalidValue), (1_003, Refusal::InvalidValue), (1_004, Refusal::TooNew)];
+    let mut sorted = lines.clone();
+    sorted.sort_unstable_by_key(|(line, _)| *line);
+    assert_eq!(sorted, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_worker_goes_on_where_one_was_lost() {
+    let bench = Bench::new();
+    let id = bench.add("csv", csv(20_000).as_bytes()).await;
+    for _ in 0..3 {
+        let lost = tokio::spawn(bench.worker().run(CancellationToken::new()));
+        let before = UploadProgress::of(&bench.store.work(id).await.unwrap().unwrap().progress).parts;
+        for _ in 0..2_000 {
+            let work = bench.store.work(id).await.unwrap().unwrap();
+            if work.state.is_over() || UploadProgress::of(&work.progress).parts > before + 5 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // As a kill would: no word to anyone.
+        lost.abort();
+    }
+    tokio::spawn(bench.worker().run(bench.stop.clone()));
+    let (state, progress, _) = bench.end(id).await;
+    assert_eq!((state, progress.stored, progress.rows), (WorkState::Done, 20_000, 20_000));
+    assert_eq!(bench.stored("up_load").await, (20_000, 199_990_000.0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_read_is_given_up_at_once() {
+    let bench = Bench::new();
+    let wrong = [
+        ("csv", b"PAR1 is no header".as_slice()),
+        ("parquet", b"metric_name,value\n"),
+        ("openmetrics", b"a 1\n"),
+        ("xml", b"<a/>"),
+    ];
+    let mut ids = Vec::new();
+    for (format, bytes) in wrong {
+        ids.push(bench.add(format, bytes).await);
+    }
+    tokio::spawn(bench.worker().run(bench.stop.clone()));
+    for id in ids {
+        let (state, progress, error) = bench.end(id).await;
+        assert_eq!((state, progress.stored), (WorkState::Dead, 0));
+        assert!(error.is_some_and(|error| !error.is_empty()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cancelling_ends_an_upload_between_parts() {
+    let bench = Bench::new();
+    let id = bench.add("csv", csv(50_000).as_bytes()).await;
+    tokio::spawn(bench.worker().run(bench.stop.clone()));
+    while bench.store.work(id).await.unwrap().unwrap().progress == json!(null) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    bench.store.cancel(id).await.unwrap();
+    let (state, progress, _) = bench.end(id).await;
+    assert_eq!(state, WorkState::Cancelled);
+    // What was stored before stays.
+    let (stored, _) = bench.stored("up_load").await;
+    assert!(progress.stored as usize <= stored && stored < 50_000, "{stored}");
+}
