@@ -4,6 +4,7 @@ mod config;
 mod discovery;
 mod events;
 mod explain_relabel;
+mod export;
 mod import;
 mod push;
 mod query;
@@ -77,8 +78,10 @@ pub(crate) enum Command {
     Discovery(discovery::DiscoveryArgs),
     /// Ask for metrics in PromQL: a table, a chart, JSON or CSV
     Query(query::QueryArgs),
-    /// Send metrics from a file
+    /// Send metrics from a file: a list of JSON, or a file of any size in CSV, NDJSON, OpenMetrics or Parquet
     Push(push::PushArgs),
+    /// Write samples into a file: CSV, NDJSON, OpenMetrics or Parquet
+    Export(export::ExportArgs),
     /// Scrape by a prometheus.yml: check it, show what it comes to, and use it
     Import(import::ImportArgs),
     /// Follow the events of finished collections
@@ -101,6 +104,7 @@ impl Command {
             Self::Discovery(args) => wait_for(discovery::discovery(&args, environment)),
             Self::Query(args) => wait_for(query::run(&args, environment)),
             Self::Push(args) => wait_for(push::run(&args, environment)),
+            Self::Export(args) => wait_for(export::run(&args, environment)),
             Self::Import(args) => wait_for(import::run(&args, environment)),
             Self::Events(args) => wait_for(events::run(&args, environment)),
             Self::ExplainRelabel(args) => explain_relabel::run(&args),

@@ -1,5 +1,7 @@
 //! `metricsd push`: sends metrics from a file.
 
+mod upload;
+
 use std::io::{self, Read, Write};
 
 use clap::Args;
@@ -16,8 +18,11 @@ Examples:
   metricsd push metrics.json --source-id nightly-backup
   backup --report-json | metricsd push - --source-id nightly-backup
   metricsd push metrics.json.gz --idempotency-key 2026-01-31
+  metricsd push week.parquet --source-id plant-7
+  pg_dump_metrics | metricsd push - --format csv
 
-The file holds a list:
+A file of CSV, NDJSON, OpenMetrics or Parquet (.csv, .ndjson, .om, .parquet, also with .gz or .zst) may be of any size: it
+is sent in parts, goes on where a broken connection left it, and is followed until it is stored. Any other holds a list:
   [{\"name\": \"backup_bytes\", \"metric_type\": \"GAUGE\", \"value\": 1.5e9, \"labels\": {\"disk\": \"a\"},
     \"timestamp\": \"2026-01-31T03:00:00Z\", \"source\": \"APPLICATION\"}]
 
@@ -28,7 +33,7 @@ index and reason. The same --idempotency-key is stored once, so a push that brok
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct PushArgs {
-    /// JSON file, may end in .gz or .zst; - for standard input
+    /// File, may end in .gz or .zst; - for standard input
     file: String,
     /// Who the metrics belong to
     #[arg(long, value_name = "SOURCE")]
@@ -36,6 +41,12 @@ pub(crate) struct PushArgs {
     /// Name of this push: a second one of the same name changes nothing
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
+    /// json, csv, ndjson, openmetrics, prometheus or parquet [default: by the file's name, else json]
+    #[arg(long)]
+    format: Option<String>,
+    /// Do not wait until an uploaded file is stored
+    #[arg(long)]
+    detach: bool,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -43,6 +54,16 @@ pub(crate) struct PushArgs {
 /// Sends, and shows what became of the items.
 pub(super) async fn run(args: &PushArgs, environment: &Environment) -> Result<Exit, Failure> {
     let client = args.client.client(environment)?;
+    if let Some(format) = upload::format_of(&args.file, args.format.as_deref())? {
+        let upload = upload::Upload {
+            file: &args.file,
+            format,
+            source_id: args.source_id.as_deref(),
+            detach: args.detach,
+            output: args.client.output,
+        };
+        return upload.run(&client).await;
+    }
     let body =
         read(&args.file).map_err(|error| Failure::usage(format!("{} cannot be read: {error}", args.file)))?;
     let mut request =
