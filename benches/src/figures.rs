@@ -57,7 +57,7 @@ const fn figure(id: &'static str, what: &'static str, unit: Unit, bars: &'static
 }
 
 /// All of them, in the order of the table.
-pub(crate) const FIGURES: [Figure; 35] = [
+pub(crate) const FIGURES: [Figure; 43] = [
     figure(
         "write.rate",
         "remote write, 100 000 series",
@@ -134,6 +134,14 @@ pub(crate) const FIGURES: [Figure; 35] = [
     figure("unnest.fresh", "the same before compaction", SamplesPerSecond, &[]),
     figure("custom.rate", "pushes of JSON to /custom", SamplesPerSecond, &[]),
     figure("custom.cpu", "its CPU a sample, database included", MicrosPerSample, &[]),
+    figure("files.upload.csv", "uploads of CSV files", SamplesPerSecond, &[]),
+    figure("files.upload.ndjson", "uploads of NDJSON files", SamplesPerSecond, &[]),
+    figure("files.upload.openmetrics", "uploads of OpenMetrics files", SamplesPerSecond, &[]),
+    figure("files.upload.parquet", "uploads of Parquet files", SamplesPerSecond, &[]),
+    figure("files.export.csv", "exports of CSV files", SamplesPerSecond, &[]),
+    figure("files.export.ndjson", "exports of NDJSON files", SamplesPerSecond, &[]),
+    figure("files.export.openmetrics", "exports of OpenMetrics files", SamplesPerSecond, &[]),
+    figure("files.export.parquet", "exports of Parquet files", SamplesPerSecond, &[]),
     figure("growth.rate", "remote write by series and senders", SamplesPerSecond, &[]),
     figure("growth.cpu", "its CPU a sample, database included", MicrosPerSample, &[]),
     figure("growth.memory", "its memory", Mebibytes, &[]),

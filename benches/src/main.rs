@@ -15,6 +15,7 @@ mod database;
 mod disk;
 mod embedded;
 mod figures;
+mod files;
 mod fleet;
 mod growth;
 mod node;
@@ -61,6 +62,8 @@ enum Command {
     Week(Single<week::Options>),
     /// Pushes of JSON.
     Custom(Single<custom::Options>),
+    /// Uploads and exports of files.
+    Files(Single<files::Options>),
     /// Remote write over numbers of series and of senders.
     Growth(Single<growth::Options>),
     /// Reading pages, formats side by side: processor time of one thread.
@@ -130,6 +133,7 @@ async fn measure() -> Result<()> {
         Command::Disk(single) => single.repeat(disk::run).await,
         Command::Week(single) => single.repeat(week::run).await,
         Command::Custom(single) => single.repeat(custom::run).await,
+        Command::Files(single) => single.repeat(files::run).await,
         Command::Growth(single) => single.repeat(growth::run).await,
         Command::Parse(options) => parse::run(options).await,
         Command::Peers(options) => peers::run(options).await,

@@ -41,12 +41,15 @@ impl FileFormat {
         let essence = text.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
         Some(match essence.as_str() {
             "text/csv" | "application/csv" => Self::Csv,
-            "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines" => {
-                Self::Ndjson
-            }
+            "application/x-ndjson"
+            | "application/ndjson"
+            | "application/jsonl"
+            | "application/x-jsonlines" => Self::Ndjson,
             "application/openmetrics-text" => Self::OpenMetrics,
             "text/plain" => Self::Prometheus,
-            "application/vnd.apache.parquet" | "application/parquet" | "application/x-parquet" => Self::Parquet,
+            "application/vnd.apache.parquet" | "application/parquet" | "application/x-parquet" => {
+                Self::Parquet
+            }
             _ => return None,
         })
     }

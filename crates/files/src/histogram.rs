@@ -137,7 +137,8 @@ mod tests {
             custom_values: Vec::new(),
         };
         assert_eq!(from_json(&to_json(&full)), Ok(full));
-        let custom = NativeHistogram { schema: -53, custom_values: vec![0.1, 2.5], ..NativeHistogram::default() };
+        let custom =
+            NativeHistogram { schema: -53, custom_values: vec![0.1, 2.5], ..NativeHistogram::default() };
         assert_eq!(from_json(&to_json(&custom)), Ok(custom));
         for wrong in ["", "{}", "[]", "{\"schema\":0,\"count\":1,\"sum\":1,\"more\":1}", "null"] {
             assert!(from_json(wrong).is_err(), "{wrong}");

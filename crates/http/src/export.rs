@@ -61,7 +61,9 @@ impl Asked {
         let start = params.time("start").unwrap_or(0);
         let format = params.parsed("format", |text| {
             let expected = || "is not one of csv, ndjson, openmetrics, parquet".to_owned();
-            FileFormat::from_name(text).filter(|format| *format != FileFormat::Prometheus).ok_or_else(expected)
+            FileFormat::from_name(text)
+                .filter(|format| *format != FileFormat::Prometheus)
+                .ok_or_else(expected)
         });
         let compression = params.parsed("compression", |text| {
             Compression::from_name(text).ok_or_else(|| "is not one of identity, gzip, zstd".to_owned())

@@ -49,10 +49,7 @@ impl From<Job> for CollectionJob {
 }
 
 /// The handler.
-pub(crate) async fn list(
-    State(shared): AppState,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Problem> {
+pub(crate) async fn list(State(shared): AppState, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let mut params = Params::new(query.as_deref());
     let kind = params.parsed("kind", |text| {
         let names: Vec<&str> = WorkKind::ALL.iter().map(|kind| kind.as_str()).collect();

@@ -178,8 +178,7 @@ impl Node {
         chores.extend(watch::start(&adapters, &mut registry, &rest));
         chores.extend(start_compaction(config, &adapters, &mut registry, &rest));
         chores.extend(start_rollups(config, &adapters, &rest));
-        let (files, workers) =
-            uploads::start(config, adapters.work.clone(), &group, &mut registry, &accept);
+        let (files, workers) = uploads::start(config, adapters.work.clone(), &group, &mut registry, &accept);
         chores.extend(workers);
         let ingest =
             config.roles.has(Role::Ingest).then(|| Ingest::new(group, Arc::new(config.limits.clone())));

@@ -100,7 +100,8 @@ async fn every_format_goes_in_and_out_and_in_again() {
     // It is a collection as any other, and has its event.
     let (_, jobs) = node.get("/api/v1/metrics/jobs?limit=10").await;
     assert_eq!(jobs[0]["collection_method"], "BATCH_UPLOAD", "{jobs}");
-    let (status, one) = node.get(&format!("/api/v1/metrics/jobs/{}", jobs[0]["job_id"].as_str().unwrap())).await;
+    let (status, one) =
+        node.get(&format!("/api/v1/metrics/jobs/{}", jobs[0]["job_id"].as_str().unwrap())).await;
     assert_eq!((status, &one["job_id"]), (200, &jobs[0]["job_id"]));
 
     // The same file is the same job.
@@ -219,8 +220,12 @@ async fn bad_files_are_told_and_harm_no_other() {
     text.push_str("4102444800000,up_load,GAUGE,1,h\n");
     let job = taken(&node, "", "text/csv", text).await;
     assert_eq!(job["progress"]["stored"], 100, "{job}");
-    let mut lines: Vec<u64> =
-        job["progress"]["errors"].as_array().unwrap().iter().map(|error| error["line"].as_u64().unwrap()).collect();
+    let mut lines: Vec<u64> = job["progress"]["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| error["line"].as_u64().unwrap())
+        .collect();
     lines.sort_unstable();
     assert_eq!(lines, [2, 3, 104], "{job}");
 
@@ -297,5 +302,8 @@ print(frame.height, frame['value'].sum(), frame['timestamp'].dtype)";
     assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.first(), Some(&format!("{rows} {sum:.1} 10").as_str()), "{text}");
-    assert!(lines.get(1).is_some_and(|line| line.starts_with(&format!("{rows} {sum:.1} Datetime"))), "{text}");
+    assert!(
+        lines.get(1).is_some_and(|line| line.starts_with(&format!("{rows} {sum:.1} Datetime"))),
+        "{text}"
+    );
 }

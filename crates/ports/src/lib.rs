@@ -34,6 +34,4 @@ pub use samples::{
     IndexStatistics, LatestMetric, Receipt, Retention, SampleSink, SampleSource, SelectLimits,
     SelectedSeries, Selection, SeriesExemplars, Unused,
 };
-pub use work::{
-    Hold, NewWork, Outcome, Stored, Submitted, Work, WorkFilter, WorkKind, WorkQueue, WorkState,
-};
+pub use work::{Hold, NewWork, Outcome, Stored, Submitted, Work, WorkFilter, WorkKind, WorkQueue, WorkState};

@@ -57,11 +57,7 @@ const MIGRATIONS: [Migration; 9] = [
         name: "labels",
         sql: include_str!("../../../migrations/postgres/0008_labels.sql"),
     },
-    Migration {
-        version: 9,
-        name: "work",
-        sql: include_str!("../../../migrations/postgres/0009_work.sql"),
-    },
+    Migration { version: 9, name: "work", sql: include_str!("../../../migrations/postgres/0009_work.sql") },
 ];
 
 /// Key of the advisory lock ("metricsd" in ASCII): one process migrates a database at a time.

@@ -185,7 +185,8 @@ async fn store_bytes(
     if received != offset {
         return Ok(Stored::Elsewhere(received));
     }
-    let sql = "SELECT coalesce(sum(received), 0)::int8 FROM work WHERE state IN ('receiving', 'queued', 'running')";
+    let sql =
+        "SELECT coalesce(sum(received), 0)::int8 FROM work WHERE state IN ('receiving', 'queued', 'running')";
     let all = sqlx::query(sql).fetch_one(&mut *tx).await?.try_get::<i64, _>(0)?.cast_unsigned();
     let length = bytes.len() as u64;
     if all.saturating_add(length) > bound {
@@ -201,12 +202,9 @@ async fn store_bytes(
     Ok(Stored::Kept(received + length))
 }
 
-async fn bytes_at(
-    store: &PostgresStore,
-    id: Uuid,
-    offset: u64,
-) -> Result<Option<(u64, Vec<u8>)>, Fault> {
-    let sql = "SELECT start, bytes FROM work_bytes WHERE work = $1 AND start <= $2 ORDER BY start DESC LIMIT 1";
+async fn bytes_at(store: &PostgresStore, id: Uuid, offset: u64) -> Result<Option<(u64, Vec<u8>)>, Fault> {
+    let sql =
+        "SELECT start, bytes FROM work_bytes WHERE work = $1 AND start <= $2 ORDER BY start DESC LIMIT 1";
     let offset_or_end = i64::try_from(offset).unwrap_or(i64::MAX);
     let Some(row) = sqlx::query(sql).bind(id).bind(offset_or_end).fetch_optional(&store.pool).await? else {
         return Ok(None);
@@ -241,11 +239,7 @@ async fn claim(
     lease: Duration,
 ) -> Result<Option<Work>, Fault> {
     let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
-    sqlx::query(include_str!("sql/end_work.sql"))
-        .bind(&kinds)
-        .bind(LOST_WORKER)
-        .execute(&store.pool)
-        .await?;
+    sqlx::query(include_str!("sql/end_work.sql")).bind(&kinds).bind(LOST_WORKER).execute(&store.pool).await?;
     let row = sqlx::query(include_str!("sql/claim_work.sql"))
         .bind(worker)
         .bind(&kinds)

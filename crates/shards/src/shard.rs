@@ -33,7 +33,9 @@ pub struct Opened {
 
 impl Opened {
     /// All ports of one store, but for its upkeep.
-    pub fn of<S: SampleSink + SampleSource + Retention + Outbox + Catalog + WorkQueue>(store: Arc<S>) -> Self {
+    pub fn of<S: SampleSink + SampleSource + Retention + Outbox + Catalog + WorkQueue>(
+        store: Arc<S>,
+    ) -> Self {
         Self {
             sink: store.clone(),
             source: store.clone(),

@@ -53,11 +53,7 @@ const MIGRATIONS: [Migration; 9] = [
         sql: include_str!("../../../migrations/sqlite/0007_discovery.sql"),
     },
     Migration { version: 8, name: "series", sql: include_str!("../../../migrations/sqlite/0008_series.sql") },
-    Migration {
-        version: 9,
-        name: "work",
-        sql: include_str!("../../../migrations/sqlite/0009_work.sql"),
-    },
+    Migration { version: 9, name: "work", sql: include_str!("../../../migrations/sqlite/0009_work.sql") },
 ];
 
 const MIGRATIONS_TABLE: &str = "CREATE TABLE IF NOT EXISTS metricsd_migrations (

@@ -108,8 +108,7 @@ impl WorkQueue for SqliteStore {
 
     async fn expire_work(&self) -> Result<u64, PortError> {
         let expire = async {
-            let sql =
-                "DELETE FROM work WHERE state NOT IN ('queued', 'running') AND updated_at + keep <= ?1";
+            let sql = "DELETE FROM work WHERE state NOT IN ('queued', 'running') AND updated_at + keep <= ?1";
             let mut tx = self.write().await?;
             let removed = sqlx::query(sql).bind(now()).execute(&mut *tx).await?.rows_affected();
             tx.commit().await?;
@@ -124,10 +123,8 @@ impl WorkQueue for SqliteStore {
             let mut counts = BTreeMap::new();
             for row in &sqlx::query(sql).fetch_all(&self.readers).await? {
                 let state = named(row, "state", WorkState::from_name)?;
-                counts.insert(
-                    (named(row, "kind", WorkKind::from_name)?, state.as_str()),
-                    count(row, "works")?,
-                );
+                counts
+                    .insert((named(row, "kind", WorkKind::from_name)?, state.as_str()), count(row, "works")?);
             }
             Ok(counts)
         };
@@ -203,7 +200,8 @@ async fn store_bytes(
 }
 
 async fn bytes_at(store: &SqliteStore, id: Uuid, offset: u64) -> Result<Option<(u64, Vec<u8>)>, Fault> {
-    let sql = "SELECT start, bytes FROM work_bytes WHERE work = ?1 AND start <= ?2 ORDER BY start DESC LIMIT 1";
+    let sql =
+        "SELECT start, bytes FROM work_bytes WHERE work = ?1 AND start <= ?2 ORDER BY start DESC LIMIT 1";
     let query = sqlx::query(sql).bind(id.to_string()).bind(signed(offset));
     let Some(row) = query.fetch_optional(&store.readers).await? else { return Ok(None) };
     let (start, bytes) = (count(&row, "start")?, row.try_get::<Vec<u8>, _>("bytes")?);

@@ -141,8 +141,11 @@ impl<'a> CsvRows<'a> {
     fn read(&self, row: &mut Row) -> Result<(), (Refusal, String)> {
         let wrong = |message: String| (Refusal::InvalidValue, message);
         if self.record.len() != self.columns.len() {
-            let message =
-                format!("expected {} fields as in the header, found {}", self.columns.len(), self.record.len());
+            let message = format!(
+                "expected {} fields as in the header, found {}",
+                self.columns.len(),
+                self.record.len()
+            );
             return Err(wrong(message));
         }
         let (mut value_text, mut histogram_text, mut stale) = ("", "", false);

@@ -45,7 +45,8 @@ impl RowReader {
     ) -> Result<Self, FileError> {
         if format == FileFormat::Parquet {
             if compression != Compression::None {
-                let message = "a Parquet file is packed inside: send it as it is, without gzip or zstd around it";
+                let message =
+                    "a Parquet file is packed inside: send it as it is, without gzip or zstd around it";
                 return Err(FileError::Damaged(message.to_owned()));
             }
             let rows = parquet::ParquetRows::open(source)?;

@@ -124,9 +124,7 @@ fn value_of(
         (None, Some(packed)) => Ok(RowValue::Histogram(Box::new(histogram::from_wire(packed)?))),
         (Some(_), Some(_)) => Err("value and histogram: expected one of them".to_owned()),
         (Some(Scalar::Number(number)), None) => Ok(RowValue::Float(number)),
-        (Some(Scalar::Text(text)), None) => {
-            Ok(value::parse(&text)?.map_or(RowValue::Stale, RowValue::Float))
-        }
+        (Some(Scalar::Text(text)), None) => Ok(value::parse(&text)?.map_or(RowValue::Stale, RowValue::Float)),
         (None, None) => Err("value: missing".to_owned()),
     }
 }

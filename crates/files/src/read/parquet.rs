@@ -81,12 +81,15 @@ impl ParquetRows {
         let reader = guarded(|| SerializedFileReader::new(chunks).map_err(damaged))?;
         let metadata = reader.metadata();
         let schema = metadata.file_metadata().schema_descr().root_schema_ptr();
-        let columns: Vec<Column> = schema.get_fields().iter().map(|field| Column::named(field.name())).collect();
+        let columns: Vec<Column> =
+            schema.get_fields().iter().map(|field| Column::named(field.name())).collect();
         Column::check(&columns).map_err(FileError::Damaged)?;
         let leaves = metadata.file_metadata().schema_descr().columns();
         let nanos = leaves.iter().any(|leaf| {
             Column::named(leaf.name()) == Column::Timestamp
-                && leaf.logical_type_ref().is_some_and(|kind| format!("{kind:?}").to_uppercase().contains("NANO"))
+                && leaf
+                    .logical_type_ref()
+                    .is_some_and(|kind| format!("{kind:?}").to_uppercase().contains("NANO"))
         });
         pages::check(&source, metadata)?;
         let rows = guarded(|| Ok(RowIter::from_file_into(Box::new(reader))))?;
@@ -130,7 +133,9 @@ impl ParquetRows {
                     let text = text_of(field).map_err(wrong)?.unwrap_or_default();
                     row.kind = kind_from(text).map_err(wrong)?;
                 }
-                Column::Labels => add_labels(field, row).map_err(|message| (Refusal::InvalidLabel, message))?,
+                Column::Labels => {
+                    add_labels(field, row).map_err(|message| (Refusal::InvalidLabel, message))?
+                }
                 Column::Histogram => packed = text_of(field).map_err(wrong)?.filter(|text| !text.is_empty()),
                 Column::Stale => stale = matches!(field, Field::Bool(true)),
                 Column::Unit => row.unit.push_str(text_of(field).map_err(wrong)?.unwrap_or_default()),
@@ -243,7 +248,8 @@ fn time_of(field: &Field, nanos: bool) -> Result<Option<Millis>, String> {
 }
 
 fn value_of(field: &Field) -> Result<Option<RowValue>, String> {
-    let float = |value: f64| if metricsd_model::is_stale(value) { RowValue::Stale } else { RowValue::Float(value) };
+    let float =
+        |value: f64| if metricsd_model::is_stale(value) { RowValue::Stale } else { RowValue::Float(value) };
     Ok(Some(match field {
         Field::Null => return Ok(None),
         Field::Double(value) => float(*value),

@@ -169,7 +169,10 @@ fn exposition_text_has_families() {
     let mut row = Row::default();
     assert_eq!(reader.next_row(&mut row).unwrap(), Step::Row);
     assert_eq!((row.line, row.timestamp, row.kind), (4, Some(1_500), MetricKind::Histogram));
-    assert_eq!((row.family(), row.unit.as_str(), row.help.as_str()), ("a_seconds", "seconds", "Some \"help\""));
+    assert_eq!(
+        (row.family(), row.unit.as_str(), row.help.as_str()),
+        ("a_seconds", "seconds", "Some \"help\"")
+    );
     assert_eq!(reader.next_row(&mut row).unwrap(), Step::Row);
     assert_eq!((row.line, row.timestamp, &row.value), (5, Some(2_000), &RowValue::Float(4.0)));
     assert_eq!(reader.next_row(&mut row).unwrap(), Step::Row);
@@ -187,7 +190,9 @@ fn exposition_text_has_families() {
 
 #[test]
 fn files_that_are_no_parquet_are_refused() {
-    for bytes in [b"".as_slice(), b"PAR1", b"PAR1PAR1", b"PAR1\xff\xff\xff\xffPAR1", b"metric_name,value\na,1\n"] {
+    for bytes in
+        [b"".as_slice(), b"PAR1", b"PAR1PAR1", b"PAR1\xff\xff\xff\xffPAR1", b"metric_name,value\na,1\n"]
+    {
         refused(bytes, FileFormat::Parquet);
     }
     let packed = RowReader::open(Arc::new(b"x".to_vec()), FileFormat::Parquet, Compression::Gzip, 1);
@@ -197,7 +202,8 @@ fn files_that_are_no_parquet_are_refused() {
 /// A good Parquet file, for tests that damage it.
 fn parquet_file() -> Vec<u8> {
     let labels = metricsd_model::LabelSet::new([("__name__", "a"), ("b", "c")]).unwrap();
-    let (timestamps, values): (Vec<i64>, Vec<f64>) = (0..50_i32).map(|at| (i64::from(at), f64::from(at))).unzip();
+    let (timestamps, values): (Vec<i64>, Vec<f64>) =
+        (0..50_i32).map(|at| (i64::from(at), f64::from(at))).unzip();
     let mut writer = crate::FileWriter::new(FileFormat::Parquet).unwrap();
     let rows = crate::SeriesRows {
         labels: &labels,

@@ -146,7 +146,8 @@ pub(crate) fn push_json(text: &str, out: &mut Vec<u8>) {
 pub(crate) fn push_time(millis: Millis, out: &mut Vec<u8>) {
     use chrono::{Datelike, Timelike};
     use std::io::Write;
-    let time = chrono::DateTime::from_timestamp_millis(millis).filter(|time| (1..=9_999).contains(&time.year()));
+    let time =
+        chrono::DateTime::from_timestamp_millis(millis).filter(|time| (1..=9_999).contains(&time.year()));
     let _ = match time {
         Some(time) => write!(
             out,

@@ -44,7 +44,11 @@ impl TextWriter {
         if self.family.as_deref() == Some(family) {
             return;
         }
-        let shown = if is_classic_metric_name(family) { family.to_owned() } else { format!("\"{}\"", escaped(family)) };
+        let shown = if is_classic_metric_name(family) {
+            family.to_owned()
+        } else {
+            format!("\"{}\"", escaped(family))
+        };
         let _ = writeln!(self.out, "# TYPE {shown} {kind}");
         // A unit that is not the end of the name may not be said.
         let unit = rows.unit.filter(|unit| {

@@ -60,7 +60,8 @@ fn all() -> Vec<Series> {
         positive_buckets: vec![3.0, 1.0],
         ..NativeHistogram::default()
     };
-    let mut native = series(&[(METRIC_NAME, "latency"), ("a", "1")], MetricType::Histogram, &[0.0, stale_marker()]);
+    let mut native =
+        series(&[(METRIC_NAME, "latency"), ("a", "1")], MetricType::Histogram, &[0.0, stale_marker()]);
     native.histograms = vec![(0, histogram)];
     let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, 1e300, 5e-324, 0.1 + 0.2, stale_marker()];
     let mut described = series(&[(METRIC_NAME, "disk_bytes"), ("d", "x")], MetricType::Gauge, &odd);
@@ -130,7 +131,12 @@ fn check(format: FileFormat, kept: impl Fn(&RowValue) -> bool) {
             let row = rows.next().unwrap_or_else(|| panic!("{format:?}: {} is missing", series.labels));
             let pairs = row.labels.iter().chain([(METRIC_NAME, row.name.as_str())]);
             assert_eq!(LabelSet::new(pairs).unwrap(), series.labels, "{format:?}");
-            assert_eq!((row.timestamp, cell(&row.value)), (Some(time), cell(&expected)), "{format:?} {}", series.labels);
+            assert_eq!(
+                (row.timestamp, cell(&row.value)),
+                (Some(time), cell(&expected)),
+                "{format:?} {}",
+                series.labels
+            );
             assert_eq!(row.kind.metric_type(), series.metric_type, "{format:?} {}", series.labels);
             assert_eq!(row.unit, series.unit.unwrap_or(""), "{format:?}");
         }
@@ -151,10 +157,13 @@ fn files_read_back() {
 fn files_look_as_documented() {
     let described = &all()[2..3];
     let csv = String::from_utf8(write(FileFormat::Csv, described)).unwrap();
-    assert!(csv.starts_with(
-        "timestamp,metric_name,metric_type,value,labels,histogram,stale,unit,help\n\
+    assert!(
+        csv.starts_with(
+            "timestamp,metric_name,metric_type,value,labels,histogram,stale,unit,help\n\
          2025-06-21T10:00:00.000Z,disk_bytes,GAUGE,NaN,\"{\"\"d\"\":\"\"x\"\"}\",,,bytes,\"What a"
-    ), "{csv}");
+        ),
+        "{csv}"
+    );
     let text = String::from_utf8(write(FileFormat::OpenMetrics, &described[..1])).unwrap();
     let expected = "\
 # TYPE disk_bytes gauge

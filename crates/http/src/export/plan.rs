@@ -121,7 +121,8 @@ mod tests {
             }
         }
         for series in &all {
-            let matching = |group: &&Group| group.matchers.iter().all(|matcher| matcher.matches_labels(&series.labels));
+            let matching =
+                |group: &&Group| group.matchers.iter().all(|matcher| matcher.matches_labels(&series.labels));
             let of: Vec<&Group> = done.iter().filter(matching).collect();
             assert_eq!(of.len(), 1, "{}", series.labels);
             assert!(of[0].series.contains(series));

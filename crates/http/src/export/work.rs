@@ -142,13 +142,16 @@ impl Running {
         let limit = self.export.max_series;
         let mut series = self.runtime.block_on(self.export.source.series(&matchers, limit + 1))?;
         if series.len() > limit {
-            let message = format!("{name} has more than {limit} series (limits.max_query_series); narrow match[]");
+            let message =
+                format!("{name} has more than {limit} series (limits.max_query_series); narrow match[]");
             return Err(Broken::Failed(message));
         }
         // What another selector matched already is written once.
         let earlier = self.export.selectors.get(..selector).unwrap_or_default();
         let written = |series: &Arc<Series>| {
-            earlier.iter().any(|matchers| matchers.iter().all(|matcher| matcher.matches_labels(&series.labels)))
+            earlier
+                .iter()
+                .any(|matchers| matchers.iter().all(|matcher| matcher.matches_labels(&series.labels)))
         };
         series.retain(|series| !written(series));
         let mut waiting = VecDeque::from([Group { matchers, series }]);

@@ -85,7 +85,9 @@ impl Asked {
         let encoding = text(header::CONTENT_ENCODING).unwrap_or("");
         let encoded = Compression::from_name(encoding).ok_or_else(|| {
             let shown: String = encoding.chars().take(60).collect();
-            Problem::unsupported_media_type(format!("Content-Encoding is {shown:?}; supported are gzip and zstd"))
+            Problem::unsupported_media_type(format!(
+                "Content-Encoding is {shown:?}; supported are gzip and zstd"
+            ))
         })?;
         let source_id = source_from(source, headers, DEFAULT_SOURCE)?;
         let compression = match (compression, encoded) {

@@ -33,7 +33,8 @@ pub(super) async fn all(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<String, Problem> {
-    let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let declared =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if offset.saturating_add(declared.unwrap_or(0)) > uploads.max_bytes {
         return Err(too_large(uploads));
     }
@@ -56,7 +57,8 @@ pub(super) async fn all(
             }
             Err(_) => {
                 pieces.store().await?;
-                let detail = format!("nothing arrived for {} s; {} bytes are there", SILENCE.as_secs(), pieces.at);
+                let detail =
+                    format!("nothing arrived for {} s; {} bytes are there", SILENCE.as_secs(), pieces.at);
                 return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, ProblemKind::Timeout, detail));
             }
         };
@@ -128,7 +130,9 @@ pub(super) async fn stored_hash(queue: &dyn WorkQueue, work: &Work) -> Result<St
     let mut at = 0;
     while at < work.received {
         let Some((start, piece)) = queue.bytes_at(work.id, at).await? else {
-            return Err(Problem::conflict("the upload takes no more bytes: it is complete, or was cancelled"));
+            return Err(Problem::conflict(
+                "the upload takes no more bytes: it is complete, or was cancelled",
+            ));
         };
         hasher.update(&piece);
         at = start + piece.len() as u64;

@@ -40,9 +40,8 @@ pub(super) struct StoredFile {
 impl StoredFile {
     fn piece(&self, offset: u64) -> io::Result<Option<(u64, Arc<Vec<u8>>)>> {
         let mut pieces = self.pieces.lock();
-        let holds = |(start, piece): &(u64, Arc<Vec<u8>>)| {
-            *start <= offset && offset - *start < piece.len() as u64
-        };
+        let holds =
+            |(start, piece): &(u64, Arc<Vec<u8>>)| *start <= offset && offset - *start < piece.len() as u64;
         if let Some(piece) = pieces.iter().position(holds).and_then(|place| pieces.remove(place)) {
             pieces.push_back(piece.clone());
             return Ok(Some(piece));

@@ -47,8 +47,7 @@ impl Bench {
     }
 
     async fn add(&self, format: &str, bytes: &[u8]) -> Uuid {
-        let spec =
-            UploadSpec { format: format.into(), compression: "identity".into(), received_at: NOON };
+        let spec = UploadSpec { format: format.into(), compression: "identity".into(), received_at: NOON };
         let work = NewWork {
             id: Uuid::new_v4(),
             kind: WorkKind::Upload,

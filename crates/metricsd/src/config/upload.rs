@@ -75,7 +75,8 @@ impl Upload {
             problems.push(("upload.keep", format!("expected at least 1m, not {}", self.keep)));
         }
         if self.workers > MAX_WORKERS {
-            problems.push(("upload.workers", format!("expected at most {MAX_WORKERS}, not {}", self.workers)));
+            problems
+                .push(("upload.workers", format!("expected at most {MAX_WORKERS}, not {}", self.workers)));
         }
         problems
     }

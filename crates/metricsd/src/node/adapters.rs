@@ -73,7 +73,15 @@ impl Adapters {
             let stores = Stores { whole: sink.clone(), each: vec![sink.clone()], route: Arc::new(|_, _| 0) };
             let name = "storage".to_owned();
             let only = Member { number: 1, name, is_home: true, sink, outbox, retention, upkeep, late: None };
-            return Ok(Self { source, catalog: catalog(jobs), stores, members: vec![only], cache, bus, work });
+            return Ok(Self {
+                source,
+                catalog: catalog(jobs),
+                stores,
+                members: vec![only],
+                cache,
+                bus,
+                work,
+            });
         }
         let members = open_shards(config, &home).await?;
         let shards: Vec<Arc<Shard>> = members.iter().map(|(shard, _)| shard.clone()).collect();

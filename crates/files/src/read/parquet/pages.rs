@@ -33,8 +33,9 @@ pub(super) fn check(source: &Arc<dyn Source>, metadata: &ParquetMetaData) -> Res
             let end = start.checked_add(length).filter(|end| *end <= source.size()).ok_or_else(damaged)?;
             together += largest_page(source, start, end)?;
             if together > MAX_PAGES {
-                let message =
-                    format!("the pages of a row group unfold to more than {MAX_PAGES} bytes: write smaller ones");
+                let message = format!(
+                    "the pages of a row group unfold to more than {MAX_PAGES} bytes: write smaller ones"
+                );
                 return Err(FileError::TooLarge(message));
             }
         }
@@ -99,7 +100,8 @@ impl Head {
             let head = self.byte()?;
             let kind = head & 0x0f;
             if kind == 0 {
-                let size = |size: Option<i64>| size.and_then(|size| u64::try_from(size).ok()).ok_or_else(head_error);
+                let size =
+                    |size: Option<i64>| size.and_then(|size| u64::try_from(size).ok()).ok_or_else(head_error);
                 return Ok((size(unpacked)?, size(packed)?));
             }
             id = match head >> 4 {

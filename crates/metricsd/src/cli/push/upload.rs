@@ -232,7 +232,9 @@ fn print(out: &mut impl Write, job: &Value) -> io::Result<()> {
         pairs.push(("duplicate", "yes: the same file was sent before, this is its job".to_owned()));
     }
     output::print_pairs(out, &pairs)?;
-    let Some(errors) = progress["errors"].as_array().filter(|errors| !errors.is_empty()) else { return Ok(()) };
+    let Some(errors) = progress["errors"].as_array().filter(|errors| !errors.is_empty()) else {
+        return Ok(());
+    };
     let mut table = output::table(&["line", "reason", "message"]);
     for error in errors {
         table.add_row([cell(&error["line"]), cell(&error["reason"]), cell(&error["message"])]);

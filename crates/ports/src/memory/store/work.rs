@@ -93,7 +93,8 @@ impl Table {
             updated_at: now(),
         };
         let at = Instant::now();
-        let entry = Entry { work: work.clone(), due: at, keep: new.keep, touched: at, bytes: BTreeMap::new() };
+        let entry =
+            Entry { work: work.clone(), due: at, keep: new.keep, touched: at, bytes: BTreeMap::new() };
         self.entries.push(entry);
         Submitted::New(work)
     }
