@@ -61,7 +61,7 @@ pub struct UploadOptions {
 impl Default for UploadOptions {
     fn default() -> Self {
         Self {
-            lease: Duration::from_secs(30),
+            lease: Duration::from_secs(15),
             look_every: Duration::from_secs(1),
             parts: PartBounds::default(),
             max_unpacked_bytes: 32 << 30,
