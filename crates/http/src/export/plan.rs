@@ -96,8 +96,8 @@ mod tests {
             labels,
             metric_type: MetricType::Gauge,
             source_type: MetricSource::Application,
-            source: String::new(),
-            target_id: String::new(),
+            source: "s".into(),
+            target_id: "".into(),
             help: None,
             unit: None,
         })

@@ -20,6 +20,7 @@ const PART: usize = 4 << 20;
 
 /// How often a part is sent again before it is given up, and the pause before the first time; it doubles.
 const TRIES: u32 = 8;
+const REFUSALS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// How often the job is asked for.
@@ -159,7 +160,8 @@ async fn send_part(client: &Client, id: &str, at: u64, part: &[u8], last: bool) 
             Ok(answer) => return Ok(answer.value),
             Err(failure) => failure,
         };
-        if attempt == TRIES {
+        // Who says no may only be busy, but not for long.
+        if attempt == TRIES || (failure.is_refusal() && attempt == REFUSALS) {
             return Err(failure);
         }
         tokio::time::sleep(pause).await;
