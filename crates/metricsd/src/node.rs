@@ -88,21 +88,30 @@ fn lock_folder(config: &Config) -> Result<Option<std::fs::File>> {
     }
 }
 
-/// SIGTERM and SIGINT.
+/// SIGTERM and SIGINT. SIGHUP asks for files to be read again, and ends no process that has none.
 struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
 }
 
 impl Signals {
     fn new() -> Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
     }
 
     async fn recv(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                // Who has a file to read hears it too.
+                _ = self.hang_up.recv() => info!("SIGHUP: the file with the jobs is read again, where there is one"),
+            }
         }
     }
 }
@@ -313,8 +322,8 @@ fn start_discovery(
     let settings = &config.discovery;
     let Some(file) = settings.file.clone().filter(|_| settings.enabled) else {
         let forget = config.is_standalone() && settings.enabled;
-        let task = forget.then(|| tokio::spawn(discovery::forget(adapters.catalog.clone(), stop.clone())));
-        return Ok((None, task.into_iter().collect()));
+        let forget = forget.then(|| tokio::spawn(discovery::forget(adapters.catalog.clone(), stop.clone())));
+        return Ok((None, forget.into_iter().collect()));
     };
     let settings = discovery::Settings {
         file,

@@ -18,6 +18,7 @@ use metricsd_ports::{
     Catalog, CollectionStats, Created, ErrorKind, JobCounts, JobFilter, PortError, Process, TargetChange,
     TargetFilter,
 };
+use metricsd_store::targets::SharedOptions;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
 use serde_json::json;
@@ -114,12 +115,14 @@ fn exposed(auth: &AuthConfig) -> Option<serde_json::Value> {
 pub(crate) struct SealedCatalog {
     inner: Arc<dyn Catalog>,
     sealer: Sealer,
+    /// Sealed secrets differ from target to target, and with them their settings; unsealed ones are shared again.
+    shared: SharedOptions,
 }
 
 impl SealedCatalog {
     /// Puts itself before a catalogue.
     pub(crate) fn new(inner: Arc<dyn Catalog>, sealer: Sealer) -> Self {
-        Self { inner, sealer }
+        Self { inner, sealer, shared: SharedOptions::default() }
     }
 
     fn sealed(&self, spec: &TargetSpec) -> Result<TargetSpec, PortError> {
@@ -139,7 +142,9 @@ impl SealedCatalog {
             }
         }
         let TargetSpec { target_id, scrape_config, .. } = &mut target.spec;
-        self.sealer.unseal_options(target_id, &mut scrape_config.options);
+        if self.sealer.unseal_options(target_id, &mut scrape_config.options) {
+            scrape_config.options = self.shared.share(scrape_config.options.clone());
+        }
         target
     }
 

@@ -57,6 +57,16 @@ enum Source<'p> {
     Transcript(Transcript<'p>),
 }
 
+impl Source<'_> {
+    /// Whether the page is known not to read to its end.
+    fn is_damaged(&self) -> bool {
+        match self {
+            Self::Page(_) => false,
+            Self::Transcript(transcript) => transcript.fault.is_some(),
+        }
+    }
+}
+
 /// What a target's last page looked like.
 pub(crate) struct PageReader {
     reports: Vec<Arc<Series>>,
@@ -115,7 +125,7 @@ impl PageReader {
             return Err(error);
         }
         let mut source = match Transcript::wanted(format, namer.options()) {
-            true => Source::Transcript(Transcript::of(page, format, namer)?),
+            true => Source::Transcript(Transcript::of(page, format, namer)),
             false => Source::Page(page),
         };
         let scene = Scene { namer, at, told: &self.told };
@@ -127,13 +137,17 @@ impl PageReader {
                 let stored = || self.stored.ids.iter().copied().chain(ids(&self.timed)).collect();
                 let known = Known { template: known, reports: &self.reports, stored: &stored };
                 let (new, pass) = study(source, format, scene, &known, admission)?;
+                if let Some(failure) = pass.failure {
+                    self.failed = pass.ledger;
+                    // What is known of a whole page is worth more than what is known of a part.
+                    if !pass.incomplete || self.template.as_ref().is_none_or(Template::is_unsettled) {
+                        self.template = Some(new);
+                    }
+                    return Err(failure);
+                }
                 (&*self.template.insert(new), pass)
             }
         };
-        if let Some(failure) = pass.failure {
-            self.failed = pass.ledger;
-            return Err(failure);
-        }
         if admission.in_doubt() {
             return Ok(None);
         }

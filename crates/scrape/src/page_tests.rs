@@ -226,3 +226,45 @@ fn a_source_with_all_its_series_goes_on_with_those() {
     let whole = bench.read(&page);
     assert_eq!((whole.ledger.stored, whole.ledger.refused_total(), whole.added), (61, 0, 1));
 }
+
+#[test]
+fn what_a_page_held_before_it_stopped_to_read_is_told() {
+    let drop = metricsd_model::RelabelConfig {
+        action: metricsd_model::RelabelAction::Drop,
+        source_labels: vec!["__name__".into()],
+        regex: Some("go_.*".into()),
+        ..Default::default()
+    };
+    for converts in [false, true] {
+        let mut spec = spec();
+        spec.scrape_config.options = Arc::new(metricsd_model::ScrapeOptions {
+            metric_relabel_configs: vec![drop.clone()],
+            convert_classic_histograms_to_nhcb: converts,
+            ..Default::default()
+        });
+        let mut bench = Bench::new(spec, Limits::default());
+        let mut fails = |page: &str, counts| {
+            let error = bench.try_read(page.as_bytes(), Format::Text).err().unwrap();
+            assert_eq!(error.reason, FailureReason::Parse, "{page}");
+            let failed = bench.reader.failed();
+            assert_eq!((failed.received, failed.dropped), counts, "{page}");
+        };
+        fails("a 1\ngo_a 2\nb 3\nc{ 4\nd 5\n", (3, 1));
+        fails("a 1\ngo_a 2\nb 3\nc{ 4\nd 5\n", (3, 1));
+        fails("a{ 1\n", (0, 0));
+        let whole = bench.read("a 1\ngo_a 2\nb 3\n");
+        assert_eq!((whole.values.as_slice(), whole.ledger.dropped), ([1.0, 3.0].as_slice(), 1));
+        // What is known of the whole page outlives its broken neighbours, which are not taken for it.
+        let mut fails = |page: &str, counts| {
+            assert!(bench.try_read(page.as_bytes(), Format::Text).is_err(), "{page}");
+            let failed = bench.reader.failed();
+            assert_eq!((failed.received, failed.dropped), counts, "{page}");
+        };
+        fails("a 1\ngo_a 2\nb 3\n}\n", (3, 1));
+        fails("a 1\n}\n", (1, 0));
+        assert_eq!(bench.reader.lines_kept(), 3);
+        let again = bench.read("a 4\ngo_a 2\nb 5\n");
+        assert!(Arc::ptr_eq(&whole.layout, &again.layout), "its lines are known still");
+        assert_eq!(again.values, [4.0, 5.0]);
+    }
+}

@@ -13,6 +13,8 @@ pub(super) fn text(line: &str, start: usize) -> Result<Option<Entry<'_>>, Fault>
     let is_help = match &line[keyword..end] {
         // `#TYPE` without a blank is a line that someone has commented out.
         _ if keyword == start + 1 => return Ok(None),
+        // The keyword alone says nothing of any family.
+        _ if end == bytes.len() => return Ok(None),
         "HELP" => true,
         "TYPE" => false,
         _ => return Ok(None),
@@ -37,6 +39,20 @@ pub(super) fn text(line: &str, start: usize) -> Result<Option<Entry<'_>>, Fault>
         }
     };
     Ok(Some(Entry::Type { name, kind }))
+}
+
+/// Whether a line of Prometheus text is a comment, going by its beginning: what follows cannot make it anything else.
+pub(super) fn is_comment(begun: &str) -> bool {
+    let bytes = begun.as_bytes();
+    let start = scan::skip_blanks(bytes, 0);
+    if bytes.get(start) != Some(&b'#') {
+        return false;
+    }
+    let keyword = scan::skip_blanks(bytes, start + 1);
+    let end = scan::token_end(bytes, keyword);
+    let is_keyword = matches!(&begun[keyword..end], "HELP" | "TYPE") && keyword > start + 1;
+    // A keyword with damaged bytes right behind it is another word.
+    !(is_keyword && end < bytes.len())
 }
 
 /// A `#` line of OpenMetrics other than `# EOF`.

@@ -9,16 +9,16 @@ use super::{Format, meta, number, scan};
 /// on, and gets the lines after it.
 #[derive(Debug, Clone)]
 pub struct Parser<'a> {
-    /// The page as far as it is UTF-8.
+    /// A part of the page that is UTF-8.
     text: &'a str,
+    /// What follows it: nothing, or bytes of which the first are not UTF-8.
+    rest: &'a [u8],
     format: Format,
     /// Where the next line starts.
     at: usize,
     /// Number of the last line read, from 1.
     line: usize,
     state: State,
-    /// Whether bytes follow that are not UTF-8.
-    damaged: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,14 +33,8 @@ enum State {
 impl<'a> Parser<'a> {
     /// Starts at the beginning of a page. Its size is the caller's to limit.
     pub fn new(page: &'a [u8], format: Format) -> Self {
-        let (text, damaged) = match std::str::from_utf8(page) {
-            Ok(text) => (text, false),
-            Err(error) => {
-                let (valid, _) = page.split_at(error.valid_up_to());
-                (std::str::from_utf8(valid).unwrap_or(""), true)
-            }
-        };
-        Self { text, format, at: 0, line: 0, state: State::Reading, damaged }
+        let (text, rest) = readable(page);
+        Self { text, rest, format, at: 0, line: 0, state: State::Reading }
     }
 
     /// The next line that says something; `None` at the end of the page.
@@ -75,10 +69,7 @@ impl<'a> Parser<'a> {
                 self.line += 1;
                 Ok(Some(&rest[..length]))
             }
-            None if self.damaged => {
-                self.state = State::Done;
-                Err(ParseError { line: self.line + 1, message: "invalid UTF-8".to_owned() })
-            }
+            None if !self.rest.is_empty() => self.damaged_line(),
             None if rest.is_empty() => Ok(None),
             None => {
                 self.at = self.text.len();
@@ -86,6 +77,21 @@ impl<'a> Parser<'a> {
                 Ok(Some(rest))
             }
         }
+    }
+
+    /// A line that is not all UTF-8: a comment of Prometheus text is passed over, anything else spoils the page.
+    #[cold]
+    fn damaged_line(&mut self) -> Result<Option<&'a str>, ParseError> {
+        let begun = &self.text[self.at..];
+        self.line += 1;
+        if self.format != Format::Text || !meta::is_comment(begun) {
+            self.state = State::Done;
+            return Err(ParseError { line: self.line, message: "invalid UTF-8".to_owned() });
+        }
+        let end = memchr::memchr(b'\n', self.rest).map_or(self.rest.len(), |length| length + 1);
+        let (text, rest) = readable(self.rest.get(end..).unwrap_or_default());
+        (self.text, self.rest, self.at) = (text, rest, 0);
+        Ok(Some(""))
     }
 
     fn end(&mut self) -> Result<Option<Entry<'a>>, ParseError> {
@@ -117,6 +123,17 @@ impl<'a> Parser<'a> {
             }
             Some(b'#') => meta::open_metrics(line).map(Some),
             Some(_) => open_metrics_sample(line, self.line).map(Some),
+        }
+    }
+}
+
+/// The text at the beginning of some bytes, and the bytes from the first on that are not text.
+fn readable(bytes: &[u8]) -> (&str, &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (text, &[]),
+        Err(error) => {
+            let (valid, rest) = bytes.split_at(error.valid_up_to());
+            (std::str::from_utf8(valid).unwrap_or(""), rest)
         }
     }
 }

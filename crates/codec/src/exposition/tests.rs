@@ -104,6 +104,7 @@ fn text_metadata() {
         "# TYPE a gauge\n# TYPE b histogram\n# TYPE c summary\n# TYPE d untyped\n",
         &["type a: Gauge", "type b: Histogram", "type c: Summary", "type d: Unknown"],
     );
+    text("# HELP\n #\tTYPE\na 1\n# TYPE", &["a = 1"]);
     text("# a comment\n#\n##\n# HELPa b\n#TYPE a what\n# UNIT a b c\n# EOF\nafter 1\n", &["after = 1"]);
 }
 
@@ -144,7 +145,8 @@ fn bad_text() {
     text_err("# TYPE a stateset\n", 1, "expected counter");
     text_err("# TYPE a gauge gauge\n", 1, "expected counter");
     text_err("# TYPE 1 gauge\n", 1, "expected a metric name");
-    text_err("# HELP\n", 1, "expected a metric name");
+    text_err("# HELP  \n", 1, "expected a metric name");
+    text_err("# TYPE \n", 1, "expected a metric name");
     text_err("# HELP a-b x\n", 1, "expected a blank after the metric name");
 }
 
@@ -169,6 +171,21 @@ fn utf8() {
     check_err(Format::OpenMetrics, b"\xef\xbb\xbfa 1\n# EOF\n", 1, "expected a metric name");
     check_err(Format::OpenMetrics, b"\xff", 1, "invalid UTF-8");
     text("a{b=\"\0日本\"} 1\n# HELP a 日本\n", &["a{b=\"\0日本\"} = 1", "help a: 日本"]);
+}
+
+/// A comment is ignored, whatever it holds; what is said of families is not.
+#[test]
+fn comments_may_hold_any_bytes() {
+    let read = |page: &[u8]| read(page, Format::Text).unwrap();
+    assert_eq!(read(b"a 1\n# caf\xe9\nb 2\n"), ["a = 1", "b = 2"]);
+    assert_eq!(read(b" #\xff\n#\tx \xe2\x82\n#TYPE a \xff\n# HELP\xff a\nb 2\n# \xff"), ["b = 2"]);
+    let mut parser = Parser::new(b"# \xff\n# \xff\nb\n", Format::Text);
+    assert_eq!(parser.next_entry().unwrap_err().line, 3, "lines are counted on");
+    for page in [&b"a 1\n# HELP a caf\xe9\n"[..], b"a 1\n# TYPE \xff gauge\n", b"a 1\n# TYPE a\xff gauge\n"] {
+        check_err(Format::Text, page, 2, "invalid UTF-8");
+    }
+    check_err(Format::Text, b"# \xff\na{b=\"\xff\"} 2\n", 2, "invalid UTF-8");
+    check_err(Format::OpenMetrics, b"# \xff\n# EOF\n", 1, "invalid UTF-8");
 }
 
 #[test]

@@ -16,6 +16,9 @@ use crate::config::{JobConfig, ProviderConfig};
 /// The shortest time between two scrapes; Prometheus has no such bound.
 const MIN_INTERVAL: PromDuration = PromDuration(std::time::Duration::from_millis(100));
 
+/// The longest that an adaptive interval may become.
+const MAX_ADAPTIVE_INTERVAL: PromDuration = PromDuration(std::time::Duration::from_secs(24 * 3_600));
+
 /// Reads a job; nothing where it has no name.
 pub(super) fn read(cx: &Context, path: String, node: &Node, global: &GlobalConfig) -> Option<JobConfig> {
     if node.value == Value::Nothing {
@@ -53,7 +56,7 @@ fn scrape(job: &mut Section<'_>, global: &GlobalConfig) -> ScrapeConfig {
         authentication: None,
         honor_labels: job.flag("honor_labels").unwrap_or(false),
         honor_timestamps: job.flag("honor_timestamps").unwrap_or(true),
-        options: Arc::new(options(job, global)),
+        options: Arc::new(options(job, global, scrape_interval)),
     }
 }
 
@@ -76,7 +79,7 @@ fn times(job: &mut Section<'_>, global: &GlobalConfig) -> (PromDuration, PromDur
     }
 }
 
-fn options(job: &mut Section<'_>, global: &GlobalConfig) -> ScrapeOptions {
+fn options(job: &mut Section<'_>, global: &GlobalConfig, interval: PromDuration) -> ScrapeOptions {
     let (own, all) = (global::inherited(job), &global.scrape);
     global::failure_log(job);
     let limit = |of: fn(&Inherited) -> u64| if of(&own) > 0 { of(&own) } else { of(all) };
@@ -119,18 +122,27 @@ fn options(job: &mut Section<'_>, global: &GlobalConfig) -> ScrapeOptions {
             "metric_relabel_configs",
             inherited.metric_name_validation_scheme,
         ),
-        ..own_additions(job, inherited)
+        ..own_additions(job, inherited, interval)
     }
 }
 
 /// What Prometheus does not have: it refuses a file with these.
-fn own_additions(job: &mut Section<'_>, options: ScrapeOptions) -> ScrapeOptions {
+fn own_additions(job: &mut Section<'_>, options: ScrapeOptions, interval: PromDuration) -> ScrapeOptions {
     let on_limit = job.scalar("on_limit", |text| match text {
         "reject" => Ok(OnLimit::Reject),
         "truncate" => Ok(OnLimit::Truncate),
         other => Err(format!("{} is neither reject nor truncate", shown(other))),
     });
     let longest = filled(job.duration("adaptive_interval_max"));
+    if let Some(longest) = longest {
+        if longest < interval {
+            let message =
+                format!("{longest} is shorter than the interval, {interval}, that it is to stretch");
+            job.problem("adaptive_interval_max", message);
+        } else if longest > MAX_ADAPTIVE_INTERVAL {
+            job.problem("adaptive_interval_max", format!("{longest} is too long; at most 1d is taken"));
+        }
+    }
     ScrapeOptions {
         on_limit: on_limit.unwrap_or_default(),
         adaptive_interval_max_ms: longest.and_then(|longest| u64::try_from(longest.millis()).ok()),

@@ -102,6 +102,17 @@ fn keep_secrets(
     keep_proxy(&mut http.proxy, &before.proxy);
     if let (Some(HttpAuth::Oauth2(now)), Some(HttpAuth::Oauth2(before))) = (&mut http.auth, &before.auth) {
         keep_proxy(&mut now.proxy, &before.proxy);
+        if now.token_url == without_query(&before.token_url) {
+            now.token_url.clone_from(&before.token_url);
+        }
+    }
+    if let Some(HttpAuth::Oauth2(now)) = &http.auth
+        && now.token_url.ends_with(&format!("?{MASK}"))
+    {
+        fields.error(
+            "http",
+            "auth.oauth2.token_url has a mask for its query, and none is stored; give it again",
+        );
     }
     let rerouted = stored.is_some() && http.proxy != masked_like(&before.proxy, &http.proxy);
     let moved = moved || rerouted || !same_token_server(http, &before);
@@ -160,6 +171,14 @@ fn keep_proxy(now: &mut ProxyOptions, before: &ProxyOptions) {
     }
 }
 
+/// An address as it is shown: what stands in its query may be a secret.
+fn without_query(url: &str) -> String {
+    match url.split_once('?') {
+        Some((path, _)) => format!("{path}?{MASK}"),
+        None => url.to_owned(),
+    }
+}
+
 fn is_mask(source: Option<&SecretSource>) -> bool {
     matches!(source, Some(SecretSource::Inline(secret)) if secret.expose() == MASK)
 }
@@ -172,6 +191,9 @@ pub(super) fn options_json(config: &ScrapeConfig) -> Map<String, Value> {
             *source = SecretSource::Inline(Secret::new(MASK));
         }
     });
+    if let Some(HttpAuth::Oauth2(oauth2)) = &mut options.http.auth {
+        oauth2.token_url = without_query(&oauth2.token_url);
+    }
     let (shown, defaults) = (json!(options), json!(ScrapeOptions::default()));
     let Value::Object(shown) = shown else { return Map::new() };
     let asked = |name: &str| name == "http" || PLAIN.contains(&name);

@@ -208,6 +208,11 @@ fn read_scrape_config(fields: &mut Fields<'_>, context: &Context<'_>) -> Option<
         .stored
         .is_some_and(|stored| goes_to.is_none() || goes_to != origin(&stored.scheme, &stored.target_url));
     let (options, moved) = read_options(fields, context, moved);
+    if let Some(fault) =
+        metricsd_scrape::check::adaptive_fault(options.adaptive_interval_max_ms, scrape_interval)
+    {
+        fields.error("adaptive_interval_max_ms", fault);
+    }
     let stored = context.stored.and_then(|stored| {
         stored.authentication.as_ref().map(|authentication| Stored { authentication, moved })
     });

@@ -15,7 +15,8 @@ Examples:
   metricsd discovery
   metricsd discovery --job node --output json | jq '.jobs[].providers'
 
-One line a provider: what it finds, how old its last good answer is, and what is wrong.";
+One line a provider: what it finds, how old its last good answer is, and what is wrong. Below them the targets whose ids
+others have already. Exits with 1 where there is no job of the name.";
 
 /// `metricsd discovery`.
 #[derive(Debug, Args)]
@@ -58,15 +59,28 @@ pub(super) async fn discovery(args: &DiscoveryArgs, environment: &Environment) -
         request = request.query(&[("job", job)]);
     }
     let answer = client.send(request).await?.value;
+    if let Some(job) = &args.job
+        && answer["jobs"].as_array().is_none_or(Vec::is_empty)
+    {
+        return Err(Failure::failed(format!(
+            "no job is called {job:?}; `metricsd discovery` lists those that run"
+        )));
+    }
     let mut out = io::stdout().lock();
     if args.client.output == Format::Json {
         output::print_json(&mut out, &answer)?;
         return Ok(Exit::Done);
     }
+    show_discovery(&mut out, &answer)?;
+    Ok(Exit::Done)
+}
+
+/// Jobs and their providers, and what stands in the way of some targets.
+fn show_discovery(out: &mut impl io::Write, answer: &Value) -> io::Result<()> {
     if let Value::Object(config) = &answer["config"] {
         let pairs: Vec<(&str, String)> =
             config.iter().map(|(name, value)| (name.as_str(), cell(value))).collect();
-        output::print_pairs(&mut out, &pairs)?;
+        output::print_pairs(out, &pairs)?;
     }
     let mut table =
         output::table(&["job", "active", "dropped", "provider", "settings", "finds", "age s", "error"]);
@@ -94,8 +108,19 @@ pub(super) async fn discovery(args: &DiscoveryArgs, environment: &Environment) -
             table.add_row([name, active, dropped, none(), none(), none(), none(), of("error")]);
         }
     }
-    output::print_table(&mut out, &table)?;
-    Ok(Exit::Done)
+    output::print_table(out, &table)?;
+    let mut conflicts = output::table(&["job", "target that is not scraped", "its id is held by"]);
+    let mut any = false;
+    for job in answer["jobs"].as_array().into_iter().flatten() {
+        for conflict in job["conflicts"].as_array().into_iter().flatten() {
+            any = true;
+            conflicts.add_row([cell(&job["job"]), cell(&conflict["target_id"]), cell(&conflict["held_by"])]);
+        }
+    }
+    if any {
+        output::print_table(out, &conflicts)?;
+    }
+    Ok(())
 }
 
 /// Asks for targets, and shows them.

@@ -27,15 +27,21 @@ impl Sealer {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Unseals them; what needs another key stays sealed, and fails the requests that need it.
-    pub(crate) fn unseal_options(&self, target_id: &str, options: &mut Arc<ScrapeOptions>) {
+    /// Unseals them, and answers whether there were any; what needs another key stays sealed, and fails the requests that
+    /// need it.
+    pub(crate) fn unseal_options(&self, target_id: &str, options: &mut Arc<ScrapeOptions>) -> bool {
+        let mut any = false;
         self.each(target_id, options, &mut |place, source| {
             let SecretSource::Sealed(sealed) = source else { return };
             match self.unseal_text(place, sealed) {
-                Some(text) => *source = SecretSource::Inline(Secret::new(text)),
+                Some(text) => {
+                    any = true;
+                    *source = SecretSource::Inline(Secret::new(text));
+                }
                 None => tracing::debug!(target_id, "a secret of a target's settings cannot be unsealed"),
             }
         });
+        any
     }
 
     /// Shows every secret with a name of its place: the target, the setting, and which of the setting's secrets it is.

@@ -30,6 +30,8 @@ pub(super) struct Pass {
     pub(super) offenders: Arc<[String]>,
     /// Why nothing of the page is stored, where that is so.
     pub(super) failure: Option<ScrapeError>,
+    /// Whether the page stops to read somewhere: the pass ends there.
+    pub(super) incomplete: bool,
     /// Exemplars that the page before did not have.
     pub(super) exemplars: Vec<SeriesExemplar>,
     /// All exemplars, in short.

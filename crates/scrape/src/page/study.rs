@@ -41,9 +41,15 @@ pub(super) fn study(
         Source::Transcript(transcript) => std::mem::take(&mut transcript.items),
     };
     let mut survey = match &source {
-        Source::Page(page) => Survey::of(page, format, scene.namer.limits().max_scrape_samples)?,
+        Source::Page(page) => Survey::of(page, format, scene.namer.limits().max_scrape_samples),
         Source::Transcript(transcript) => Survey::of_transcript(transcript, listed),
     };
+    let fault = survey.fault.take();
+    // Of a page that stops to read somewhere it is told what it held up to there; one that is too much is left.
+    if let Some(fault) = fault.clone().filter(|fault| fault.reason != FailureReason::Parse) {
+        return Err(fault);
+    }
+    let incomplete = fault.is_some();
     let page = survey.text;
     let described = (format, survey.metadata);
     // What the page says of its families decides over types and help.
@@ -56,10 +62,14 @@ pub(super) fn study(
         lookup: same.map(Lookup::new),
         taken: known.reports.iter().map(|series| series.id).collect(),
         builder: TemplateBuilder::with_capacity(samples.len(), page),
-        pass: Pass { values: Vec::with_capacity(samples.len() + known.reports.len()), ..Pass::default() },
+        pass: Pass {
+            values: Vec::with_capacity(samples.len() + known.reports.len()),
+            incomplete,
+            ..Pass::default()
+        },
     };
     let verdicts: Vec<Verdict> = samples.iter().map(|sample| student.verdict(sample.raw(page))).collect();
-    student.pass.failure = student.failure(page, &samples, &verdicts);
+    student.pass.failure = fault.or_else(|| student.failure(page, &samples, &verdicts));
     if student.pass.failure.is_some() {
         student.builder.unsettled();
     }
@@ -74,7 +84,7 @@ pub(super) fn study(
             false => student.sample(sample.raw(page), sample.item, verdict, cut.contains(&index)),
         }
     }
-    let rest = page.get(from..).unwrap_or_default();
+    let rest = page.get(from..).filter(|_| !incomplete).unwrap_or_default();
     let before = known.template.map(Template::layout);
     let template = student.builder.finish(rest, described, known.reports, before);
     student.pass.offenders = template.offenders().clone();
@@ -103,16 +113,23 @@ struct Survey<'p> {
     samples: Vec<Sample<'p>>,
     families: Families<'p>,
     metadata: u64,
+    /// Why the page is not read to its end, where it is not.
+    fault: Option<ScrapeError>,
 }
 
 impl<'p> Survey<'p> {
-    fn of(page: &'p [u8], format: Format, limit: usize) -> Result<Self, ScrapeError> {
+    fn of(page: &'p [u8], format: Format, limit: usize) -> Self {
+        let families = Families::new(format);
+        let mut survey = Self { text: page, samples: Vec::new(), families, metadata: 0, fault: None };
+        survey.fault = survey.read(page, format, limit).err();
+        survey
+    }
+
+    fn read(&mut self, page: &'p [u8], format: Format, limit: usize) -> Result<(), ScrapeError> {
         if u32::try_from(page.len()).is_err() {
             let message = "a page of four gigabytes and more is not read";
             return Err(ScrapeError::new(FailureReason::TooLarge, message));
         }
-        let mut survey =
-            Self { text: page, samples: Vec::new(), families: Families::new(format), metadata: 0 };
         let mut metadata = Xxh3::new();
         let mut parser = Parser::new(page, format);
         while let Some(entry) =
@@ -120,10 +137,10 @@ impl<'p> Survey<'p> {
         {
             let Entry::Sample(sample) = entry else {
                 hash_metadata(&mut metadata, &entry);
-                survey.families.observe(&entry);
+                self.families.observe(&entry);
                 continue;
             };
-            if survey.samples.len() == limit {
+            if self.samples.len() == limit {
                 let message = format!("the page has more than {limit} samples (limits.max_scrape_samples)");
                 return Err(ScrapeError::new(FailureReason::Limit, message));
             }
@@ -131,10 +148,10 @@ impl<'p> Survey<'p> {
             let series = start..start + sample.series.len();
             let mut item = Item::float(sample.value, sample.timestamp);
             item.examples.extend(sample.exemplar.map(Example::Text));
-            survey.samples.push(Sample { next: line_end(page, series.end), series, item });
+            self.samples.push(Sample { next: line_end(page, series.end), series, item });
         }
-        survey.metadata = metadata.finish();
-        Ok(survey)
+        self.metadata = metadata.finish();
+        Ok(())
     }
 
     /// Of a list of series, and what each brings.
@@ -150,6 +167,7 @@ impl<'p> Survey<'p> {
             samples: samples.collect(),
             families: transcript.families(),
             metadata: transcript.metadata(),
+            fault: transcript.fault.clone(),
         }
     }
 }

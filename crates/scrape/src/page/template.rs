@@ -92,7 +92,7 @@ impl Slot {
 impl Template {
     /// Reads a page that has exactly the lines of this one; `None` where it has others, or a fault.
     pub(super) fn follow(&self, source: &mut Source<'_>, format: Format, scene: Scene<'_>) -> Option<Pass> {
-        if format != self.format || self.unsettled {
+        if format != self.format || self.unsettled || source.is_damaged() {
             return None;
         }
         let mut pass = Pass {
@@ -191,6 +191,11 @@ impl Template {
 
     pub(super) fn metadata(&self) -> u64 {
         self.metadata
+    }
+
+    /// Whether the page is to be studied again even if it comes again.
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.unsettled
     }
 
     /// The page's series that are stored.

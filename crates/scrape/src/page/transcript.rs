@@ -29,6 +29,8 @@ pub(super) struct Transcript<'p> {
     /// Most bytes of `text` and of `said`.
     max_bytes: usize,
     max_items: usize,
+    /// Why the page is not transcribed to its end, where it is not.
+    pub(super) fault: Option<ScrapeError>,
 }
 
 /// What the page says of a family; ranges of `said`.
@@ -51,13 +53,10 @@ impl<'p> Transcript<'p> {
         }
     }
 
-    /// Transcribes a page.
-    ///
-    /// # Errors
-    /// A page that does not read, or that says more than fits within the limits.
-    pub(super) fn of(page: &'p [u8], format: Format, namer: &Namer) -> Result<Self, ScrapeError> {
+    /// Transcribes a page, as far as it reads and as it fits within the limits.
+    pub(super) fn of(page: &'p [u8], format: Format, namer: &Namer) -> Self {
         let limits = namer.limits();
-        let transcript = Self {
+        let mut transcript = Self {
             format,
             text: String::new(),
             items: Vec::new(),
@@ -65,11 +64,17 @@ impl<'p> Transcript<'p> {
             said: String::new(),
             max_bytes: limits.max_page_bytes.min(u32::MAX as usize),
             max_items: limits.max_scrape_samples,
+            fault: None,
         };
-        match format {
-            Format::Protobuf => protobuf::read(transcript, page, namer.options()),
-            Format::Text | Format::OpenMetrics => text::read(transcript, page, namer.options()),
+        let read = match format {
+            Format::Protobuf => protobuf::read(&mut transcript, page, namer.options()),
+            Format::Text | Format::OpenMetrics => text::read(&mut transcript, page, namer.options()),
+        };
+        if let Err(fault) = read {
+            transcript.text.truncate(transcript.items.last().map_or(0, |(end, _)| *end as usize + 1));
+            transcript.fault = Some(fault);
         }
+        transcript
     }
 
     /// Adds a line whose series was appended to `text`.

@@ -118,7 +118,10 @@ impl<'s> Term<'s> {
         };
         let current = found.iter().filter(|(name, snapshot)| is_current(name, snapshot));
         let found: Snapshots = current.map(|(name, snapshot)| (name.clone(), snapshot.clone())).collect();
-        self.syncer.sync(&found, &self.handle.statuses()).await;
+        // A newer file is taken up first: what the older one's jobs found is worth no more writing.
+        let newer = self.loaded.clone();
+        let outdated = || newer.has_changed().unwrap_or(false);
+        self.syncer.sync(&found, &self.handle.statuses(), outdated).await;
     }
 
     /// Takes up what the file came to.

@@ -50,13 +50,21 @@ impl Syncer {
         self.jobs.retain(|job, _| jobs.contains(job));
     }
 
-    /// Brings what changed, and tells how every job goes.
-    pub(super) async fn sync(&mut self, found: &Snapshots, statuses: &[ProviderStatus]) {
+    /// Brings what changed, and tells how every job goes. What is left once it is `outdated` is left.
+    pub(super) async fn sync(
+        &mut self,
+        found: &Snapshots,
+        statuses: &[ProviderStatus],
+        outdated: impl Fn() -> bool,
+    ) {
         for (job, snapshot) in found {
+            if outdated() {
+                return;
+            }
             let known = self.jobs.entry(job.clone()).or_default();
             let due = known.again.is_some_and(|again| again <= Instant::now());
             if known.revision != Some(snapshot.revision) || due {
-                self.bring(job, snapshot).await;
+                self.bring(job, snapshot, &outdated).await;
             }
             self.tell(job, statuses).await;
         }
@@ -64,7 +72,7 @@ impl Syncer {
         self.metrics.targets.set(i64::try_from(active).unwrap_or(i64::MAX));
     }
 
-    async fn bring(&mut self, job: &str, snapshot: &Arc<JobSnapshot>) {
+    async fn bring(&mut self, job: &str, snapshot: &Arc<JobSnapshot>, outdated: impl Fn() -> bool) {
         let others: u64 =
             self.jobs.iter().filter(|(name, _)| *name != job).map(|(_, known)| known.state.active).sum();
         let Some(known) = self.jobs.get_mut(job) else { return };
@@ -75,6 +83,10 @@ impl Syncer {
             known.state.error = Some("what was found could not be resolved".to_owned());
             return;
         };
+        // To resolve many targets takes time, and to write them more.
+        if outdated() {
+            return;
+        }
         let state = &mut known.state;
         state.job = job.to_owned();
         (state.dropped, state.dropped_targets, state.error) =

@@ -18,11 +18,14 @@ fn unreadable(error: &FamilyError) -> ScrapeError {
 }
 
 /// Reads a page to its end.
+///
+/// # Errors
+/// A page that does not read, or that says more than fits within the limits; what came before is transcribed.
 pub(super) fn read<'p>(
-    transcript: Transcript<'p>,
+    transcript: &mut Transcript<'p>,
     page: &'p [u8],
     options: &ScrapeOptions,
-) -> Result<Transcript<'p>, ScrapeError> {
+) -> Result<(), ScrapeError> {
     let wanted = Histograms {
         native: options.scrape_native_histograms,
         classic_too: options.always_scrape_classic_histograms,
@@ -37,11 +40,11 @@ pub(super) fn read<'p>(
             scribe.metric(&family, &metric)?;
         }
     }
-    Ok(scribe.transcript)
+    Ok(())
 }
 
 struct Scribe<'o, 'p> {
-    transcript: Transcript<'p>,
+    transcript: &'o mut Transcript<'p>,
     options: &'o ScrapeOptions,
     wanted: Histograms,
     /// Whether the metric at hand has a native histogram.

@@ -18,12 +18,15 @@ const CREATED: &str = "_created";
 const COUNTED: [&str; 4] = ["_total", "_bucket", "_count", "_sum"];
 
 /// Reads a page to its end.
+///
+/// # Errors
+/// A page that does not read, or that says more than fits within the limits; what came before is transcribed.
 pub(super) fn read<'p>(
-    mut transcript: Transcript<'p>,
+    transcript: &mut Transcript<'p>,
     page: &'p [u8],
     options: &ScrapeOptions,
-) -> Result<Transcript<'p>, ScrapeError> {
-    let (samples, mut families) = lines(&mut transcript, page)?;
+) -> Result<(), ScrapeError> {
+    let (samples, mut families, fault) = lines(transcript, page);
     let mut created = HashMap::new();
     let mut classic: Vec<(String, Classic<'p>)> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
@@ -66,16 +69,32 @@ pub(super) fn read<'p>(
         transcript.text.push_str(&key);
         transcript.end_line(classic.convert(options))?;
     }
-    Ok(transcript)
+    fault.map_or(Ok(()), Err)
 }
 
-/// All samples, and what is said of their families.
+/// All samples, what is said of their families, and why the page is not read to its end, where it is not.
 fn lines<'p>(
     transcript: &mut Transcript<'p>,
     page: &'p [u8],
-) -> Result<(Vec<SampleLine<'p>>, Families<'p>), ScrapeError> {
+) -> (Vec<SampleLine<'p>>, Families<'p>, Option<ScrapeError>) {
     let mut families = Families::new(transcript.format);
     let mut samples = Vec::new();
+    let fault = collect(transcript, page, &mut samples, &mut families).err();
+    let mut described: Vec<_> = families.all().collect();
+    described.sort_unstable_by_key(|(name, _)| *name);
+    for (name, family) in described {
+        let help = unescape_help(family.help.unwrap_or_default());
+        transcript.describe(family.kind, name, &help, family.unit.unwrap_or_default());
+    }
+    (samples, families, fault)
+}
+
+fn collect<'p>(
+    transcript: &Transcript<'p>,
+    page: &'p [u8],
+    samples: &mut Vec<SampleLine<'p>>,
+    families: &mut Families<'p>,
+) -> Result<(), ScrapeError> {
     let mut parser = Parser::new(page, transcript.format);
     while let Some(entry) =
         parser.next_entry().map_err(|error| ScrapeError::new(FailureReason::Parse, error.to_string()))?
@@ -93,13 +112,7 @@ fn lines<'p>(
             Entry::Help { .. } | Entry::Type { .. } | Entry::Unit { .. } => {}
         }
     }
-    let mut described: Vec<_> = families.all().collect();
-    described.sort_unstable_by_key(|(name, _)| *name);
-    for (name, family) in described {
-        let help = unescape_help(family.help.unwrap_or_default());
-        transcript.describe(family.kind, name, &help, family.unit.unwrap_or_default());
-    }
-    Ok((samples, families))
+    Ok(())
 }
 
 /// What a sample is to its family.
