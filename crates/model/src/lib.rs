@@ -27,7 +27,7 @@ pub mod target;
 pub use batch::{Batch, BatchId, Collection, Frame, Layout, LayoutId, Ledger, Refusal, TypeCounts};
 pub use duration::{PromDuration, format_duration, parse_duration};
 pub use event::{MetricsCollected, MetricsCollectedData, MetricsSummary};
-pub use family::{Exemplar, FamilyMetadata, SeriesExemplar, family_of, stated_by};
+pub use family::{Exemplar, FamilyMetadata, FamilyType, SeriesExemplar, family_of, stated_by};
 pub use filter::{FilterAction, MetricFilter};
 pub use histogram::{NativeHistogram, ResetHint, Span};
 pub use http_options::{

@@ -8,7 +8,7 @@ use metricsd_ports::{ErrorKind, PortError};
 use metricsd_store::Recent;
 use metricsd_store::frames::FrameCache;
 use metricsd_store::owners::Known;
-use metricsd_store::targets::SharedOptions;
+use metricsd_store::targets::{Creating, SharedOptions};
 use parking_lot::Mutex;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -49,6 +49,8 @@ pub struct PostgresStore {
     pub(crate) feed: Feed,
     /// Options of targets that were read.
     pub(crate) options_of_targets: SharedOptions,
+    /// Targets that are being created.
+    pub(crate) creating: Creating,
     pub(crate) compactor: tokio::sync::Mutex<Compactor>,
     pub(crate) roller: tokio::sync::Mutex<Roller>,
     pub(crate) sweep: tokio::sync::Mutex<Sweep>,
@@ -84,6 +86,7 @@ impl PostgresStore {
             index: Index::default(),
             feed: Feed::new(connect),
             options_of_targets: SharedOptions::default(),
+            creating: Creating::default(),
             compactor: tokio::sync::Mutex::default(),
             roller: tokio::sync::Mutex::default(),
             sweep: tokio::sync::Mutex::default(),

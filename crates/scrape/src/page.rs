@@ -14,7 +14,9 @@ use std::sync::Arc;
 use metricsd_codec::exposition::Format;
 use metricsd_ingest::Admission;
 use metricsd_ingest::validate::check_timestamp;
-use metricsd_model::{Layout, Ledger, Millis, NativeHistogram, Series, SeriesExemplar, SeriesId, TypeCounts};
+use metricsd_model::{
+    FamilyMetadata, Layout, Ledger, Millis, NativeHistogram, Series, SeriesExemplar, SeriesId, TypeCounts,
+};
 
 use crate::client::ScrapeError;
 use crate::naming::Namer;
@@ -38,6 +40,8 @@ pub(crate) struct Scraped {
     pub(crate) starts: Vec<Timed>,
     /// Exemplars that the page before did not have.
     pub(crate) exemplars: Vec<SeriesExemplar>,
+    /// What is said of families of which series are new, where those cannot say it.
+    pub(crate) families: Vec<FamilyMetadata>,
     /// Series of the page before that this one does not have.
     pub(crate) vanished: Vec<Arc<Series>>,
     /// What became of the page's samples.
@@ -153,7 +157,9 @@ impl PageReader {
         }
         let layout = template.layout().clone();
         let types = template.types();
-        let Pass { values, histograms, timed, mut ledger, offenders, exemplars, told, starts, .. } = pass;
+        let Pass {
+            values, histograms, timed, mut ledger, offenders, exemplars, told, starts, families, ..
+        } = pass;
         let starts = self.new_starts(starts, namer, at);
         (self.told, self.last) = (told, at);
         let timed_series: Vec<_> = timed.iter().map(|(series, ..)| series.clone()).collect();
@@ -169,6 +175,7 @@ impl PageReader {
             timed,
             starts,
             exemplars,
+            families,
             vanished,
             ledger,
             types,

@@ -424,3 +424,22 @@ fn timestamps_of_metrics_are_kept_unless_the_target_says_otherwise() {
     let mut bench = Bench::new(ignoring, Limits::default());
     assert_eq!(shown(&read(&mut bench, &families)), ["h x=h 3 of [1.0, 2.0]"]);
 }
+
+#[test]
+fn families_are_described_under_their_own_names_where_series_cannot_say_it() {
+    let text = "# TYPE c counter\n# HELP c Counts.\nc_total 1\n# TYPE b info\nb_info{v=\"1\"} 1\n\
+                # TYPE s stateset\ns{s=\"on\"} 1\n# TYPE g gaugehistogram\ng_bucket{le=\"+Inf\"} 1\ng_gsum 1\n\
+                # TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\n# TYPE u unknown\nu 1\n# TYPE empty info\n# EOF\n";
+    let mut bench = bench(ScrapeOptions::default());
+    let mut read = |text: &str| {
+        let scraped = bench.try_read(text.as_bytes(), Format::OpenMetrics).unwrap();
+        let said = |said: &metricsd_model::FamilyMetadata| format!("{} {}", said.family, said.metric_type);
+        scraped.families.iter().map(said).collect::<Vec<_>>()
+    };
+    assert_eq!(read(text), ["c COUNTER", "b INFO", "s STATE_SET", "g GAUGE_HISTOGRAM", "u CUSTOM"]);
+    assert_eq!(read(text), [""; 0], "once, as long as the page says the same");
+    assert_eq!(read(&text.replace("# TYPE s stateset", "# TYPE s info")).len(), 5, "it is another statement");
+    let text = "# TYPE c counter\nc 1\n# TYPE g gauge\ng 1\n";
+    let plain = self::bench(ScrapeOptions::default()).try_read(text.as_bytes(), Format::Text).unwrap();
+    assert!(plain.families.iter().all(|said| said.family == "c"));
+}

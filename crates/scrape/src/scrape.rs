@@ -162,7 +162,7 @@ impl LoopState {
             false => self.pace.reset(),
         }
         let Scraped { layout, mut values, histograms, timed, starts, exemplars, .. } = scraped;
-        let Scraped { vanished, mut ledger, mut types, added, offenders, .. } = scraped;
+        let Scraped { vanished, mut ledger, mut types, added, offenders, families, .. } = scraped;
         self.offenders = offenders;
         for (series, timestamp, value) in timed {
             let metric_type = series.metric_type;
@@ -192,7 +192,7 @@ impl LoopState {
             collection.reason = Some(error.reason);
             collection.error = Some(error.message);
         }
-        Batch { exemplars, ..builder.finish(id, collection) }
+        Batch { exemplars, families, ..builder.finish(id, collection) }
     }
 
     fn report(&self, up: bool, seconds: f64, (scraped, kept, added): (u64, u64, u64)) -> Report {
@@ -219,6 +219,7 @@ impl LoopState {
             timed: Vec::new(),
             starts: Vec::new(),
             exemplars: Vec::new(),
+            families: Vec::new(),
             vanished,
             ledger,
             types,

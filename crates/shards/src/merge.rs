@@ -245,7 +245,7 @@ mod tests {
     fn families_are_counted_as_families() {
         let said = |family: &str, help: &str| FamilyMetadata {
             family: family.into(),
-            metric_type: MetricType::Gauge,
+            metric_type: metricsd_model::FamilyType::Gauge,
             help: help.into(),
             unit: String::new(),
         };

@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metricsd_model::{Batch, Exemplar, FamilyMetadata, Layout, Matcher, MetricType, SeriesExemplar};
+use metricsd_model::{Batch, Exemplar, FamilyMetadata, FamilyType, Layout, Matcher, SeriesExemplar};
 use metricsd_ports::conformance::fixtures::*;
 use metricsd_ports::memory::MemoryStore;
 use metricsd_ports::{Catalog, JobFilter, Rollup, RollupValue, SampleSink, SampleSource};
@@ -57,7 +57,7 @@ fn built(place: usize, (target, samples, inline): &Drawn) -> Arc<Batch> {
         .take(1)
         .map(|(series, at)| FamilyMetadata {
             family: format!("family_{}", series % 3),
-            metric_type: MetricType::Counter,
+            metric_type: FamilyType::Counter,
             help: format!("help {}", at % 4),
             unit: String::new(),
         })

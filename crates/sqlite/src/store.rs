@@ -9,7 +9,7 @@ use metricsd_ports::{ErrorKind, PortError};
 use metricsd_store::Recent;
 use metricsd_store::frames::{FRAME_CACHE_BYTES, FrameCache};
 use metricsd_store::owners::Known;
-use metricsd_store::targets::SharedOptions;
+use metricsd_store::targets::{Creating, SharedOptions};
 use parking_lot::Mutex;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{
@@ -66,6 +66,8 @@ pub struct SqliteStore {
     pub(crate) index: Index,
     /// Options of targets that were read.
     pub(crate) options_of_targets: SharedOptions,
+    /// Targets that are being created.
+    pub(crate) creating: Creating,
     /// Counts the changes of the catalogue that this process made.
     pub(crate) changed: watch::Sender<u64>,
 }
@@ -99,6 +101,7 @@ impl SqliteStore {
             sweep: tokio::sync::Mutex::default(),
             index: Index::default(),
             options_of_targets: SharedOptions::default(),
+            creating: Creating::default(),
             changed: watch::Sender::new(0),
         })
     }

@@ -4,7 +4,8 @@
 //! Writing: `group` checks the batches of one append, `owners` gives label sets their ids, `families` and `exemplars`
 //! pick out what is said beside samples. Reading: `follow` keeps a label index up to date, `gather` makes columns of
 //! samples, `labels` reads what a row says of them. Compacting: `compact` turns frames into segments.
-//! `targets` compares what was found with what stands in the catalogue. `recent` is the bounded memory of all of them.
+//! `targets` compares what was found with what stands in the catalogue, `together` makes one call of many.
+//! `recent` is the bounded memory of all of them.
 
 pub mod chosen;
 pub mod column;
@@ -21,6 +22,7 @@ pub mod owners;
 mod recent;
 pub mod rollup;
 pub mod targets;
+pub mod together;
 
 pub use recent::Recent;
 

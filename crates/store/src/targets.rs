@@ -5,12 +5,13 @@ use std::sync::{Arc, Weak};
 
 use metricsd_model::{AuthConfig, Origin, OriginKind, ScrapeOptions, TargetSpec};
 use metricsd_ports::discovery::{MAX_CONFLICTS, MAX_PROMPT, bounded_labels};
-use metricsd_ports::{Completeness, Conflict, DiscoveredTarget, ErrorKind, PortError, Synced};
+use metricsd_ports::{Completeness, Conflict, Created, DiscoveredTarget, ErrorKind, PortError, Synced};
 use parking_lot::Mutex;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::damaged;
+use crate::together::Together;
 
 /// Different options that are remembered for sharing; more jobs than this share less.
 const SHARED_OPTIONS: usize = 256;
@@ -229,6 +230,32 @@ pub fn origin(
         OriginKind::Registered => Origin::Registered { expires_at: expires_at? },
         OriginKind::Discovered => Origin::Discovered { job: job?, provider: provider? },
     })
+}
+
+/// Targets that are created at the same time, in one transaction. No answer where each is to be created alone.
+pub type Creating = Together<TargetSpec, Option<Result<Created, PortError>>>;
+
+/// Creates targets at once, given what `create` answers for many; where that fails for a reason that lies in one of them,
+/// each is left to be created alone.
+pub async fn create_at_once<F>(
+    specs: Vec<TargetSpec>,
+    create: impl FnOnce(Vec<TargetSpec>) -> F,
+) -> Vec<Option<Result<Created, PortError>>>
+where
+    F: Future<Output = Result<Vec<Option<Created>>, PortError>>,
+{
+    let count = specs.len();
+    if count < 2 {
+        return (0..count).map(|_| None).collect();
+    }
+    match create(specs).await {
+        Ok(created) => created.into_iter().map(|created| created.map(Ok)).collect(),
+        Err(error) if error.is_retryable() => {
+            let same = || PortError::new(error.kind(), error.to_string());
+            (0..count).map(|_| Some(Err(same()))).collect()
+        }
+        Err(_) => (0..count).map(|_| None).collect(),
+    }
 }
 
 /// Makes targets that are read with equal options share them: ten thousand targets of one job then hold one copy.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use metricsd_model::{MetricType, Millis};
+use metricsd_model::{FamilyType, MetricType, Millis};
 
 use super::series::{self, SeriesError};
 
@@ -102,15 +102,23 @@ pub enum MetricKind {
 }
 
 impl MetricKind {
-    /// The model's type for it.
-    pub fn metric_type(self) -> MetricType {
+    /// The model's type for a family of it.
+    pub fn family_type(self) -> FamilyType {
         match self {
-            Self::Counter => MetricType::Counter,
-            Self::Gauge | Self::Info | Self::StateSet => MetricType::Gauge,
-            Self::Histogram | Self::GaugeHistogram => MetricType::Histogram,
-            Self::Summary => MetricType::Summary,
-            Self::Unknown => MetricType::Custom,
+            Self::Counter => FamilyType::Counter,
+            Self::Gauge => FamilyType::Gauge,
+            Self::Histogram => FamilyType::Histogram,
+            Self::GaugeHistogram => FamilyType::GaugeHistogram,
+            Self::Summary => FamilyType::Summary,
+            Self::Info => FamilyType::Info,
+            Self::StateSet => FamilyType::StateSet,
+            Self::Unknown => FamilyType::Custom,
         }
+    }
+
+    /// The model's type for its series.
+    pub fn metric_type(self) -> MetricType {
+        self.family_type().metric_type()
     }
 }
 

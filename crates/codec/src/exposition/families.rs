@@ -86,9 +86,14 @@ impl<'a> Families<'a> {
     /// What was said of the family to which a sample of this name belongs. A family of exactly this name goes first;
     /// then the suffixes of the format count, each for the kinds that have it.
     pub fn lookup(&mut self, sample_name: &str) -> Option<&FamilyInfo<'a>> {
+        self.family_of(sample_name).map(|(_, info)| info)
+    }
+
+    /// The same, and the family's name.
+    pub fn family_of<'n>(&mut self, sample_name: &'n str) -> Option<(&'n str, &FamilyInfo<'a>)> {
         self.catch_up();
         if self.index.contains_key(sample_name) {
-            return self.index.get(sample_name);
+            return self.index.get(sample_name).map(|info| (sample_name, info));
         }
         let suffixes = match self.format {
             Format::Text => TEXT,
@@ -96,8 +101,9 @@ impl<'a> Families<'a> {
             Format::Protobuf => PROTOBUF,
         };
         suffixes.iter().find_map(|(suffix, kinds)| {
-            let info = self.index.get(sample_name.strip_suffix(suffix)?)?;
-            kinds.contains(&info.kind).then_some(info)
+            let family = sample_name.strip_suffix(suffix)?;
+            let info = self.index.get(family)?;
+            kinds.contains(&info.kind).then_some((family, info))
         })
     }
 

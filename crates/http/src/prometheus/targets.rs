@@ -5,13 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::extract::State;
 use axum::response::Response;
 use metricsd_model::event::rfc3339;
-use metricsd_model::{HealthStatus, LabelSet, METRIC_NAME, Matcher, Target};
+use metricsd_model::{
+    FamilyMetadata, HealthStatus, LabelSet, METRIC_NAME, Matcher, Series, Target, family_of,
+};
 use metricsd_ports::{PortError, TargetFilter};
 use serde::Serialize;
 
 use super::answer::{List, Remarks, success, success_value};
 use super::error::ApiError;
 use super::form::Form;
+use super::metadata::Statements;
 use super::{AppState, json, metadata, values};
 use crate::api::{Api, now};
 use crate::targets::all;
@@ -201,6 +204,7 @@ pub(super) async fn targets_metadata(State(shared): AppState, form: Form) -> Res
         }
     };
     let metric = form.first("metric");
+    let known = Statements::all(&shared.api).await?;
     let mut found = Vec::new();
     let mut asked = 0;
     for target in
@@ -216,10 +220,20 @@ pub(super) async fn targets_metadata(State(shared): AppState, form: Form) -> Res
         };
         if matchers.iter().all(of_labels) {
             asked += 1;
-            found.extend(families(&shared.api, &target, &labels, metric).await?);
+            found.extend(families(&shared.api, &target, &labels, metric, &known).await?);
         }
     }
     Ok(success(List::new(found, write), &Remarks::default()))
+}
+
+/// What a series says of its family.
+fn stated(series: &Series) -> FamilyMetadata {
+    FamilyMetadata {
+        family: family_of(series.labels.metric_name(), series.metric_type).to_owned(),
+        metric_type: series.metric_type.into(),
+        help: series.help.clone().unwrap_or_default(),
+        unit: series.unit.clone().unwrap_or_default(),
+    }
 }
 
 async fn families(
@@ -227,18 +241,20 @@ async fn families(
     target: &Target,
     labels: &LabelSet,
     metric: &str,
+    known: &Statements,
 ) -> Result<Vec<TargetFamily>, PortError> {
     let latest = api.source.latest(&target.spec.target_id, now() - LATEST_MILLIS).await?;
     let mut families: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for series in latest.iter().map(|latest| &latest.series) {
-        let family = metricsd_model::family_of(series.labels.metric_name(), series.metric_type);
-        if (!metric.is_empty() && metric != family) || families.contains_key(family) {
+        let said = stated(series);
+        // What families say of themselves goes before what their series say.
+        let better = known.covering(&said).unwrap_or(&said);
+        if (!metric.is_empty() && metric != better.family) || families.contains_key(&better.family) {
             continue;
         }
         let mut statement = Vec::new();
-        let (help, unit) = (series.help.as_deref(), series.unit.as_deref());
-        metadata::statement(&mut statement, series.metric_type, help.unwrap_or(""), unit.unwrap_or(""));
-        families.insert(family.to_owned(), statement);
+        metadata::statement(&mut statement, better.metric_type, &better.help, &better.unit);
+        families.insert(better.family.clone(), statement);
     }
     // Who asks for one family knows its name.
     let name = |family: String| metric.is_empty().then_some(family);

@@ -121,7 +121,7 @@ impl Families {
         let text = |text: &str, known: &Option<Arc<str>>| {
             if text.is_empty() { known.clone() } else { Some(self.texts.share(text)) }
         };
-        let metric_type = match family.metric_type {
+        let metric_type = match family.metric_type.metric_type() {
             MetricType::Custom => series.metric_type,
             declared => declared,
         };
@@ -146,7 +146,7 @@ pub(super) fn family_of(entry: &MetadataEntry<'_>, limits: &Limits) -> Option<Fa
     check_metric_name(name, limits).ok()?;
     Some(FamilyMetadata {
         family: name.to_owned(),
-        metric_type: entry.kind.metric_type(),
+        metric_type: entry.kind.family_type(),
         help: text_of(entry.help, limits.max_label_value_bytes),
         unit: text_of(entry.unit, limits.max_label_name_bytes),
     })
@@ -167,7 +167,7 @@ mod tests {
     fn family(number: usize, help: &str) -> FamilyMetadata {
         FamilyMetadata {
             family: format!("family_{number}"),
-            metric_type: MetricType::Gauge,
+            metric_type: metricsd_model::FamilyType::Gauge,
             help: help.to_owned(),
             unit: String::new(),
         }

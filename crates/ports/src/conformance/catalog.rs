@@ -31,7 +31,7 @@ pub async fn check_all<S: Store>(new: impl AsyncFn() -> S) {
         check_health
     );
     super::each!(new, check_pages, check_filters, check_changes, check_waiting);
-    super::each_shared!(new, check_concurrent_create, check_revisions);
+    super::each_shared!(new, check_concurrent_create, check_many_created_at_once, check_revisions);
     super::each!(new, check_job_list, check_job_of, check_purge, check_stats, check_processes);
     super::each!(
         new,

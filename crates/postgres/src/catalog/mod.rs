@@ -14,6 +14,7 @@ use metricsd_model::{BatchId, Health, Job, Millis, Target, TargetSpec};
 use metricsd_ports::{
     Catalog, CollectionStats, Created, JobCounts, JobFilter, PortError, Process, TargetChange, TargetFilter,
 };
+use metricsd_store::targets::create_at_once;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -25,7 +26,16 @@ const POLL: Duration = Duration::from_secs(1);
 #[async_trait]
 impl Catalog for PostgresStore {
     async fn create_target(&self, spec: &TargetSpec) -> Result<Created, PortError> {
-        self.retried("create the target", || targets::create(self, spec)).await
+        let store = self;
+        let work = |specs| {
+            create_at_once(specs, |specs| async move {
+                store.retried("create targets", || targets::create_all(store, &specs)).await
+            })
+        };
+        match self.creating.call(spec.clone(), work).await.flatten() {
+            Some(created) => created,
+            None => self.retried("create the target", || targets::create(self, spec)).await,
+        }
     }
 
     async fn target(&self, target_id: &str) -> Result<Option<Target>, PortError> {

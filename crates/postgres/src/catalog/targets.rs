@@ -1,5 +1,7 @@
 //! Rows of `metric_targets`.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use metricsd_model::{
     CollectionMethod, FailureReason, Health, HealthStatus, MetricSource, Millis, OriginKind, ScrapeConfig,
@@ -26,6 +28,35 @@ pub(super) async fn create(store: &PostgresStore, spec: &TargetSpec) -> Result<C
             return Ok(Created::Existing(target));
         }
     }
+}
+
+/// Creates those that there are not; no answer for the others.
+pub(super) async fn create_all(
+    store: &PostgresStore,
+    specs: &[TargetSpec],
+) -> Result<Vec<Option<Created>>, Fault> {
+    let columns = specs.iter().map(SpecColumns::of).collect::<Result<Vec<_>, _>>()?;
+    let texts = |of: fn(&TargetSpec) -> &str| specs.iter().map(of).collect::<Vec<_>>();
+    let written = |of: fn(&SpecColumns) -> &str| columns.iter().map(of).collect::<Vec<_>>();
+    let rows = sqlx::query(include_str!("../sql/create_targets.sql"))
+        .bind(texts(|spec| &spec.target_id))
+        .bind(texts(|spec| &spec.scrape_config.target_url))
+        .bind(texts(|spec| spec.source_type.as_str()))
+        .bind(written(|columns| &columns.scrape_config))
+        .bind(written(|columns| &columns.labels))
+        .bind(specs.iter().map(|spec| spec.enabled).collect::<Vec<_>>())
+        .bind(texts(|spec| &spec.source_id))
+        .bind(texts(|spec| spec.collection_method.as_str()))
+        .bind(written(|columns| &columns.filters))
+        .bind(columns.iter().map(|columns| columns.retention_policy.as_deref()).collect::<Vec<_>>())
+        .fetch_all(&store.pool)
+        .await?;
+    let mut new = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let target = target_of_row(store, row)?;
+        new.insert(target.spec.target_id.clone(), target);
+    }
+    Ok(specs.iter().map(|spec| new.remove(&spec.target_id).map(Created::New)).collect())
 }
 
 pub(super) async fn replace(store: &PostgresStore, spec: &TargetSpec) -> Result<Option<Target>, Fault> {

@@ -1,7 +1,7 @@
 //! Reading what is kept beside samples: exemplars, and what is said of families.
 
 use futures::TryStreamExt;
-use metricsd_model::{Exemplar, FamilyMetadata, LabelSet};
+use metricsd_model::{Exemplar, FamilyMetadata, FamilyType, LabelSet};
 use metricsd_ports::{Selection, SeriesExemplars};
 use metricsd_store::chosen::Chosen;
 use metricsd_store::exemplars::{Gathered, NAMED};
@@ -9,7 +9,6 @@ use metricsd_store::families::sort;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
-use super::find::metric_type;
 use crate::PostgresStore;
 use crate::binary::{bytes, required};
 use crate::copy::{bound, millis};
@@ -53,6 +52,11 @@ fn exemplar_of(row: &PgRow) -> Result<Exemplar, Fault> {
     })
 }
 
+fn family_type(name: &str) -> Result<FamilyType, Fault> {
+    FamilyType::from_name(name)
+        .ok_or_else(|| damaged(format!("unknown type of a family {name:?} in the database")))
+}
+
 /// What is said of families.
 pub(super) async fn families(
     store: &PostgresStore,
@@ -71,7 +75,7 @@ pub(super) async fn families(
     for row in &rows {
         families.push(FamilyMetadata {
             family: row.try_get(0)?,
-            metric_type: metric_type(row.try_get(1)?)?,
+            metric_type: family_type(row.try_get(1)?)?,
             help: row.try_get(2)?,
             unit: row.try_get(3)?,
         });

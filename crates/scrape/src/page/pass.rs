@@ -6,8 +6,8 @@ use std::sync::Arc;
 use metricsd_ingest::builder::plain_float;
 use metricsd_ingest::validate::check_timestamp;
 use metricsd_model::{
-    Exemplar, HISTOGRAM_MARKER_BITS, LabelSet, Ledger, Millis, NativeHistogram, ResetHint, SampleValue,
-    Series, SeriesExemplar, SeriesId,
+    Exemplar, FamilyMetadata, HISTOGRAM_MARKER_BITS, LabelSet, Ledger, Millis, NativeHistogram, ResetHint,
+    SampleValue, Series, SeriesExemplar, SeriesId,
 };
 use xxhash_rust::xxh3::Xxh3;
 
@@ -38,6 +38,8 @@ pub(super) struct Pass {
     pub(super) told: HashSet<u64>,
     /// When series began, where that is to be stored.
     pub(super) starts: Vec<Start>,
+    /// What the page says of families that their series cannot say.
+    pub(super) families: Vec<FamilyMetadata>,
 }
 
 /// When what a sample counts began.

@@ -5,9 +5,12 @@ use std::hash::Hasher;
 use std::ops::Range;
 use std::sync::Arc;
 
-use metricsd_codec::exposition::{Entry, Families, Format, Parser};
+use metricsd_codec::exposition::{
+    Entry, Families, FamilyInfo, Format, MetricKind, Parser, SeriesText, parse_series, unescape_help,
+};
+use metricsd_ingest::validate::check_metric_name;
 use metricsd_ingest::{Acquaintance, Admission};
-use metricsd_model::{FailureReason, OnLimit, Refusal, Series, SeriesId};
+use metricsd_model::{FailureReason, FamilyMetadata, OnLimit, Refusal, Series, SeriesId};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::Source;
@@ -55,8 +58,11 @@ pub(super) fn study(
     // What the page says of its families decides over types and help.
     let same = known.template.filter(|known| known.metadata() == survey.metadata);
     let samples = std::mem::take(&mut survey.samples);
+    let particular = survey.families.all().any(|(family, info)| is_particular(family, info));
     let mut student = Student {
         survey,
+        particular,
+        described: HashSet::new(),
         scene,
         admission,
         lookup: same.map(Lookup::new),
@@ -186,7 +192,7 @@ fn hash_metadata(hasher: &mut Xxh3, entry: &Entry<'_>) {
     };
     match entry {
         Entry::Help { name, text } => write(1, name, text),
-        Entry::Type { name, kind } => write(2, name, kind.metric_type().as_str()),
+        Entry::Type { name, kind } => write(2, name, kind.family_type().as_str()),
         Entry::Unit { name, unit } => write(3, name, unit),
         Entry::Sample(_) => {}
     }
@@ -202,6 +208,21 @@ struct Student<'s, 'p> {
     taken: HashSet<SeriesId>,
     builder: TemplateBuilder,
     pass: Pass,
+    /// Whether the page says of some family what its series do not say.
+    particular: bool,
+    /// Families of which it was noted.
+    described: HashSet<String>,
+}
+
+/// Whether a family is more than its series tell: they know no types but five, and their own names.
+fn is_particular(family: &str, info: &FamilyInfo<'_>) -> bool {
+    let said = info.help.is_some() || info.unit.is_some();
+    match info.kind {
+        MetricKind::Info | MetricKind::StateSet | MetricKind::GaugeHistogram => true,
+        MetricKind::Counter => !family.ends_with("_total"),
+        MetricKind::Unknown => !said,
+        MetricKind::Gauge | MetricKind::Histogram | MetricKind::Summary => false,
+    }
 }
 
 impl Student<'_, '_> {
@@ -275,13 +296,41 @@ impl Student<'_, '_> {
             }
             Verdict::Keep(series) => self.keep(raw, series, item),
             Verdict::Wait(series) => match self.admission.admit(series.id, Acquaintance::New) {
-                Ok(()) => self.keep(raw, series, item),
+                Ok(()) => {
+                    self.describe(raw);
+                    self.keep(raw, series, item);
+                }
                 Err(reason) => {
                     self.builder.waiting(series);
                     self.refuse(raw, reason);
                 }
             },
         }
+    }
+
+    /// Notes what the page says of the family of a new series, where the series itself does not say as much.
+    fn describe(&mut self, raw: &str) {
+        if !self.particular {
+            return;
+        }
+        let Ok(SeriesText { name, .. }) = parse_series(raw) else { return };
+        let Some((family, info)) = self.survey.families.family_of(&name) else { return };
+        if !is_particular(family, info) || !self.described.insert(family.to_owned()) {
+            return;
+        }
+        // Of names and texts that databases would not take, nothing is said.
+        let limits = self.scene.namer.limits();
+        if check_metric_name(family, limits).is_err() {
+            return;
+        }
+        let mut help = unescape_help(info.help.unwrap_or_default()).replace('\0', "");
+        help.truncate(help.floor_char_boundary(limits.max_label_value_bytes));
+        self.pass.families.push(FamilyMetadata {
+            family: family.to_owned(),
+            metric_type: info.kind.family_type(),
+            help,
+            unit: info.unit.unwrap_or_default().to_owned(),
+        });
     }
 
     fn keep(&mut self, raw: &str, series: Arc<Series>, mut item: Item<'_>) {

@@ -138,7 +138,7 @@ impl<'p> Transcript<'p> {
         let mut hash = Xxh3::new();
         hash.update(self.said.as_bytes());
         for family in &self.families {
-            hash.update(family.kind.metric_type().as_str().as_bytes());
+            hash.update(family.kind.family_type().as_str().as_bytes());
             for range in [&family.name, &family.help, &family.unit] {
                 hash.update(&range.end.to_le_bytes());
             }

@@ -48,16 +48,43 @@ const CHANGE: &str = "UPDATE metric_targets
 pub(super) async fn create(store: &SqliteStore, spec: &TargetSpec) -> Result<Created, Fault> {
     let columns = SpecColumns::of(spec)?;
     let mut tx = store.write().await?;
-    if let Some(target) = one(store, &mut *tx, &spec.target_id).await? {
-        tx.rollback().await?;
-        return Ok(Created::Existing(target));
+    let created = insert(store, &mut tx, spec, columns).await?;
+    tx.commit().await?;
+    if matches!(created, Created::New(_)) {
+        tell(store);
     }
-    let revision = next_revision(&mut tx).await?;
-    let query = bind_spec(sqlx::query(CREATE).bind(revision), columns, spec);
-    let target = target_of_row(store, &query.bind(Uuid::new_v4().to_string()).fetch_one(&mut *tx).await?)?;
+    Ok(created)
+}
+
+/// Creates those that there are not, in one transaction.
+pub(super) async fn create_all(
+    store: &SqliteStore,
+    specs: &[TargetSpec],
+) -> Result<Vec<Option<Created>>, Fault> {
+    let columns = specs.iter().map(SpecColumns::of).collect::<Result<Vec<_>, _>>()?;
+    let mut created = Vec::with_capacity(specs.len());
+    let mut tx = store.write().await?;
+    for (spec, columns) in specs.iter().zip(columns) {
+        created.push(Some(insert(store, &mut tx, spec, columns).await?));
+    }
     tx.commit().await?;
     tell(store);
-    Ok(Created::New(target))
+    Ok(created)
+}
+
+async fn insert(
+    store: &SqliteStore,
+    tx: &mut SqliteConnection,
+    spec: &TargetSpec,
+    columns: SpecColumns,
+) -> Result<Created, Fault> {
+    if let Some(target) = one(store, &mut *tx, &spec.target_id).await? {
+        return Ok(Created::Existing(target));
+    }
+    let revision = next_revision(tx).await?;
+    let query = bind_spec(sqlx::query(CREATE).bind(revision), columns, spec);
+    let row = query.bind(Uuid::new_v4().to_string()).fetch_one(&mut *tx).await?;
+    Ok(Created::New(target_of_row(store, &row)?))
 }
 
 pub(super) async fn replace(store: &SqliteStore, spec: &TargetSpec) -> Result<Option<Target>, Fault> {

@@ -1,7 +1,7 @@
 //! Reading what is kept beside samples: exemplars, and what is said of families.
 
 use futures::TryStreamExt;
-use metricsd_model::{Exemplar, FamilyMetadata, MetricType};
+use metricsd_model::{Exemplar, FamilyMetadata, FamilyType};
 use metricsd_ports::{Selection, SeriesExemplars};
 use metricsd_store::chosen::Chosen;
 use metricsd_store::exemplars::{Gathered, NAMED};
@@ -58,7 +58,7 @@ pub(super) async fn families(
     let read = |row| {
         Ok(FamilyMetadata {
             family: Row::try_get(row, 0)?,
-            metric_type: named(row, "metric_type", MetricType::from_name)?,
+            metric_type: named(row, "metric_type", FamilyType::from_name)?,
             help: Row::try_get(row, 2)?,
             unit: Row::try_get(row, 3)?,
         })

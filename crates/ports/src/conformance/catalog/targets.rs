@@ -85,6 +85,54 @@ pub async fn check_concurrent_create(store: &Arc<impl Store>) {
     assert!(existing.iter().all(|target| *target == new[0]), "all others found what it created");
 }
 
+/// Many that are created at once, some twice and one that cannot be, are each answered as if they were alone.
+pub async fn check_many_created_at_once(store: &Arc<impl Store>) {
+    let calls = (0..60).map(|n| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let mut spec = target(&format!("created-{}", n % 50));
+            spec.enabled = n % 2 == 0;
+            spec.labels = BTreeMap::from([("n".to_owned(), n.to_string())]);
+            spec.retention_policy =
+                (n % 3 == 0).then(|| RetentionPolicy { duration: PromDuration::from_secs(3_600) });
+            if n == 49 {
+                // Not sealed: no database takes it, and the others do not suffer.
+                let password = metricsd_model::Secret::new("clear");
+                spec.scrape_config.authentication =
+                    Some(AuthConfig::Basic { username: "u".to_owned(), password });
+            }
+            (spec.clone(), store.create_target(&spec).await)
+        })
+    });
+    let (mut new, mut existing, mut refused) = (Vec::new(), 0, 0);
+    for result in join_all(calls).await {
+        match result.expect("a task") {
+            (spec, Ok(Created::New(target))) => {
+                assert_eq!(target.spec, spec, "each is as it was asked for");
+                let expected = if spec.enabled { HealthStatus::Unknown } else { HealthStatus::Disabled };
+                assert_eq!(target.health.status, expected);
+                new.push(target);
+            }
+            (_, Ok(Created::Existing(_))) => existing += 1,
+            (spec, Err(error)) => {
+                assert!(spec.scrape_config.authentication.is_some(), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!((new.len() + refused, existing), (50, 10));
+    let mut revisions: Vec<i64> = new.iter().map(|target| target.revision).collect();
+    revisions.sort_unstable();
+    revisions.dedup();
+    assert_eq!(revisions.len(), new.len(), "a revision each");
+    let told = store.changes(0, Duration::ZERO).await.expect("changes");
+    let created = told.iter().filter(|target| target.spec.target_id.starts_with("created-"));
+    let mut created: Vec<&Target> = created.filter(|target| target.spec.labels.contains_key("n")).collect();
+    created.sort_by_key(|target| target.id);
+    new.sort_by_key(|target| target.id);
+    assert!(created.into_iter().eq(&new), "what is told is what was answered");
+}
+
 /// Replacing changes what was asked for and nothing else.
 pub async fn check_replace(store: &impl Store) {
     assert_eq!(store.replace_target(&target("replaced")).await.expect("an answer"), None);

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use metricsd_model::{
-    Batch, Exemplar, FamilyMetadata, LabelSet, Layout, Matcher, MetricType, Millis, Series, SeriesExemplar,
+    Batch, Exemplar, FamilyMetadata, FamilyType, LabelSet, Layout, Matcher, MetricType, Millis, Series,
+    SeriesExemplar,
 };
 
 use crate::conformance::fixtures::*;
@@ -125,8 +126,13 @@ pub async fn check_exemplar_retention(store: &impl Store) {
     assert_eq!(left().await, [0_i64; 0]);
 }
 
-fn said(family: &str, metric_type: MetricType, help: &str, unit: &str) -> FamilyMetadata {
-    FamilyMetadata { family: family.to_owned(), metric_type, help: help.to_owned(), unit: unit.to_owned() }
+fn said(family: &str, metric_type: impl Into<FamilyType>, help: &str, unit: &str) -> FamilyMetadata {
+    FamilyMetadata {
+        family: family.to_owned(),
+        metric_type: metric_type.into(),
+        help: help.to_owned(),
+        unit: unit.to_owned(),
+    }
 }
 
 fn with_families(key: &str, families: &[FamilyMetadata]) -> Arc<Batch> {
@@ -144,6 +150,9 @@ pub async fn check_families(store: &impl Store) {
         said("a_family", Gauge, "Other help.\nOn \"two\" lines.", "bytes"),
         said("b_family", Custom, "", ""),
         said("c_family", Histogram, &"long help ".repeat(2_000), "seconds"),
+        said("d_family", FamilyType::GaugeHistogram, "", ""),
+        said("d_family", FamilyType::Info, "", ""),
+        said("d_family", FamilyType::StateSet, "", ""),
     ];
     let mut mixed = all.to_vec();
     mixed.reverse();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use metricsd_model::{
-    Batch, Exemplar, FamilyMetadata, LabelSet, Matcher, MetricType, Millis, Series, stated_by,
+    Batch, Exemplar, FamilyMetadata, FamilyType, LabelSet, Matcher, Millis, Series, stated_by,
 };
 
 use super::State;
@@ -107,7 +107,7 @@ impl State {
         });
         let read = |(family, metric_type, help, unit): &Statement| FamilyMetadata {
             family: family.clone(),
-            metric_type: MetricType::from_name(metric_type).unwrap_or_default(),
+            metric_type: FamilyType::from_name(metric_type).unwrap_or_default(),
             help: help.clone(),
             unit: unit.clone(),
         };
