@@ -72,6 +72,11 @@ fn tls_sentence(error: &rustls::Error) -> String {
         Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
             "the server's certificate has expired"
         }
+        Error::InvalidCertificate(CertificateError::Other(other))
+            if other.0.to_string() == "UnsupportedCertVersion" =>
+        {
+            "the server's certificate is of an X.509 version before 3, with which nothing can be verified; a new one is needed"
+        }
         Error::AlertReceived(
             AlertDescription::CertificateRequired
             | AlertDescription::BadCertificate

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use common::certificates::{Authority, server};
 use common::{context, fetch, header, inline, ok, proxy, serve};
-use metricsd_client::{AddressPolicy, HttpClient};
-use metricsd_model::{FailureReason, HttpAuth, HttpOptions, ProxyOptions, TlsOptions};
+use metricsd_client::{AddressPolicy, HttpClient, Trace};
+use metricsd_model::{FailureReason, HttpAuth, HttpOptions, ProxyOptions, SecretSource, TlsOptions};
 use rustls::ALL_VERSIONS;
 
 fn through(url: &str) -> ProxyOptions {
@@ -110,4 +110,34 @@ async fn proxies_lead_no_further_than_requests_may_go() {
     assert!(error.message.contains("the proxy http://127.0.0.1:1"), "{error}");
     let socks = client(through("socks5://127.0.0.1:1"), TlsOptions::default(), &[]);
     assert!(fetch(&socks, "http://a.test/").await.unwrap_err().message.contains("socks5"));
+}
+
+/// A file or a variable may hold any secret: what stands in it is not told where it is of no use as an address either.
+#[tokio::test]
+async fn an_address_out_of_a_secret_is_not_told() {
+    for text in
+        ["http://hidden-proxy.invalid:3128", "http://127.0.0.1:1", "socks5://hidden", "hidden secret key"]
+    {
+        let proxy = ProxyOptions { url: Some(SecretSource::Env("PROXY".into())), ..ProxyOptions::default() };
+        let options = HttpOptions { proxy, ..HttpOptions::default() };
+        let trace = Trace::default();
+        let context = context(Path::new("/"), &[("PROXY", text)]).traced(trace.clone());
+        let client = HttpClient::new(&options, &context).unwrap();
+        let error = fetch(&client, "http://node.test/metrics").await.unwrap_err();
+        let told = format!("{error} {:?}", trace.exchanges());
+        assert!(!told.contains("hidden") && !told.contains("127.0.0.1:1"), "{text}: {told}");
+        assert!(error.message.contains("proxy"), "{error}");
+    }
+    let relay = proxy("127.0.0.1:1".parse().unwrap(), None).await;
+    let url = SecretSource::Env("PROXY".into());
+    let options = HttpOptions {
+        proxy: ProxyOptions { url: Some(url), ..ProxyOptions::default() },
+        ..HttpOptions::default()
+    };
+    let trace = Trace::default();
+    let context = context(Path::new("/"), &[("PROXY", &relay.url(""))]).traced(trace.clone());
+    let through_it = HttpClient::new(&options, &context).unwrap();
+    assert_eq!(fetch(&through_it, "http://node.test/metrics").await.unwrap().1, "by the proxy");
+    let [exchange] = trace.exchanges().try_into().unwrap();
+    assert_eq!(exchange.proxy.as_deref(), Some(metricsd_model::MASK));
 }

@@ -88,3 +88,58 @@ async fn the_interval_reads_a_file_whose_change_does_not_show() {
     run.until("read", |run| run.addresses() == set(&["a:2"])).await;
     run.stop().await;
 }
+
+#[tokio::test]
+async fn a_pipe_among_the_files_holds_nothing_up() {
+    let folder = Folder::new("pipe");
+    let pipe = folder.0.join("p.json");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    folder.write("q.json", r#"[{"targets": ["q:1"]}]"#);
+    let mut run = Run::start(provider(&[folder.0.join("*.json").display().to_string()], "1h"));
+    run.until("found", |run| run.addresses() == set(&["q:1"]) && run.error.is_some()).await;
+    let error = run.error.clone().unwrap();
+    assert!(error.starts_with(&format!("{}: it is no regular file", pipe.display())), "{error}");
+    folder.write("q.json", r#"[{"targets": ["q:2"]}]"#);
+    run.until("followed", |run| run.addresses() == set(&["q:2"])).await;
+    run.stop().await;
+}
+
+#[tokio::test]
+async fn a_file_goes_though_its_neighbour_was_never_good() {
+    let folder = Folder::new("neighbour");
+    let good = folder.write("a.json", r#"[{"targets": ["a:1"]}]"#);
+    folder.write("b.json", "[{");
+    let mut run = Run::start(provider(&[folder.0.join("*.json").display().to_string()], "1h"));
+    run.until("found", |run| run.addresses() == set(&["a:1"]) && run.error.is_some()).await;
+    std::fs::remove_file(good).unwrap();
+    run.until("gone", |run| run.addresses().is_empty()).await;
+    folder.write("b.json", r#"[{"targets": ["b:1"]}]"#);
+    run.until("mended", |run| run.addresses() == set(&["b:1"]) && run.error.is_none()).await;
+    run.stop().await;
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_read_keeps_its_targets() {
+    let folder = Folder::new("unreadable");
+    let (lists, aside) = (folder.0.join("lists"), folder.0.join("aside"));
+    std::fs::create_dir_all(&lists).unwrap();
+    folder.write("lists/a.json", r#"[{"targets": ["a:1"]}]"#);
+    let mut run = Run::start(provider(&[lists.join("*.json").display().to_string()], "2s"));
+    run.until("found", |run| run.addresses() == set(&["a:1"])).await;
+    // What stands in its place cannot be listed, for root neither.
+    std::fs::rename(&lists, &aside).unwrap();
+    std::fs::write(&lists, "no folder").unwrap();
+    run.until("told", |run| run.error.is_some()).await;
+    for _ in 0..4 {
+        run.next().await;
+        assert_eq!(run.addresses(), set(&["a:1"]));
+    }
+    std::fs::remove_file(&lists).unwrap();
+    std::fs::rename(&aside, &lists).unwrap();
+    folder.write("lists/a.json", r#"[{"targets": ["a:2"]}]"#);
+    run.until("back", |run| run.error.is_none() && run.addresses() == set(&["a:2"])).await;
+    // A folder that is gone has no files.
+    std::fs::remove_dir_all(&lists).unwrap();
+    run.until("gone", |run| run.addresses().is_empty()).await;
+    run.stop().await;
+}

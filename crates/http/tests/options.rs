@@ -250,3 +250,41 @@ async fn a_dry_run_tells_what_a_target_would_be_and_stores_nothing() {
     assert!(odd.status.is_client_error());
     assert!(service.store.target("node-1").await.unwrap().is_none());
 }
+
+#[tokio::test]
+async fn an_adaptive_interval_is_bounded() {
+    let service = Service::new();
+    for (longest, part) in [(1_000, "shorter than the interval"), (u64::MAX, "longer than 1d")] {
+        let mut body = request();
+        body["scrape_config"]["scrape_interval"] = json!("15s");
+        body["scrape_config"]["adaptive_interval_max_ms"] = json!(longest);
+        let problem = service.create(&body).await.problem(422);
+        let text = problem.to_string();
+        assert!(text.contains("scrape_config.adaptive_interval_max_ms") && text.contains(part), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_query_of_a_token_address_is_not_shown_and_kept() {
+    let service = Service::new();
+    let mut body = request();
+    let address = "https://auth.example/token?key=hunter2";
+    body["scrape_config"]["http"]["auth"]["oauth2"] = json!({"client_id": "me", "token_url": address});
+    assert_eq!(service.create(&body).await.status, StatusCode::CREATED);
+    let answer = service.get(ONE).await;
+    assert!(!answer.text().contains("hunter2"), "{}", answer.text());
+    let shown = &answer.json()["scrape_config"];
+    assert_eq!(shown["http"]["auth"]["oauth2"]["token_url"], "https://auth.example/token?********");
+    let put = json!({"source_id": "node", "scrape_config": shown});
+    assert_eq!(service.call("PUT", ONE, &put).await.status, StatusCode::OK, "what is shown can be given");
+    let stored = service.store.target("node-1").await.unwrap().unwrap();
+    match &stored.spec.scrape_config.options.http.auth {
+        Some(metricsd_model::HttpAuth::Oauth2(oauth2)) => assert_eq!(oauth2.token_url, address),
+        other => panic!("{other:?}"),
+    }
+    let mut elsewhere = put.clone();
+    elsewhere["scrape_config"]["http"]["auth"]["oauth2"]["token_url"] =
+        json!("https://other.example/token?********");
+    let problem = service.call("PUT", ONE, &elsewhere).await.problem(422).to_string();
+    assert!(problem.contains("has a mask for its query"), "{problem}");
+}

@@ -144,3 +144,46 @@ async fn a_kubeconfig_file_says_where_and_who() {
     run.stop().await;
     std::fs::remove_file(&path).unwrap();
 }
+
+/// What stands behind endpoints shows at once: labels of their pods and services, and ports that a pod has beside.
+#[tokio::test]
+async fn endpoints_and_slices_follow_the_pods_and_services_behind_them() {
+    for (name, role) in [("endpoints", KubernetesRole::Endpoints), ("slices", KubernetesRole::EndpointSlice)]
+    {
+        let Some(api) = cluster(name).await else { return };
+        let run = Run::start(settings(&api, role)).await;
+        run.found(&["10.2.0.1:12201", "10.2.0.1:8080", "10.2.0.1:9090", "10.9.9.9:8080"]).await;
+        let with = |run: &Run, label: &str, value: &str| {
+            let targets = run.targets();
+            let labelled = |target: &&metricsd_discovery::manager::FoundTarget| {
+                target.labels.get(label).is_some_and(|found| found == value)
+            };
+            targets.iter().filter(labelled).count()
+        };
+        assert_eq!(with(&run, "__meta_kubernetes_pod_name", "web-a"), 3);
+        let label = |name: &str, value: &str| json!({"metadata": {"labels": {name: value}}});
+        api.patch(&format!("{}/web-a", objects::shop("pods")), &label("wave", "2")).await;
+        run.until("the pod's label", |run| with(run, "__meta_kubernetes_pod_label_wave", "2") == 3).await;
+        api.patch(&format!("{}/web", objects::shop("services")), &label("tier", "back")).await;
+        run.until("the service's label", |run| {
+            with(run, "__meta_kubernetes_service_label_tier", "back") == 4
+        })
+        .await;
+        // Without its pod an address is a target by what its endpoint says alone.
+        api.patch(&format!("{}/web-a", objects::shop("pods")), &json!({"metadata": {"finalizers": null}}))
+            .await;
+        let path = format!("{}/web-a?gracePeriodSeconds=0", objects::shop("pods"));
+        let _ = api.request("DELETE", &path, None).await;
+        run.found(&["10.2.0.1:8080", "10.9.9.9:8080"]).await;
+        assert_eq!(with(&run, "__meta_kubernetes_pod_label_wave", "2"), 0);
+        // And it goes with its endpoint.
+        let (collection, object) = match role {
+            KubernetesRole::Endpoints => ("endpoints", "web"),
+            _ => ("endpointslices", "web-x"),
+        };
+        api.delete(&format!("{}/{object}", objects::shop(collection))).await;
+        run.found(&[]).await;
+        assert_eq!(run.status().last_error, None);
+        run.stop().await;
+    }
+}

@@ -181,6 +181,24 @@ async fn what_is_dropped_and_what_is_wrong_is_shown() {
         (pools == json!({"scrapePools": ["market"]})).then_some(())
     })
     .await;
+    // Whatever is brought again later is not of a job that is gone.
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_millis(1_000)).await;
+        let pools = data(&node, "/api/v1/scrape_pools").await;
+        assert_eq!(pools, json!({"scrapePools": ["market"]}), "what is gone stays away");
+    }
+}
+
+/// SIGHUP asks for files to be read again; where there are none it is no end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_without_jobs_outlives_sighup() {
+    let folder = Folder::new();
+    let mut node = Start::new(&folder.0).start().await;
+    node.signal("HUP").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(node.get("/api/v1/metrics/discovery").await.0, 200);
+    let (_, ended) = node.terminate().await;
+    assert!(ended.success(), "{ended}");
 }
 
 /// What was found stays while the process is down and while its providers have not answered yet.

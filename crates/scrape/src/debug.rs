@@ -1,5 +1,7 @@
 //! One request to a target, told in full and not stored: what was sent, what came back, and what became of its lines.
 
+mod lines;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,8 @@ use metricsd_ports::memory::MemoryStore;
 use serde::Serialize;
 
 use crate::client::{Page, PageClient, PageRequest, ScrapeError};
-use crate::explain::{Explanation, explain};
+use crate::explain::Explanation;
+use crate::naming::Namer;
 use crate::scrape::LoopState;
 
 /// Lines with errors that are told.
@@ -254,7 +257,9 @@ async fn study(
         body_ms: 0.0,
         samples,
         errors: textual.map_or_else(Vec::new, |format| errors(&page.body, format)),
-        lines: textual.map_or_else(Vec::new, |_| explained(&page.body, spec, limits, lines, now)),
+        lines: textual.map_or_else(Vec::new, |format| {
+            lines::explained(&page.body, format, &Namer::new(spec.clone(), limits.clone()), lines, now)
+        }),
     };
     (page, error)
 }
@@ -322,27 +327,6 @@ fn errors(page: &[u8], format: Format) -> Vec<LineError> {
         }
     }
     errors
-}
-
-fn explained(
-    page: &[u8],
-    spec: &TargetSpec,
-    limits: &Arc<Limits>,
-    lines: usize,
-    now: Millis,
-) -> Vec<ExplainedLine> {
-    let samples = page
-        .split(|byte| *byte == b'\n')
-        .enumerate()
-        .filter(|(_, line)| !line.trim_ascii().is_empty() && !line.starts_with(b"#"));
-    samples
-        .take(lines)
-        .map(|(index, line)| {
-            let whole = String::from_utf8_lossy(line);
-            let explanation = explain(spec, limits.clone(), &whole, now);
-            ExplainedLine { line: index + 1, text: text(line), explanation }
-        })
-        .collect()
 }
 
 fn text(line: &[u8]) -> String {

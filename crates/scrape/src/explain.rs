@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use metricsd_codec::exposition::{Entry, Format, Parser};
+use metricsd_codec::exposition::{Entry, Format, MetricKind, Parser};
 use metricsd_ingest::Limits;
 use metricsd_ingest::validate::check_timestamp;
 use metricsd_model::{FailureReason, METRIC_NAME, Millis, Refusal, TargetSpec};
 use serde::Serialize;
 
-use crate::naming::{Labels, LineFault, Namer};
+use crate::naming::{Labels, LineFault, Namer, normalize};
+
+/// What the step of timestamps says of a sample that brings one.
+pub(crate) const OWN_TIME: &str = "it keeps its own timestamp";
 
 /// What becomes of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -62,9 +65,28 @@ pub struct Explanation {
 /// series of one. What depends on the rest of the page or on other pages (`sample_limit`, whether the series is there
 /// twice, limits of the source) is not told.
 pub fn explain(spec: &TargetSpec, limits: Arc<Limits>, line: &str, now: Millis) -> Explanation {
-    let namer = Namer::new(spec.clone(), limits);
+    explain_of(&Namer::new(spec.clone(), limits), line, now, &mut likely_kind)
+}
+
+/// The kind of the family that a lone line is most likely of, going by its name and labels.
+fn likely_kind(name: &str, labels: &Labels) -> MetricKind {
+    let has = |label: &str| labels.iter().any(|(name, _)| name == label);
+    match name {
+        _ if name.ends_with("_bucket") && has("le") => MetricKind::Histogram,
+        _ if has("quantile") => MetricKind::Summary,
+        _ => MetricKind::Unknown,
+    }
+}
+
+/// The same for a line of a page that says, or from which it can be guessed, of which kind a sample's family is.
+pub(crate) fn explain_of(
+    namer: &Namer,
+    line: &str,
+    now: Millis,
+    kind: &mut dyn FnMut(&str, &Labels) -> MetricKind,
+) -> Explanation {
     let mut steps = Vec::new();
-    let (outcome, message, reason, series) = match follow(&namer, line, now, &mut steps) {
+    let (outcome, message, reason, series) = match follow(namer, line, now, kind, &mut steps) {
         Ok(series) => (Outcome::Stored, "it is stored".to_owned(), None, Some(series)),
         Err(End::NoSample) => (Outcome::NoSample, "the line holds no sample".to_owned(), None, None),
         Err(End::Dropped(message)) => (Outcome::Dropped, message, None, None),
@@ -93,15 +115,20 @@ fn follow(
     namer: &Namer,
     line: &str,
     now: Millis,
+    kind: &mut dyn FnMut(&str, &Labels) -> MetricKind,
     steps: &mut Vec<ExplainStep>,
 ) -> Result<BTreeMap<String, String>, End> {
     let (raw, timestamp, value) = sample(line)?;
-    let (name, labels) = namer.parse(&raw)?;
+    let (name, mut labels) = namer.parse(&raw)?;
+    let kind = kind(&name, &labels);
+    let rewritten = normalize(&mut labels, kind);
     let mut note = |step, says: String, labels: &Labels, rules| {
         let labels = with_name(&name, labels);
         steps.push(ExplainStep { step, says, labels, rules });
     };
-    note("parse", format!("a sample of {name} with {value}"), &labels, Vec::new());
+    let rewritten =
+        rewritten.map_or(String::new(), |label| format!("; {label} is written in its normal form"));
+    note("parse", format!("a sample of {name} with {value}{rewritten}"), &labels, Vec::new());
     let mut labels = namer.join(labels);
     let honoured = if namer.spec().scrape_config.honor_labels { "page's" } else { "target's" };
     note("target_labels", format!("joined; the {honoured} labels win"), &labels, Vec::new());
@@ -190,7 +217,7 @@ fn time(namer: &Namer, timestamp: Option<Millis>, now: Millis) -> Result<String,
         return Ok("it gets the time of its scrape, as honor_timestamps is false".to_owned());
     }
     match check_timestamp(timestamp, now, namer.limits()) {
-        Ok(()) => Ok("it keeps its own timestamp".to_owned()),
+        Ok(()) => Ok(OWN_TIME.to_owned()),
         Err(fault) => Err(LineFault { reason: fault.reason, fatal: None, message: fault.message }),
     }
 }
@@ -265,6 +292,18 @@ mod tests {
     }
 
     #[test]
+    fn bounds_are_written_as_they_are_stored() {
+        let of = |line: &str, label: &str| {
+            let told = told(line);
+            (told.series.unwrap()[label].clone(), told.steps[0].says.contains("normal form"))
+        };
+        assert_eq!(of("h_bucket{le=\"1\"} 2", "le"), ("1.0".to_owned(), true));
+        assert_eq!(of("h_bucket{le=\"1.0\"} 2", "le"), ("1.0".to_owned(), false));
+        assert_eq!(of("s{quantile=\"1e0\"} 2", "quantile"), ("1.0".to_owned(), true));
+        assert_eq!(of("h{le=\"1\"} 2", "le"), ("1".to_owned(), false), "only of buckets");
+    }
+
+    #[test]
     fn what_becomes_of_a_line_is_what_the_page_reader_does() {
         let check = |line: &str, outcome, message: &str, last: &str| {
             let told = told(line);
@@ -280,6 +319,10 @@ mod tests {
             "it has 7 labels, and label_limit is 6",
             "checks",
         );
+        check("a_total 1 1750000000.5 # {trace_id=\"x\"} 0.5", Outcome::Stored, "it is stored", "timestamp");
+        let two = "these are several lines; one at a time is explained";
+        check("a 1\nb 2", Outcome::FailsPage, two, "");
+        check("\n  a 1\n\n", Outcome::Stored, "it is stored", "timestamp");
         check("# HELP a b", Outcome::NoSample, "the line holds no sample", "");
         check("", Outcome::NoSample, "the line holds no sample", "");
         assert_eq!(told("a 1 1000").reason, Some(Refusal::TooOld));

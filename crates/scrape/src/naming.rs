@@ -247,18 +247,17 @@ impl Namer {
 }
 
 /// Writes the bounds of classic histograms and the quantiles of summaries in one way, as Prometheus 3 does: `1` and `1.0`
-/// are one series.
-fn normalize(labels: &mut Labels, kind: MetricKind) {
+/// are one series. Answers which label has another value now.
+pub(crate) fn normalize(labels: &mut Labels, kind: MetricKind) -> Option<&'static str> {
     let name = match kind {
         MetricKind::Histogram | MetricKind::GaugeHistogram => "le",
         MetricKind::Summary => "quantile",
-        _ => return,
+        _ => return None,
     };
-    if let Some((_, value)) = labels.iter_mut().find(|(label, _)| label == name)
-        && let std::borrow::Cow::Owned(normal) = normal_bound(value)
-    {
-        *value = normal;
-    }
+    let (_, value) = labels.iter_mut().find(|(label, _)| label == name)?;
+    let std::borrow::Cow::Owned(normal) = normal_bound(value) else { return None };
+    *value = normal;
+    Some(name)
 }
 
 /// An empty label is none.

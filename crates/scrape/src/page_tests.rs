@@ -133,6 +133,9 @@ fn the_targets_labels_win_unless_the_page_is_honoured() {
     let expected =
         r#"a{exported_exported_job="own",exported_job="x",instance="host:9100",job="shop",zone="z1"}"#;
     assert_eq!(page_names(&bench.read(page)), [expected]);
+    // An empty label is none: its name is free.
+    let expected = r#"a{exported_job="own",instance="host:9100",job="shop",zone="z1"}"#;
+    assert_eq!(page_names(&bench.read("a{exported_job=\"\",job=\"own\"} 1\n")), [expected]);
     let mut honoured = spec();
     honoured.scrape_config.honor_labels = true;
     let mut bench = Bench::new(honoured, Limits::default());

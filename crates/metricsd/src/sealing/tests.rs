@@ -204,3 +204,28 @@ async fn secrets_in_settings_are_sealed_each_for_its_place() {
     let theirs = SealedCatalog::new(store, sealer("b")).target("t").await.unwrap().unwrap();
     assert_eq!(theirs.spec.scrape_config.options, stored.spec.scrape_config.options);
 }
+
+/// Sealed texts differ from target to target; what the rest of the program holds need not.
+#[tokio::test]
+async fn targets_with_the_same_secrets_share_their_settings() {
+    let store = Arc::new(MemoryStore::new());
+    let catalog = SealedCatalog::new(store, sealer("a"));
+    let plain = spec;
+    let spec = |id: &str, password: &str| {
+        let auth = HttpAuth::Basic {
+            username: Some(SecretSource::Env("METRICSD_SECRET_ME".into())),
+            password: Some(SecretSource::Inline(Secret::new(password))),
+        };
+        let http = HttpOptions { auth: Some(auth), ..HttpOptions::default() };
+        let mut spec = plain(id, None);
+        spec.scrape_config.options = Arc::new(ScrapeOptions { http, ..ScrapeOptions::default() });
+        spec
+    };
+    for (id, password) in [("a", "same"), ("b", "same"), ("c", "other")] {
+        catalog.create_target(&spec(id, password)).await.unwrap();
+    }
+    let all = catalog.changes(0, Duration::ZERO).await.unwrap();
+    let options = |at: usize| &all[at].spec.scrape_config.options;
+    assert!(Arc::ptr_eq(options(0), options(1)) && !Arc::ptr_eq(options(0), options(2)));
+    assert_eq!(all[0].spec, spec("a", "same"));
+}

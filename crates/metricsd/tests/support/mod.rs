@@ -171,6 +171,13 @@ impl Node {
         page.lines().filter(of_name).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
+    /// kill -NAME.
+    pub async fn signal(&self, name: &str) {
+        let id = self.child.id().unwrap().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().await.unwrap();
+        assert!(sent.success());
+    }
+
     /// kill -9.
     pub async fn kill(&mut self) {
         self.child.kill().await.unwrap();

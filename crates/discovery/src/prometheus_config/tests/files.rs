@@ -94,3 +94,20 @@ fn files_are_bounded_texts() {
     assert!(load(&binary).unwrap_err().to_string().ends_with("is not UTF-8: line 2 holds other bytes"));
     assert!(load(&folder.0.join("none.yml")).unwrap_err().to_string().contains("cannot be read: "));
 }
+
+#[test]
+fn a_pipe_among_the_files_is_told_and_waits_for_nobody() {
+    let folder = Folder::new("pipe");
+    let main = folder.write("prometheus.yml", "scrape_config_files: [one.yml, 'jobs/*.yml']\n");
+    folder.write("jobs/a.yml", "scrape_configs: [{job_name: a}]");
+    for name in ["one.yml", "jobs/b.yml"] {
+        let made = std::process::Command::new("mkfifo").arg(folder.0.join(name)).status();
+        assert!(made.unwrap().success());
+    }
+    let (sender, answer) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(load(&main).map(|_| ())));
+    let loaded = answer.recv_timeout(std::time::Duration::from_secs(20)).expect("it does not wait");
+    let message = loaded.unwrap_err().to_string();
+    assert!(message.contains("one.yml: is no regular file"), "{message}");
+    assert_eq!(message.lines().count(), 1, "what a pattern fits is passed over: {message}");
+}

@@ -124,3 +124,20 @@ fn the_key_is_written_into_the_configuration() {
     let text = fs::read_to_string(&own).unwrap();
     assert_eq!(text, format!("listen: 127.0.0.1:1\ndiscovery:\n  prometheus_config: \"{value}\"\n"));
 }
+
+/// Only root may give files away; whoever else runs this sees that his own files stay his.
+#[test]
+fn the_configuration_keeps_its_owner_and_permissions() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    let folder = Folder::new("owner");
+    let own = folder.write("metricsd.yml", "listen: 127.0.0.1:1\n");
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o640)).unwrap();
+    if fs::metadata(&own).unwrap().uid() == 0 {
+        chown(&own, Some(12_345), Some(23_456)).unwrap();
+    }
+    let facts = |data: fs::Metadata| (data.uid(), data.gid(), data.mode() & 0o777);
+    let before = facts(fs::metadata(&own).unwrap());
+    assert_eq!(setting::put(&own, "/p.yml", &Environment::new()).unwrap(), Setting::Written);
+    assert_eq!(facts(fs::metadata(&own).unwrap()), before);
+    assert_eq!(before.2, 0o640);
+}
