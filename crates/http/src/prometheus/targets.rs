@@ -231,8 +231,8 @@ fn stated(series: &Series) -> FamilyMetadata {
     FamilyMetadata {
         family: family_of(series.labels.metric_name(), series.metric_type).to_owned(),
         metric_type: series.metric_type.into(),
-        help: series.help.clone().unwrap_or_default(),
-        unit: series.unit.clone().unwrap_or_default(),
+        help: series.help.as_deref().unwrap_or_default().to_owned(),
+        unit: series.unit.as_deref().unwrap_or_default().to_owned(),
     }
 }
 
