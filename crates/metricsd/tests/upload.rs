@@ -289,7 +289,7 @@ async fn the_command_line_sends_files_and_gets_them_back() {
 async fn outside_tools_read(path: &Path, rows: u64, sum: f64) {
     const ASK: &str = "import sys, duckdb, polars
 path = sys.argv[1]
-print(*duckdb.sql(f\"select count(*), sum(value), count(distinct labels['host']) from '{path}'\").fetchone())
+print(*duckdb.sql(f\"select count(*), sum(value), count(distinct labels['host']) from '{path}'\").fetchall()[0])
 frame = polars.read_parquet(path)
 print(frame.height, frame['value'].sum(), frame['timestamp'].dtype)";
     let Ok(python) = std::env::var("METRICSD_TEST_FILES_PYTHON") else {
