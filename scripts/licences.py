@@ -93,8 +93,9 @@ LAYERS = {
     "kubernetes": BASE | {"discovery", "client"},
     "collectors": BASE | {"ingest"},
     "files": {"model", "codec"},
+    "listeners": BASE | {"codec", "ingest"},
     "grpc": BASE | {"codec", "ingest"},
-    "http": BASE | {"codec", "files", "sharding", "ingest", "scrape", "discovery", "promql", "collectors"},
+    "http": BASE | {"codec", "files", "listeners", "sharding", "ingest", "scrape", "discovery", "promql", "collectors"},
 }
 FREE = {"metricsd", "metricsd-benches"}
 
