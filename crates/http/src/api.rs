@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Cardinality, CorsOrigins, Dependency, HttpMetrics, ReloadAccess, UploadAccess};
+use crate::{Cardinality, CorsOrigins, Dependency, HttpMetrics, LineProtocols, ReloadAccess, UploadAccess};
 
 /// Which routes exist in this process; `/`, `/metrics`, `/healthz` and `/readyz` always do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,6 +143,8 @@ pub struct Api {
     pub ingest: Option<Ingest>,
     /// Files that are taken; without it there are none.
     pub uploads: Option<UploadAccess>,
+    /// Which protocols of others are spoken beside our own.
+    pub lines: LineProtocols,
     /// The report of series; it is watched by a task of its own.
     pub cardinality: Arc<Cardinality>,
     /// Addresses that may be targets.

@@ -24,7 +24,9 @@ mod events;
 mod explain;
 mod export;
 mod home;
+mod influx;
 mod jobs;
+mod lines;
 pub(crate) mod prometheus;
 mod query;
 mod stats;
@@ -39,6 +41,8 @@ pub use api::{Api, ApiSettings, PrometheusSettings, Resolve, Roles, SystemResolv
 pub use cardinality::Cardinality;
 pub use cors::CorsOrigins;
 pub use health::{Check, Dependency};
+pub use influx::InfluxOptions;
+pub use lines::LineProtocols;
 pub use metrics::HttpMetrics;
 pub use problem::{Problem, ProblemKind};
 pub use reload::{NotReloaded, Peer, Reload, ReloadAccess, Reloaded};

@@ -158,6 +158,7 @@ impl Service {
                 Dependency::cache(cache.clone()),
                 Dependency::events(bus.clone()),
             ],
+            lines: metricsd_http::LineProtocols::default(),
             reload: None,
             registry: Arc::new(registry),
             metrics: http,
