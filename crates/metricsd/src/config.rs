@@ -10,6 +10,7 @@ mod meanings;
 
 mod file;
 mod layers;
+mod lines;
 mod size;
 mod upload;
 
@@ -33,6 +34,7 @@ use metricsd_model::Secret;
 use regex::Regex;
 
 pub(crate) use error::ConfigError;
+pub(crate) use lines::{InfluxConfig, LinesConfig};
 pub(crate) use keys::{Key, Keys, SECRET_PREFIX};
 pub(crate) use print::Effective;
 pub(crate) use upload::UploadConfig;
@@ -63,6 +65,8 @@ pub(crate) struct Config {
     pub(crate) discovery: DiscoveryConfig,
     /// Bounds on what comes from outside.
     pub(crate) limits: Limits,
+    /// Which line protocols are spoken, and how.
+    pub(crate) lines: LinesConfig,
     /// When waiting batches are committed.
     pub(crate) commit: CommitConfig,
     /// Files that are taken.

@@ -4,6 +4,7 @@ mod adapters;
 mod chores;
 mod compaction;
 mod discovery;
+mod lines;
 mod rollups;
 mod serving;
 mod uploads;
@@ -49,7 +50,7 @@ pub(crate) async fn run(config: Config, effective: &Effective) -> Result<()> {
         adapters = Adapters::open(&config) => adapters?,
         () = signals.recv() => return Ok(()),
     };
-    let node = Node::start(&config, Shown::from(effective), adapters, listener)?;
+    let node = Node::start(&config, Shown::from(effective), adapters, listener).await?;
     if config.is_standalone() {
         welcome::first_targets(&config, address, &*node.adapters.catalog).await;
     }
@@ -129,6 +130,7 @@ struct Node {
     /// No new requests, no new scrapes.
     accept: CancellationToken,
     server: JoinHandle<()>,
+    lines: lines::Lines,
     pool: Option<JoinHandle<()>>,
     /// No more waiting for a store that is away.
     commit: CancellationToken,
@@ -142,7 +144,12 @@ struct Node {
 }
 
 impl Node {
-    fn start(config: &Config, shown: Shown, adapters: Adapters, listener: TcpListener) -> Result<Self> {
+    async fn start(
+        config: &Config,
+        shown: Shown,
+        adapters: Adapters,
+        listener: TcpListener,
+    ) -> Result<Self> {
         let mut registry = Registry::with_prefix("metricsd");
         let metrics = IngestMetrics::register(&mut registry);
         let policy = Arc::new(AddressPolicy {
@@ -205,8 +212,11 @@ impl Node {
         }
         let uploads = Some(files);
         let parts = serving::Parts { shown, ingest, uploads, cardinality, policy, pages, registry, reload };
+        let protocols = lines::over_http(&config.lines, &mut registry);
+        let lines = lines::start(&config.lines, ingest.as_ref(), &mut registry, &accept).await?;
+        let parts = serving::Parts { shown, ingest, cardinality, policy, pages, registry, reload, protocols };
         let server = serving::start(config, &adapters, parts, listener, accept.clone());
-        Ok(Self { adapters, accept, server, pool, commit, committer, after, teller, rest, chores })
+        Ok(Self { adapters, accept, server, lines, pool, commit, committer, after, teller, rest, chores })
     }
 
     /// Stops in the order of the flow: nothing comes in, what came in is stored, what was stored is told.
@@ -216,7 +226,10 @@ impl Node {
         if let Some(pool) = self.pool {
             finish("scraping", pool, share(DRAIN_SCRAPES)).await;
         }
-        finish("requests", self.server, share(DRAIN_REQUESTS)).await;
+        tokio::join!(
+            finish("requests", self.server, share(DRAIN_REQUESTS)),
+            self.lines.finish(share(DRAIN_REQUESTS)),
+        );
         self.commit.cancel();
         finish("commits", self.committer, share(DRAIN_COMMITS)).await;
         self.after.cancel();

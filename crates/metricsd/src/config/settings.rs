@@ -3,6 +3,8 @@
 //! The serialised default of [`Settings`] is the list of all keys: what the file, the environment and `config keys`
 //! know comes from there, so that a new key is added in one place.
 
+mod lines;
+
 use std::collections::BTreeMap;
 
 use metricsd_ingest::Limits;
@@ -11,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::size::ByteSize;
 use super::upload::Upload;
+pub(super) use lines::{Graphite, Influx, Statsd};
 
 /// The whole file. Private to the configuration: the program sees [`super::Config`].
 #[derive(Clone, Serialize, Deserialize)]
@@ -25,6 +28,9 @@ pub(super) struct Settings {
     pub(super) scrape: Scrape,
     pub(super) discovery: Discovery,
     pub(super) limits: Limits,
+    pub(super) influx: Influx,
+    pub(super) graphite: Graphite,
+    pub(super) statsd: Statsd,
     pub(super) commit: Commit,
     pub(super) jobs: Jobs,
     pub(super) upload: Upload,
@@ -48,6 +54,9 @@ impl Default for Settings {
             scrape: Scrape::default(),
             discovery: Discovery::default(),
             limits: Limits::default(),
+            influx: Influx::default(),
+            graphite: Graphite::default(),
+            statsd: Statsd::default(),
             commit: Commit::default(),
             jobs: Jobs::default(),
             upload: Upload::default(),

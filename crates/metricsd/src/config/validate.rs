@@ -1,5 +1,6 @@
 //! Checks settings and makes a [`Config`] of them.
 
+mod lines;
 mod storage;
 
 use std::collections::BTreeMap;
@@ -64,6 +65,7 @@ pub(super) fn validate(
     let mut scrape = check.scrape(settings);
     let discovery = check.discovery(settings);
     check.limits(&settings.limits);
+    let lines = check.lines(settings);
     let commit = check.commit(settings);
     let promql = check.promql(settings);
     let cors = check.cors(settings);
@@ -89,6 +91,7 @@ pub(super) fn validate(
         scrape,
         discovery,
         limits: settings.limits.clone(),
+        lines,
         commit,
         upload: settings.upload.config(),
         job_retention: settings.jobs.retention.0,
@@ -187,11 +190,7 @@ impl Check<'_> {
     }
 
     fn listen(&mut self, listen: &str) {
-        let valid = listen.rsplit_once(':').is_some_and(|(host, port)| {
-            let bare_v6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
-            !host.is_empty() && !bare_v6 && port.parse::<u16>().is_ok()
-        });
-        if !valid {
+        if !is_address(listen) {
             self.refuse(
                 "listen",
                 format!("expected host:port such as 127.0.0.1:9099 or [::1]:9099, not {listen:?}"),
@@ -439,4 +438,12 @@ impl Check<'_> {
         };
         Some(LogConfig { level: level.to_owned(), format })
     }
+}
+
+/// Whether a text is `host:port`.
+fn is_address(listen: &str) -> bool {
+    listen.rsplit_once(':').is_some_and(|(host, port)| {
+        let bare_v6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
+        !host.is_empty() && !bare_v6 && port.parse::<u16>().is_ok()
+    })
 }

@@ -13,6 +13,8 @@ use hyper_util::service::TowerToHyperService;
 use metricsd_http::{
     Api, ApiSettings, Cardinality, CorsOrigins, Dependency, HttpMetrics, Peer, PrometheusSettings,
     ReloadAccess, Roles, SystemResolver, UploadAccess, router,
+    Api, ApiSettings, Cardinality, CorsOrigins, Dependency, HttpMetrics, LineProtocols, Peer, PrometheusSettings,
+    ReloadAccess, Roles, SystemResolver, router,
 };
 use metricsd_ingest::Ingest;
 use metricsd_promql::{Engine, EngineOptions};
@@ -60,6 +62,8 @@ pub(super) struct Parts {
     pub(super) registry: Registry,
     /// Reads the file with the jobs again.
     pub(super) reload: Option<Reloader>,
+    /// Protocols of others.
+    pub(super) protocols: LineProtocols,
 }
 
 /// Starts to serve. The task ends when `stop` is cancelled and the requests under way are answered.
@@ -71,6 +75,7 @@ pub(super) fn start(
     stop: CancellationToken,
 ) -> JoinHandle<()> {
     let Parts { shown, ingest, uploads, cardinality, policy, pages, mut registry, reload } = parts;
+    let Parts { shown, ingest, cardinality, policy, pages, mut registry, reload, protocols } = parts;
     let token = config.discovery.reload_token.clone();
     let reload = reload.map(|reloader| ReloadAccess { reload: Box::new(reloader), token });
     let metrics = HttpMetrics::register(&mut registry);
@@ -119,6 +124,7 @@ pub(super) fn start(
         events: adapters.bus.clone(),
         ingest,
         uploads,
+        lines: protocols,
         cardinality,
         policy: (*policy).clone(),
         pages,

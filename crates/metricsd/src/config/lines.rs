@@ -1,0 +1,25 @@
+//! Line protocols as they are configured.
+
+use metricsd_codec::influx::Mapping;
+use metricsd_listeners::graphite::GraphiteOptions;
+use metricsd_listeners::statsd::StatsdOptions;
+
+/// Which line protocols are spoken, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct LinesConfig {
+    /// Over HTTP.
+    pub(crate) influx: Option<InfluxConfig>,
+    /// On a socket of its own.
+    pub(crate) graphite: Option<GraphiteOptions>,
+    /// On a socket of its own.
+    pub(crate) statsd: Option<StatsdOptions>,
+}
+
+/// How Influx line protocol is taken.
+#[derive(Debug, Clone)]
+pub(crate) struct InfluxConfig {
+    /// How lines become series.
+    pub(crate) mapping: Mapping,
+    /// Label that names the database or bucket of a request; empty: none.
+    pub(crate) db_label: String,
+}
