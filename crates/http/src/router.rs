@@ -9,7 +9,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use crate::api::{Api, Roles, Shared};
 use crate::{
-    cardinality, compress, cors, custom, discovery, events, explain, export, guard, health, home, influx, jobs, metrics, prometheus, query, reload, stats, targets, upload, work,
+    cardinality, compress, cors, custom, discovery, events, explain, export, guard, health, home, influx, jobs, metrics, prometheus, pushgateway, query, reload, stats, targets, upload, work,
 };
 
 /// One route: the methods are written down beside the handlers so that the OpenAPI document can be checked against
@@ -67,6 +67,7 @@ fn own_routes(roles: Roles) -> Vec<Route> {
         routes.push(route(UPLOAD_PARTS, &["GET", "PUT"], get(upload::show).put(upload::more)));
         routes.push(route("/api/v1/write", prometheus::POST, post(prometheus::write::write)));
         routes.extend(influx::routes());
+        routes.extend(pushgateway::routes());
     }
     if roles.api {
         let target = get(targets::show).put(targets::replace).patch(targets::change).delete(targets::delete);

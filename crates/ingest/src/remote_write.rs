@@ -103,6 +103,11 @@ impl PreparedWrite {
         self.doubt.take()
     }
 
+    /// What was found when it was read; `stored` and `id` are not yet so.
+    pub fn outcome(&self) -> &Written {
+        &self.outcome
+    }
+
     /// What will be stored; absent where the request says nothing.
     pub fn batch(&self) -> Option<&Batch> {
         self.batch.as_ref()

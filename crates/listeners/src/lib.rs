@@ -2,6 +2,8 @@
 //!
 //! A line's way: [`tcp`] and [`udp`] hear it within their limits, [`graphite`] brings it to the door at once (small parts
 //! are joined by [`joiner`]), [`statsd`] adds it up and brings the sums at every flush.
+//!
+//! Beside them [`gateway`]: pushed groups that stand until they are removed, whose samples are brought again and again.
 
 mod connections;
 mod lines;
@@ -12,6 +14,8 @@ mod joiner;
 
 pub mod graphite;
 pub mod statsd;
+
+pub mod gateway;
 
 pub mod limits;
 pub mod metrics;

@@ -34,8 +34,8 @@ use metricsd_model::Secret;
 use regex::Regex;
 
 pub(crate) use error::ConfigError;
-pub(crate) use lines::{InfluxConfig, LinesConfig};
 pub(crate) use keys::{Key, Keys, SECRET_PREFIX};
+pub(crate) use lines::{GatewayConfig, InfluxConfig, LinesConfig};
 pub(crate) use print::Effective;
 pub(crate) use upload::UploadConfig;
 

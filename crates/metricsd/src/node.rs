@@ -144,12 +144,7 @@ struct Node {
 }
 
 impl Node {
-    async fn start(
-        config: &Config,
-        shown: Shown,
-        adapters: Adapters,
-        listener: TcpListener,
-    ) -> Result<Self> {
+    async fn start(config: &Config, shown: Shown, adapters: Adapters, listener: TcpListener) -> Result<Self> {
         let mut registry = Registry::with_prefix("metricsd");
         let metrics = IngestMetrics::register(&mut registry);
         let policy = Arc::new(AddressPolicy {
@@ -214,6 +209,12 @@ impl Node {
         let parts = serving::Parts { shown, ingest, uploads, cardinality, policy, pages, registry, reload };
         let protocols = lines::over_http(&config.lines, &mut registry);
         let lines = lines::start(&config.lines, ingest.as_ref(), &mut registry, &accept).await?;
+        let ground = lines::Ground {
+            ingest: ingest.as_ref(),
+            groups: adapters.groups.clone(),
+            catalog: adapters.catalog.clone(),
+        };
+        let (lines, protocols) = lines::start(&config.lines, ground, &mut registry, &accept).await?;
         let parts = serving::Parts { shown, ingest, cardinality, policy, pages, registry, reload, protocols };
         let server = serving::start(config, &adapters, parts, listener, accept.clone());
         Ok(Self { adapters, accept, server, lines, pool, commit, committer, after, teller, rest, chores })

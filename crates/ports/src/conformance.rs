@@ -21,6 +21,7 @@ pub mod catalog;
 pub mod events;
 pub mod fixtures;
 pub mod outbox;
+pub mod pushed;
 pub mod rollups;
 pub mod samples;
 pub mod work;

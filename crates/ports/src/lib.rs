@@ -9,6 +9,7 @@ pub mod compaction;
 pub mod discovery;
 pub mod events;
 pub mod partial;
+pub mod pushed;
 pub mod rollup;
 pub mod samples;
 pub mod work;
@@ -29,6 +30,7 @@ pub use discovery::{
 };
 pub use error::{ErrorKind, PortError};
 pub use events::EventBus;
+pub use pushed::{GroupTotals, PushedGroup, PushedGroups};
 pub use rollup::{ROLLUP_STEPS, RolledSeries, RolledUp, Rollup, RollupPolicy, RollupValue, Rollups, Upkeep};
 pub use samples::{
     IndexStatistics, LatestMetric, Receipt, Retention, SampleSink, SampleSource, SelectLimits,

@@ -2,6 +2,7 @@
 #![cfg(feature = "conformance")]
 
 use metricsd_ports::conformance::{catalog, outbox, samples, work};
+use metricsd_ports::conformance::{catalog, outbox, pushed, samples};
 use metricsd_ports::memory::MemoryStore;
 
 async fn store() -> MemoryStore {
@@ -37,4 +38,6 @@ async fn outbox() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn work_is_claimed() {
     work::check_all(store).await;
+async fn pushed_groups() {
+    pushed::check_all(store).await;
 }

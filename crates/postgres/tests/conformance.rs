@@ -66,4 +66,7 @@ async fn outbox() {
 async fn work() {
     let databases = Databases::default();
     Box::pin(conformance::work::check_all(async || databases.store().await)).await;
+async fn pushed_groups() {
+    let databases = Databases::default();
+    conformance::pushed::check_all(async || databases.store().await).await;
 }

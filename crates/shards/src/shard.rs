@@ -9,6 +9,9 @@ use metricsd_model::{Batch, Millis, SeriesId};
 use metricsd_ports::{
     Catalog, Compacted, Compaction, CompactionPolicy, ErrorKind, Outbox, OutboxEvent, PortError, Receipt,
     Retention, RolledUp, RollupPolicy, Rollups, SampleSink, SampleSource, Unused, Upkeep, WorkQueue, partial,
+    Catalog, Compacted, Compaction, CompactionPolicy, ErrorKind, Outbox, OutboxEvent, PortError,
+    PushedGroups, Receipt, Retention, RolledUp, RollupPolicy, Rollups, SampleSink, SampleSource, Unused,
+    Upkeep, partial,
 };
 use uuid::Uuid;
 
@@ -27,6 +30,8 @@ pub struct Opened {
     pub jobs: Arc<dyn Catalog>,
     /// Its table of work.
     pub work: Arc<dyn WorkQueue>,
+    /// Groups that were pushed.
+    pub groups: Arc<dyn PushedGroups>,
     /// Turns its frames into segments and rolls them up, where it has segments.
     pub upkeep: Option<Arc<dyn Upkeep>>,
 }
@@ -34,6 +39,7 @@ pub struct Opened {
 impl Opened {
     /// All ports of one store, but for its upkeep.
     pub fn of<S: SampleSink + SampleSource + Retention + Outbox + Catalog + WorkQueue>(
+    pub fn of<S: SampleSink + SampleSource + Retention + Outbox + Catalog + PushedGroups>(
         store: Arc<S>,
     ) -> Self {
         Self {
@@ -43,6 +49,7 @@ impl Opened {
             outbox: store.clone(),
             jobs: store.clone(),
             work: store,
+            groups: store,
             upkeep: None,
         }
     }

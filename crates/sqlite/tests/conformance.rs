@@ -47,4 +47,7 @@ async fn outbox() {
 async fn work() {
     let folder = Folder::new();
     Box::pin(conformance::work::check_all(async || folder.fresh_store().await)).await;
+async fn pushed_groups() {
+    let folder = Folder::new();
+    conformance::pushed::check_all(async || folder.fresh_store().await).await;
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::size::ByteSize;
 use super::upload::Upload;
 pub(super) use lines::{Graphite, Influx, Statsd};
+pub(super) use lines::{Graphite, Influx, Pushgateway, Statsd};
 
 /// The whole file. Private to the configuration: the program sees [`super::Config`].
 #[derive(Clone, Serialize, Deserialize)]
@@ -28,6 +29,7 @@ pub(super) struct Settings {
     pub(super) scrape: Scrape,
     pub(super) discovery: Discovery,
     pub(super) limits: Limits,
+    pub(super) pushgateway: Pushgateway,
     pub(super) influx: Influx,
     pub(super) graphite: Graphite,
     pub(super) statsd: Statsd,
@@ -54,6 +56,7 @@ impl Default for Settings {
             scrape: Scrape::default(),
             discovery: Discovery::default(),
             limits: Limits::default(),
+            pushgateway: Pushgateway::default(),
             influx: Influx::default(),
             graphite: Graphite::default(),
             statsd: Statsd::default(),

@@ -9,6 +9,7 @@ use metricsd_kafka::{KafkaBus, KafkaOptions};
 use metricsd_ports::memory::{MemoryBus, MemoryCache};
 use metricsd_ports::{
     Cache, Catalog, EventBus, Outbox, PortError, Retention, SampleSink, SampleSource, Upkeep, WorkQueue,
+    Cache, Catalog, EventBus, Outbox, PortError, PushedGroups, Retention, SampleSink, SampleSource, Upkeep,
 };
 use metricsd_postgres::{PostgresOptions, PostgresStore};
 use metricsd_redis::RedisCache;
@@ -30,6 +31,8 @@ pub(super) struct Adapters {
     /// All databases as one.
     pub(super) source: Arc<dyn SampleSource>,
     pub(super) catalog: Arc<dyn Catalog>,
+    /// Groups that were pushed.
+    pub(super) groups: Arc<dyn PushedGroups>,
     /// The databases themselves and which of them a batch goes to.
     pub(super) stores: Stores,
     pub(super) members: Vec<Member>,
@@ -70,12 +73,14 @@ impl Adapters {
         let catalog = |catalog| Arc::new(SealedCatalog::new(catalog, sealer));
         if config.storage.shards.is_empty() {
             let Opened { sink, source, retention, outbox, jobs, upkeep, .. } = home;
+            let Opened { sink, source, retention, outbox, jobs, groups, upkeep } = home;
             let stores = Stores { whole: sink.clone(), each: vec![sink.clone()], route: Arc::new(|_, _| 0) };
             let name = "storage".to_owned();
             let only = Member { number: 1, name, is_home: true, sink, outbox, retention, upkeep, late: None };
             return Ok(Self {
                 source,
                 catalog: catalog(jobs),
+                groups,
                 stores,
                 members: vec![only],
                 cache,
@@ -85,7 +90,7 @@ impl Adapters {
         }
         let members = open_shards(config, &home).await?;
         let shards: Vec<Arc<Shard>> = members.iter().map(|(shard, _)| shard.clone()).collect();
-        let store = Arc::new(ShardedStore::new(home.jobs, shards.clone()).map_err(reported)?);
+        let store = Arc::new(ShardedStore::new(home.jobs.clone(), shards.clone()).map_err(reported)?);
         let placement = store.placement().clone();
         let stores = Stores {
             whole: store.clone(),
@@ -105,6 +110,8 @@ impl Adapters {
         });
         let members = members.collect();
         Ok(Self { source: store.clone(), catalog: catalog(store), stores, members, cache, bus, work })
+        let groups = home.groups.clone();
+        Ok(Self { source: store.clone(), catalog: catalog(store), groups, stores, members, cache, bus })
     }
 }
 

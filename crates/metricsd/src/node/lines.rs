@@ -1,11 +1,14 @@
-//! Protocols of lines: who listens for them, and how they end.
+//! Protocols of others: who listens for them, and how they end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use metricsd_http::{InfluxOptions, LineProtocols};
+use metricsd_http::{GatewayAccess, InfluxOptions, LineProtocols};
 use metricsd_ingest::Ingest;
-use metricsd_listeners::{Listening, ListenerMetrics, graphite, statsd};
+use metricsd_listeners::gateway::Gateway;
+use metricsd_listeners::{ListenerMetrics, Listening, graphite, statsd};
+use metricsd_ports::{Catalog, PushedGroups};
 use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -18,35 +21,42 @@ pub(super) struct Lines {
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// What the HTTP server takes beside our own protocols.
-pub(super) fn over_http(config: &LinesConfig, registry: &mut Registry) -> LineProtocols {
-    let influx = config.influx.clone();
-    LineProtocols {
-        influx: influx.map(|influx| InfluxOptions::new(influx.mapping, influx.db_label, registry)),
-    }
+/// What they stand on.
+pub(super) struct Ground<'a> {
+    pub(super) ingest: Option<&'a Ingest>,
+    pub(super) groups: Arc<dyn PushedGroups>,
+    pub(super) catalog: Arc<dyn Catalog>,
 }
 
-/// Starts the listeners that are switched on; none where this process takes no pushes.
+/// Starts what is switched on; nothing where this process takes no pushes. What the HTTP server takes is answered beside.
 pub(super) async fn start(
     config: &LinesConfig,
-    ingest: Option<&Ingest>,
+    ground: Ground<'_>,
     registry: &mut Registry,
     stop: &CancellationToken,
-) -> Result<Lines> {
-    let mut lines = Lines { tasks: Vec::new() };
-    let (Some(ingest), true) = (ingest, config.graphite.is_some() || config.statsd.is_some()) else {
-        return Ok(lines);
-    };
-    let metrics = ListenerMetrics::register(registry);
-    if let Some(options) = config.graphite.clone() {
-        let listening = graphite::start(options, ingest.clone(), &metrics, stop.clone()).await?;
-        lines.tasks.push(told("graphite", listening));
+) -> Result<(Lines, LineProtocols)> {
+    let (mut lines, mut protocols) = (Lines { tasks: Vec::new() }, LineProtocols::default());
+    let Some(ingest) = ground.ingest else { return Ok((lines, protocols)) };
+    if let Some(influx) = config.influx.clone() {
+        protocols.influx = Some(InfluxOptions::new(influx.mapping, influx.db_label, registry));
     }
-    if let Some(options) = config.statsd.clone() {
-        let listening = statsd::start(options, ingest.clone(), &metrics, stop.clone()).await?;
-        lines.tasks.push(told("statsd", listening));
+    if let Some(settings) = config.gateway {
+        let gateway = Gateway::new(ground.groups, ingest.clone(), settings.options, registry);
+        lines.tasks.push(tokio::spawn(gateway.clone().run(ground.catalog, stop.clone())));
+        protocols.gateway = Some(GatewayAccess { gateway, admin: settings.admin });
     }
-    Ok(lines)
+    if config.graphite.is_some() || config.statsd.is_some() {
+        let metrics = ListenerMetrics::register(registry);
+        if let Some(options) = config.graphite.clone() {
+            let listening = graphite::start(options, ingest.clone(), &metrics, stop.clone()).await?;
+            lines.tasks.push(told("graphite", listening));
+        }
+        if let Some(options) = config.statsd.clone() {
+            let listening = statsd::start(options, ingest.clone(), &metrics, stop.clone()).await?;
+            lines.tasks.push(told("statsd", listening));
+        }
+    }
+    Ok((lines, protocols))
 }
 
 fn told(protocol: &str, Listening { address, task }: Listening) -> JoinHandle<()> {
@@ -55,8 +65,9 @@ fn told(protocol: &str, Listening { address, task }: Listening) -> JoinHandle<()
 }
 
 impl Lines {
-    /// Waits until what was heard is stored; the listeners were told to stop.
+    /// Waits until what was heard is stored; all were told to stop.
     pub(super) async fn finish(self, limit: Duration) {
-        futures::future::join_all(self.tasks.into_iter().map(|task| super::finish("listeners", task, limit))).await;
+        futures::future::join_all(self.tasks.into_iter().map(|task| super::finish("listeners", task, limit)))
+            .await;
     }
 }

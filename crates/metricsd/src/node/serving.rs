@@ -15,6 +15,8 @@ use metricsd_http::{
     ReloadAccess, Roles, SystemResolver, UploadAccess, router,
     Api, ApiSettings, Cardinality, CorsOrigins, Dependency, HttpMetrics, LineProtocols, Peer, PrometheusSettings,
     ReloadAccess, Roles, SystemResolver, router,
+    Api, ApiSettings, Cardinality, CorsOrigins, Dependency, HttpMetrics, LineProtocols, Peer,
+    PrometheusSettings, ReloadAccess, Roles, SystemResolver, router,
 };
 use metricsd_ingest::Ingest;
 use metricsd_promql::{Engine, EngineOptions};

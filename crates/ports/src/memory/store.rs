@@ -4,6 +4,7 @@ mod catalog;
 mod compact;
 mod discovery;
 mod lookups;
+mod pushed;
 mod samples;
 mod work;
 
@@ -49,6 +50,7 @@ struct State {
     revision: i64,
     discovery: discovery::Discovery,
     work: work::Table,
+    groups: BTreeMap<Uuid, crate::PushedGroup>,
     outbox: BTreeMap<i64, OutboxEvent>,
     last_seq: i64,
     relay: Option<(Uuid, Instant)>,

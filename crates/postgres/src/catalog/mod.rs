@@ -5,6 +5,7 @@ mod health;
 mod jobs;
 mod lead;
 mod processes;
+mod pushed;
 mod targets;
 
 use std::time::Duration;

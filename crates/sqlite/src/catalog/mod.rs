@@ -4,6 +4,7 @@ mod discovery;
 mod health;
 mod jobs;
 mod processes;
+mod pushed;
 mod targets;
 
 use std::time::Duration;

@@ -88,3 +88,29 @@ impl Default for Statsd {
         }
     }
 }
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct Pushgateway {
+    pub(in crate::config) enabled: bool,
+    pub(in crate::config) interval: PromDuration,
+    pub(in crate::config) expire_after: PromDuration,
+    pub(in crate::config) admin: bool,
+    pub(in crate::config) max_groups: u64,
+    pub(in crate::config) max_series: u64,
+    pub(in crate::config) max_bytes: ByteSize,
+}
+
+impl Default for Pushgateway {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            interval: PromDuration::from_secs(30),
+            expire_after: PromDuration::from_secs(0),
+            admin: false,
+            max_groups: 10_000,
+            max_series: 1_000_000,
+            max_bytes: ByteSize(256 << 20),
+        }
+    }
+}

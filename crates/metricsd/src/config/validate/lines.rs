@@ -5,12 +5,13 @@ use std::time::Duration;
 use metricsd_codec::line_names::{Names, Rules};
 use metricsd_codec::{graphite, influx};
 use metricsd_listeners::ListenLimits;
+use metricsd_listeners::gateway::GatewayOptions;
 use metricsd_listeners::graphite::GraphiteOptions;
 use metricsd_listeners::statsd::{StatsdOptions, Timers};
 
 use super::{Check, is_address};
-use crate::config::settings::{Graphite, Influx, Settings, Statsd};
-use crate::config::{InfluxConfig, LinesConfig};
+use crate::config::settings::{Graphite, Influx, Pushgateway, Settings, Statsd};
+use crate::config::{GatewayConfig, InfluxConfig, LinesConfig};
 
 /// Collections more often than this would cost more than they say.
 const MIN_FLUSH: Duration = Duration::from_millis(100);
@@ -21,10 +22,23 @@ const MAX_LINE: usize = 64 << 10;
 impl Check<'_> {
     pub(super) fn lines(&mut self, settings: &Settings) -> LinesConfig {
         LinesConfig {
+            gateway: self.gateway(&settings.pushgateway),
             influx: self.influx(&settings.influx),
             graphite: self.graphite(&settings.graphite),
             statsd: self.statsd(&settings.statsd),
         }
+    }
+
+    fn gateway(&mut self, gateway: &Pushgateway) -> Option<GatewayConfig> {
+        self.at_least("pushgateway.interval", gateway.interval, Duration::from_secs(1));
+        let options = GatewayOptions {
+            interval: gateway.interval.0,
+            expire_after: Some(gateway.expire_after.0).filter(|after| !after.is_zero()),
+            max_groups: gateway.max_groups,
+            max_series: gateway.max_series,
+            max_bytes: gateway.max_bytes.0 as u64,
+        };
+        gateway.enabled.then_some(GatewayConfig { options, admin: gateway.admin })
     }
 
     fn influx(&mut self, influx: &Influx) -> Option<InfluxConfig> {

@@ -1,0 +1,214 @@
+//! From a page to the families of a group.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
+use std::ops::ControlFlow;
+
+use metricsd_model::{METRIC_NAME, NativeHistogram};
+
+use super::{Families, PUSH_FAILURE_TIME, PUSH_TIME, PushedFamily, series_labels};
+use crate::exposition::{self, Entry, Format, MetricKind, OPEN_METRICS, Parser};
+use crate::metric_family::{FamilyError, FamilyReader, Histograms, write_key};
+use crate::remote_write::BodyWriter;
+
+/// Why a push is refused as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PushError {
+    /// A text does not read.
+    #[error("{0}")]
+    Text(#[from] exposition::ParseError),
+    /// A protobuf message does not read.
+    #[error("{0}")]
+    Protobuf(#[from] FamilyError),
+    /// A series' labels do not read.
+    #[error("{place}: {problem}")]
+    Series {
+        /// The line, or the family.
+        place: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A sample has a time, which pushed ones may not.
+    #[error("{0}: pushed metrics must not have timestamps")]
+    Timestamp(String),
+    /// A series comes twice.
+    #[error("{0}: the series comes twice in one push")]
+    Twice(String),
+}
+
+/// Reads a page under the labels of a group. When it was pushed is not for the page to say: its families of those names
+/// are left out.
+///
+/// # Errors
+/// Nothing of the page is taken.
+pub fn read(page: &[u8], format: Format, group: &BTreeMap<String, String>) -> Result<Families, PushError> {
+    let mut reading = Reading { group, families: BTreeMap::new(), seen: HashSet::new() };
+    match format {
+        Format::Protobuf => reading.protobuf(page)?,
+        Format::Text | Format::OpenMetrics => reading.text(page, format)?,
+    }
+    Ok(reading.finish())
+}
+
+struct Reading<'g> {
+    group: &'g BTreeMap<String, String>,
+    families: BTreeMap<String, (PushedFamily, BodyWriter)>,
+    /// Labels of the series so far.
+    seen: HashSet<Vec<u8>>,
+}
+
+/// A sample's value.
+enum Value<'v> {
+    Float(f64),
+    Histogram(&'v NativeHistogram),
+}
+
+impl Reading<'_> {
+    fn family(&mut self, name: &str) -> &mut (PushedFamily, BodyWriter) {
+        let fresh = || (PushedFamily::new(name, MetricKind::Unknown, "", ""), BodyWriter::new());
+        self.families.entry(name.to_owned()).or_insert_with(fresh)
+    }
+
+    fn describe(&mut self, name: &str, kind: Option<MetricKind>, help: Option<&str>, unit: Option<&str>) {
+        let (family, _) = self.family(name);
+        let described = PushedFamily::new(
+            name,
+            kind.unwrap_or(family.kind()),
+            help.unwrap_or(&family.help),
+            unit.unwrap_or(&family.unit),
+        );
+        *family = PushedFamily { count: family.count, ..described };
+    }
+
+    fn text(&mut self, page: &[u8], format: Format) -> Result<(), PushError> {
+        let mut parser = Parser::new(page, format);
+        let mut samples = Vec::new();
+        while let Some(entry) = parser.next_entry()? {
+            match entry {
+                Entry::Help { name, text } => {
+                    self.describe(&name, None, Some(&exposition::unescape_help(text)), None);
+                }
+                Entry::Type { name, kind } => self.describe(&name, Some(kind), None, None),
+                Entry::Unit { name, unit } => self.describe(&name, None, None, Some(unit)),
+                Entry::Sample(sample) => samples.push(sample),
+            }
+        }
+        // What describes a family may stand behind its samples.
+        for sample in samples {
+            let place = || format!("line {}", sample.line);
+            if sample.timestamp.is_some() {
+                return Err(PushError::Timestamp(place()));
+            }
+            self.add(None, sample.series, &Value::Float(sample.value), format, &place)?;
+        }
+        Ok(())
+    }
+
+    fn protobuf(&mut self, page: &[u8]) -> Result<(), PushError> {
+        let mut reader = FamilyReader::new(page);
+        let mut key = String::new();
+        while let Some(family) = reader.next_family()? {
+            self.describe(family.name, Some(family.kind), Some(family.help), Some(family.unit));
+            let place = || format!("family {:?}", family.name.chars().take(200).collect::<String>());
+            let mut metrics = family.metrics();
+            while let Some(metric) = metrics.next_metric()? {
+                if metric.timestamp.is_some() {
+                    return Err(PushError::Timestamp(place()));
+                }
+                let mut outcome = Ok(());
+                let wanted = Histograms { native: true, classic_too: false };
+                let visited = metric.visit(wanted, |sample| {
+                    key.clear();
+                    outcome = write_key(&mut key, &family, &metric, sample.role).map_err(PushError::from);
+                    if outcome.is_ok() {
+                        let value =
+                            sample.histogram.as_ref().map_or(Value::Float(sample.value), Value::Histogram);
+                        outcome = self.add(Some(family.name), &key, &value, Format::Protobuf, &place);
+                    }
+                    if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                });
+                outcome?;
+                // What breaks off early is an error already.
+                let _ = visited?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        family: Option<&str>,
+        text: &str,
+        value: &Value<'_>,
+        format: Format,
+        place: &dyn Fn() -> String,
+    ) -> Result<(), PushError> {
+        let series = exposition::parse_series(text)
+            .map_err(|error| PushError::Series { place: place(), problem: error.to_string() })?;
+        let name = series.name.as_ref();
+        let family = match family {
+            Some(family) => family.to_owned(),
+            None => self.family_of(name, format),
+        };
+        let bound = match self.family(&family).0.kind() {
+            MetricKind::Histogram | MetricKind::GaugeHistogram => "le",
+            MetricKind::Summary => "quantile",
+            _ => "",
+        };
+        let mut labels: BTreeMap<&str, Cow<'_, str>> = BTreeMap::new();
+        for (label, value) in &series.labels {
+            let value: Cow<'_, str> = match label == bound {
+                true => exposition::normal_bound(value),
+                false => Cow::Borrowed(value),
+            };
+            labels.insert(label, value);
+        }
+        for (label, value) in self.group {
+            labels.insert(label, Cow::Borrowed(value));
+        }
+        if let Some(nul) = labels.iter().find(|(name, value)| name.contains('\0') || value.contains('\0')) {
+            let problem = format!("the label {:?} holds a NUL character", nul.0);
+            return Err(PushError::Series { place: place(), problem });
+        }
+        let bytes = series_labels(name, labels.iter().map(|(name, value)| (*name, value.as_ref())));
+        if !self.seen.insert(bytes.clone()) {
+            return Err(PushError::Twice(place()));
+        }
+        let (family, body) = self.family(&family);
+        family.count += 1;
+        let mut out = body.series();
+        out.raw_labels(&bytes);
+        match value {
+            Value::Float(value) => drop(out.sample(0, *value)),
+            Value::Histogram(histogram) => drop(out.histogram(0, histogram)),
+        }
+        Ok(())
+    }
+
+    /// The family that a sample of text belongs to: of its own name, or of that without a suffix that its type has.
+    fn family_of(&self, name: &str, format: Format) -> String {
+        if self.families.contains_key(name) {
+            return name.to_owned();
+        }
+        let in_text = |suffix: &str| matches!(suffix, "_bucket" | "_sum" | "_count");
+        let suffixes =
+            OPEN_METRICS.iter().filter(|(suffix, _)| format == Format::OpenMetrics || in_text(suffix));
+        let family = suffixes.filter_map(|(suffix, kinds)| {
+            let family = name.strip_suffix(suffix)?;
+            let (known, _) = self.families.get(family)?;
+            kinds.contains(&known.kind()).then_some(family)
+        });
+        family.into_iter().next().unwrap_or(name).to_owned()
+    }
+
+    fn finish(self) -> Families {
+        let own = |name: &str| matches!(name, PUSH_TIME | PUSH_FAILURE_TIME | METRIC_NAME);
+        let list = self
+            .families
+            .into_values()
+            .filter(|(family, _)| family.count > 0 && !own(&family.name))
+            .map(|(family, body)| PushedFamily { series: body.into_bytes(), ..family })
+            .collect();
+        Families { list }
+    }
+}
