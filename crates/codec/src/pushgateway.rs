@@ -177,7 +177,9 @@ impl Families {
     /// What is kept does not read.
     pub fn end(&self, left: &Self, at: Millis, body: &mut BodyWriter) -> Result<(), WireError> {
         let mut kept = HashSet::new();
-        left.labels(|labels| drop(kept.insert(labels.to_vec())))?;
+        left.labels(|labels| {
+            kept.insert(labels.to_vec());
+        })?;
         self.labels(|labels| {
             if !kept.contains(labels) {
                 body.series().raw_labels(labels).sample(at, stale_marker());

@@ -222,7 +222,7 @@ async fn groups_are_shown_in_both_shapes_and_wiped_by_option() {
         groups[0]["families"],
         json!([{"name": "s", "type": "summary", "help": "Help.", "series": 2}])
     );
-    assert!(groups[0]["expires_at"] > groups[0]["pushed_at"], "{groups}");
+    assert!(groups[0]["expires_at"].as_str() > groups[0]["pushed_at"].as_str(), "{groups}");
     let shown = gateway.service.get("/api/v1/pushgateway/metrics").await.json();
     let group = &shown["data"][0];
     assert_eq!((&group["labels"], &group["s"]["type"]), (&json!({"job": "a"}), &json!("SUMMARY")));
