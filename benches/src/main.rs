@@ -18,6 +18,7 @@ mod figures;
 mod files;
 mod fleet;
 mod growth;
+mod lines;
 mod node;
 mod pages;
 mod parse;
@@ -64,6 +65,8 @@ enum Command {
     Custom(Single<custom::Options>),
     /// Uploads and exports of files.
     Files(Single<files::Options>),
+    /// Influx, Graphite and StatsD.
+    Lines(Single<lines::Options>),
     /// Remote write over numbers of series and of senders.
     Growth(Single<growth::Options>),
     /// Reading pages, formats side by side: processor time of one thread.
@@ -134,6 +137,7 @@ async fn measure() -> Result<()> {
         Command::Week(single) => single.repeat(week::run).await,
         Command::Custom(single) => single.repeat(custom::run).await,
         Command::Files(single) => single.repeat(files::run).await,
+        Command::Lines(single) => single.repeat(lines::run).await,
         Command::Growth(single) => single.repeat(growth::run).await,
         Command::Parse(options) => parse::run(options).await,
         Command::Peers(options) => peers::run(options).await,
