@@ -30,7 +30,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One run over both of our servers.
 pub(crate) async fn run(options: &Options, results: &mut Results) -> Result<()> {
-    println!("lines: {} series, {} samples each, over Influx, Graphite and StatsD", options.series, options.rounds);
+    println!(
+        "lines: {} series, {} samples each, over Influx, Graphite and StatsD",
+        options.series, options.rounds
+    );
     let port = || anyhow::Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port());
     let (graphite, statsd) = (format!("127.0.0.1:{}", port()?), format!("127.0.0.1:{}", port()?));
     let settings = vec![
@@ -94,7 +97,9 @@ async fn stored(subject: &Subject, query: &str, expected: f64) -> Result<()> {
 
 async fn influx(subject: &Subject, options: &Options, results: &mut Results) -> Result<()> {
     let (now, url) = (crate::system::now(), subject.url("/api/v2/write?precision=ms"));
-    let line = |series: usize, at: i64| format!("bench_influx,s=s{series},zone=z{} value={series} {at}\n", series % 7);
+    let line = |series: usize, at: i64| {
+        format!("bench_influx,s=s{series},zone=z{} value={series} {at}\n", series % 7)
+    };
     let body = |round: usize| -> String {
         (0..options.series).map(|series| line(series, now - (options.rounds - round) as i64)).collect()
     };
