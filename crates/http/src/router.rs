@@ -9,7 +9,8 @@ use axum::routing::{MethodRouter, get, post};
 
 use crate::api::{Api, Roles, Shared};
 use crate::{
-    cardinality, compress, cors, custom, discovery, events, explain, export, guard, health, home, influx, jobs, metrics, prometheus, pushgateway, query, reload, stats, targets, upload, work,
+    cardinality, compress, cors, custom, discovery, events, explain, export, guard, health, home, influx,
+    jobs, metrics, prometheus, pushgateway, query, reload, stats, targets, upload, work,
 };
 
 /// One route: the methods are written down beside the handlers so that the OpenAPI document can be checked against

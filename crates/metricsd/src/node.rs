@@ -206,16 +206,23 @@ impl Node {
             (reload, chores) = (reloader, chores.into_iter().chain(tasks).collect());
         }
         let uploads = Some(files);
-        let parts = serving::Parts { shown, ingest, uploads, cardinality, policy, pages, registry, reload };
-        let protocols = lines::over_http(&config.lines, &mut registry);
-        let lines = lines::start(&config.lines, ingest.as_ref(), &mut registry, &accept).await?;
         let ground = lines::Ground {
             ingest: ingest.as_ref(),
             groups: adapters.groups.clone(),
             catalog: adapters.catalog.clone(),
         };
         let (lines, protocols) = lines::start(&config.lines, ground, &mut registry, &accept).await?;
-        let parts = serving::Parts { shown, ingest, cardinality, policy, pages, registry, reload, protocols };
+        let parts = serving::Parts {
+            shown,
+            ingest,
+            uploads,
+            cardinality,
+            policy,
+            pages,
+            registry,
+            reload,
+            protocols,
+        };
         let server = serving::start(config, &adapters, parts, listener, accept.clone());
         Ok(Self { adapters, accept, server, lines, pool, commit, committer, after, teller, rest, chores })
     }

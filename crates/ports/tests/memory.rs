@@ -1,8 +1,7 @@
 //! The in-memory store keeps the promises of its ports.
 #![cfg(feature = "conformance")]
 
-use metricsd_ports::conformance::{catalog, outbox, samples, work};
-use metricsd_ports::conformance::{catalog, outbox, pushed, samples};
+use metricsd_ports::conformance::{catalog, outbox, pushed, samples, work};
 use metricsd_ports::memory::MemoryStore;
 
 async fn store() -> MemoryStore {
@@ -38,6 +37,9 @@ async fn outbox() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn work_is_claimed() {
     work::check_all(store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn pushed_groups() {
     pushed::check_all(store).await;
 }

@@ -66,6 +66,9 @@ async fn outbox() {
 async fn work() {
     let databases = Databases::default();
     Box::pin(conformance::work::check_all(async || databases.store().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn pushed_groups() {
     let databases = Databases::default();
     conformance::pushed::check_all(async || databases.store().await).await;

@@ -7,11 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use metricsd_model::{Batch, Millis, SeriesId};
 use metricsd_ports::{
-    Catalog, Compacted, Compaction, CompactionPolicy, ErrorKind, Outbox, OutboxEvent, PortError, Receipt,
-    Retention, RolledUp, RollupPolicy, Rollups, SampleSink, SampleSource, Unused, Upkeep, WorkQueue, partial,
     Catalog, Compacted, Compaction, CompactionPolicy, ErrorKind, Outbox, OutboxEvent, PortError,
     PushedGroups, Receipt, Retention, RolledUp, RollupPolicy, Rollups, SampleSink, SampleSource, Unused,
-    Upkeep, partial,
+    Upkeep, WorkQueue, partial,
 };
 use uuid::Uuid;
 
@@ -38,8 +36,7 @@ pub struct Opened {
 
 impl Opened {
     /// All ports of one store, but for its upkeep.
-    pub fn of<S: SampleSink + SampleSource + Retention + Outbox + Catalog + WorkQueue>(
-    pub fn of<S: SampleSink + SampleSource + Retention + Outbox + Catalog + PushedGroups>(
+    pub fn of<S: SampleSink + SampleSource + Retention + Outbox + Catalog + WorkQueue + PushedGroups>(
         store: Arc<S>,
     ) -> Self {
         Self {
@@ -48,7 +45,7 @@ impl Opened {
             retention: store.clone(),
             outbox: store.clone(),
             jobs: store.clone(),
-            work: store,
+            work: store.clone(),
             groups: store,
             upkeep: None,
         }

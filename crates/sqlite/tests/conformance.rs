@@ -47,6 +47,9 @@ async fn outbox() {
 async fn work() {
     let folder = Folder::new();
     Box::pin(conformance::work::check_all(async || folder.fresh_store().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pushed_groups() {
     let folder = Folder::new();
     conformance::pushed::check_all(async || folder.fresh_store().await).await;

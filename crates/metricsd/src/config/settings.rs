@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use super::size::ByteSize;
 use super::upload::Upload;
-pub(super) use lines::{Graphite, Influx, Statsd};
 pub(super) use lines::{Graphite, Influx, Pushgateway, Statsd};
 
 /// The whole file. Private to the configuration: the program sees [`super::Config`].

@@ -8,8 +8,8 @@ use metricsd_ingest::Stores;
 use metricsd_kafka::{KafkaBus, KafkaOptions};
 use metricsd_ports::memory::{MemoryBus, MemoryCache};
 use metricsd_ports::{
-    Cache, Catalog, EventBus, Outbox, PortError, Retention, SampleSink, SampleSource, Upkeep, WorkQueue,
     Cache, Catalog, EventBus, Outbox, PortError, PushedGroups, Retention, SampleSink, SampleSource, Upkeep,
+    WorkQueue,
 };
 use metricsd_postgres::{PostgresOptions, PostgresStore};
 use metricsd_redis::RedisCache;
@@ -72,8 +72,7 @@ impl Adapters {
         let work = home.work.clone();
         let catalog = |catalog| Arc::new(SealedCatalog::new(catalog, sealer));
         if config.storage.shards.is_empty() {
-            let Opened { sink, source, retention, outbox, jobs, upkeep, .. } = home;
-            let Opened { sink, source, retention, outbox, jobs, groups, upkeep } = home;
+            let Opened { sink, source, retention, outbox, jobs, groups, upkeep, .. } = home;
             let stores = Stores { whole: sink.clone(), each: vec![sink.clone()], route: Arc::new(|_, _| 0) };
             let name = "storage".to_owned();
             let only = Member { number: 1, name, is_home: true, sink, outbox, retention, upkeep, late: None };
@@ -109,9 +108,8 @@ impl Adapters {
             late: late.map(|opener| (shard, opener)),
         });
         let members = members.collect();
-        Ok(Self { source: store.clone(), catalog: catalog(store), stores, members, cache, bus, work })
         let groups = home.groups.clone();
-        Ok(Self { source: store.clone(), catalog: catalog(store), groups, stores, members, cache, bus })
+        Ok(Self { source: store.clone(), catalog: catalog(store), groups, stores, members, cache, bus, work })
     }
 }
 

@@ -11,12 +11,8 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use metricsd_http::{
-    Api, ApiSettings, Cardinality, CorsOrigins, Dependency, HttpMetrics, Peer, PrometheusSettings,
-    ReloadAccess, Roles, SystemResolver, UploadAccess, router,
-    Api, ApiSettings, Cardinality, CorsOrigins, Dependency, HttpMetrics, LineProtocols, Peer, PrometheusSettings,
-    ReloadAccess, Roles, SystemResolver, router,
     Api, ApiSettings, Cardinality, CorsOrigins, Dependency, HttpMetrics, LineProtocols, Peer,
-    PrometheusSettings, ReloadAccess, Roles, SystemResolver, router,
+    PrometheusSettings, ReloadAccess, Roles, SystemResolver, UploadAccess, router,
 };
 use metricsd_ingest::Ingest;
 use metricsd_promql::{Engine, EngineOptions};
@@ -76,8 +72,7 @@ pub(super) fn start(
     listener: TcpListener,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
-    let Parts { shown, ingest, uploads, cardinality, policy, pages, mut registry, reload } = parts;
-    let Parts { shown, ingest, cardinality, policy, pages, mut registry, reload, protocols } = parts;
+    let Parts { shown, ingest, uploads, cardinality, policy, pages, mut registry, reload, protocols } = parts;
     let token = config.discovery.reload_token.clone();
     let reload = reload.map(|reloader| ReloadAccess { reload: Box::new(reloader), token });
     let metrics = HttpMetrics::register(&mut registry);
