@@ -27,10 +27,30 @@ pub fn assign<K: AsRef<[u8]>>(ring: &Ring, keys: &[(K, u64)], tolerance: u32) ->
     let cap = u64::MAX / (keys.len() as u64).max(1);
     let keys: Vec<Key<'_>> =
         keys.iter().map(|(key, load)| Key { key: key.as_ref(), load: (*load).min(cap) }).collect();
-    let mut work = Work::new(ring, &keys, tolerance);
-    work.relieve();
-    work.fill();
-    Assignment { owners: work.owners, loads: work.loads }
+    let owners = keys.iter().map(|key| ring.owner_place(key.key)).collect();
+    Work::new(ring, &keys, owners, tolerance).evened()
+}
+
+/// The same for keys of which most have an owner already: each stays with the owner at its place of `owners`, but for
+/// those without one, which go to the owner that the ring gives them; what then lies beyond the tolerance is evened out.
+/// Depends on its arguments alone, as [`assign`] does, the owners that there are among them.
+///
+/// # Panics
+/// Where `owners` is not as long as `keys`, or names a place that the ring has not.
+pub fn reassign<K: AsRef<[u8]>>(
+    ring: &Ring,
+    keys: &[(K, u64)],
+    owners: &[Option<usize>],
+    tolerance: u32,
+) -> Assignment {
+    assert_eq!(keys.len(), owners.len(), "one owner a key");
+    assert!(owners.iter().flatten().all(|owner| *owner < ring.members().len()), "owners are members");
+    let cap = u64::MAX / (keys.len() as u64).max(1);
+    let keys: Vec<Key<'_>> =
+        keys.iter().map(|(key, load)| Key { key: key.as_ref(), load: (*load).min(cap) }).collect();
+    let owner = |(key, owner): (&Key<'_>, &Option<usize>)| owner.unwrap_or_else(|| ring.owner_place(key.key));
+    let owners = keys.iter().zip(owners).map(owner).collect();
+    Work::new(ring, &keys, owners, tolerance).evened()
 }
 
 #[derive(Clone, Copy)]
@@ -52,12 +72,11 @@ struct Work<'w> {
 }
 
 impl<'w> Work<'w> {
-    fn new(ring: &'w Ring, keys: &'w [Key<'w>], tolerance: u32) -> Self {
+    fn new(ring: &'w Ring, keys: &'w [Key<'w>], owners: Vec<usize>, tolerance: u32) -> Self {
         let mut by_load: Vec<usize> = (0..keys.len()).collect();
         by_load.sort_unstable_by(|a, b| {
             keys[*b].load.cmp(&keys[*a].load).then_with(|| keys[*a].key.cmp(keys[*b].key))
         });
-        let owners: Vec<usize> = keys.iter().map(|key| ring.owner_place(key.key)).collect();
         let mut loads = vec![0; ring.members().len()];
         for (owner, key) in owners.iter().zip(keys) {
             loads[*owner] += key.load;
@@ -71,6 +90,12 @@ impl<'w> Work<'w> {
         };
         let (most, least) = (bound(100 + tolerance.min(100)), bound(100 - tolerance.min(100)));
         Self { ring, keys, by_load, owners, loads, most, least }
+    }
+
+    fn evened(mut self) -> Assignment {
+        self.relieve();
+        self.fill();
+        Assignment { owners: self.owners, loads: self.loads }
     }
 
     /// Takes keys from members that carry too much: the costliest that do not exceed what is too much, then, where a rest

@@ -1,0 +1,168 @@
+//! What a worker knows of its lease and of the table, and so whether it may scrape. Reads no clock: `now` is always the
+//! worker's monotonic time, and scheduled times are by the database's clock.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::registry::Renewal;
+use crate::table::{Grant, Table};
+
+/// The part of a lease that a worker does not use, so that it has stopped when the lease runs out although its clock may go
+/// slower than the database's and a scrape takes a moment to begin.
+const MARGIN_PARTS: u32 = 10;
+
+/// Scrapes that may not have been done, of a bucket that is the worker's now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// Which bucket.
+    pub bucket: u16,
+    /// The first scheduled time in doubt.
+    pub from: i64,
+    /// The first that is not.
+    pub until: i64,
+    /// Whether a member was lost; otherwise the worker came to know late that the bucket is its own.
+    pub lost: bool,
+}
+
+/// A worker's view. The lease is valid from the moment before a renewal was sent for as long as it was asked for, less a
+/// margin.
+#[derive(Debug, Clone)]
+pub struct Keeper {
+    member: Uuid,
+    lease: Duration,
+    valid_until: Option<Duration>,
+    table: Table,
+    /// Whether the database is known to know that the worker wants to go.
+    drained: bool,
+    /// Gaps that have not ended yet.
+    pending: Vec<Gap>,
+}
+
+/// How long after its end a gap is told where another was to go on until then, in milliseconds: what that one has done
+/// gets time to be stored.
+const PATIENCE_MS: i64 = 2_000;
+
+impl Keeper {
+    /// Of a member that has no lease yet. A table that is known from before may be taken along.
+    pub fn new(member: Uuid, lease: Duration, table: Table) -> Self {
+        Self { member, lease, valid_until: None, table, drained: false, pending: Vec::new() }
+    }
+
+    /// Who.
+    pub fn member(&self) -> Uuid {
+        self.member
+    }
+
+    /// The table as far as it is known.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// A renewal that was sent at `sent`, and said whether the worker wants to go, was answered. Answers which scrapes of buckets that have become the worker's
+    /// may be missing: `at` is the database's time now, as the worker reckons it; what is scheduled later it scrapes itself.
+    pub fn renewed(&mut self, sent: Duration, draining: bool, renewal: &Renewal, at: i64) -> Vec<Gap> {
+        self.drained |= draining;
+        let until = sent + self.lease - self.lease / MARGIN_PARTS;
+        self.valid_until = Some(self.valid_until.map_or(until, |known| known.max(until)));
+        let new = renewal.changed.iter().filter_map(|(bucket, grant)| self.gap(*bucket, grant, at));
+        let gaps: Vec<Gap> = self.pending.iter().copied().chain(new).collect();
+        self.table.apply(renewal.epoch, &renewal.changed);
+        let is_over = |gap: &Gap| gap.until <= at + 1 && (gap.until > at || gap.until + PATIENCE_MS <= at);
+        let (over, pending) = gaps.into_iter().partition(is_over);
+        self.pending = pending;
+        over
+    }
+
+    fn gap(&self, bucket: u16, grant: &Grant, at: i64) -> Option<Gap> {
+        let known = self.table.grant(bucket).is_some_and(|known| known.epoch >= grant.epoch);
+        if known || grant.owner != self.member {
+            return None;
+        }
+        // Its own scrapes are on their way to the store.
+        let own = self.table.grant(bucket).filter(|known| known.owner == self.member);
+        let until = own.map_or(i64::MAX, |known| known.since).min(grant.since.max(at + 1));
+        let (from, lost) = match (grant.gap, grant.previous) {
+            (Some(from), _) => (from, true),
+            // Another went on until then, and may go on not knowing; its scrapes from then on are refused.
+            (None, Some(_)) => (grant.since, false),
+            // Nobody was to scrape.
+            (None, None) => return None,
+        };
+        (from < until).then_some(Gap { bucket, from, until, lost })
+    }
+
+    /// The database says that there is no such lease: it is not valid whatever was thought.
+    pub fn lost(&mut self) {
+        self.valid_until = None;
+    }
+
+    /// Whether nothing is the worker's at `now`, by the database's clock, or later, nor will be: from when the database
+    /// knows that it wants to go, it is given nothing more.
+    pub fn may_leave(&self, now: i64) -> bool {
+        self.drained && self.table.has_left(self.member, now)
+    }
+
+    /// Whether the lease is valid.
+    pub fn holds(&self, now: Duration) -> bool {
+        self.valid_until.is_some_and(|until| now < until)
+    }
+
+    /// How long it still is.
+    pub fn left(&self, now: Duration) -> Duration {
+        self.valid_until.unwrap_or_default().saturating_sub(now)
+    }
+
+    /// Whether the worker owns what is scheduled at `slot`, whatever its lease.
+    pub fn owns(&self, bucket: u16, slot: i64) -> bool {
+        self.table.owner(bucket, slot) == Some(self.member)
+    }
+
+    /// Whether the worker may scrape what is scheduled at `slot`.
+    pub fn may_scrape(&self, bucket: u16, slot: i64, now: Duration) -> bool {
+        self.holds(now) && self.owns(bucket, slot)
+    }
+
+    /// Whether the worker owns something of the bucket at the scheduled time `slot` or later.
+    pub fn concerns(&self, bucket: u16, slot: i64) -> bool {
+        self.table.grant(bucket).is_some_and(|grant| grant.concerns(self.member, slot))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn renewal(epoch: u64, changed: Vec<(u16, Grant)>) -> Renewal {
+        Renewal { now: 0, epoch, changed, unsettled: false, next_expiry: 0 }
+    }
+
+    #[test]
+    fn a_lease_ends_before_the_database_thinks() {
+        let me = Uuid::from_u128(1);
+        let mut keeper = Keeper::new(me, Duration::from_secs(5), Table::new(4));
+        assert!(!keeper.holds(Duration::ZERO));
+        keeper.renewed(Duration::from_secs(10), false, &renewal(0, vec![]), 0);
+        assert!(keeper.holds(Duration::from_millis(14_499)) && !keeper.holds(Duration::from_millis(14_500)));
+        keeper.renewed(Duration::from_secs(9), false, &renewal(0, vec![]), 0);
+        assert!(keeper.holds(Duration::from_millis(14_499)), "an answer that was overtaken shortens nothing");
+        keeper.lost();
+        assert!(!keeper.holds(Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn gaps_are_told_once_and_to_the_owner() {
+        let [me, other] = [1, 2].map(Uuid::from_u128);
+        let mut keeper = Keeper::new(me, Duration::from_secs(5), Table::new(4));
+        let lost = Grant { owner: me, epoch: 1, since: 5_000, previous: None, began: 5_000, gap: Some(1_000) };
+        let late = Grant { owner: me, epoch: 1, since: 5_000, previous: Some(other), began: 0, gap: None };
+        let theirs = Grant { owner: other, ..lost };
+        let changed = vec![(0, lost), (1, late), (2, theirs)];
+        let gaps = keeper.renewed(Duration::ZERO, false, &renewal(1, changed.clone()), 5_200);
+        let gap = |bucket, from, lost| Gap { bucket, from, until: 5_201, lost };
+        assert_eq!(gaps, [gap(0, 1_000, true), gap(1, 5_000, false)]);
+        assert_eq!(keeper.renewed(Duration::ZERO, false, &renewal(1, changed), 9_000), []);
+        let early = Grant { epoch: 2, since: 12_000, ..late };
+        assert_eq!(keeper.renewed(Duration::ZERO, false, &renewal(2, vec![(3, early)]), 9_500), []);
+    }
+}
