@@ -76,7 +76,7 @@ LAYERS = {
     "codec": {"model"},
     "sharding": {"model"},
     "index": {"model"},
-    "ports": {"model", "index"},
+    "ports": {"model", "index", "sharding"},
     # Remote write looks series up by the bytes of its body: anything between the two would be built for every sample.
     "ingest": BASE | {"codec", "files"},
     "relabel": {"model"},
@@ -86,7 +86,7 @@ LAYERS = {
     "promql": BASE,
     "store": BASE | {"codec", "index"},
     "shards": BASE | {"sharding"},
-    "postgres": BASE | {"codec", "store"},
+    "postgres": BASE | {"codec", "store", "sharding"},
     "sqlite": BASE | {"codec", "store"},
     "redis": BASE | {"codec"},
     "kafka": BASE | {"codec"},

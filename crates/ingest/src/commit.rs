@@ -422,6 +422,8 @@ impl Writer {
             Receipt::Duplicate => {
                 self.metrics.duplicates.inc();
             }
+            // Whoever made it is told.
+            Receipt::Fenced => {}
         }
         // The caller may have gone; what it sent is committed all the same.
         let _ = waiting.answer.send(Ok(receipt));

@@ -247,6 +247,19 @@ pub struct Collection {
     pub types: TypeCounts,
 }
 
+/// Which worker scraped, and what it knew of who owns the target: the store refuses what has another owner by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fence {
+    /// The worker, by its lease.
+    pub member: uuid::Uuid,
+    /// The last change of the table of owners that it knew.
+    pub epoch: u64,
+    /// The target's bucket.
+    pub bucket: u16,
+    /// When the scrape was scheduled.
+    pub slot: Millis,
+}
+
 /// All that one collection stores, in one transaction or not at all.
 #[derive(Debug, Clone)]
 pub struct Batch {
@@ -260,6 +273,8 @@ pub struct Batch {
     pub exemplars: Vec<SeriesExemplar>,
     /// What the sender says of metric families, whether or not samples of them are in this batch.
     pub families: Vec<FamilyMetadata>,
+    /// Who scraped it, where several workers share the targets.
+    pub fence: Option<Fence>,
 }
 
 /// What a batch costs beside its samples while it waits: strings, the account, the task that waits for the answer.
@@ -268,7 +283,7 @@ const WAITING_BYTES: usize = 4 << 10;
 impl Batch {
     /// A batch of samples alone.
     pub fn new(id: BatchId, collection: Collection, frames: Vec<Frame>) -> Self {
-        Self { id, collection, frames, exemplars: Vec::new(), families: Vec::new() }
+        Self { id, collection, frames, exemplars: Vec::new(), families: Vec::new(), fence: None }
     }
 
     /// Bytes that the batch takes in queues, approximately.

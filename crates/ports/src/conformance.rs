@@ -20,6 +20,7 @@ pub mod cache;
 pub mod catalog;
 pub mod events;
 pub mod fixtures;
+pub mod membership;
 pub mod outbox;
 pub mod pushed;
 pub mod rollups;

@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod compaction;
 pub mod discovery;
 pub mod events;
+pub mod membership;
 pub mod partial;
 pub mod pushed;
 pub mod rollup;
@@ -31,6 +32,7 @@ pub use discovery::{
 pub use error::{ErrorKind, PortError};
 pub use events::EventBus;
 pub use pushed::{GroupTotals, PushedGroup, PushedGroups};
+pub use membership::{LocalMembership, Membership};
 pub use rollup::{ROLLUP_STEPS, RolledSeries, RolledUp, Rollup, RollupPolicy, RollupValue, Rollups, Upkeep};
 pub use samples::{
     IndexStatistics, LatestMetric, Receipt, Retention, SampleSink, SampleSource, SelectLimits,

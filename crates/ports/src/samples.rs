@@ -19,6 +19,8 @@ pub enum Receipt {
     Stored,
     /// A batch of the same id was committed before; this one changed nothing.
     Duplicate,
+    /// The scrape belongs to another worker by now (`Batch::fence`); nothing of it was stored.
+    Fenced,
 }
 
 /// Takes batches and keeps them.

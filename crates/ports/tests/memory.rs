@@ -43,3 +43,8 @@ async fn work_is_claimed() {
 async fn pushed_groups() {
     pushed::check_all(store).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn membership() {
+    metricsd_ports::conformance::membership::check_all(store).await;
+}

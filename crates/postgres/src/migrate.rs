@@ -16,7 +16,7 @@ struct Migration {
 }
 
 /// Never changed once released; a new version is a new file.
-const MIGRATIONS: [Migration; 10] = [
+const MIGRATIONS: [Migration; 11] = [
     Migration {
         version: 1,
         name: "catalogue",
@@ -62,6 +62,11 @@ const MIGRATIONS: [Migration; 10] = [
         version: 11,
         name: "pushed_groups",
         sql: include_str!("../../../migrations/postgres/0011_pushed_groups.sql"),
+    },
+    Migration {
+        version: 12,
+        name: "workers",
+        sql: include_str!("../../../migrations/postgres/0012_workers.sql"),
     },
 ];
 

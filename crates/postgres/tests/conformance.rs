@@ -73,3 +73,9 @@ async fn pushed_groups() {
     let databases = Databases::default();
     conformance::pushed::check_all(async || databases.store().await).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn membership() {
+    let databases = Databases::default();
+    Box::pin(conformance::membership::check_all(async || databases.store().await)).await;
+}

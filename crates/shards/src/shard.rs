@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use metricsd_model::{Batch, Millis, SeriesId};
 use metricsd_ports::{
-    Catalog, Compacted, Compaction, CompactionPolicy, ErrorKind, Outbox, OutboxEvent, PortError,
+    Catalog, Compacted, Compaction, CompactionPolicy, ErrorKind, Membership, Outbox, OutboxEvent, PortError,
     PushedGroups, Receipt, Retention, RolledUp, RollupPolicy, Rollups, SampleSink, SampleSource, Unused,
     Upkeep, WorkQueue, partial,
 };
@@ -30,13 +30,24 @@ pub struct Opened {
     pub work: Arc<dyn WorkQueue>,
     /// Groups that were pushed.
     pub groups: Arc<dyn PushedGroups>,
+    /// Who scrapes what.
+    pub membership: Arc<dyn Membership>,
     /// Turns its frames into segments and rolls them up, where it has segments.
     pub upkeep: Option<Arc<dyn Upkeep>>,
 }
 
 impl Opened {
     /// All ports of one store, but for its upkeep.
-    pub fn of<S: SampleSink + SampleSource + Retention + Outbox + Catalog + WorkQueue + PushedGroups>(
+    pub fn of<
+        S: SampleSink
+            + SampleSource
+            + Retention
+            + Outbox
+            + Catalog
+            + WorkQueue
+            + PushedGroups
+            + Membership,
+    >(
         store: Arc<S>,
     ) -> Self {
         Self {
@@ -46,7 +57,8 @@ impl Opened {
             outbox: store.clone(),
             jobs: store.clone(),
             work: store.clone(),
-            groups: store,
+            groups: store.clone(),
+            membership: store,
             upkeep: None,
         }
     }

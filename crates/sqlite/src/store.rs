@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metricsd_model::Millis;
-use metricsd_ports::{ErrorKind, PortError};
+use metricsd_ports::{ErrorKind, LocalMembership, PortError};
 use metricsd_store::Recent;
 use metricsd_store::frames::{FRAME_CACHE_BYTES, FrameCache};
 use metricsd_store::owners::Known;
@@ -70,6 +70,8 @@ pub struct SqliteStore {
     pub(crate) creating: Creating,
     /// Counts the changes of the catalogue that this process made.
     pub(crate) changed: watch::Sender<u64>,
+    /// Who scrapes what: one process has the file to itself, so this need not outlive it.
+    pub(crate) members: LocalMembership,
 }
 
 impl SqliteStore {
@@ -103,6 +105,7 @@ impl SqliteStore {
             options_of_targets: SharedOptions::default(),
             creating: Creating::default(),
             changed: watch::Sender::new(0),
+            members: LocalMembership::default(),
         })
     }
 

@@ -54,3 +54,9 @@ async fn pushed_groups() {
     let folder = Folder::new();
     conformance::pushed::check_all(async || folder.fresh_store().await).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn membership() {
+    let folder = Folder::new();
+    Box::pin(conformance::membership::check_all(async || folder.fresh_store().await)).await;
+}

@@ -29,6 +29,7 @@ pub struct Group {
     distinct: Vec<Arc<Batch>>,
     /// One a given batch: its id, and whether it is the first of that id.
     given: Vec<(Uuid, bool)>,
+    fenced: HashSet<Uuid>,
 }
 
 impl Group {
@@ -36,7 +37,7 @@ impl Group {
     pub fn new(batches: &[Arc<Batch>], bounds: Bounds) -> Result<Self, PortError> {
         let mut seen: HashSet<BatchId> = HashSet::with_capacity(batches.len());
         let mut group =
-            Self { distinct: Vec::with_capacity(batches.len()), given: Vec::with_capacity(batches.len()) };
+            Self { distinct: Vec::with_capacity(batches.len()), given: Vec::with_capacity(batches.len()), fenced: HashSet::new() };
         for batch in batches {
             let first = seen.insert(batch.id);
             group.given.push((batch.id.to_uuid(), first));
@@ -55,10 +56,19 @@ impl Group {
         &self.distinct
     }
 
+    /// Takes out batches whose targets have other owners by now.
+    pub fn fence(&mut self, fenced: HashSet<Uuid>) {
+        if !fenced.is_empty() {
+            self.distinct.retain(|batch| !fenced.contains(&batch.id.to_uuid()));
+            self.fenced.extend(fenced);
+        }
+    }
+
     /// One receipt a given batch.
     pub fn receipts(&self, stored: &HashSet<Uuid>) -> Vec<Receipt> {
         let receipt = |(id, first): &(Uuid, bool)| match *first && stored.contains(id) {
             true => Receipt::Stored,
+            false if self.fenced.contains(id) => Receipt::Fenced,
             false => Receipt::Duplicate,
         };
         self.given.iter().map(receipt).collect()

@@ -22,13 +22,16 @@ use uuid::Uuid;
 use compact::Segments;
 use lookups::{ExemplarKey, Statement, StoredExemplar};
 
-use crate::{Outbox, OutboxEvent, PortError, Process};
+use crate::{LocalMembership, Outbox, OutboxEvent, PortError, Process};
 
 /// A store without durability. Keeps all promises of the ports but that of surviving its process.
 pub struct MemoryStore {
     state: Mutex<State>,
     revision: watch::Sender<i64>,
+    members: LocalMembership,
 }
+
+crate::delegate_membership!(MemoryStore, members);
 
 #[derive(Default)]
 struct State {
@@ -68,7 +71,7 @@ struct StoredFrame {
 impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
-        Self { state: Mutex::default(), revision: watch::Sender::new(0) }
+        Self { state: Mutex::default(), revision: watch::Sender::new(0), members: LocalMembership::default() }
     }
 }
 

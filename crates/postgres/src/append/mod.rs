@@ -5,6 +5,7 @@
 //! that meet therefore wait for each other; they do not deadlock.
 
 mod beside;
+mod fence;
 mod intern;
 
 use std::collections::HashSet;
@@ -51,7 +52,10 @@ impl SampleSink for PostgresStore {
             // The server may come back as another that lacks the last commits: look everything up again.
             self.known.lock().clear();
         }
-        Ok(group.receipts(&stored?))
+        let (stored, fenced) = stored?;
+        let mut group = group;
+        group.fence(fenced);
+        Ok(group.receipts(&stored))
     }
 
     async fn stored_series(&self, ids: &[SeriesId]) -> Result<HashSet<SeriesId>, PortError> {
@@ -68,8 +72,8 @@ impl SampleSink for PostgresStore {
     }
 }
 
-/// Appends a group, again where others were in the way; answers which batches were stored.
-async fn append(store: &PostgresStore, group: &Group) -> Result<HashSet<Uuid>, Fault> {
+/// Appends a group, again where others were in the way; answers which batches were stored, and which have other owners.
+async fn append(store: &PostgresStore, group: &Group) -> Result<(HashSet<Uuid>, HashSet<Uuid>), Fault> {
     let mut replayed = HashSet::new();
     let mut attempt = 1;
     loop {
@@ -100,13 +104,14 @@ async fn attempt_append(
     store: &PostgresStore,
     group: &Group,
     replayed: &HashSet<Uuid>,
-) -> Result<HashSet<Uuid>, Fault> {
+) -> Result<(HashSet<Uuid>, HashSet<Uuid>), Fault> {
     let mut tx = store.appenders.begin().await?;
     forget_removed(store, &mut tx).await?;
-    let fresh = insert_jobs(&mut tx, group, replayed).await?;
+    let fenced = fence::fenced(&mut tx, group.distinct()).await?;
+    let fresh = insert_jobs(&mut tx, group, &fenced.union(replayed).copied().collect()).await?;
     if fresh.is_empty() {
         tx.rollback().await?;
-        return Ok(HashSet::new());
+        return Ok((HashSet::new(), fenced));
     }
     let carried = exemplars::carried(fresh.iter().map(|fresh| fresh.batch));
     let mut layouts = distinct_layouts(&fresh);
@@ -125,7 +130,7 @@ async fn attempt_append(
     }
     interned.remember(&store.known);
     families::remember(&store.known, &said);
-    Ok(fresh.iter().map(|fresh| fresh.batch.id.to_uuid()).collect())
+    Ok((fresh.iter().map(|fresh| fresh.batch.id.to_uuid()).collect(), fenced))
 }
 
 /// Nobody removes series or layouts until this transaction ends; what was removed since this process looked last is to

@@ -4,6 +4,7 @@ mod discovery;
 mod health;
 mod jobs;
 mod lead;
+mod members;
 mod processes;
 mod pushed;
 mod targets;

@@ -39,9 +39,10 @@ fn in_calendar(time: Millis) -> bool {
 #[async_trait]
 impl SampleSink for SqliteStore {
     async fn append(&self, batches: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError> {
-        let group = Group::new(batches, BOUNDS)?;
+        let mut group = Group::new(batches, BOUNDS)?;
+        group.fence(self.members.fenced(group.distinct()));
         if group.distinct().is_empty() {
-            return Ok(Vec::new());
+            return Ok(group.receipts(&HashSet::new()));
         }
         let stored = append(self, &group).await.map_err(|fault| fault.into_port("append batches"));
         if stored.as_ref().is_err_and(PortError::is_retryable) {

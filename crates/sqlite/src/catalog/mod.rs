@@ -3,6 +3,7 @@
 mod discovery;
 mod health;
 mod jobs;
+mod members;
 mod processes;
 mod pushed;
 mod targets;

@@ -19,8 +19,13 @@ use crate::{
 #[async_trait]
 impl SampleSink for MemoryStore {
     async fn append(&self, batches: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError> {
+        let fenced = self.members.fenced(batches);
         let mut state = self.state.lock();
-        Ok(batches.iter().map(|batch| state.append(batch)).collect())
+        let append = |batch: &Arc<Batch>| match fenced.contains(&batch.id.to_uuid()) {
+            true => Receipt::Fenced,
+            false => state.append(batch),
+        };
+        Ok(batches.iter().map(append).collect())
     }
 
     async fn stored_series(&self, ids: &[SeriesId]) -> Result<HashSet<SeriesId>, PortError> {

@@ -1,0 +1,41 @@
+//! Batches of workers that do not own their targets any more.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use metricsd_model::{Batch, Fence};
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+
+use crate::error::Fault;
+
+/// Ids of batches whose targets have other owners. Where nothing has changed since the batches were made this finds no row, by one
+/// look into an index.
+pub(super) async fn fenced(tx: &mut PgConnection, batches: &[Arc<Batch>]) -> Result<HashSet<Uuid>, Fault> {
+    let fences: Vec<(Uuid, Fence)> =
+        batches.iter().filter_map(|batch| Some((batch.id.to_uuid(), batch.fence?))).collect();
+    let Some(known) = fences.iter().map(|(_, fence)| fence.epoch).min() else {
+        return Ok(HashSet::new());
+    };
+    let rows = sqlx::query("SELECT bucket, owner, since, previous, began FROM ring_grants WHERE epoch > $1")
+        .bind(i64::try_from(known).unwrap_or(i64::MAX))
+        .fetch_all(tx)
+        .await?;
+    let mut refused = HashSet::new();
+    for row in rows {
+        let bucket: i32 = row.try_get(0)?;
+        let grant = metricsd_sharding::Grant {
+            owner: row.try_get(1)?,
+            epoch: 0,
+            since: row.try_get(2)?,
+            previous: row.try_get(3)?,
+            began: row.try_get(4)?,
+            gap: None,
+        };
+        let is_refused = |(_, fence): &&(Uuid, Fence)| {
+            i32::from(fence.bucket) == bucket && grant.refuses(fence.member, fence.slot)
+        };
+        refused.extend(fences.iter().filter(is_refused).map(|(id, _)| *id));
+    }
+    Ok(refused)
+}
