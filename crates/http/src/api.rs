@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use metricsd_ingest::{Ingest, Limits};
 use metricsd_model::{Millis, PromDuration};
-use metricsd_ports::{Cache, Catalog, CollectionStats, EventBus, SampleSource};
+use metricsd_ports::{Cache, Catalog, CollectionStats, EventBus, Membership, SampleSource};
 use metricsd_promql::QueryEngine;
 use metricsd_scrape::PageClient;
 use metricsd_scrape::guard::AddressPolicy;
@@ -131,6 +131,8 @@ pub struct Api {
     pub limits: Arc<Limits>,
     /// Targets, jobs, processes.
     pub catalog: Arc<dyn Catalog>,
+    /// Leases of workers.
+    pub membership: Arc<dyn Membership>,
     /// Samples.
     pub source: Arc<dyn SampleSource>,
     /// Queries.

@@ -18,6 +18,7 @@ pub mod problem;
 pub mod reload;
 
 pub mod cardinality;
+mod cluster;
 mod custom;
 mod discovery;
 mod events;

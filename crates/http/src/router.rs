@@ -9,8 +9,8 @@ use axum::routing::{MethodRouter, get, post};
 
 use crate::api::{Api, Roles, Shared};
 use crate::{
-    cardinality, compress, cors, custom, discovery, events, explain, export, guard, health, home, influx,
-    jobs, metrics, prometheus, pushgateway, query, reload, stats, targets, upload, work,
+    cardinality, cluster, compress, cors, custom, discovery, events, explain, export, guard, health, home,
+    influx, jobs, metrics, prometheus, pushgateway, query, reload, stats, targets, upload, work,
 };
 
 /// One route: the methods are written down beside the handlers so that the OpenAPI document can be checked against
@@ -80,6 +80,7 @@ fn own_routes(roles: Roles) -> Vec<Route> {
             route(LATEST, &["GET"], get(targets::latest)),
             route(QUERY, &["GET"], get(query::query)),
             route("/api/v1/metrics/explain", &["GET"], get(explain::line)),
+            route("/api/v1/metrics/cluster", &["GET"], get(cluster::cluster)),
             route("/api/v1/metrics/stats", &["GET"], get(stats::stats)),
             route("/api/v1/metrics/cardinality", &["GET"], get(cardinality::cardinality)),
             route("/api/v1/metrics/discovery", &["GET"], get(discovery::discovery)),

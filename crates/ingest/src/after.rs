@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metricsd_model::event::rfc3339;
-use metricsd_model::{Batch, CollectionMethod, Health, HealthStatus, Millis};
+use metricsd_model::{Batch, CollectionMethod, FailureReason, Health, HealthStatus, Millis};
 use metricsd_ports::{Cache, CacheEntry, CacheKey, Catalog};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -89,6 +89,10 @@ impl AfterCommit {
 
     pub(crate) fn committed(&self, batch: &Arc<Batch>) {
         self.relays.send_replace(());
+        // What was not done says nothing of the target.
+        if batch.collection.reason == Some(FailureReason::Missed) {
+            return;
+        }
         self.tell(Committed::Batch(batch.clone()));
     }
 

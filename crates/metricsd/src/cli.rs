@@ -1,5 +1,6 @@
 //! The command line: one file a command, each its arguments and what it does.
 
+mod cluster;
 mod config;
 mod discovery;
 mod events;
@@ -88,6 +89,8 @@ pub(crate) enum Command {
     Events(events::EventsArgs),
     /// Show what relabelling rules do to labels, step by step
     ExplainRelabel(explain_relabel::ExplainRelabelArgs),
+    /// Show the processes, their leases and what each owns
+    Cluster(cluster::ClusterArgs),
     /// Show how collecting goes, over all processes
     Stats(stats::StatsArgs),
 }
@@ -108,6 +111,7 @@ impl Command {
             Self::Import(args) => wait_for(import::run(&args, environment)),
             Self::Events(args) => wait_for(events::run(&args, environment)),
             Self::ExplainRelabel(args) => explain_relabel::run(&args),
+            Self::Cluster(args) => wait_for(cluster::run(&args, environment)),
             Self::Stats(args) => wait_for(stats::run(&args, environment)),
         }
     }

@@ -61,6 +61,8 @@ pub(crate) struct Config {
     pub(crate) events: EventsConfig,
     /// How targets are scraped.
     pub(crate) scrape: ScrapeSettings,
+    /// How workers share the targets.
+    pub(crate) cluster: ClusterConfig,
     /// Where targets come from by themselves.
     pub(crate) discovery: DiscoveryConfig,
     /// Bounds on what comes from outside.
@@ -91,6 +93,11 @@ impl Config {
     /// Whether this one process is all there is: every role, and a database that nobody else opens.
     pub(crate) fn is_standalone(&self) -> bool {
         self.roles.all() && matches!(self.storage.backend, StorageBackend::Sqlite(_))
+    }
+
+    /// Whether there may be other workers.
+    pub(crate) fn shares_targets(&self) -> bool {
+        matches!(self.storage.backend, StorageBackend::Postgres(_))
     }
 }
 
@@ -256,6 +263,17 @@ pub(crate) struct ScrapeSettings {
     pub(crate) self_scrape: bool,
     /// Scrape this page when it answers at start; only ever there when standalone.
     pub(crate) node_exporter: Option<String>,
+}
+
+/// How workers share the targets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClusterConfig {
+    /// Between two renewals of a worker's lease.
+    pub(crate) heartbeat: Duration,
+    /// How long a lease is.
+    pub(crate) lease: Duration,
+    /// Samples a second that this worker can take.
+    pub(crate) capacity: u64,
 }
 
 /// Where targets come from by themselves.

@@ -5,6 +5,7 @@ mod chores;
 mod compaction;
 mod discovery;
 mod lines;
+mod membership;
 mod rollups;
 mod serving;
 mod uploads;
@@ -21,7 +22,7 @@ use metricsd_http::Cardinality;
 use metricsd_ingest::relay::Relay;
 use metricsd_ingest::{AfterCommit, CommitOptions, GroupCommit, Ingest, IngestMetrics};
 use metricsd_ports::Process;
-use metricsd_scrape::{AddressPolicy, PageClient, PoolOptions, ScrapeMetrics, ScrapePool};
+use metricsd_scrape::{AddressPolicy, Ownership, PageClient, PoolOptions, ScrapeMetrics, ScrapePool};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -132,6 +133,8 @@ struct Node {
     server: JoinHandle<()>,
     lines: lines::Lines,
     pool: Option<JoinHandle<()>>,
+    /// Where there are other workers.
+    membership: Option<membership::Handle>,
     /// No more waiting for a store that is away.
     commit: CancellationToken,
     committer: JoinHandle<()>,
@@ -174,18 +177,24 @@ impl Node {
             notices.clone(),
             commit.clone(),
         );
-        let pool = match config.roles.has(Role::Worker) {
-            true => {
-                let metrics = ScrapeMetrics::register(&mut registry);
-                let pool = scrape_pool(config, &adapters, pages.clone(), metrics, &group, &notices);
-                Some(tokio::spawn(ScrapePool::new(pool, accept.clone()).run()))
+        let process = Uuid::new_v4();
+        let (mut pool, mut membership) = (None, None);
+        if config.roles.has(Role::Worker) {
+            let metrics = ScrapeMetrics::register(&mut registry);
+            let mut options = scrape_pool(config, &adapters, pages.clone(), metrics, &group, &notices);
+            if config.shares_targets() {
+                options.ownership = Ownership::shared(Uuid::new_v4(), config.cluster.lease);
+                let ownership = options.ownership.clone();
+                let (leases, settings) = (adapters.membership.clone(), config.cluster);
+                membership = Some(membership::start(leases, ownership, process, settings, &mut registry));
             }
-            false => None,
-        };
+            pool = Some(tokio::spawn(ScrapePool::new(options, accept.clone()).run()));
+        }
         let takes = config.roles.has(Role::Ingest) || config.roles.has(Role::Worker);
         let series = takes.then(|| group.series().clone());
         let cardinality = Arc::new(Cardinality::new(adapters.source.clone(), series));
-        let mut chores = start_chores(config, &adapters, metrics, &notices, listener.local_addr()?, &rest);
+        let process = this_process(config, process, listener.local_addr()?);
+        let mut chores = start_chores(config, &adapters, metrics, &notices, process, &rest);
         chores.extend(watch::start(&adapters, &mut registry, &rest));
         chores.extend(start_compaction(config, &adapters, &mut registry, &rest));
         chores.extend(start_rollups(config, &adapters, &rest));
@@ -224,12 +233,29 @@ impl Node {
             protocols,
         };
         let server = serving::start(config, &adapters, parts, listener, accept.clone());
-        Ok(Self { adapters, accept, server, lines, pool, commit, committer, after, teller, rest, chores })
+        Ok(Self {
+            adapters,
+            accept,
+            server,
+            lines,
+            pool,
+            membership,
+            commit,
+            committer,
+            after,
+            teller,
+            rest,
+            chores,
+        })
     }
 
     /// Stops in the order of the flow: nothing comes in, what came in is stored, what was stored is told.
     async fn drain(self, timeout: Duration) {
         let share = |tenths: u32| timeout * tenths / 10;
+        // Scraping goes on until others do it.
+        if let Some(membership) = self.membership {
+            membership.leave(share(DRAIN_HAND_OVER)).await;
+        }
         self.accept.cancel();
         if let Some(pool) = self.pool {
             finish("scraping", pool, share(DRAIN_SCRAPES)).await;
@@ -279,6 +305,7 @@ fn scrape_pool(
         concurrency: config.scrape.concurrency,
         resync_every: RESYNC_EVERY,
         metrics,
+        ownership: Ownership::all(),
     }
 }
 
@@ -286,9 +313,10 @@ fn scrape_pool(
 const RESYNC_EVERY: Duration = Duration::from_secs(30);
 
 /// Tenths of `shutdown.timeout` that each step of draining may take.
-const DRAIN_SCRAPES: u32 = 3;
-const DRAIN_REQUESTS: u32 = 2;
-const DRAIN_COMMITS: u32 = 2;
+const DRAIN_HAND_OVER: u32 = 5;
+const DRAIN_SCRAPES: u32 = 2;
+const DRAIN_REQUESTS: u32 = 1;
+const DRAIN_COMMITS: u32 = 1;
 const DRAIN_REST: u32 = 1;
 
 /// Commits of one store under way at once: as many as the Postgres store has connections for appends.
@@ -360,12 +388,17 @@ fn start_discovery(
     Ok((Some(reloader), tasks))
 }
 
+fn this_process(config: &Config, id: Uuid, address: SocketAddr) -> Process {
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    Process { id, roles: config.roles.names(), listen: address.to_string(), version }
+}
+
 fn start_chores(
     config: &Config,
     adapters: &Adapters,
     metrics: IngestMetrics,
     notices: &AfterCommit,
-    address: SocketAddr,
+    process: Process,
     stop: &CancellationToken,
 ) -> Vec<JoinHandle<()>> {
     let relays = adapters.members.iter().map(|member| Relay {
@@ -375,12 +408,6 @@ fn start_chores(
         metrics: metrics.clone(),
     });
     let mut chores: Vec<JoinHandle<()>> = relays.map(|relay| tokio::spawn(relay.run(stop.clone()))).collect();
-    let process = Process {
-        id: Uuid::new_v4(),
-        roles: config.roles.names(),
-        listen: address.to_string(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
     chores.push(tokio::spawn(chores::heartbeat(adapters.catalog.clone(), process, stop.clone())));
     if config.roles.has(Role::Api) {
         chores.push(tokio::spawn(chores::follow_series(adapters.source.clone(), stop.clone())));

@@ -199,6 +199,8 @@ pub enum FailureReason {
     Credentials,
     /// The page was read but could not be stored.
     Store,
+    /// It was due and not done: a worker was lost, stopped or cut off.
+    Missed,
     /// A fault of metricsd's own.
     Internal,
 }
@@ -216,6 +218,7 @@ names!(FailureReason {
     Redirect = "redirect",
     Credentials = "credentials",
     Store = "store",
+    Missed = "missed",
     Internal = "internal",
 });
 

@@ -30,7 +30,12 @@ pub trait Membership: Send + Sync + 'static {
 
     /// Gives a member a lease from now, even where its time has run out, as long as no plan has taken it for lost. `None`
     /// where one has, or the member never joined: then it owns nothing and must join under another id.
-    async fn renew_lease(&self, report: &Report, lease: Duration, known: u64) -> Result<Option<Renewal>, PortError>;
+    async fn renew_lease(
+        &self,
+        report: &Report,
+        lease: Duration,
+        known: u64,
+    ) -> Result<Option<Renewal>, PortError>;
 
     /// A member goes. What it still owns is lost, so that the next plan gives it to others, unless there are none.
     async fn leave(&self, member: Uuid) -> Result<(), PortError>;
@@ -96,7 +101,12 @@ impl Membership for LocalMembership {
         Ok(self.registry.lock().join(self.now(), report, millis(lease), known))
     }
 
-    async fn renew_lease(&self, report: &Report, lease: Duration, known: u64) -> Result<Option<Renewal>, PortError> {
+    async fn renew_lease(
+        &self,
+        report: &Report,
+        lease: Duration,
+        known: u64,
+    ) -> Result<Option<Renewal>, PortError> {
         Ok(self.registry.lock().renew(self.now(), report, millis(lease), known))
     }
 

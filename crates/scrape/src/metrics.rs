@@ -19,7 +19,8 @@ pub struct ResultLabel {
 /// Why a scrape was not even begun.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SkipLabel {
-    /// `busy`, `late`, `concurrency` or `queue_full`.
+    /// `busy`, `late`, `concurrency` or `queue_full`; `lease` where the worker's ran out, `fenced` where the store said that
+    /// the target is another worker's.
     pub reason: &'static str,
 }
 
@@ -32,6 +33,7 @@ pub struct ScrapeMetrics {
     pub(crate) in_flight: Gauge,
     pub(crate) start_delay: Histogram,
     pub(crate) collection: Histogram,
+    pub(crate) missed: Counter,
 }
 
 impl ScrapeMetrics {
@@ -45,6 +47,7 @@ impl ScrapeMetrics {
             in_flight: Gauge::default(),
             start_delay: latency(),
             collection: latency(),
+            missed: Counter::default(),
         };
         let scrape = registry.sub_registry_with_prefix("scrape");
         scrape.register("targets", "Targets that this process scrapes", metrics.targets.clone());
@@ -54,6 +57,9 @@ impl ScrapeMetrics {
             "Scheduled scrapes that were not begun, by reason",
             metrics.skipped.clone(),
         );
+        let what =
+            "Scheduled scrapes that were not done and are recorded as missed, whichever worker they were";
+        scrape.register("missed", what, metrics.missed.clone());
         scrape.register("in_flight", "Scrapes under way", metrics.in_flight.clone());
         scrape.register_with_unit(
             "start_delay",

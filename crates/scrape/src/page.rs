@@ -90,6 +90,8 @@ pub(crate) struct PageReader {
     last: Millis,
     /// Whether any page was read.
     has_read: bool,
+    /// What another process stored last, until a page is read: with or without timestamps of their own.
+    inherited: HashSet<SeriesId>,
 }
 
 impl PageReader {
@@ -111,6 +113,7 @@ impl PageReader {
             began: HashMap::new(),
             last: Millis::MIN,
             has_read: false,
+            inherited: HashSet::new(),
         }
     }
 
@@ -166,6 +169,7 @@ impl PageReader {
         let (vanished, added) = self.difference(&layout, &timed_series);
         self.stored = layout.clone();
         self.timed = timed_series;
+        self.inherited = HashSet::new();
         self.has_read = true;
         ledger.stored = (values.len() + timed.len()) as u64;
         Ok(Some(Scraped {
@@ -192,7 +196,7 @@ impl PageReader {
         let before = std::mem::replace(&mut self.began, began);
         let is_new = |start: &Start| match before.get(&start.series.id) {
             Some(known) => *known != start.created && start.created > self.last,
-            None => true,
+            None => !self.inherited.contains(&start.series.id),
         };
         let fits = |start: &Start| {
             start.created < start.sampled && check_timestamp(start.created, at, namer.limits()).is_ok()
@@ -230,6 +234,7 @@ impl PageReader {
     /// Takes for the last page's what another process stored last.
     pub(crate) fn assume(&mut self, known: &[Arc<Series>]) {
         self.timed.extend_from_slice(known);
+        self.inherited = ids(known).collect();
         self.stored = Layout::inline(self.current());
         self.has_read = true;
     }
@@ -267,7 +272,7 @@ impl PageReader {
         let added = found.difference(&old).count();
         let mut new: HashSet<SeriesId> = after.ids.iter().copied().collect();
         let ended: &[_] = if self.tracks_timed { &self.timed } else { &[] };
-        if self.tracks_timed {
+        if self.tracks_timed || !self.inherited.is_empty() {
             new.extend(ids(timed));
         }
         let vanished = before.series.iter().chain(ended).filter(|series| !new.contains(&series.id));

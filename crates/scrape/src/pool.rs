@@ -3,31 +3,38 @@
 //! One task and one heap for all targets: a target that waits costs no task and no timer.
 
 mod end;
+mod missed;
+mod own;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use metricsd_ingest::{AfterCommit, Committed, GroupCommit, IngestError, Limits};
-use metricsd_model::{Batch, FailureReason, Health, HealthStatus, Millis, Target, TargetSpec};
-use metricsd_ports::{Catalog, SampleSource};
+use metricsd_model::{Batch, FailureReason, Fence, Health, HealthStatus, Millis, Target, TargetSpec};
+use metricsd_ports::membership::bucket_of;
+use metricsd_ports::{Catalog, Receipt, SampleSource};
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use crate::ScrapeMetrics;
 use crate::client::PageClient;
 use crate::clock::Clock;
 use crate::schedule::{Due, Timer, next_slot};
 use crate::scrape::LoopState;
+use crate::{Ownership, Right, ScrapeMetrics};
 
 /// How long one question for changes waits at the catalogue.
 const CHANGES_WAIT: Duration = Duration::from_secs(10);
 
 /// Changes that may wait to be applied.
 const MAX_CHANGES: usize = 1_000;
+
+/// How often it is counted what the targets come to.
+const COUNT_EVERY: Duration = Duration::from_secs(2);
 
 /// How far ahead of this process's clock a scrape out of turn may be dated.
 const MAX_AHEAD_MS: i64 = 1_000;
@@ -52,9 +59,11 @@ pub struct PoolOptions {
     pub resync_every: Duration,
     /// Counters.
     pub metrics: ScrapeMetrics,
+    /// Which targets are this process's.
+    pub ownership: Ownership,
 }
 
-/// Scrapes every target of the catalogue.
+/// Scrapes every target of the catalogue that is this process's.
 pub struct ScrapePool {
     shared: Arc<Shared>,
     targets: HashMap<u64, Entry>,
@@ -63,6 +72,8 @@ pub struct ScrapePool {
     paused: HashMap<String, Arc<Mutex<LoopState>>>,
     timer: Timer,
     next_key: u64,
+    /// Whether all targets were read once.
+    has_read: bool,
 }
 
 struct Shared {
@@ -77,8 +88,18 @@ struct Shared {
 
 struct Entry {
     spec: TargetSpec,
-    state: Arc<Mutex<LoopState>>,
+    bucket: u16,
+    /// What its scrapes remember; absent before the first, and while the target is another process's.
+    state: Option<Arc<Mutex<LoopState>>>,
+    /// The change of the ring by which the target became this process's.
+    granted: Option<u64>,
+    /// Whether the timer has it.
+    scheduled: bool,
     requested: Option<Millis>,
+    /// Since when it has been to be scraped as it is, as far as this process knows.
+    since: Millis,
+    /// Samples of its last page, as far as this process knows.
+    samples: Arc<AtomicU64>,
 }
 
 impl ScrapePool {
@@ -100,12 +121,15 @@ impl ScrapePool {
             paused: HashMap::new(),
             timer: Timer::default(),
             next_key: 0,
+            has_read: false,
         }
     }
 
     /// Runs until told to stop, then waits for the scrapes under way.
     pub async fn run(mut self) {
         let (sender, mut changes) = mpsc::channel(MAX_CHANGES);
+        let mut ring = self.shared.options.ownership.changes();
+        let mut count = tokio::time::interval(COUNT_EVERY);
         let follower = tokio::spawn(follow(self.shared.clone(), sender));
         loop {
             let next = self.timer.next().unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600));
@@ -113,7 +137,9 @@ impl ScrapePool {
                 biased;
                 () = self.shared.stop.cancelled() => break,
                 () = tokio::time::sleep_until(next) => self.start_due(),
+                Ok(()) = ring.changed() => self.own(),
                 Some(change) = changes.recv() => self.apply(change),
+                _ = count.tick(), if self.has_read => self.count(),
             }
         }
         follower.abort();
@@ -124,21 +150,30 @@ impl ScrapePool {
     fn start_due(&mut self) {
         let now = Instant::now();
         while let Some(due) = self.timer.pop_due(now) {
-            let Some(entry) = self.targets.get(&due.key) else {
+            let Some(entry) = self.targets.get_mut(&due.key) else {
                 continue;
             };
             let interval = entry.spec.scrape_config.scrape_interval.millis();
-            let time = self.shared.clock.now();
+            let time = self.shared.now();
             // Slots that went by while the process slept are not made up for.
             let late = due.slot + interval <= time;
             let slot = next_slot(&entry.spec.target_id, interval, if late { time } else { due.slot });
-            self.timer.push(Due { when: self.shared.clock.instant_of(slot), slot, key: due.key });
-            let next = self.shared.next_scrape(entry, slot);
-            self.shared.options.after.tell(Committed::Schedule(entry.spec.target_id.clone(), next));
-            if late {
-                self.shared.options.metrics.skip("late");
-            } else {
-                self.shared.begin(entry, due.slot);
+            let ownership = &self.shared.options.ownership;
+            match ownership.right(entry.bucket, due.slot) {
+                _ if late => self.shared.passed_over(entry, due.slot, slot, "late"),
+                Right::Mine(fence) => {
+                    let next = self.shared.next_scrape(entry, slot);
+                    self.shared.options.after.tell(Committed::Schedule(entry.spec.target_id.clone(), next));
+                    self.shared.begin(entry, due.slot, fence);
+                }
+                Right::Lapsed => self.shared.passed_over(entry, due.slot, slot, "lease"),
+                Right::None => {}
+            }
+            entry.scheduled = self.shared.options.ownership.concerns(entry.bucket, slot);
+            match entry.scheduled {
+                true => self.timer.push(Due { when: self.shared.instant_of(slot), slot, key: due.key }),
+                // Whoever has it next begins where this one ends, and should it come back, so does this one.
+                false => entry.state = None,
             }
         }
     }
@@ -156,9 +191,14 @@ impl ScrapePool {
                 for target in targets {
                     self.apply_one(target);
                 }
+                if !std::mem::replace(&mut self.has_read, true) {
+                    self.count();
+                }
             }
         }
-        self.shared.options.metrics.targets.set(self.targets.len() as i64);
+        if !self.shared.options.ownership.is_shared() {
+            self.shared.options.metrics.targets.set(self.targets.len() as i64);
+        }
     }
 
     /// Takes over one target as the catalogue has it. What is already so changes nothing.
@@ -168,7 +208,11 @@ impl ScrapePool {
         if target.deleting || !target.spec.enabled {
             self.keys.remove(&id);
             let entry = known.and_then(|key| self.targets.remove(&key));
-            self.retire(target, entry);
+            match self.shared.is_own(bucket_of(&id)) {
+                true => self.retire(target, entry),
+                // Its owner sees to it.
+                false => drop(self.paused.remove(&id)),
+            }
         } else if let Some(key) = known {
             self.update(key, target);
         } else {
@@ -178,9 +222,11 @@ impl ScrapePool {
 
     /// The target was deleted while this process was not looking.
     fn drop_gone(&mut self, id: &str) {
-        if let Some(entry) = self.keys.remove(id).and_then(|key| self.targets.remove(&key)) {
+        let entry = self.keys.remove(id).and_then(|key| self.targets.remove(&key));
+        if let Some(entry) = entry.filter(|entry| self.shared.is_own(entry.bucket)) {
             info!(target_id = id, "target is gone from the catalogue");
-            self.shared.retire(id.to_owned(), entry.state, false, None);
+            let state = entry.state.unwrap_or_else(|| self.shared.new_state(&entry.spec));
+            self.shared.retire(id.to_owned(), state, false, None);
         }
     }
 
@@ -193,13 +239,13 @@ impl ScrapePool {
         let last = last.then(|| target.spec.clone());
         let paused = self.paused.remove(&id);
         let state = match (entry, paused) {
-            (Some(entry), _) => entry.state,
+            (Some(entry), _) => entry.state.unwrap_or_else(|| self.shared.new_state(&entry.spec)),
             (None, Some(state)) if target.deleting => state,
             (None, Some(state)) => {
                 self.paused.insert(id, state);
                 return;
             }
-            (None, None) if target.deleting => self.new_state(&target.spec),
+            (None, None) if target.deleting => self.shared.new_state(&target.spec),
             (None, None) => return,
         };
         if !target.deleting {
@@ -214,28 +260,32 @@ impl ScrapePool {
         self.shared.retire(id, state, target.deleting, last);
     }
 
-    fn new_state(&self, spec: &TargetSpec) -> Arc<Mutex<LoopState>> {
-        let PoolOptions { limits, commit, .. } = &self.shared.options;
-        Arc::new(Mutex::new(LoopState::new(spec.clone(), limits.clone(), commit.series().clone())))
-    }
-
     fn add(&mut self, target: Target) {
         let spec = target.spec;
         debug!(target_id = spec.target_id, url = spec.scrape_url(), "target added");
         // One that comes back while it is being deleted goes on where its end was.
         let ending = self.shared.ending.lock().get(&spec.target_id).cloned();
-        let state = match self.paused.remove(&spec.target_id).or(ending) {
-            Some(state) => {
-                self.replace(&state, &spec);
-                state
-            }
-            None => self.new_state(&spec),
+        let state = self.paused.remove(&spec.target_id).or(ending);
+        if let Some(state) = &state {
+            self.replace(state, &spec);
+        }
+        // What there was at the start was to be scraped before; what comes later is from now on.
+        let since = if self.has_read { self.shared.now() } else { target.created_at };
+        let bucket = bucket_of(&spec.target_id);
+        let mut entry = Entry {
+            granted: self.shared.options.ownership.granted(bucket),
+            samples: Arc::new(AtomicU64::new(target.health.samples_scraped)),
+            requested: target.scrape_requested,
+            scheduled: false,
+            spec,
+            bucket,
+            state,
+            since,
         };
-        let entry = Entry { spec, state, requested: target.scrape_requested };
         let unanswered =
             target.scrape_requested.filter(|at| target.health.last_scrape.is_none_or(|last| last < *at));
         if unanswered.is_some() {
-            self.shared.begin_now(&entry);
+            self.shared.begin_now(&mut entry);
         }
         self.schedule(entry);
     }
@@ -249,10 +299,13 @@ impl ScrapePool {
     fn update(&mut self, key: u64, target: Target) {
         let Some(entry) = self.targets.get(&key) else { return };
         let changed = entry.spec != target.spec;
-        if changed {
-            self.replace(&entry.state, &target.spec);
+        if changed && let Some(state) = &entry.state {
+            self.replace(state, &target.spec);
         }
         let Some(entry) = self.targets.get_mut(&key) else { return };
+        if !entry.scheduled {
+            entry.samples.store(target.health.samples_scraped, Ordering::Relaxed);
+        }
         if entry.requested < target.scrape_requested {
             entry.requested = target.scrape_requested;
             self.shared.begin_now(entry);
@@ -260,16 +313,18 @@ impl ScrapePool {
         // A new key, so that what the timer still holds for the old interval is passed over.
         if changed && let Some(mut entry) = self.targets.remove(&key) {
             entry.spec = target.spec;
+            entry.since = self.shared.now();
             self.schedule(entry);
         }
     }
 
-    fn schedule(&mut self, entry: Entry) {
+    fn schedule(&mut self, mut entry: Entry) {
         let key = self.next_key;
         self.next_key += 1;
-        let interval = entry.spec.scrape_config.scrape_interval.millis();
-        let slot = next_slot(&entry.spec.target_id, interval, self.shared.clock.now());
-        self.timer.push(Due { when: self.shared.clock.instant_of(slot), slot, key });
+        entry.scheduled = self.shared.options.ownership.concerns(entry.bucket, self.shared.now());
+        if entry.scheduled {
+            self.timer.push(self.shared.first_due(&entry, key));
+        }
         self.keys.insert(entry.spec.target_id.clone(), key);
         self.targets.insert(key, entry);
     }
@@ -338,13 +393,14 @@ impl Shared {
             return slot;
         }
         // One that is being scraped may be found to have changed.
-        entry.state.try_lock().map_or(slot, |state| state.next_due(slot))
+        let state = entry.state.as_ref().and_then(|state| state.try_lock().ok());
+        state.map_or(slot, |state| state.next_due(slot))
     }
 
     /// Starts a scheduled scrape unless something speaks against it; what is skipped is counted, not queued.
-    fn begin(self: &Arc<Self>, entry: &Entry, slot: Millis) {
+    fn begin(self: &Arc<Self>, entry: &mut Entry, slot: Millis, fence: Option<Fence>) {
         let metrics = &self.options.metrics;
-        let Ok(state) = entry.state.clone().try_lock_owned() else {
+        let Ok(state) = self.state_of(entry).try_lock_owned() else {
             return metrics.skip("busy");
         };
         if !state.is_due(slot) {
@@ -356,25 +412,33 @@ impl Shared {
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
             return metrics.skip("concurrency");
         };
-        let delay = (self.clock.now() - slot).max(0) as f64 / 1e3;
+        let delay = (self.now() - slot).max(0) as f64 / 1e3;
         metrics.start_delay.observe(delay);
-        let shared = self.clone();
+        let (shared, samples) = (self.clone(), entry.samples.clone());
         self.tasks.spawn(async move {
-            let (target, batch, started) = shared.scrape(state, slot).await;
+            let (target, mut batch, started) = shared.scrape(state, slot).await;
             drop(permit);
+            samples.store(batch.collection.ledger.received, Ordering::Relaxed);
+            batch.fence = fence;
             shared.store(target, batch, started).await;
         });
     }
 
     /// Starts a scrape out of turn, after the one that may be under way.
-    fn begin_now(self: &Arc<Self>, entry: &Entry) {
-        let requested = entry.requested.unwrap_or_default().min(self.clock.now() + MAX_AHEAD_MS);
-        let (shared, state) = (self.clone(), entry.state.clone());
+    fn begin_now(self: &Arc<Self>, entry: &mut Entry) {
+        let requested = entry.requested.unwrap_or_default().min(self.now() + MAX_AHEAD_MS);
+        let bucket = entry.bucket;
+        if !matches!(self.options.ownership.right(bucket, self.now()), Right::Mine(_)) {
+            return;
+        }
+        let (shared, state) = (self.clone(), self.state_of(entry));
         self.tasks.spawn(async move {
             let state = state.lock_owned().await;
             // The asker's clock may be ahead of ours; it waits for a scrape that is not older than its question.
-            let at = shared.clock.now().max(requested);
-            let (target, batch, started) = shared.scrape(state, at).await;
+            let at = shared.now().max(requested);
+            let Right::Mine(fence) = shared.options.ownership.right(bucket, at) else { return };
+            let (target, mut batch, started) = shared.scrape(state, at).await;
+            batch.fence = fence;
             shared.store(target, batch, started).await;
         });
     }
@@ -392,6 +456,12 @@ impl Shared {
 
     /// Hands a batch to the store. The target's next scrape does not wait for this.
     async fn store(&self, target: String, batch: Batch, started: Instant) {
+        if batch.fence.is_some() && !self.options.ownership.holds() {
+            // The process may have been stopped on the way: a page read late is not that of the scheduled time, and a request
+            // that ran out says nothing of the target. Whoever has the target next notes the scrape as missed.
+            self.options.metrics.skip("lease");
+            return self.note_missed(&batch, "its worker lost its lease meanwhile").await;
+        }
         let health = Health {
             status: HealthStatus::Unhealthy,
             reason: Some(FailureReason::Store),
@@ -405,6 +475,10 @@ impl Shared {
             Err(error) => Err(error),
         };
         match answer {
+            Ok(Receipt::Fenced) => {
+                debug!(target_id = target, "a scrape was not stored: the target is another worker's");
+                self.options.metrics.skip("fenced");
+            }
             Ok(_) => self.options.metrics.collection.observe(started.elapsed().as_secs_f64()),
             // The process ends; the last word on these is the drain's.
             Err(IngestError::Closed) => {

@@ -38,6 +38,8 @@ pub(crate) struct LoopState {
     /// Bytes of the last page; -1 where it was beyond its limit, 0 where there was none.
     body_bytes: i64,
     pace: Pace,
+    /// Whether another process may have scraped the target before this one.
+    inherits: bool,
 }
 
 impl LoopState {
@@ -58,7 +60,14 @@ impl LoopState {
             offenders: Arc::default(),
             body_bytes: 0,
             pace,
+            inherits: false,
         }
+    }
+
+    /// The same for a target that another process may have scraped until now: its series are asked for before the first
+    /// page is read, so that none is taken for new and those that are gone end.
+    pub(crate) fn inheriting(self) -> Self {
+        Self { inherits: true, ..self }
     }
 
     /// The same target with other settings: what it no longer has will be marked as ended.
@@ -66,6 +75,7 @@ impl LoopState {
         let mut next = Self::new(spec, limits, self.series.clone());
         next.reader.inherit(&self.reader);
         next.last = self.last;
+        next.inherits = self.inherits;
         *self = next;
     }
 
@@ -90,6 +100,17 @@ impl LoopState {
             Ok(page) => i64::try_from(page.body.len()).unwrap_or(i64::MAX),
             Err(error) => -i64::from(error.reason == FailureReason::TooLarge),
         };
+        // Fetched first: meanwhile the last scrape of the one before is stored.
+        if self.inherits && !self.reader.has_read() {
+            if let Some(known) = known().await {
+                self.reader.assume(&known);
+            }
+            let scraped = match page {
+                Ok(page) => self.read(&page, at).await,
+                Err(error) => Err(error),
+            };
+            return self.batch(scraped, at, started.elapsed().as_secs_f64());
+        }
         let scraped = match page {
             Ok(page) => self.read(&page, at).await,
             Err(error) => Err(error),

@@ -45,6 +45,7 @@ fn start(store: &Arc<MemoryStore>, stop: &CancellationToken) {
         concurrency: 100,
         resync_every: Duration::from_secs(1),
         metrics: ScrapeMetrics::register(&mut registry),
+        ownership: metricsd_scrape::Ownership::all(),
     };
     tokio::spawn(ScrapePool::new(options, stop.clone()).run());
 }

@@ -58,6 +58,7 @@ fn start(store: Arc<MemoryStore>, concurrency: usize) -> Bench {
         concurrency,
         resync_every: Duration::from_millis(300),
         metrics: ScrapeMetrics::register(&mut registry),
+        ownership: metricsd_scrape::Ownership::all(),
     };
     let pool = tokio::spawn(ScrapePool::new(options, stop.clone()).run());
     Bench { store, registry, stop, pool }

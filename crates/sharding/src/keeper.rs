@@ -154,7 +154,8 @@ mod tests {
     fn gaps_are_told_once_and_to_the_owner() {
         let [me, other] = [1, 2].map(Uuid::from_u128);
         let mut keeper = Keeper::new(me, Duration::from_secs(5), Table::new(4));
-        let lost = Grant { owner: me, epoch: 1, since: 5_000, previous: None, began: 5_000, gap: Some(1_000) };
+        let lost =
+            Grant { owner: me, epoch: 1, since: 5_000, previous: None, began: 5_000, gap: Some(1_000) };
         let late = Grant { owner: me, epoch: 1, since: 5_000, previous: Some(other), began: 0, gap: None };
         let theirs = Grant { owner: other, ..lost };
         let changed = vec![(0, lost), (1, late), (2, theirs)];

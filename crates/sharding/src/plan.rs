@@ -86,7 +86,8 @@ pub fn plan(snapshot: &Snapshot, loads: &[u64], policy: &Policy, rebalance: bool
         .collect();
     let placed: Vec<Uuid> = members.eligible.iter().map(|lease| lease.report.member).collect();
     let news = members.eligible.iter().any(|lease| !lease.placed);
-    let plan = Plan { base: snapshot.table.epoch(), made: snapshot.now, lost: members.lost(), placed, grants };
+    let plan =
+        Plan { base: snapshot.table.epoch(), made: snapshot.now, lost: members.lost(), placed, grants };
     (news || !plan.lost.is_empty() || !plan.grants.is_empty()).then_some(plan)
 }
 
@@ -177,7 +178,14 @@ impl<'s> Members<'s> {
             true if grant.owner == owner || self.is_frozen(Some(grant), now) => None,
             true => {
                 let since = now + policy.lead;
-                Some(Grant { owner, epoch, since, previous: Some(grant.owner), began: grant.since, gap: None })
+                Some(Grant {
+                    owner,
+                    epoch,
+                    since,
+                    previous: Some(grant.owner),
+                    began: grant.since,
+                    gap: None,
+                })
             }
             false => {
                 // What it was to say of others before it.

@@ -5,8 +5,8 @@
 //! one another without going back. Where nobody crashes, stops, or is cut off, none is missed and none is done twice; where one does,
 //! misses lie within its lease.
 
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 use metricsd_sharding::{Gap, Keeper, Plan, Policy, Registry, Renewal, Report, Snapshot, Table, plan};
@@ -65,8 +65,16 @@ enum Event {
     Answer(usize, Answer),
     /// A scheduled scrape of a bucket.
     Slot(usize, u16, i64),
-    Store { from: Uuid, bucket: u16, slot: i64, epoch: u64 },
-    Missed { bucket: u16, slot: i64 },
+    Store {
+        from: Uuid,
+        bucket: u16,
+        slot: i64,
+        epoch: u64,
+    },
+    Missed {
+        bucket: u16,
+        slot: i64,
+    },
     Trouble,
 }
 
@@ -394,9 +402,10 @@ impl Simulation {
             println!("{} store {slot} from {from}", self.now);
         }
         // What a dead process had not handed to the database yet is lost.
-        let dead = self.workers.iter().any(|worker| {
-            worker.keeper.member() == from && !worker.alive && !worker.draining
-        });
+        let dead = self
+            .workers
+            .iter()
+            .any(|worker| worker.keeper.member() == from && !worker.alive && !worker.draining);
         if dead {
             return;
         }
@@ -435,7 +444,11 @@ impl Simulation {
         let living = self.living();
         let someone = living[usize::try_from(self.random.below(living.len() as i64)).unwrap()];
         if traced(u16::MAX) || (0..BUCKETS).any(traced) {
-            let members: Vec<_> = self.workers.iter().map(|w| (w.keeper.member(), w.alive, w.draining, w.stopped_until)).collect();
+            let members: Vec<_> = self
+                .workers
+                .iter()
+                .map(|w| (w.keeper.member(), w.alive, w.draining, w.stopped_until))
+                .collect();
             println!("{} trouble at {someone}: {members:?}", self.now);
         }
         let kinds = if self.world.faults { 5 } else { 2 };
@@ -482,7 +495,8 @@ impl Simulation {
         let unstored = self.unstored();
         let unexplained: Vec<_> = unstored.iter().filter(|key| !self.ledger.missed.contains(key)).collect();
         assert!(unexplained.is_empty(), "seed {seed}: neither stored nor missed: {unexplained:?}");
-        let both: Vec<_> = self.ledger.missed.iter().filter(|key| self.ledger.stored.contains_key(key)).collect();
+        let both: Vec<_> =
+            self.ledger.missed.iter().filter(|key| self.ledger.stored.contains_key(key)).collect();
         assert!(both.is_empty(), "seed {seed}: stored and missed: {both:?}");
         for bucket in 0..BUCKETS {
             let epochs = self.ledger.stored.range((bucket, i64::MIN)..=(bucket, i64::MAX));
@@ -504,7 +518,11 @@ impl Simulation {
                 })
             };
             let stray: Vec<_> = unstored.iter().filter(|(_, slot)| !explained(*slot)).collect();
-            assert!(stray.is_empty(), "seed {seed}: missed without a fault near: {stray:?}, {:?}", self.troubled);
+            assert!(
+                stray.is_empty(),
+                "seed {seed}: missed without a fault near: {stray:?}, {:?}",
+                self.troubled
+            );
         }
     }
 }
@@ -521,7 +539,9 @@ fn next_slot(bucket: u16, after: i64) -> i64 {
 
 fn worker_of(event: &Event) -> Option<usize> {
     match event {
-        Event::Tick(place) | Event::Told(place) | Event::Answer(place, _) | Event::Slot(place, ..) => Some(*place),
+        Event::Tick(place) | Event::Told(place) | Event::Answer(place, _) | Event::Slot(place, ..) => {
+            Some(*place)
+        }
         // What was sent arrives even if the sender has died.
         Event::Arrive(..) | Event::Store { .. } | Event::Missed { .. } | Event::Trouble => None,
     }
@@ -555,7 +575,8 @@ fn lost_messages_store_nothing_twice() {
 #[test]
 #[ignore = "prints one schedule"]
 fn show() {
-    let var = |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+    let var =
+        |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
     let world = [CALM, FAULTS, LOSSY][var("WORLD", 1) as usize];
     TRACE.store(var("BUCKET", 0) as u32, std::sync::atomic::Ordering::Relaxed);
     Simulation::new(var("SEED", 0), world).run().check();

@@ -36,8 +36,11 @@ impl Group {
     /// Refuses what the tables cannot hold, so that one damaged batch is named instead of failing somewhere inside.
     pub fn new(batches: &[Arc<Batch>], bounds: Bounds) -> Result<Self, PortError> {
         let mut seen: HashSet<BatchId> = HashSet::with_capacity(batches.len());
-        let mut group =
-            Self { distinct: Vec::with_capacity(batches.len()), given: Vec::with_capacity(batches.len()), fenced: HashSet::new() };
+        let mut group = Self {
+            distinct: Vec::with_capacity(batches.len()),
+            given: Vec::with_capacity(batches.len()),
+            fenced: HashSet::new(),
+        };
         for batch in batches {
             let first = seen.insert(batch.id);
             group.given.push((batch.id.to_uuid(), first));

@@ -135,6 +135,7 @@ impl Service {
             },
             limits: limits.clone(),
             catalog: store.clone(),
+            membership: store.clone(),
             source: store.clone(),
             engine: Arc::new(Engine::new(store.clone(), EngineOptions::default())),
             cache: cache.clone(),

@@ -143,6 +143,12 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ),
     ("retention.rollups.hours", "how long values of an hour are kept; at least 1d, or 0s for no bound"),
     ("retention.max_exemplars", "exemplars that are kept, the newest; 0 for none"),
+    ("cluster.heartbeat", "how often a worker renews its lease"),
+    (
+        "cluster.lease",
+        "how long a worker that is not heard of keeps its targets; at least three times cluster.heartbeat",
+    ),
+    ("cluster.capacity", "samples a second that this worker can take: its part beside the others"),
     ("promql.experimental", "experimental functions, operators and durations of the language"),
     ("promql.look_back", "how old a sample an instant query still takes"),
     ("promql.subquery_step", "distance between the points of a sub-query that names none"),

@@ -26,6 +26,7 @@ pub(super) struct Settings {
     pub(super) cache: Cache,
     pub(super) events: Events,
     pub(super) scrape: Scrape,
+    pub(super) cluster: Cluster,
     pub(super) discovery: Discovery,
     pub(super) limits: Limits,
     pub(super) pushgateway: Pushgateway,
@@ -53,6 +54,7 @@ impl Default for Settings {
             cache: Cache::default(),
             events: Events::default(),
             scrape: Scrape::default(),
+            cluster: Cluster::default(),
             discovery: Discovery::default(),
             limits: Limits::default(),
             pushgateway: Pushgateway::default(),
@@ -310,6 +312,20 @@ pub(super) struct Log {
 impl Default for Log {
     fn default() -> Self {
         Self { level: "info".to_owned(), format: "text".to_owned() }
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Cluster {
+    pub(super) heartbeat: PromDuration,
+    pub(super) lease: PromDuration,
+    pub(super) capacity: u64,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self { heartbeat: PromDuration::from_secs(1), lease: PromDuration::from_secs(5), capacity: 500_000 }
     }
 }
 

@@ -19,9 +19,9 @@ use super::error::{Origin, Problem, nearest};
 use super::secrets::{self, mask_url};
 use super::settings::{Events, Retention, Settings};
 use super::{
-    CacheConfig, CommitConfig, Config, CorsConfig, DiscoveryConfig, EventFormat, EventsConfig, KafkaConfig,
-    LogConfig, LogFormat, PromqlConfig, RetentionConfig, Role, Roles, RollupConfig, ScrapeSettings,
-    StorageBackend, StorageConfig,
+    CacheConfig, ClusterConfig, CommitConfig, Config, CorsConfig, DiscoveryConfig, EventFormat, EventsConfig,
+    KafkaConfig, LogConfig, LogFormat, PromqlConfig, RetentionConfig, Role, Roles, RollupConfig,
+    ScrapeSettings, StorageBackend, StorageConfig,
 };
 use crate::sealing::SealingKey;
 
@@ -63,6 +63,7 @@ pub(super) fn validate(
     let cache = check.cache(settings);
     let events = check.events(&settings.events);
     let mut scrape = check.scrape(settings);
+    let cluster = check.cluster(settings);
     let discovery = check.discovery(settings);
     check.limits(&settings.limits);
     let lines = check.lines(settings);
@@ -89,6 +90,7 @@ pub(super) fn validate(
         cache: cache?,
         events: events?,
         scrape,
+        cluster,
         discovery,
         limits: settings.limits.clone(),
         lines,
@@ -110,6 +112,18 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
+    fn cluster(&mut self, settings: &Settings) -> ClusterConfig {
+        let cluster = &settings.cluster;
+        self.at_least("cluster.heartbeat", cluster.heartbeat, Duration::from_millis(100));
+        if cluster.lease.0 < cluster.heartbeat.0 * 3 {
+            self.refuse("cluster.lease", "expected at least three times cluster.heartbeat");
+        }
+        if cluster.capacity == 0 {
+            self.refuse("cluster.capacity", "expected a number above 0");
+        }
+        ClusterConfig { heartbeat: cluster.heartbeat.0, lease: cluster.lease.0, capacity: cluster.capacity }
+    }
+
     fn refuse(&mut self, key: &str, message: impl Into<String>) {
         let origin = self.origins.get(key).cloned().unwrap_or(Origin::Default);
         self.problems.push(Problem { origin, key: Some(key.to_owned()), message: message.into() });

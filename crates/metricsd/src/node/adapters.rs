@@ -8,7 +8,8 @@ use metricsd_ingest::Stores;
 use metricsd_kafka::{KafkaBus, KafkaOptions};
 use metricsd_ports::memory::{MemoryBus, MemoryCache};
 use metricsd_ports::{
-    Cache, Catalog, EventBus, Outbox, PortError, PushedGroups, Retention, SampleSink, SampleSource, Upkeep,
+    Cache, Catalog, EventBus, Membership, Outbox, PortError, PushedGroups, Retention, SampleSink,
+    SampleSource, Upkeep,
     WorkQueue,
 };
 use metricsd_postgres::{PostgresOptions, PostgresStore};
@@ -33,6 +34,8 @@ pub(super) struct Adapters {
     pub(super) catalog: Arc<dyn Catalog>,
     /// Groups that were pushed.
     pub(super) groups: Arc<dyn PushedGroups>,
+    /// Who scrapes what, in the home database.
+    pub(super) membership: Arc<dyn Membership>,
     /// The databases themselves and which of them a batch goes to.
     pub(super) stores: Stores,
     pub(super) members: Vec<Member>,
@@ -69,23 +72,15 @@ impl Adapters {
         let patient = Patience { until: Instant::now() + STORE_PATIENCE };
         let opener = Opener::new(config, &config.storage.backend);
         let home = patient.open(async || opener.open().await).await?;
-        let work = home.work.clone();
+        let (work, membership) = (home.work.clone(), home.membership.clone());
         let catalog = |catalog| Arc::new(SealedCatalog::new(catalog, sealer));
         if config.storage.shards.is_empty() {
             let Opened { sink, source, retention, outbox, jobs, groups, upkeep, .. } = home;
             let stores = Stores { whole: sink.clone(), each: vec![sink.clone()], route: Arc::new(|_, _| 0) };
             let name = "storage".to_owned();
             let only = Member { number: 1, name, is_home: true, sink, outbox, retention, upkeep, late: None };
-            return Ok(Self {
-                source,
-                catalog: catalog(jobs),
-                groups,
-                stores,
-                members: vec![only],
-                cache,
-                bus,
-                work,
-            });
+            let (catalog, members) = (catalog(jobs), vec![only]);
+            return Ok(Self { source, catalog, groups, membership, stores, members, cache, bus, work });
         }
         let members = open_shards(config, &home).await?;
         let shards: Vec<Arc<Shard>> = members.iter().map(|(shard, _)| shard.clone()).collect();
@@ -108,8 +103,8 @@ impl Adapters {
             late: late.map(|opener| (shard, opener)),
         });
         let members = members.collect();
-        let groups = home.groups.clone();
-        Ok(Self { source: store.clone(), catalog: catalog(store), groups, stores, members, cache, bus, work })
+        let (catalog, source, groups) = (catalog(store.clone()), store, home.groups.clone());
+        Ok(Self { source, catalog, groups, membership, stores, members, cache, bus, work })
     }
 }
 

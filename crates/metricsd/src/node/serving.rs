@@ -115,6 +115,7 @@ pub(super) fn start(
         },
         limits: Arc::new(config.limits.clone()),
         catalog: adapters.catalog.clone(),
+        membership: adapters.membership.clone(),
         source: adapters.source.clone(),
         engine: Arc::new(engine),
         cache: adapters.cache.clone(),

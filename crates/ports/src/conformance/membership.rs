@@ -7,8 +7,8 @@ use metricsd_model::{Batch, Fence};
 use uuid::Uuid;
 
 use super::fixtures::{Store, batch};
-use crate::membership::{BUCKETS, Grant, Membership, Plan, Policy, Report, plan};
 use crate::Receipt::{Duplicate, Fenced, Stored};
+use crate::membership::{BUCKETS, Grant, Membership, Plan, Policy, Report, plan};
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(300);
@@ -49,7 +49,8 @@ pub async fn check_leases(store: &(impl Store + Membership)) {
     assert_eq!((joined.epoch, joined.changed.len(), joined.unsettled), (0, 0, true));
     tokio::time::sleep(SHORT + Duration::from_millis(50)).await;
     let later = Report { targets: 30, samples_per_second: 40, ..one.clone() };
-    let renewed = store.renew_lease(&later, LONG, 0).await.expect("an answer").expect("nobody took it for lost");
+    let renewed =
+        store.renew_lease(&later, LONG, 0).await.expect("an answer").expect("nobody took it for lost");
     assert!(renewed.now > joined.now && renewed.next_expiry > renewed.now, "{renewed:?}");
     let snapshot = store.snapshot().await.expect("a snapshot");
     let [lease] = snapshot.leases.as_slice() else { panic!("{:?}", snapshot.leases) };
@@ -128,10 +129,15 @@ pub async fn check_loss(store: &(impl Store + Membership)) {
     assert!(!store.propose(&too_soon).await.expect("an answer"), "it lives");
     assert_eq!(store.snapshot().await.expect("a snapshot").table.epoch(), 1, "nothing was changed");
     tokio::time::sleep(SHORT + Duration::from_millis(50)).await;
-    let unsettled = store.renew_lease(&report(1), LONG, 1).await.expect("an answer").expect("a lease").unsettled;
+    let unsettled =
+        store.renew_lease(&report(1), LONG, 1).await.expect("an answer").expect("a lease").unsettled;
     assert!(unsettled);
     let taken = settle(store).await;
-    assert_eq!(store.renew_lease(&report(2), LONG, 1).await.expect("an answer"), None, "it was taken for lost");
+    assert_eq!(
+        store.renew_lease(&report(2), LONG, 1).await.expect("an answer"),
+        None,
+        "it was taken for lost"
+    );
     let gap = |grant: &Grant| grant.gap.is_some_and(|gap| gap >= renewed - POLICY.doubt && gap < grant.since);
     assert!(taken.grants.iter().all(|(_, grant)| grant.previous.is_none() && gap(grant)));
     let snapshot = store.snapshot().await.expect("a snapshot");

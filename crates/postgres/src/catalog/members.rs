@@ -14,8 +14,7 @@ use uuid::Uuid;
 use crate::PostgresStore;
 use crate::error::{Fault, damaged};
 
-const GRANTS: &str =
-    "SELECT bucket, owner, epoch, since, previous, began, gap FROM ring_grants WHERE epoch > $1 ORDER BY bucket";
+const GRANTS: &str = "SELECT bucket, owner, epoch, since, previous, began, gap FROM ring_grants WHERE epoch > $1 ORDER BY bucket";
 
 #[async_trait]
 impl Membership for PostgresStore {
@@ -23,7 +22,12 @@ impl Membership for PostgresStore {
         self.retried("take a worker in", || join(self, report, lease, known)).await
     }
 
-    async fn renew_lease(&self, report: &Report, lease: Duration, known: u64) -> Result<Option<Renewal>, PortError> {
+    async fn renew_lease(
+        &self,
+        report: &Report,
+        lease: Duration,
+        known: u64,
+    ) -> Result<Option<Renewal>, PortError> {
         self.bounded("renew a lease", renew(self, report, lease, known)).await
     }
 
@@ -56,12 +60,7 @@ impl Membership for PostgresStore {
     }
 }
 
-async fn join(
-    store: &PostgresStore,
-    report: &Report,
-    lease: Duration,
-    known: u64,
-) -> Result<Renewal, Fault> {
+async fn join(store: &PostgresStore, report: &Report, lease: Duration, known: u64) -> Result<Renewal, Fault> {
     let sql = include_str!("../sql/join_workers.sql");
     reported(sqlx::query(sql), report, lease, known).execute(&store.pool).await?;
     let renewal = renew(store, report, lease, known).await?;

@@ -49,8 +49,9 @@ impl Shared {
         let timeout = &mut spec.scrape_config.scrape_timeout;
         *timeout = (*timeout).min(PromDuration(LAST_TIMEOUT));
         state.replace(spec, self.options.limits.clone());
-        let at = self.clock.now();
-        let (target, batch, started) = self.scrape(state, at).await;
+        let at = self.now();
+        let (target, mut batch, started) = self.scrape(state, at).await;
+        batch.fence = self.fence(&target, at);
         self.store(target, batch, started).await;
     }
 
@@ -61,7 +62,8 @@ impl Shared {
             true => Vec::new(),
             false => self.known_series(id).await.unwrap_or_default(),
         };
-        let batch = state.goodbye(self.clock.now(), known);
+        let mut batch = state.goodbye(self.now(), known);
+        batch.fence = self.fence(id, batch.collection.started);
         loop {
             let answer = match self.options.commit.submit(batch.clone()) {
                 Ok(committed) => committed.await.unwrap_or(Err(IngestError::Closed)),
@@ -78,7 +80,7 @@ impl Shared {
 
     /// The series of the target's last collection, by whichever process; `None` where that cannot be read now.
     pub(super) async fn known_series(&self, id: &str) -> Option<Vec<Arc<Series>>> {
-        match self.options.source.latest(id, self.clock.now() - GOODBYE_WINDOW_MS).await {
+        match self.options.source.latest(id, self.now() - GOODBYE_WINDOW_MS).await {
             Ok(latest) => Some(latest.into_iter().map(|metric| metric.series).collect()),
             Err(error) => {
                 warn!(target_id = id, error = error.chain(), "a target's last series could not be read");

@@ -1,0 +1,158 @@
+//! Scrapes that were due and not done: each is recorded as a job that failed, unless it was stored after all. The batch id decides, as
+//! it does between two scrapes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metricsd_model::{
+    Batch, BatchId, Collection, CollectionMethod, FailureReason, HealthStatus, JobStatus, Ledger, Millis,
+    TypeCounts,
+};
+use metricsd_ports::Receipt;
+use metricsd_ports::membership::Gap;
+use tracing::{debug, info};
+
+use super::{Entry, Shared};
+use crate::schedule::next_slot;
+
+/// Scrapes of one target that are recorded after one loss: of a longer time without any worker the first ones tell.
+const MAX_EACH: usize = 120;
+
+/// Records that wait for the store at once.
+const AT_ONCE: usize = 200;
+
+/// How long a store that takes nothing is left alone.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Scrapes of one target.
+pub(super) struct Missed {
+    target_id: String,
+    source_id: String,
+    slots: Vec<Millis>,
+    why: String,
+}
+
+impl Missed {
+    fn batches(self) -> impl Iterator<Item = Batch> {
+        let Self { target_id, source_id, slots, why } = self;
+        slots.into_iter().map(move |slot| batch(&target_id, &source_id, slot, &why))
+    }
+}
+
+fn batch(target_id: &str, source_id: &str, slot: Millis, why: &str) -> Batch {
+    let collection = Collection {
+        source_id: source_id.to_owned(),
+        target_id: target_id.to_owned(),
+        method: CollectionMethod::PullScraping,
+        started: slot,
+        duration_ms: 0.0,
+        status: JobStatus::Failed,
+        health: HealthStatus::Unknown,
+        reason: Some(FailureReason::Missed),
+        error: Some(why.to_owned()),
+        ledger: Ledger::default(),
+        types: TypeCounts::default(),
+    };
+    Batch::new(BatchId::for_scrape(target_id, slot), collection, Vec::new())
+}
+
+impl Shared {
+    /// Scheduled scrapes from `slot` on and before `next` were not begun.
+    pub(super) fn passed_over(
+        self: &Arc<Self>,
+        entry: &Entry,
+        slot: Millis,
+        next: Millis,
+        why: &'static str,
+    ) {
+        self.options.metrics.skip(why);
+        if !self.options.ownership.is_shared() {
+            return;
+        }
+        let why = match why {
+            "late" => "its worker was stopped or too busy to begin it in time",
+            _ => "its worker could not renew its lease",
+        };
+        let interval = entry.spec.scrape_config.scrape_interval.millis();
+        self.record(self.missed(entry, slots(slot, next, interval), why.to_owned()).into_iter().collect());
+    }
+
+    /// What of a gap concerns a target.
+    pub(super) fn slots_of(&self, entry: &Entry, gap: &Gap) -> Option<Missed> {
+        let interval = entry.spec.scrape_config.scrape_interval.millis();
+        let from = gap.from.max(entry.since);
+        let first = next_slot(&entry.spec.target_id, interval, from - 1);
+        let why = match gap.lost {
+            true => "its worker was lost",
+            false => "its worker came to know late that it is its own",
+        };
+        self.missed(entry, slots(first, gap.until, interval), why.to_owned())
+    }
+
+    /// Of a target that is scraped less while it does not change nobody can tell which scrapes were to be done.
+    fn missed(&self, entry: &Entry, slots: Vec<Millis>, why: String) -> Option<Missed> {
+        let adapts = entry.spec.scrape_config.options.adaptive_interval_max_ms.is_some();
+        (!adapts && !slots.is_empty()).then(|| Missed {
+            target_id: entry.spec.target_id.clone(),
+            source_id: entry.spec.source_id.clone(),
+            slots,
+            why,
+        })
+    }
+
+    /// Records them in the background, a bounded number at once.
+    pub(super) fn record(self: &Arc<Self>, missed: Vec<Missed>) {
+        if missed.is_empty() {
+            return;
+        }
+        let shared = self.clone();
+        self.tasks.spawn(async move {
+            let mut batches = missed.into_iter().flat_map(Missed::batches).peekable();
+            let mut recorded = 0;
+            while batches.peek().is_some() {
+                let some: Vec<Batch> = batches.by_ref().take(AT_ONCE).collect();
+                let stored =
+                    futures::future::join_all(some.into_iter().map(|batch| shared.submit(batch))).await;
+                recorded += stored.into_iter().filter(|stored| *stored).count();
+            }
+            if recorded > 0 {
+                info!(scrapes = recorded, "scheduled scrapes were missed and are recorded so");
+            }
+        });
+    }
+
+    /// Records that the scrape of a batch is not to be stored.
+    pub(super) async fn note_missed(&self, of: &Batch, why: &str) {
+        let Collection { target_id, source_id, started, .. } = &of.collection;
+        self.submit(batch(target_id, source_id, *started, why)).await;
+    }
+
+    /// Answers whether the scrape was missed. While the store takes nothing it is tried again, unless the process ends.
+    async fn submit(&self, batch: Batch) -> bool {
+        loop {
+            let answer = match self.options.commit.submit(batch.clone()) {
+                Ok(committed) => committed.await.unwrap_or(Err(metricsd_ingest::IngestError::Closed)),
+                Err(error) => Err(error),
+            };
+            match answer {
+                Ok(receipt) => {
+                    let missed = receipt == Receipt::Stored;
+                    self.options.metrics.missed.inc_by(u64::from(missed));
+                    return missed;
+                }
+                Err(metricsd_ingest::IngestError::Closed) => return false,
+                Err(error) => debug!(%error, "a missed scrape is not recorded yet"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = self.stop.cancelled() => return false,
+            }
+        }
+    }
+}
+
+/// Scheduled times from `first` on and before `until`.
+fn slots(first: Millis, until: Millis, interval: Millis) -> Vec<Millis> {
+    let step = usize::try_from(interval.max(1)).unwrap_or(usize::MAX);
+    (first..until).step_by(step).take(MAX_EACH).collect()
+}
