@@ -180,3 +180,55 @@ proptest! {
         }
     }
 }
+
+/// What holds of plans, by way of buckets: one owner each, little moves, loads are even, and every process that knows the
+/// newest epoch says the same.
+#[test]
+fn plans_keep_buckets_even_and_move_little() {
+    use metricsd_sharding::{BUCKETS, Policy, Registry, Report, Table, bucket_of, plan};
+    use uuid::Uuid;
+
+    let targets = skewed(10_000, 7);
+    let mut loads = vec![0_u64; usize::from(BUCKETS)];
+    targets.iter().for_each(|(id, load)| loads[usize::from(bucket_of(id))] += load);
+    let policy = Policy { lead: 2_500, doubt: 10_000, tolerance: DEFAULT_TOLERANCE, may_evict: true };
+    let member = |n: u64| Uuid::from_u64_pair(stable_hash(&n.to_le_bytes()), n);
+    let report = |n: u64| Report {
+        member: member(n),
+        process: member(n),
+        weight: 1,
+        draining: false,
+        targets: 0,
+        samples_per_second: 0,
+        capacity: 1,
+    };
+    let mut registry = Registry::new(BUCKETS);
+    let mut copy = Table::new(BUCKETS);
+    for workers in 1..=12_u64 {
+        let now = i64::try_from(workers).unwrap() * 100_000;
+        for known in 1..workers {
+            let epoch = registry.table().epoch();
+            registry.renew(now, &report(known), 60_000, epoch).unwrap();
+        }
+        registry.join(now, &report(workers), 60_000, 0);
+        let planned = plan(&registry.snapshot(now), &loads, &policy, false).unwrap();
+        assert!(registry.propose(now, &planned));
+        let moved: Vec<bool> = targets
+            .iter()
+            .map(|(id, _)| planned.grants.iter().any(|(bucket, _)| *bucket == bucket_of(id)))
+            .collect();
+        let moved = moved.iter().filter(|moved| **moved).count();
+        let bound = targets.len() / usize::try_from(workers).unwrap() + targets.len() / 25;
+        assert!(moved <= bound, "{workers} workers: {moved} targets moved, at most {bound} may");
+        copy.apply(registry.table().epoch(), &registry.table().since(copy.epoch()));
+        assert_eq!(&copy, registry.table(), "whoever follows has the same");
+        let mut shares = vec![0_u64; usize::try_from(workers).unwrap() + 1];
+        for (grant, load) in copy.grants().iter().zip(&loads) {
+            let owner = grant.unwrap().owner.as_u64_pair().1;
+            shares[usize::try_from(owner).unwrap()] += load;
+        }
+        let even = loads.iter().sum::<u64>() as f64 / workers as f64;
+        let far = shares[1..].iter().map(|share| (*share as f64 / even - 1.0).abs()).fold(0.0, f64::max);
+        assert!(far <= 0.15, "{workers} workers: {far} from even");
+    }
+}
