@@ -317,7 +317,7 @@ impl Worker {
     }
 
     async fn leave(&self, member: Uuid) -> Result<Round, PortError> {
-        self.ownership.lost(Uuid::new_v4());
+        // What is under way ends within the lease.
         self.membership.leave(member).await?;
         info!("this worker has handed over what it owned");
         Ok(Round::Left)
