@@ -164,6 +164,12 @@ impl Ownership {
         self.0.as_ref().map_or_else(|| own.instant_of(at), |shared| shared.clock.instant_of(at))
     }
 
+    /// What this process says of itself with what it says of a bucket; nothing where there are no others.
+    pub(crate) fn fence(&self, bucket: u16, slot: Millis) -> Option<Fence> {
+        let keeper = self.0.as_ref()?.keeper.lock();
+        Some(Fence { member: keeper.member(), epoch: keeper.table().epoch(), bucket, slot })
+    }
+
     /// What may be done with a scrape that is scheduled at `slot`.
     pub(crate) fn right(&self, bucket: u16, slot: Millis) -> Right {
         let Some(shared) = &self.0 else { return Right::Mine(None) };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metricsd_model::{
-    Batch, BatchId, Collection, CollectionMethod, FailureReason, HealthStatus, JobStatus, Ledger, Millis,
-    TypeCounts,
+    Batch, BatchId, Collection, CollectionMethod, FailureReason, Fence, HealthStatus, JobStatus, Ledger,
+    Millis, TypeCounts,
 };
 use metricsd_ports::Receipt;
 use metricsd_ports::membership::Gap;
@@ -30,12 +30,17 @@ pub(super) struct Missed {
     source_id: String,
     slots: Vec<Millis>,
     why: String,
+    /// Where the process says it of itself: others may have the target by now.
+    fence: Option<Fence>,
 }
 
 impl Missed {
     fn batches(self) -> impl Iterator<Item = Batch> {
-        let Self { target_id, source_id, slots, why } = self;
-        slots.into_iter().map(move |slot| batch(&target_id, &source_id, slot, &why))
+        let Self { target_id, source_id, slots, why, fence } = self;
+        slots.into_iter().map(move |slot| Batch {
+            fence: fence.map(|fence| Fence { slot, ..fence }),
+            ..batch(&target_id, &source_id, slot, &why)
+        })
     }
 }
 
@@ -74,7 +79,11 @@ impl Shared {
             _ => "its worker could not renew its lease",
         };
         let interval = entry.spec.scrape_config.scrape_interval.millis();
-        self.record(self.missed(entry, slots(slot, next, interval), why.to_owned()).into_iter().collect());
+        let ownership = &self.options.ownership;
+        let own = slots(slot, next, interval).into_iter().filter(|slot| ownership.owns(entry.bucket, *slot));
+        let fence = ownership.fence(entry.bucket, slot);
+        let missed = self.missed(entry, own.collect(), why.to_owned());
+        self.record(missed.map(|missed| Missed { fence, ..missed }).into_iter().collect());
     }
 
     /// What of a gap concerns a target.
@@ -97,6 +106,7 @@ impl Shared {
             source_id: entry.spec.source_id.clone(),
             slots,
             why,
+            fence: None,
         })
     }
 
@@ -124,7 +134,8 @@ impl Shared {
     /// Records that the scrape of a batch is not to be stored.
     pub(super) async fn note_missed(&self, of: &Batch, why: &str) {
         let Collection { target_id, source_id, started, .. } = &of.collection;
-        self.submit(batch(target_id, source_id, *started, why)).await;
+        let missed = batch(target_id, source_id, *started, why);
+        self.submit(Batch { fence: of.fence, ..missed }).await;
     }
 
     /// Answers whether the scrape was missed. While the store takes nothing it is tried again, unless the process ends.

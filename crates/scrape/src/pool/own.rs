@@ -21,14 +21,15 @@ impl ScrapePool {
     /// The ring has changed: schedules what is this process's now, forgets what is not, and notes what nobody did.
     pub(super) fn own(&mut self) {
         let ownership = self.shared.options.ownership.clone();
-        let gaps: HashMap<u16, Gap> =
-            ownership.take_gaps().into_iter().map(|gap| (gap.bucket, gap)).collect();
+        let mut gaps: HashMap<u16, Vec<Gap>> = HashMap::new();
+        for gap in ownership.take_gaps() {
+            gaps.entry(gap.bucket).or_default().push(gap);
+        }
         let now = self.shared.now();
         let mut missed = Vec::new();
         for (key, entry) in &mut self.targets {
-            if let Some(gap) = gaps.get(&entry.bucket) {
-                missed.extend(self.shared.slots_of(entry, gap));
-            }
+            let gaps = gaps.get(&entry.bucket).into_iter().flatten();
+            missed.extend(gaps.filter_map(|gap| self.shared.slots_of(entry, gap)));
             let granted = ownership.granted(entry.bucket);
             // Another may have scraped it meanwhile.
             if granted.is_some() && granted != entry.granted {
