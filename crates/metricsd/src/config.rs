@@ -97,7 +97,7 @@ impl Config {
 
     /// Whether there may be other workers.
     pub(crate) fn shares_targets(&self) -> bool {
-        matches!(self.storage.backend, StorageBackend::Postgres(_))
+        self.cluster.share_targets && matches!(self.storage.backend, StorageBackend::Postgres(_))
     }
 }
 
@@ -268,6 +268,8 @@ pub(crate) struct ScrapeSettings {
 /// How workers share the targets.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClusterConfig {
+    /// Whether workers share the targets of their database; otherwise each scrapes all, and the store keeps one of each.
+    pub(crate) share_targets: bool,
     /// Between two renewals of a worker's lease.
     pub(crate) heartbeat: Duration,
     /// How long a lease is.

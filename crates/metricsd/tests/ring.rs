@@ -41,7 +41,8 @@ async fn targets(served: Arc<Served>) -> String {
 
 async fn start(database: &Database, folder: &Folder, roles: &str) -> Node {
     let key = "a".repeat(64);
-    let start = Start::new(&folder.0).env("METRICSD_ROLES", roles);
+    let start =
+        Start::new(&folder.0).env("METRICSD_ROLES", roles).env("METRICSD_CLUSTER_SHARE_TARGETS", "true");
     let start = start.env("METRICSD_STORAGE_URL", database.url()).env("METRICSD_SECRETS_KEY", key);
     start.start().await
 }

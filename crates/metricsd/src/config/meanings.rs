@@ -143,6 +143,10 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ),
     ("retention.rollups.hours", "how long values of an hour are kept; at least 1d, or 0s for no bound"),
     ("retention.max_exemplars", "exemplars that are kept, the newest; 0 for none"),
+    (
+        "cluster.share_targets",
+        "whether workers share the targets of their database; otherwise each scrapes all of them",
+    ),
     ("cluster.heartbeat", "how often a worker renews its lease"),
     (
         "cluster.lease",

@@ -318,6 +318,7 @@ impl Default for Log {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Cluster {
+    pub(super) share_targets: bool,
     pub(super) heartbeat: PromDuration,
     pub(super) lease: PromDuration,
     pub(super) capacity: u64,
@@ -325,7 +326,12 @@ pub(super) struct Cluster {
 
 impl Default for Cluster {
     fn default() -> Self {
-        Self { heartbeat: PromDuration::from_secs(1), lease: PromDuration::from_secs(5), capacity: 500_000 }
+        Self {
+            share_targets: false,
+            heartbeat: PromDuration::from_secs(1),
+            lease: PromDuration::from_secs(5),
+            capacity: 500_000,
+        }
     }
 }
 

@@ -121,7 +121,12 @@ impl Check<'_> {
         if cluster.capacity == 0 {
             self.refuse("cluster.capacity", "expected a number above 0");
         }
-        ClusterConfig { heartbeat: cluster.heartbeat.0, lease: cluster.lease.0, capacity: cluster.capacity }
+        ClusterConfig {
+            share_targets: cluster.share_targets,
+            heartbeat: cluster.heartbeat.0,
+            lease: cluster.lease.0,
+            capacity: cluster.capacity,
+        }
     }
 
     fn refuse(&mut self, key: &str, message: impl Into<String>) {
