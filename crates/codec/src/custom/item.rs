@@ -7,37 +7,19 @@ use chrono::DateTime;
 use metricsd_model::{MetricSource, MetricType, Millis, Refusal};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::checks::{label_field, quote};
 use super::loose::{Leaf, Loose, Text};
-use super::{CustomMetric, ItemError};
+use super::metric::{CustomMetric, CustomValue, ItemExemplar, Wrong};
+use super::rich::{self, Rich};
 
-/// How much of a foreign text a message repeats.
-const QUOTE: usize = 64;
-
-/// What is wrong with an item, before its index is added.
-struct Wrong {
-    field: String,
-    message: String,
-    refusal: Refusal,
-}
-
-impl Wrong {
-    fn new(field: impl Into<String>, refusal: Refusal, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into(), refusal }
-    }
-}
-
-/// Reads the item at `index`; fails only where the JSON itself is damaged.
-pub(super) struct ItemSeed {
-    pub(super) index: usize,
-}
+/// Reads an item; fails only where the JSON itself is damaged.
+pub(super) struct ItemSeed;
 
 impl<'de> DeserializeSeed<'de> for ItemSeed {
-    type Value = Result<CustomMetric, ItemError>;
+    type Value = Result<CustomMetric, Wrong>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        let index = self.index;
-        let item = deserializer.deserialize_any(ItemVisitor)?;
-        Ok(item.map_err(|Wrong { field, message, refusal }| ItemError { index, field, message, refusal }))
+        deserializer.deserialize_any(ItemVisitor)
     }
 }
 
@@ -60,6 +42,8 @@ impl<'de> Visitor<'de> for ItemVisitor {
         while let Some(Text(field)) = object.next_key()? {
             if wrong.is_some() {
                 object.next_value::<IgnoredAny>()?;
+            } else if matches!(field.as_ref(), "histogram" | "summary" | "exemplars") {
+                wrong = draft.set_rich(&field, &object.next_value()?).err();
             } else {
                 wrong = draft.set(&field, object.next_value()?).err();
             }
@@ -107,9 +91,21 @@ struct Draft {
     timestamp: Option<Millis>,
     source: Option<MetricSource>,
     help_text: Option<String>,
+    unit: Option<String>,
+    rich: Option<CustomValue>,
+    exemplars: Option<Vec<ItemExemplar>>,
 }
 
 impl Draft {
+    fn set_rich(&mut self, field: &str, value: &Rich) -> Result<(), Wrong> {
+        let refusal = Refusal::InvalidValue;
+        match field {
+            "histogram" => fill(&mut self.rich, field, refusal, rich::histogram(value)?),
+            "summary" => fill(&mut self.rich, field, refusal, rich::summary(value)?),
+            _ => fill(&mut self.exemplars, field, refusal, rich::exemplars(value)?),
+        }
+    }
+
     fn set(&mut self, field: &str, value: Loose<'_>) -> Result<(), Wrong> {
         match field {
             "name" => put(&mut self.name, field, value, Refusal::InvalidName, text),
@@ -132,10 +128,12 @@ impl Draft {
                 one_of(value, MetricSource::from_name, MetricSource::ALL)
             }),
             "help_text" => put(&mut self.help_text, field, value, Refusal::InvalidValue, text),
+            "unit" => put(&mut self.unit, field, value, Refusal::InvalidValue, text),
             _ => Err(Wrong::new(
                 quote(field),
                 Refusal::InvalidValue,
-                "unknown field; expected name, metric_type, value, labels, timestamp, source or help_text",
+                "unknown field; expected name, metric_type, value, histogram, summary, labels, timestamp, source, \
+                 help_text, unit or exemplars",
             )),
         }
     }
@@ -143,14 +141,27 @@ impl Draft {
     fn finish(self) -> Result<CustomMetric, Wrong> {
         let missing = |field, refusal| Wrong::new(field, refusal, "missing");
         let name = self.name.filter(|name| !name.is_empty());
+        let name = name.ok_or_else(|| missing("name", Refusal::InvalidName))?;
+        let (value, implied) = match (self.value, self.rich) {
+            (Some(value), None) => (CustomValue::Float(value), MetricType::Custom),
+            (None, Some(rich @ CustomValue::Summary(_))) => (rich, MetricType::Summary),
+            (None, Some(rich)) => (rich, MetricType::Histogram),
+            (None, None) => return Err(missing("value", Refusal::InvalidValue)),
+            (Some(_), Some(_)) => {
+                let message = "given beside a histogram or a summary";
+                return Err(Wrong::new("value", Refusal::InvalidValue, message));
+            }
+        };
         Ok(CustomMetric {
-            name: name.ok_or_else(|| missing("name", Refusal::InvalidName))?,
-            metric_type: self.metric_type.unwrap_or_default(),
-            value: self.value.ok_or_else(|| missing("value", Refusal::InvalidValue))?,
+            name,
+            metric_type: self.metric_type.unwrap_or(implied),
+            value,
             labels: self.labels.unwrap_or_default(),
             timestamp: self.timestamp,
             source: self.source.unwrap_or_default(),
             help_text: self.help_text,
+            unit: self.unit,
+            exemplars: self.exemplars.unwrap_or_default(),
         })
     }
 }
@@ -187,10 +198,6 @@ fn unexpected(field: impl Into<String>, refusal: Refusal, expected: &str, found:
     Wrong::new(field, refusal, format!("expected {expected}, found {found}"))
 }
 
-fn quote(text: &str) -> String {
-    text.chars().take(QUOTE).collect()
-}
-
 fn text(value: &Loose<'_>) -> Result<String, String> {
     match value {
         Loose::Text(text) => Ok(text.clone().into_owned()),
@@ -213,26 +220,44 @@ fn one_of<T: Copy + fmt::Display>(
 fn float(value: &Loose<'_>) -> Result<f64, String> {
     match value {
         Loose::Number(number) => return Ok(*number),
-        Loose::Text(text) => match text.as_ref() {
-            "NaN" => return Ok(f64::NAN),
-            "Inf" | "+Inf" => return Ok(f64::INFINITY),
-            "-Inf" => return Ok(f64::NEG_INFINITY),
-            _ => {}
-        },
+        Loose::Text(text) => {
+            if let Some(number) = special(text) {
+                return Ok(number);
+            }
+        }
         _ => {}
     }
     Err("a number, \"NaN\", \"+Inf\" or \"-Inf\"".to_owned())
 }
 
+/// Numbers that JSON does not have.
+pub(super) fn special(text: &str) -> Option<f64> {
+    match text {
+        "NaN" => Some(f64::NAN),
+        "Inf" | "+Inf" => Some(f64::INFINITY),
+        "-Inf" => Some(f64::NEG_INFINITY),
+        _ => None,
+    }
+}
+
 fn timestamp(value: &Loose<'_>) -> Result<Millis, String> {
-    // Beyond 2^53 a float no longer counts single milliseconds, and no calendar goes that far.
-    const LIMIT: f64 = 9_007_199_254_740_992.0;
-    let millis = match value {
-        Loose::Number(number) if number.fract() == 0.0 && number.abs() <= LIMIT => Some(*number as Millis),
-        Loose::Text(text) => DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_millis()),
+    let found = match value {
+        Loose::Number(number) => millis(*number),
+        Loose::Text(text) => rfc3339(text),
         _ => None,
     };
-    millis.ok_or_else(|| "RFC 3339 or whole milliseconds since the epoch".to_owned())
+    found.ok_or_else(|| "RFC 3339 or whole milliseconds since the epoch".to_owned())
+}
+
+/// Whole milliseconds.
+pub(super) fn millis(number: f64) -> Option<Millis> {
+    // Beyond 2^53 a float no longer counts single milliseconds, and no calendar goes that far.
+    const LIMIT: f64 = 9_007_199_254_740_992.0;
+    (number.fract() == 0.0 && number.abs() <= LIMIT).then_some(number as Millis)
+}
+
+pub(super) fn rfc3339(text: &str) -> Option<Millis> {
+    DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_millis())
 }
 
 fn labels(pairs: Vec<(Cow<'_, str>, Leaf<'_>)>) -> Result<Vec<(String, String)>, Wrong> {
@@ -246,14 +271,5 @@ fn labels(pairs: Vec<(Cow<'_, str>, Leaf<'_>)>) -> Result<Vec<(String, String)>,
             }
         }
     }
-    let mut names: Vec<&str> = labels.iter().map(|(name, _)| name.as_str()).collect();
-    names.sort_unstable();
-    match names.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(Wrong::new(label_field(pair[0]), Refusal::InvalidLabel, "given more than once")),
-        None => Ok(labels),
-    }
-}
-
-fn label_field(name: &str) -> String {
-    format!("labels.{}", quote(name))
+    Ok(labels)
 }

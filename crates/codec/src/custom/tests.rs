@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use metricsd_model::{MetricSource, MetricType, Refusal};
+
 use super::*;
 
 const LIMITS: CustomLimits = CustomLimits { max_items: 4 };
@@ -8,11 +10,13 @@ fn metric(name: &str, value: f64) -> CustomMetric {
     CustomMetric {
         name: name.into(),
         metric_type: MetricType::Custom,
-        value,
+        value: CustomValue::Float(value),
         labels: Vec::new(),
         timestamp: None,
         source: MetricSource::Application,
         help_text: None,
+        unit: None,
+        exemplars: Vec::new(),
     }
 }
 
@@ -27,15 +31,17 @@ fn one(item: &str) -> Result<CustomMetric, ItemError> {
 #[test]
 fn a_full_item_reads() {
     let body = r#"[{"name": "orders", "metric_type": "COUNTER", "value": 12.5, "labels": {"b": "2", "a": "\u00e9\n"},
-        "timestamp": "2025-06-21T12:00:00.250+02:00", "source": "CLOUD_PROVIDER", "help_text": "Orders."}]"#;
+        "timestamp": "2025-06-21T12:00:00.250+02:00", "source": "CLOUD_PROVIDER", "help_text": "Orders.", "unit": "orders"}]"#;
     let expected = CustomMetric {
         name: "orders".into(),
         metric_type: MetricType::Counter,
-        value: 12.5,
+        value: CustomValue::Float(12.5),
         labels: vec![("b".into(), "2".into()), ("a".into(), "é\n".into())],
         timestamp: Some(1_750_500_000_250),
         source: MetricSource::CloudProvider,
         help_text: Some("Orders.".into()),
+        unit: Some("orders".into()),
+        exemplars: Vec::new(),
     };
     assert_eq!(decode(body.as_bytes(), &LIMITS), Ok(vec![Ok(expected)]));
 }
@@ -51,7 +57,10 @@ fn what_is_left_out_has_defaults() {
 #[test]
 fn values_and_timestamps() {
     let value = |json: &str, expected: f64| {
-        let found = one(&format!(r#"{{"name":"a","value":{json}}}"#)).unwrap().value;
+        let found = match one(&format!(r#"{{"name":"a","value":{json}}}"#)).unwrap().value {
+            CustomValue::Float(found) => found,
+            other => panic!("{other:?}"),
+        };
         assert!(found == expected || found.is_nan() && expected.is_nan(), "{json}: {found}");
     };
     value("-0.1", -0.1);

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use metricsd_model::Millis;
+use metricsd_model::{MetricSource, Millis};
 
 use super::histogram::HistogramBytes;
 use crate::wire::{Reader, Wire, WireError};
@@ -12,6 +12,9 @@ const LABELS: u32 = 1;
 const SAMPLES: u32 = 2;
 const EXEMPLARS: u32 = 3;
 const HISTOGRAMS: u32 = 4;
+
+/// A field that only our own bodies have: what kind of source a series has.
+pub(super) const SOURCE: u32 = 15;
 
 /// The same as they are written, each a length and so many bytes.
 const LABELS_TAG: u8 = (LABELS as u8) << 3 | 2;
@@ -117,6 +120,20 @@ impl<'a> TimeSeries<'a> {
             (Ok(Some(SeriesItem::Sample { timestamp, value })), Ok(None)) => Some((timestamp, value)),
             _ => None,
         }
+    }
+
+    /// What kind of source the series has, where it is another than that of the body.
+    pub fn source(&self) -> Option<MetricSource> {
+        let mut reader = self.rest;
+        while !reader.is_empty() {
+            match reader.tag().ok()? {
+                (SOURCE, wire) => {
+                    return MetricSource::ALL.get(reader.uint32(wire).ok()? as usize).copied();
+                }
+                (_, wire) => reader.skip(wire).ok()?,
+            }
+        }
+        None
     }
 
     /// What the series brings, in the order of the body.

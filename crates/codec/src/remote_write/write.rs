@@ -1,7 +1,7 @@
 //! Writes bodies of remote write 1.0: the form into which every push protocol is brought, so that all of them pass the
 //! same door. Bodies can be joined by putting one behind the other, as protobuf has it.
 
-use metricsd_model::{Millis, NativeHistogram};
+use metricsd_model::{MetricSource, Millis, NativeHistogram};
 use prost::Message;
 
 use super::message;
@@ -14,6 +14,8 @@ const LABELS_TAG: u8 = 1 << 3 | 2;
 const SAMPLES_TAG: u8 = 2 << 3 | 2;
 const EXEMPLARS_TAG: u8 = 3 << 3 | 2;
 const HISTOGRAMS_TAG: u8 = 4 << 3 | 2;
+/// A field of our own, which others pass over: the place of the kind of source among all.
+const SOURCE_TAG: u8 = (super::series::SOURCE as u8) << 3;
 
 /// A body that grows. What it holds is never larger than what was put into it and some bytes a field.
 #[derive(Debug, Clone, Default)]
@@ -125,6 +127,14 @@ impl SeriesWriter<'_> {
         self.body.open.push(HISTOGRAMS_TAG);
         let histogram = message::Histogram::of(histogram, timestamp);
         let _ = histogram.encode_length_delimited(&mut self.body.open);
+        self
+    }
+
+    /// Says what kind of source the series has, where it is another than that of the body.
+    pub(crate) fn source(&mut self, source: MetricSource) -> &mut Self {
+        if let Some(place) = MetricSource::ALL.iter().position(|known| *known == source) {
+            self.body.open.extend_from_slice(&[SOURCE_TAG, place as u8]);
+        }
         self
     }
 

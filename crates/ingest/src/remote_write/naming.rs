@@ -20,7 +20,7 @@ pub(super) fn name(
         id: SeriesId::of(&labels),
         labels,
         metric_type: MetricType::Custom,
-        source_type: origin.source_type,
+        source_type: series.source().unwrap_or(origin.source_type),
         source: texts.share(&origin.source_id),
         target_id: texts.share(&origin.target_id),
         help: None,

@@ -1,0 +1,89 @@
+//! Histograms, summaries and examples as series of remote write.
+
+use metricsd_model::{MetricSource, Millis};
+
+use super::metric::{ClassicHistogram, CustomMetric, CustomValue, ItemExemplar, Summary};
+use crate::exposition::open_metrics_float;
+use crate::remote_write::{BodyWriter, SeriesWriter};
+
+/// Writes the series of an item.
+pub(super) fn expand(metric: &CustomMetric, now: Millis, source: Option<MetricSource>, out: &mut BodyWriter) {
+    let at = metric.timestamp.unwrap_or(now);
+    let item = Item { metric, source, at };
+    match &metric.value {
+        CustomValue::Float(value) => {
+            let mut series = item.series(out, "", None);
+            series.sample(at, *value);
+            item.exemplars(&mut series, |_| true);
+        }
+        CustomValue::Native(histogram) => {
+            let mut series = item.series(out, "", None);
+            series.histogram(at, histogram);
+            item.exemplars(&mut series, |_| true);
+        }
+        CustomValue::Classic(histogram) => item.classic(histogram, out),
+        CustomValue::Summary(summary) => item.summary(summary, out),
+    }
+}
+
+struct Item<'a> {
+    metric: &'a CustomMetric,
+    source: Option<MetricSource>,
+    at: Millis,
+}
+
+impl Item<'_> {
+    fn series<'w>(
+        &self,
+        out: &'w mut BodyWriter,
+        suffix: &str,
+        label: Option<(&str, &str)>,
+    ) -> SeriesWriter<'w> {
+        let mut series = out.series();
+        if suffix.is_empty() {
+            series.label("__name__", &self.metric.name);
+        } else {
+            series.label("__name__", &format!("{}{suffix}", self.metric.name));
+        }
+        for (name, value) in &self.metric.labels {
+            series.label(name, value);
+        }
+        if let Some((name, value)) = label {
+            series.label(name, value);
+        }
+        if let Some(source) = self.source {
+            series.source(source);
+        }
+        series
+    }
+
+    fn exemplars(&self, series: &mut SeriesWriter<'_>, wanted: impl Fn(&ItemExemplar) -> bool) {
+        for exemplar in self.metric.exemplars.iter().filter(|exemplar| wanted(exemplar)) {
+            let labels = exemplar.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            series.exemplar(labels, exemplar.value, exemplar.timestamp.unwrap_or(self.at));
+        }
+    }
+
+    /// Examples belong to the bucket that they fall into.
+    fn classic(&self, histogram: &ClassicHistogram, out: &mut BodyWriter) {
+        let above = histogram.buckets.last().is_none_or(|(bound, _)| *bound != f64::INFINITY);
+        let last = above.then_some((f64::INFINITY, histogram.count));
+        let mut below = f64::NEG_INFINITY;
+        for (bound, count) in histogram.buckets.iter().copied().chain(last) {
+            let mut series = self.series(out, "_bucket", Some(("le", &open_metrics_float(bound))));
+            series.sample(self.at, count);
+            self.exemplars(&mut series, |exemplar| exemplar.value > below && exemplar.value <= bound);
+            below = bound;
+        }
+        self.series(out, "_sum", None).sample(self.at, histogram.sum);
+        self.series(out, "_count", None).sample(self.at, histogram.count);
+    }
+
+    fn summary(&self, summary: &Summary, out: &mut BodyWriter) {
+        for (quantile, value) in &summary.quantiles {
+            self.series(out, "", Some(("quantile", &open_metrics_float(*quantile)))).sample(self.at, *value);
+        }
+        self.series(out, "_sum", None).sample(self.at, summary.sum);
+        self.series(out, "_count", None).sample(self.at, summary.count);
+    }
+}
