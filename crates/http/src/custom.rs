@@ -1,17 +1,15 @@
-//! `POST /api/v1/metrics/custom`: a list of metrics, each judged by itself.
-
-use std::sync::Arc;
+//! `POST /api/v1/metrics/custom`: metrics as a JSON list, lines of JSON or protobuf, each judged by itself.
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use metricsd_codec::custom::{BodyError, CustomLimits, CustomMetric, ItemError, decode};
-use metricsd_ingest::push::content_of;
-use metricsd_ingest::{Limits, Push, PushSample, Pushed, Rejected};
-use metricsd_model::{CollectionMethod, Millis, Refusal, SampleValue};
+use metricsd_codec::custom::{BodyError, CustomBody, CustomWriter};
+use metricsd_ingest::custom::{item_outcome, item_write};
+use metricsd_ingest::{Ingest, ItemOutcome, Protocol, Rejected, WriteFailure, WriteOrigin};
+use metricsd_model::{BatchId, Millis, Refusal};
 use metricsd_ports::Catalog;
 use serde::Serialize;
 
@@ -34,9 +32,6 @@ const KEY_HEADER: &str = "idempotency-key";
 /// Bytes of such a name.
 const MAX_KEY: usize = 200;
 
-/// Rejected items that an answer describes; all are counted.
-const MAX_ERRORS: usize = 100;
-
 /// What became of a push: the source document's `IngestionResult`.
 #[derive(Serialize)]
 struct IngestionResult {
@@ -50,6 +45,9 @@ struct IngestionResult {
 #[derive(Serialize)]
 struct ItemFault {
     index: usize,
+    /// In lines of JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
     reason: Refusal,
     field: String,
     message: String,
@@ -66,7 +64,7 @@ pub(crate) async fn push(
     let Some(ingest) = &api.ingest else {
         return Err(Problem::unavailable("this process does not take pushes"));
     };
-    body::require_type(&headers, &["application/json"])?;
+    let form = Form::of(&headers)?;
     let source_id = source_of(query.as_deref(), &headers)?;
     let idempotency_key = key_of(&headers)?;
     // Bodies wait in the socket rather than in memory.
@@ -77,15 +75,20 @@ pub(crate) async fn push(
         patience: body::patience(api.settings.request_timeout),
     };
     let bytes = body::read(&headers, body, limits).await?;
-    let read = read_push(bytes, source_id, idempotency_key, api.limits.clone()).await?;
+    let keyed = idempotency_key.is_some();
+    let received_at = now();
+    let origin = WriteOrigin { key: idempotency_key, ..WriteOrigin::new(source_id, Protocol::Custom) };
+    let mut items = read_items(ingest.clone(), bytes, form, received_at).await?;
+    let source_id = origin.source_id.clone();
+    let prepared = ingest.prepare_write(item_write(origin, &mut items, received_at)).await.map_err(refusal)?;
     drop(slot);
-    let keyed = read.idempotency_key.is_some();
-    let pushed = ingest.push(read).await?;
-    let result = if pushed.duplicate {
-        repeated(&*api.catalog, pushed, keyed).await?
-    } else {
-        IngestionResult::from(pushed)
-    };
+    let written = ingest.store_write(prepared).await?;
+    let id = written.id.unwrap_or_else(|| BatchId::for_push(&source_id, &[]));
+    let mut result = IngestionResult::new(id.collection_batch_id(received_at), item_outcome(&items, &written), form);
+    if written.duplicate {
+        let counts = (written.received, written.stored);
+        result = repeated(&*api.catalog, id, result, counts, keyed).await?;
+    }
     Ok(answer(result))
 }
 
@@ -132,119 +135,114 @@ fn header_problem(name: &str, message: String) -> Problem {
     Problem::parameters(vec![FieldError { field: name.to_owned(), message }])
 }
 
-/// Decodes a body, away from the other requests where it is large.
-async fn read_push(
-    bytes: Bytes,
-    source_id: String,
-    idempotency_key: Option<String>,
-    limits: Arc<Limits>,
-) -> Result<Push, Problem> {
-    let large = bytes.len() > body::LARGE;
-    let read = move || to_push(&bytes, source_id, idempotency_key, &limits);
-    if large {
-        tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| Err(Problem::internal()))
-    } else {
-        read()
+/// How items are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Json,
+    Lines,
+    Protobuf,
+}
+
+/// Media types of items, the documented one first.
+const TYPES: [(&str, Form); 6] = [
+    ("application/json", Form::Json),
+    ("application/x-ndjson", Form::Lines),
+    ("application/ndjson", Form::Lines),
+    ("application/jsonl", Form::Lines),
+    ("application/x-protobuf", Form::Protobuf),
+    ("application/vnd.metricsd.custom+protobuf", Form::Protobuf),
+];
+
+impl Form {
+    /// As a body's type says; JSON where it says nothing.
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        body::require_type(headers, &TYPES.map(|(name, _)| name))?;
+        let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let essence = value.split(';').next().unwrap_or("").trim();
+        let known = TYPES.iter().find(|(name, _)| name.eq_ignore_ascii_case(essence));
+        Ok(known.map_or(Self::Json, |(_, form)| *form))
     }
 }
 
-fn to_push(
-    bytes: &[u8],
-    source_id: String,
-    idempotency_key: Option<String>,
-    limits: &Limits,
-) -> Result<Push, Problem> {
-    let received_at = now();
-    let items =
-        decode(bytes, &CustomLimits { max_items: limits.max_push_items }).map_err(|error| match error {
-            BodyError::Syntax { .. } => Problem::malformed(error.to_string()),
-            BodyError::TooManyItems { .. } => {
-                Problem::too_large(format!("{error}: send them in several requests"))
-            }
-        })?;
-    let (mut samples, mut unreadable) = (Vec::with_capacity(items.len()), Vec::new());
-    for (index, item) in items.into_iter().enumerate() {
-        match item {
-            Ok(metric) => samples.push(to_sample(index, metric)),
-            Err(error) => unreadable.push(to_rejected(error)),
+/// Reads the items of a body, away from the other requests where it is large.
+async fn read_items(
+    ingest: Ingest,
+    bytes: Bytes,
+    form: Form,
+    received_at: Millis,
+) -> Result<CustomBody, Problem> {
+    let large = bytes.len() > body::LARGE;
+    let read = move || {
+        let writer = CustomWriter::new(ingest.items(), received_at, ingest.limits().max_push_items);
+        match form {
+            Form::Json => writer.json(&bytes),
+            Form::Lines => writer.lines(&bytes),
+            Form::Protobuf => writer.protobuf(&bytes),
         }
-    }
-    let timeless = samples.iter().any(|sample| sample.timestamp.is_none());
-    Ok(Push {
-        source_id,
-        target_id: String::new(),
-        method: CollectionMethod::PushGateway,
-        idempotency_key,
-        content: content(bytes, timeless, received_at),
-        received_at,
-        samples,
-        unreadable,
+    };
+    let read = if large {
+        tokio::task::spawn_blocking(read).await.map_err(|_| Problem::internal())?
+    } else {
+        read()
+    };
+    read.map_err(|error| match error {
+        BodyError::Syntax { .. } | BodyError::Message(_) => Problem::malformed(error.to_string()),
+        BodyError::TooManyItems { .. } => {
+            Problem::too_large(format!("{error}: send them in several requests"))
+        }
     })
 }
 
-/// What makes a body without a key the same as another. Where items have no time of their own, the time of arrival
-/// is part of what they say: a gauge that is pushed twice with one value is two samples, not a repetition.
-fn content(bytes: &[u8], timeless: bool, received_at: Millis) -> [u8; 16] {
-    let content = content_of(bytes);
-    if timeless { content_of(&[content.as_slice(), &received_at.to_le_bytes()].concat()) } else { content }
-}
-
-fn to_sample(index: usize, metric: CustomMetric) -> PushSample {
-    PushSample {
-        index,
-        name: metric.name,
-        labels: metric.labels,
-        value: SampleValue::from_float(metric.value),
-        timestamp: metric.timestamp,
-        metric_type: metric.metric_type,
-        source_type: metric.source,
-        help: metric.help_text,
-        unit: None,
+/// Why nothing of a body was stored.
+fn refusal(failure: WriteFailure) -> Problem {
+    match failure {
+        WriteFailure::Refused(error) => Problem::too_large(format!("{error}: send it in several requests")),
+        WriteFailure::Failed(error) => error.into(),
     }
 }
 
-fn to_rejected(error: ItemError) -> Rejected {
-    Rejected { index: error.index, reason: error.refusal, field: error.field, message: error.message }
-}
-
-impl From<Pushed> for IngestionResult {
-    fn from(pushed: Pushed) -> Self {
-        let rejected = pushed.rejected.len() as u64;
+impl IngestionResult {
+    fn new(batch_id: String, outcome: ItemOutcome, form: Form) -> Self {
         let fault = |item: Rejected| ItemFault {
             index: item.index,
+            line: (form == Form::Lines).then_some(item.index + 1),
             reason: item.reason,
             field: item.field,
             message: item.message,
         };
         Self {
-            batch_id: pushed.batch_id,
-            accepted: pushed.accepted,
-            rejected,
-            duplicate: pushed.duplicate,
-            errors: pushed.rejected.into_iter().take(MAX_ERRORS).map(fault).collect(),
+            batch_id,
+            accepted: outcome.accepted,
+            rejected: outcome.rejected,
+            duplicate: false,
+            errors: outcome.errors.into_iter().map(fault).collect(),
         }
     }
 }
 
 /// What a repetition is answered: what the first request stored, not what this one would have. Where its job is gone,
 /// this request's own counts must do.
-async fn repeated(catalog: &dyn Catalog, pushed: Pushed, keyed: bool) -> Result<IngestionResult, Problem> {
-    let job = catalog.job_of(pushed.id).await?;
-    let mut result = IngestionResult::from(pushed);
-    let Some(job) = job else {
+async fn repeated(
+    catalog: &dyn Catalog,
+    id: BatchId,
+    mut result: IngestionResult,
+    (asked, storable): (u64, u64),
+    keyed: bool,
+) -> Result<IngestionResult, Problem> {
+    result.duplicate = true;
+    let Some(job) = catalog.job_of(id).await? else {
         return Ok(result);
     };
     let (received, stored) = (job.ledger.received, job.ledger.stored);
-    let asked = result.accepted + result.rejected;
     result.batch_id = job.job_id;
-    if (received, stored) == (asked, result.accepted) {
+    if (received, stored) == (asked, storable) {
         return Ok(result);
     }
     if keyed {
         return Err(Problem::conflict(format!(
             "this Idempotency-Key was used for another body: {} stored {stored} of {received} items, of this body {} \
              of {asked} would be; nothing of it was stored, send it under another key",
-            result.batch_id, result.accepted
+            result.batch_id, storable
         )));
     }
     // The same body, but its items have become too old since; what is wrong with them now was not wrong then.

@@ -68,7 +68,7 @@ async fn good_items_are_stored_when_others_are_bad() {
         (json!({"name": "x".repeat(201), "value": 1}), "invalid_name", "name"),
         (json!({"name": "a"}), "invalid_value", "value"),
         (json!({"name": "a", "value": "much"}), "invalid_value", "value"),
-        (json!({"name": "a", "value": 1, "unit": "s"}), "invalid_value", "unit"),
+        (json!({"name": "a", "value": 1, "units": "s"}), "invalid_value", "units"),
         (json!({"name": "a", "value": 1, "metric_type": "gauge"}), "invalid_value", "metric_type"),
         (json!({"name": "a", "value": 1, "labels": {"__x": "y"}}), "invalid_label", "labels"),
         (json!({"name": "a", "value": 1, "labels": {"x": 1}}), "invalid_label", "labels.x"),

@@ -1,7 +1,7 @@
 //! The one door: everything that is stored passes here, whether it was scraped or pushed.
 //!
-//! A sample's way through this crate, a file a stage: [`push`] checks what a client sent
-//! and [`remote_write`] what a remote writer did, [`builder`] puts samples into
+//! A sample's way through this crate, a file a stage: [`remote_write`] checks what was pushed, [`custom`] and [`stream`]
+//! bring lists and streams of items to it, [`builder`] puts samples into
 //! frames, [`tracker`] holds the limits on series, [`commit`] groups batches and hands them to the store, [`after`] tells others once they are committed,
 //! [`relay`] publishes the events that the store kept for it.
 
@@ -14,8 +14,10 @@ pub mod validate;
 
 pub mod builder;
 pub mod commit;
-pub mod push;
+pub mod custom;
+pub mod door;
 pub mod remote_write;
+pub mod stream;
 mod texts;
 pub mod upload;
 
@@ -28,14 +30,15 @@ pub mod metrics;
 pub use after::{AfterCommit, Committed};
 pub use builder::BatchBuilder;
 pub use commit::{CommitOptions, GroupCommit, Route, Stores};
+pub use custom::{ItemOutcome, Rejected};
+pub use door::Ingest;
 pub use error::IngestError;
 pub use filter::FilterSet;
 pub use limits::Limits;
 pub use metrics::IngestMetrics;
-pub use push::{Ingest, Push, PushSample, Pushed, Rejected};
 pub use remote_write::{
-    OwnedWrite, PreparedWrite, Protocol, WriteError, WriteFailure, WriteFault, WriteOrigin, WriteRequest,
-    Written,
+    OwnedWrite, PreparedWrite, Protocol, Unreadable, WriteError, WriteFailure, WriteFault, WriteOrigin,
+    WriteRequest, Written,
 };
 pub use texts::Texts;
 pub use tracker::{Acquaintance, Admission, SeriesLimits, SeriesTracker, SourceSeries};

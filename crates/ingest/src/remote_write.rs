@@ -33,7 +33,7 @@ use crate::{Admission, Ingest, IngestError};
 pub(crate) use cache::SeriesCache;
 use intake::Intake;
 pub(crate) use lists::SeenLists;
-pub use origin::{Protocol, WriteOrigin};
+pub use origin::{Protocol, Unreadable, WriteOrigin};
 
 /// One remote-write request.
 #[derive(Debug, Clone, Copy)]
@@ -123,6 +123,10 @@ pub struct WriteFault {
     pub reason: Refusal,
     /// Its series and time, and what is wrong.
     pub message: String,
+    /// What is wrong alone.
+    pub problem: String,
+    /// With which part: `name`, `labels`, `timestamp`, `histogram`, …
+    pub field: String,
 }
 
 /// What became of a request.

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use metricsd_ingest::push::content_of;
+use metricsd_codec::remote_write::BodyWriter;
 use metricsd_ingest::{
-    AfterCommit, CommitOptions, GroupCommit, Ingest, IngestError, IngestMetrics, Limits, Push, PushSample,
-    Stores,
+    AfterCommit, CommitOptions, GroupCommit, Ingest, IngestError, IngestMetrics, Limits, OwnedWrite,
+    Protocol, Stores, WriteFailure, WriteOrigin, Written,
 };
-use metricsd_model::{Batch, CollectionMethod, Matcher, MetricSource, MetricType, Refusal, SampleValue};
+use metricsd_model::{Batch, Matcher, Refusal};
 use metricsd_ports::memory::{MemoryCache, MemoryStore};
 use metricsd_ports::{ErrorKind, PortError, Receipt, SampleSink, SampleSource, SelectLimits, Selection};
 use prometheus_client::registry::Registry;
@@ -70,31 +70,25 @@ fn bench(away: usize, options: CommitOptions) -> Bench {
     Bench { sink, store, ingest: Ingest::new(commit, Arc::new(Limits::default())), writer, stop }
 }
 
-fn sample(index: usize, name: &str, value: f64) -> PushSample {
-    PushSample {
-        index,
-        name: name.into(),
-        labels: vec![("l".into(), "v".into())],
-        value: SampleValue::Float(value),
-        timestamp: None,
-        metric_type: MetricType::Gauge,
-        source_type: MetricSource::Application,
-        help: None,
-        unit: None,
-    }
-}
+const AT: i64 = 1_750_000_000_000;
 
-fn push(source: &str, key: &str, samples: Vec<PushSample>) -> Push {
-    Push {
-        source_id: source.into(),
-        target_id: String::new(),
-        method: CollectionMethod::PushGateway,
-        idempotency_key: Some(key.into()),
-        content: content_of(key.as_bytes()),
-        received_at: 1_750_000_000_000,
-        samples,
-        unreadable: Vec::new(),
+/// A push of floats, by name.
+async fn push(
+    ingest: &Ingest,
+    source: &str,
+    key: &str,
+    samples: &[(&str, f64)],
+) -> Result<Written, IngestError> {
+    let mut body = BodyWriter::new();
+    for (name, value) in samples {
+        body.series().label("__name__", name).label("l", "v").sample(AT, *value);
     }
+    let origin = WriteOrigin { key: Some(key.to_owned()), ..WriteOrigin::new(source, Protocol::Custom) };
+    let write = OwnedWrite { origin, body: body.into_bytes().into(), received_at: AT };
+    ingest.write(write).await.map_err(|failure| match failure {
+        WriteFailure::Failed(error) => error,
+        WriteFailure::Refused(error) => panic!("{error}"),
+    })
 }
 
 async fn stored(store: &MemoryStore, name: &str) -> usize {
@@ -109,15 +103,13 @@ async fn batches_share_their_commits() {
     let bench = bench(0, CommitOptions::default());
     let pushes = (0..100).map(|n| {
         let ingest = bench.ingest.clone();
-        async move {
-            ingest.push(push(&format!("s{n}"), "k", vec![sample(0, &format!("m{n}"), 1.0)])).await.unwrap()
-        }
+        async move { push(&ingest, &format!("s{n}"), "k", &[(&format!("m{n}"), 1.0)]).await.unwrap() }
     });
     let answers = futures_join(pushes).await;
-    assert!(answers.iter().all(|answer| answer.accepted == 1 && !answer.duplicate));
+    assert!(answers.iter().all(|answer| answer.stored == 1 && !answer.duplicate));
     assert!(bench.sink.calls.load(Ordering::SeqCst) <= 3, "a hundred batches in a few commits");
-    let again = bench.ingest.push(push("s7", "k", vec![sample(0, "m7", 1.0)])).await.unwrap();
-    assert!(again.duplicate && answers[7].batch_id == again.batch_id);
+    let again = push(&bench.ingest, "s7", "k", &[("m7", 1.0)]).await.unwrap();
+    assert!(again.duplicate && answers[7].id == again.id);
     assert_eq!(stored(&bench.store, "m7").await, 1);
 }
 
@@ -137,31 +129,28 @@ where
 async fn a_bad_batch_harms_no_neighbour_and_a_bad_item_no_other() {
     let bench = bench(0, CommitOptions::default());
     let (good, bad) = (bench.ingest.clone(), bench.ingest.clone());
-    let items =
-        vec![sample(0, "ok", 1.0), sample(1, "", 2.0), sample(2, "ok", 3.0), sample(3, "other", f64::NAN)];
-    let (good, bad) = tokio::join!(
-        good.push(push("good", "k", items)),
-        bad.push(push("poison", "k", vec![sample(0, "poisoned", 1.0)])),
-    );
+    let items = [("ok", 1.0), ("", 2.0), ("ok", 3.0), ("other", f64::NAN)];
+    let (good, bad) =
+        tokio::join!(push(&good, "good", "k", &items), push(&bad, "poison", "k", &[("poisoned", 1.0)]),);
     assert!(matches!(bad, Err(IngestError::Store { retryable: false, .. })), "{bad:?}");
     let good = good.unwrap();
-    let reasons: Vec<_> = good.rejected.iter().map(|item| (item.index, item.reason)).collect();
-    assert_eq!((good.accepted, reasons), (2, vec![(1, Refusal::InvalidName), (2, Refusal::Duplicate)]));
+    let reasons: Vec<_> = good.faults.iter().map(|fault| (fault.series, fault.reason)).collect();
+    assert_eq!((good.stored, reasons), (2, vec![(1, Refusal::InvalidName), (2, Refusal::Duplicate)]));
     assert_eq!((stored(&bench.store, "ok").await, stored(&bench.store, "poisoned").await), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_acknowledged_while_the_store_is_away() {
     let bench = bench(5, CommitOptions::default());
-    let answer = bench.ingest.push(push("s", "k", vec![sample(0, "m", 1.0)])).await.unwrap();
-    assert_eq!((answer.accepted, bench.sink.calls.load(Ordering::SeqCst)), (1, 6));
+    let answer = push(&bench.ingest, "s", "k", &[("m", 1.0)]).await.unwrap();
+    assert_eq!((answer.stored, bench.sink.calls.load(Ordering::SeqCst)), (1, 6));
     // Longer than a client's patience: it is told to come back, and what it sent is stored once all the same.
     bench.sink.away.store(30, Ordering::SeqCst);
-    let impatient = bench.ingest.push(push("s", "k2", vec![sample(0, "m2", 1.0)])).await;
+    let impatient = push(&bench.ingest, "s", "k2", &[("m2", 1.0)]).await;
     assert!(matches!(impatient, Err(IngestError::Overloaded { .. })), "{impatient:?}");
     assert_eq!(stored(&bench.store, "m2").await, 0);
     tokio::time::sleep(Duration::from_secs(60)).await;
-    let again = bench.ingest.push(push("s", "k2", vec![sample(0, "m2", 1.0)])).await.unwrap();
+    let again = push(&bench.ingest, "s", "k2", &[("m2", 1.0)]).await.unwrap();
     assert!(again.duplicate);
     assert_eq!(stored(&bench.store, "m2").await, 1);
 }
@@ -172,12 +161,12 @@ async fn a_full_queue_turns_away_and_recovers() {
     let bench = bench(4, options);
     let pushes = (0..10).map(|n| {
         let ingest = bench.ingest.clone();
-        async move { ingest.push(push(&format!("s{n}"), "k", vec![sample(0, "m", 1.0)])).await }
+        async move { push(&ingest, &format!("s{n}"), "k", &[("m", 1.0)]).await }
     });
     let answers = futures_join(pushes).await;
     let turned_away = answers.iter().filter(|a| matches!(a, Err(IngestError::Overloaded { .. }))).count();
     assert_eq!((turned_away, answers.iter().filter(|a| a.is_ok()).count()), (7, 3));
-    assert!(bench.ingest.push(push("late", "k", vec![sample(0, "m3", 1.0)])).await.is_ok());
+    assert!(push(&bench.ingest, "late", "k", &[("m3", 1.0)]).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,7 +187,7 @@ async fn a_store_that_is_away_holds_up_nothing_of_another() {
     let ingest = Ingest::new(commit.clone(), Arc::new(Limits::default()));
     let send = |source: String| {
         let ingest = ingest.clone();
-        tokio::spawn(async move { ingest.push(push(&source, "k", vec![sample(0, "m", 1.0)])).await })
+        tokio::spawn(async move { push(&ingest, &source, "k", &[("m", 1.0)]).await })
     };
     let lost: Vec<_> = (0..10).map(|n| send(format!("away-{n}"))).collect();
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -206,7 +195,7 @@ async fn a_store_that_is_away_holds_up_nothing_of_another() {
     let waiting = metrics.queue_bytes.get();
     assert!((1..=13_000).contains(&waiting), "{waiting}");
     for n in 0..10 {
-        assert_eq!(send(format!("there-{n}")).await.unwrap().unwrap().accepted, 1, "at once");
+        assert_eq!(send(format!("there-{n}")).await.unwrap().unwrap().stored, 1, "at once");
     }
     assert_eq!(metrics.queue_bytes.get(), waiting, "what waits for all of them is counted");
     stop.cancel();
@@ -223,9 +212,10 @@ async fn a_store_that_is_away_holds_up_nothing_of_another() {
 async fn what_someone_waits_for_is_committed_at_once_if_it_is_worth_it() {
     let bench = bench(0, CommitOptions::default());
     let took = async |key: &str, samples: usize| {
-        let samples = (0..samples).map(|at| sample(at, &format!("m{at}"), 1.0)).collect();
+        let names: Vec<String> = (0..samples).map(|at| format!("m{at}")).collect();
+        let samples: Vec<(&str, f64)> = names.iter().map(|name| (name.as_str(), 1.0)).collect();
         let started = tokio::time::Instant::now();
-        bench.ingest.push(push("s", key, samples)).await.unwrap();
+        push(&bench.ingest, "s", key, &samples).await.unwrap();
         started.elapsed()
     };
     assert!(took("small", 10).await >= Duration::from_millis(5), "others may come");
@@ -236,7 +226,7 @@ async fn what_someone_waits_for_is_committed_at_once_if_it_is_worth_it() {
 async fn the_end_answers_everybody() {
     let bench = bench(usize::MAX, CommitOptions::default());
     let ingest = bench.ingest.clone();
-    let waiting = tokio::spawn(async move { ingest.push(push("s", "k", vec![sample(0, "m", 1.0)])).await });
+    let waiting = tokio::spawn(async move { push(&ingest, "s", "k", &[("m", 1.0)]).await });
     tokio::time::sleep(Duration::from_secs(1)).await;
     bench.stop.cancel();
     assert!(matches!(waiting.await.unwrap(), Err(IngestError::Store { retryable: true, .. })));
@@ -250,19 +240,19 @@ async fn a_batch_that_a_living_store_never_takes_holds_nobody_up() {
     let bench = bench(0, options);
     let (stubborn, good) = (bench.ingest.clone(), bench.ingest.clone());
     let (stubborn, good) = tokio::join!(
-        stubborn.push(push("stubborn", "k", vec![sample(0, "never", 1.0)])),
-        good.push(push("good", "k", vec![sample(0, "ok", 1.0)])),
+        push(&stubborn, "stubborn", "k", &[("never", 1.0)]),
+        push(&good, "good", "k", &[("ok", 1.0)]),
     );
     assert!(matches!(stubborn, Err(IngestError::Store { retryable: true, .. })), "{stubborn:?}");
-    assert_eq!(good.unwrap().accepted, 1);
+    assert_eq!(good.unwrap().stored, 1);
 }
 
 #[tokio::test]
 async fn a_push_of_which_nothing_is_accepted_does_not_take_its_key() {
     let bench = bench(0, CommitOptions::default());
-    let bad = bench.ingest.push(push("s", "k", vec![sample(0, "", 1.0)])).await.unwrap();
-    assert_eq!((bad.accepted, bad.duplicate), (0, false));
-    let mended = bench.ingest.push(push("s", "k", vec![sample(0, "m", 1.0)])).await.unwrap();
-    assert_eq!((mended.accepted, mended.duplicate), (1, false));
+    let bad = push(&bench.ingest, "s", "k", &[("", 1.0)]).await.unwrap();
+    assert_eq!((bad.stored, bad.duplicate), (0, false));
+    let mended = push(&bench.ingest, "s", "k", &[("m", 1.0)]).await.unwrap();
+    assert_eq!((mended.stored, mended.duplicate), (1, false));
     assert_eq!(stored(&bench.store, "m").await, 1);
 }

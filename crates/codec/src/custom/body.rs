@@ -24,6 +24,8 @@ pub struct CustomBody {
     pub places: Vec<u32>,
     /// Items read, good and bad; those that were passed over are not among them.
     pub items: usize,
+    /// Items that were passed over.
+    pub skipped: usize,
     /// What kind of source the first item said. Series of another say so in the body.
     pub source: Option<MetricSource>,
     /// Items that are not in the body, by reason.
@@ -44,6 +46,8 @@ pub struct CustomWriter<'m> {
     max_items: usize,
     /// Items that are passed over before any is read.
     skip: usize,
+    /// Whether blank lines leave out an index.
+    blanks: bool,
     /// Index of the next item.
     next: usize,
     writer: BodyWriter,
@@ -62,6 +66,7 @@ impl<'m> CustomWriter<'m> {
             now,
             max_items,
             skip: 0,
+            blanks: true,
             next: 0,
             writer: BodyWriter::new(),
             out: CustomBody::default(),
@@ -71,6 +76,12 @@ impl<'m> CustomWriter<'m> {
     /// Passes over the first items: they count for the index of those that follow, and for nothing else.
     pub fn skip(mut self, items: usize) -> Self {
         self.skip = items;
+        self
+    }
+
+    /// Blank lines have no index: items are numbered one behind the other.
+    pub fn dense(mut self) -> Self {
+        self.blanks = false;
         self
     }
 
@@ -119,6 +130,7 @@ impl<'m> CustomWriter<'m> {
         let index = self.next;
         self.next += 1;
         if index < self.skip {
+            self.out.skipped += 1;
             return Ok(None);
         }
         if self.out.items >= self.max_items {
@@ -128,9 +140,9 @@ impl<'m> CustomWriter<'m> {
         Ok(Some(index))
     }
 
-    /// Leaves out an index.
+    /// Leaves out the index of a blank line.
     pub(super) fn pass(&mut self) {
-        self.next += 1;
+        self.next += usize::from(self.blanks);
     }
 
     /// Adds an item that is known by its key; answers whether it is.

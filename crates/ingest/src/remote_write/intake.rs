@@ -17,7 +17,7 @@ use metricsd_model::{
 use super::cache::{Cursor, Found, FreshSeries, Known, Place, SeriesCache, State};
 use super::families::{Described, family_of};
 use super::track::{self, Moment, Track};
-use super::{PreparedWrite, SeenLists, WriteError, WriteFault, WriteRequest, Written, naming};
+use super::{PreparedWrite, SeenLists, Unreadable, WriteError, WriteFault, WriteRequest, Written, naming};
 use crate::builder::Added;
 use crate::validate::{Fault, accepted_times, check_histogram, check_timestamp};
 use crate::{Acquaintance, Admission, BatchBuilder, Limits};
@@ -289,7 +289,7 @@ impl<'a> Intake<'a> {
 
     #[cold]
     fn repeated(&mut self, series: &TimeSeries<'_>, timestamp: Millis, added: Added) {
-        if added == Added::Repeated {
+        if added == Added::Repeated && !self.request.origin.protocol.refuses_repeats() {
             self.sink.outcome.repeated += 1;
             return;
         }
@@ -333,15 +333,30 @@ impl<'a> Intake<'a> {
         if sink.outcome.faults.len() < MAX_FAULTS {
             let shown = naming::shown(series, self.limits);
             let message = format!("{shown} at {timestamp}: {}", fault.message);
-            sink.outcome.faults.push(WriteFault { series: sink.series, reason: fault.reason, message });
+            sink.outcome.faults.push(WriteFault {
+                series: sink.series,
+                reason: fault.reason,
+                message,
+                problem: fault.message.clone(),
+                field: fault.field.clone(),
+            });
         }
     }
 
     fn finish(self, families: Vec<FamilyMetadata>, started: Instant) -> PreparedWrite {
         let Self { request, sink, admission, .. } = self;
         let doubt = admission.in_doubt().then_some(admission);
-        let Sink { builder, exemplars, types, mut outcome, selection, .. } = sink;
+        let Sink { builder, exemplars, types, mut outcome, mut selection, .. } = sink;
         outcome.stored += builder.len() as u64;
+        let unreadable = &request.origin.unreadable;
+        if !unreadable.refused.is_empty() {
+            // They are not in the body: another body of which other parts read is another batch.
+            let known = selection_of(unreadable, (outcome.stored == 0).then_some(request.received_at));
+            selection = crate::hash::fold(selection ^ known, 0x9e37_79b9_7f4a_7c15).max(1);
+        }
+        for (reason, count) in &unreadable.refused {
+            *outcome.refused.entry(*reason).or_default() += count;
+        }
         let refused: u64 = outcome.refused.values().sum();
         outcome.received = outcome.stored + outcome.repeated + refused;
         if outcome.received == 0 && exemplars.is_empty() && families.is_empty() {
@@ -370,13 +385,22 @@ impl<'a> Intake<'a> {
                 HealthStatus::Healthy
             },
             reason: None,
-            error: outcome.faults.first().map(|fault| fault.message.clone()),
+            error: unreadable
+                .first
+                .clone()
+                .or_else(|| outcome.faults.first().map(|fault| fault.message.clone())),
             ledger,
             types,
         };
         let batch = builder.finish(batch_id(&request, selection, outcome.stored), collection);
         PreparedWrite { batch: Some(Batch { exemplars, families, ..batch }), outcome, doubt }
     }
+}
+
+/// Tells apart what could not be read; where nothing was stored, also from what came at other times.
+fn selection_of(unreadable: &Unreadable, received_at: Option<Millis>) -> u64 {
+    let text = format!("{:?}{:?}{received_at:?}", unreadable.refused, unreadable.first);
+    u64::from_le_bytes(*content_key(text.as_bytes()).first_chunk().unwrap_or(&[0; 8]))
 }
 
 /// The client's key decides, unless nothing is stored: a corrected repeat under the same key must be. Else the body, and

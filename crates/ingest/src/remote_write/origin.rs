@@ -1,6 +1,8 @@
 //! Who writes, and by which protocol.
 
-use metricsd_model::{CollectionMethod, MetricSource};
+use std::collections::BTreeMap;
+
+use metricsd_model::{CollectionMethod, MetricSource, Refusal};
 
 /// What a push spoke. A closed set, small enough to be a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,6 +46,11 @@ impl Protocol {
         }
     }
 
+    /// Whether the same sample twice in one request is a fault, even with the same value: its contract says so.
+    pub(crate) fn refuses_repeats(self) -> bool {
+        self == Self::Custom
+    }
+
     /// How its collections are called.
     fn method(self) -> CollectionMethod {
         match self {
@@ -70,6 +77,17 @@ pub struct WriteOrigin {
     /// The client's name for this push, such as an `Idempotency-Key`; absent: the body's content decides whether it came
     /// before.
     pub key: Option<String>,
+    /// What the protocol's decoder refused already.
+    pub unreadable: Unreadable,
+}
+
+/// What of a push is not in its body, since it did not read. It is counted with the rest of the collection.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Unreadable {
+    /// How many samples, by reason.
+    pub refused: BTreeMap<Refusal, u64>,
+    /// What was wrong with the first, for the collection's job.
+    pub first: Option<String>,
 }
 
 impl WriteOrigin {
@@ -82,6 +100,7 @@ impl WriteOrigin {
             protocol,
             method: protocol.method(),
             key: None,
+            unreadable: Unreadable::default(),
         }
     }
 }

@@ -1,0 +1,66 @@
+//! The door itself: what all pushes share.
+
+use std::sync::Arc;
+
+use metricsd_codec::custom::Memory;
+use metricsd_model::Batch;
+use metricsd_ports::Receipt;
+
+use crate::remote_write::{SeenLists, SeriesCache};
+use crate::{GroupCommit, IngestError, IngestMetrics, Limits, SeriesTracker};
+
+/// The part of `limits.max_write_cache_bytes` that remembers custom items.
+const ITEMS_PART: usize = 4;
+
+/// The door for pushes. Clones share it.
+#[derive(Clone)]
+pub struct Ingest {
+    commit: GroupCommit,
+    limits: Arc<Limits>,
+    writers: Arc<SeriesCache>,
+    lists: Arc<SeenLists>,
+    items: Arc<Memory>,
+}
+
+impl Ingest {
+    /// Builds the door before a store.
+    pub fn new(commit: GroupCommit, limits: Arc<Limits>) -> Self {
+        let writers = Arc::new(SeriesCache::new(limits.max_write_cache_bytes));
+        let lists = Arc::new(SeenLists::new(limits.max_write_cache_bytes / 8));
+        let items = Arc::new(Memory::new(limits.max_write_cache_bytes / ITEMS_PART));
+        Self { commit, limits, writers, lists, items }
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// What is remembered of custom items.
+    pub fn items(&self) -> &Memory {
+        &self.items
+    }
+
+    /// What is remembered of remote writers' series.
+    pub(crate) fn write_cache(&self) -> &SeriesCache {
+        &self.writers
+    }
+
+    /// What is remembered of the lists of series that remote writers sent.
+    pub(crate) fn seen_lists(&self) -> &SeenLists {
+        &self.lists
+    }
+
+    /// Which series may come.
+    pub fn series(&self) -> &Arc<SeriesTracker> {
+        self.commit.series()
+    }
+
+    pub(crate) fn metrics(&self) -> &IngestMetrics {
+        self.commit.metrics()
+    }
+
+    pub(crate) async fn commit(&self, batch: Batch) -> Result<Receipt, IngestError> {
+        self.commit.append(batch).await
+    }
+}
