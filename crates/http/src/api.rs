@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use metricsd_ingest::stream::{StreamOptions, Streams};
 use metricsd_ingest::{Ingest, Limits};
 use metricsd_model::{Millis, PromDuration};
 use metricsd_ports::{Cache, Catalog, CollectionStats, EventBus, Membership, SampleSource};
@@ -173,6 +174,8 @@ pub(crate) struct Shared {
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) pushes: Semaphore,
     pub(crate) streams: Arc<Semaphore>,
+    /// Streams of items; absent where pushes are not taken.
+    pub(crate) inputs: Option<Arc<Streams>>,
     /// Remote reads at work at once; more wait, since each may hold a large answer.
     pub(crate) reads: Semaphore,
     /// When remotely written series began, as far as it was told.
@@ -201,6 +204,10 @@ impl Shared {
             requests: Arc::new(Semaphore::new(settings.max_concurrent_requests)),
             pushes: Semaphore::new(settings.max_concurrent_pushes),
             streams: Arc::new(Semaphore::new(settings.max_event_streams)),
+            inputs: api
+                .ingest
+                .clone()
+                .map(|ingest| Streams::new(ingest, api.source.clone(), StreamOptions::default())),
             reads: Semaphore::new(MAX_REMOTE_READS),
             starts: Default::default(),
             exports: Arc::new(Semaphore::new(MAX_EXPORTS)),

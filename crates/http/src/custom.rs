@@ -80,11 +80,13 @@ pub(crate) async fn push(
     let origin = WriteOrigin { key: idempotency_key, ..WriteOrigin::new(source_id, Protocol::Custom) };
     let mut items = read_items(ingest.clone(), bytes, form, received_at).await?;
     let source_id = origin.source_id.clone();
-    let prepared = ingest.prepare_write(item_write(origin, &mut items, received_at)).await.map_err(refusal)?;
+    let prepared =
+        ingest.prepare_write(item_write(origin, &mut items, received_at)).await.map_err(refusal)?;
     drop(slot);
     let written = ingest.store_write(prepared).await?;
     let id = written.id.unwrap_or_else(|| BatchId::for_push(&source_id, &[]));
-    let mut result = IngestionResult::new(id.collection_batch_id(received_at), item_outcome(&items, &written), form);
+    let mut result =
+        IngestionResult::new(id.collection_batch_id(received_at), item_outcome(&items, &written), form);
     if written.duplicate {
         let counts = (written.received, written.stored);
         result = repeated(&*api.catalog, id, result, counts, keyed).await?;

@@ -32,6 +32,7 @@ pub(crate) mod prometheus;
 mod pushgateway;
 mod query;
 mod stats;
+mod stream;
 pub(crate) mod targets;
 mod upload;
 mod work;

@@ -10,7 +10,7 @@ use axum::routing::{MethodRouter, get, post};
 use crate::api::{Api, Roles, Shared};
 use crate::{
     cardinality, cluster, compress, cors, custom, discovery, events, explain, export, guard, health, home,
-    influx, jobs, metrics, prometheus, pushgateway, query, reload, stats, targets, upload, work,
+    influx, jobs, metrics, prometheus, pushgateway, query, reload, stats, stream, targets, upload, work,
 };
 
 /// One route: the methods are written down beside the handlers so that the OpenAPI document can be checked against
@@ -39,6 +39,7 @@ const CUSTOM: &str = "/api/v1/metrics/custom";
 const UPLOAD: &str = "/api/v1/metrics/upload";
 const UPLOAD_PARTS: &str = "/api/v1/metrics/upload/{upload_id}";
 const QUERY: &str = "/api/v1/metrics/query";
+const STREAM: &str = "/api/v1/metrics/stream";
 const EVENTS: &str = "/api/v1/metrics/events";
 
 /// The routes of a process with these roles.
@@ -66,6 +67,9 @@ fn own_routes(roles: Roles) -> Vec<Route> {
         routes.push(route(CUSTOM, &["POST"], post(custom::push)));
         routes.push(route(UPLOAD, &["POST"], post(upload::create)));
         routes.push(route(UPLOAD_PARTS, &["GET", "PUT"], get(upload::show).put(upload::more)));
+        routes.push(route(STREAM, &["GET", "POST"], get(stream::get).post(stream::post)));
+        let position = "/api/v1/metrics/stream/{stream_id}/position";
+        routes.push(route(position, &["GET"], get(stream::position)));
         routes.push(route("/api/v1/write", prometheus::POST, post(prometheus::write::write)));
         routes.extend(influx::routes());
         routes.extend(pushgateway::routes());
@@ -111,7 +115,7 @@ impl Patience {
     pub(crate) fn of(path: &str, method: &Method) -> Self {
         match path {
             "/healthz" | "/readyz" | "/metrics" | "/-/healthy" | "/-/ready" => Self::Always,
-            EVENTS | SCRAPE | UPLOAD | UPLOAD_PARTS | export::PATH => Self::Own,
+            EVENTS | SCRAPE | STREAM | UPLOAD | UPLOAD_PARTS | export::PATH => Self::Own,
             // The engine's timeout says more.
             QUERY | "/api/v1/query" | "/api/v1/query_range" => Self::Own,
             TARGET if *method == Method::DELETE => Self::Own,

@@ -45,7 +45,8 @@ impl Asked {
             _ => Err("expected the number of an item, from 1".to_owned()),
         });
         params.finish()?;
-        let header = headers.get(STREAM_HEADER).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let header =
+            headers.get(STREAM_HEADER).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         Ok(Self {
             source_id: source_from(source, headers, DEFAULT_SOURCE)?,
             stream_id: stream_id.or(header),
@@ -70,7 +71,9 @@ impl From<StreamError> for Problem {
                 message: error.to_string(),
             }]),
             StreamError::Ingest(error) => error.into(),
-            StreamError::Position(_) => Self::unavailable("it is not known where the stream is").retry_after(5),
+            StreamError::Position(_) => {
+                Self::unavailable("it is not known where the stream is").retry_after(5)
+            }
             other => Self::conflict(other.to_string()),
         }
     }

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::IngestMetrics;
+use crate::tap::Taps;
 use latest::LatestQueue;
 
 pub use latest::metrics_json;
@@ -58,6 +59,7 @@ pub struct AfterCommit {
     notices: mpsc::Sender<Committed>,
     /// Marked by every commit.
     relays: watch::Sender<()>,
+    taps: Taps,
     metrics: IngestMetrics,
 }
 
@@ -70,7 +72,8 @@ impl AfterCommit {
         stop: CancellationToken,
     ) -> (Self, JoinHandle<()>) {
         let (notices, receiver) = mpsc::channel(MAX_NOTICES);
-        let handle = Self { notices, relays: watch::Sender::new(()), metrics: metrics.clone() };
+        let handle =
+            Self { notices, relays: watch::Sender::new(()), taps: Taps::default(), metrics: metrics.clone() };
         let teller = Teller {
             catalog,
             cache,
@@ -87,12 +90,18 @@ impl AfterCommit {
         self.relays.subscribe()
     }
 
+    /// Those who listen to what is committed.
+    pub fn taps(&self) -> &Taps {
+        &self.taps
+    }
+
     pub(crate) fn committed(&self, batch: &Arc<Batch>) {
         self.relays.send_replace(());
         // What was not done says nothing of the target.
         if batch.collection.reason == Some(FailureReason::Missed) {
             return;
         }
+        self.taps.tell(batch);
         self.tell(Committed::Batch(batch.clone()));
     }
 

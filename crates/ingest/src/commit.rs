@@ -21,6 +21,7 @@ use tokio::task::{self, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::tap::Taps;
 use crate::{AfterCommit, IngestError, IngestMetrics, SeriesLimits, SeriesTracker};
 
 /// How batches are grouped.
@@ -117,6 +118,7 @@ pub struct GroupCommit {
     options: Arc<CommitOptions>,
     metrics: IngestMetrics,
     series: Arc<SeriesTracker>,
+    taps: Taps,
 }
 
 impl GroupCommit {
@@ -147,6 +149,7 @@ impl GroupCommit {
         let options = Arc::new(CommitOptions { max_queue_bytes, ..options });
         let total: Arc<AtomicUsize> = Arc::default();
         let series = SeriesTracker::new(options.series, whole, metrics.active_series.clone());
+        let taps = after.taps().clone();
         let (lanes, gatherers): (Vec<Lane>, Vec<Gatherer>) = each
             .into_iter()
             .map(|sink| {
@@ -164,10 +167,15 @@ impl GroupCommit {
                 (Lane { queue, queued }, Gatherer::new(writer, receiver))
             })
             .unzip();
-        let handle = Self { lanes: lanes.into(), route, total, options, metrics, series };
+        let handle = Self { lanes: lanes.into(), route, total, options, metrics, series, taps };
         let mut tasks: JoinSet<()> = gatherers.into_iter().map(Gatherer::run).collect();
         let all = tokio::spawn(async move { while tasks.join_next().await.is_some() {} });
         (handle, all)
+    }
+
+    /// Those who listen to what is committed.
+    pub fn taps(&self) -> &Taps {
+        &self.taps
     }
 
     /// Appends one batch; on `Ok` it is committed. A caller that is told to come back may send the same batch again:

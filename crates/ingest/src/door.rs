@@ -7,6 +7,7 @@ use metricsd_model::Batch;
 use metricsd_ports::Receipt;
 
 use crate::remote_write::{SeenLists, SeriesCache};
+use crate::tap::Taps;
 use crate::{GroupCommit, IngestError, IngestMetrics, Limits, SeriesTracker};
 
 /// The part of `limits.max_write_cache_bytes` that remembers custom items.
@@ -49,6 +50,11 @@ impl Ingest {
     /// What is remembered of the lists of series that remote writers sent.
     pub(crate) fn seen_lists(&self) -> &SeenLists {
         &self.lists
+    }
+
+    /// Those who listen to what is committed.
+    pub fn taps(&self) -> &Taps {
+        self.commit.taps()
     }
 
     /// Which series may come.

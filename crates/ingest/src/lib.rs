@@ -23,6 +23,7 @@ pub mod upload;
 
 pub mod after;
 pub mod relay;
+pub mod tap;
 
 pub mod error;
 pub mod metrics;

@@ -124,18 +124,21 @@ async fn read(form: Form, body: Body, input: &mut StreamInput, idle: Duration) -
             Ok(None) => break,
             // What came whole is taken.
             Ok(Some(Err(_))) => return Ok(()),
-            Err(_) => {
-                let silent = metricsd_model::format_duration(idle);
-                return Err(StreamError::Unreadable(format!("nothing came for {silent}")));
-            }
+            Err(_) => return Err(lines::silent(idle)),
         };
         held.extend_from_slice(&chunk);
-        match form {
-            Form::Lines => take_lines(&mut held, input).await?,
-            Form::Messages => take_messages(&mut held, input).await?,
-        }
+        let taken = async {
+            match form {
+                Form::Lines => take_lines(&mut held, input).await,
+                Form::Messages => take_messages(&mut held, input).await,
+            }
+        };
+        // A client that does not read its acknowledgements is not read from.
+        tokio::time::timeout(idle, taken).await.map_err(|_| lines::silent(idle))??;
         if held.len() > MAX_FRAME {
-            return Err(StreamError::Unreadable(format!("a line or a message is larger than {MAX_FRAME} bytes")));
+            return Err(StreamError::Unreadable(format!(
+                "a line or a message is larger than {MAX_FRAME} bytes"
+            )));
         }
     }
     match form {

@@ -1,5 +1,7 @@
 //! What a client of a stream is told, a line of JSON each.
 
+use std::time::Duration;
+
 use metricsd_ingest::stream::{Ack, StreamError};
 use serde::Serialize;
 use serde_json::json;
@@ -48,6 +50,12 @@ pub(super) fn ack(ack: Ack) -> String {
 /// The last line of a stream that does not end well.
 pub(super) fn error(error: &StreamError) -> String {
     json!({"error": shown(error), "retry": error.is_retryable()}).to_string()
+}
+
+/// A client that sends nothing, or reads nothing.
+pub(super) fn silent(idle: Duration) -> StreamError {
+    let silent = metricsd_model::format_duration(idle);
+    StreamError::Unreadable(format!("nothing went on for {silent}"))
 }
 
 /// What is wrong inside is for the log.

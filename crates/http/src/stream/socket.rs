@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::response::Response;
-use metricsd_ingest::stream::{OpenStream, StreamError};
+use futures::stream::{SplitSink, SplitStream};
+use futures::{SinkExt, StreamExt};
+use metricsd_ingest::stream::{Ack, OpenStream, StreamError, StreamInput};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::{Asked, lines, streams};
 use crate::Problem;
@@ -26,66 +30,83 @@ pub(super) async fn answer(
     let idle = streams.options().idle;
     let mut stream = streams.open(&asked.source_id, asked.stream_id.as_deref()).await?;
     stream.input.next_is(asked.from)?;
-    let socket = socket.max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE).max_write_buffer_size(MAX_UNREAD);
+    let socket =
+        socket.max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE).max_write_buffer_size(MAX_UNREAD);
     Ok(socket.on_upgrade(move |socket| async move { serve(shared, asked, stream, socket, idle).await }))
 }
 
-async fn serve(
-    shared: Arc<Shared>,
-    asked: Asked,
-    stream: OpenStream,
-    mut socket: WebSocket,
-    idle: Duration,
-) {
-    let OpenStream { position, mut input, mut acks } = stream;
+async fn serve(shared: Arc<Shared>, asked: Asked, stream: OpenStream, socket: WebSocket, idle: Duration) {
+    let OpenStream { position, mut input, acks } = stream;
+    let (sink, mut messages) = socket.split();
+    let ended = CancellationToken::new();
     let first = lines::begin(asked.stream_id.as_deref(), position);
-    if socket.send(Message::Text(first.into())).await.is_err() {
-        return;
-    }
-    let error = loop {
-        tokio::select! {
-            ack = acks.recv() => match ack {
-                Some(Ok(ack)) => {
-                    if socket.send(Message::Text(lines::ack(ack).into())).await.is_err() {
-                        return;
-                    }
-                }
-                Some(Err(error)) => break Some(error),
-                None => return,
-            },
-            message = tokio::time::timeout(idle, socket.recv()) => {
-                let taken = match message {
-                    Ok(Some(Ok(Message::Text(text)))) => input.lines(text.as_bytes()).await,
-                    Ok(Some(Ok(Message::Binary(bytes)))) => input.protobuf(&bytes).await,
-                    Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => Ok(()),
-                    Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) => break None,
-                    Err(_) => {
-                        let silent = metricsd_model::format_duration(idle);
-                        Err(StreamError::Unreadable(format!("nothing came for {silent}")))
-                    }
-                };
-                // What ended the stream is what its acknowledgements say.
-                match taken {
-                    Ok(()) | Err(StreamError::Superseded) => {}
-                    Err(error) => break Some(error),
-                }
-            }
-            () = shared.api.shutdown.cancelled() => {
-                break Some(StreamError::Unreadable("metricsd is shutting down".to_owned()));
-            }
+    // Acknowledgements go out while items come in, or neither would end where both are full.
+    let teller = tokio::spawn(tell(sink, first, acks, ended.clone()));
+    let error = tokio::select! {
+        read = read(&mut messages, &mut input, idle) => read.err(),
+        () = ended.cancelled() => None,
+        () = shared.api.shutdown.cancelled() => {
+            Some(StreamError::Unreadable("metricsd is shutting down".to_owned()))
         }
     };
     // What was taken is committed and acknowledged.
     drop(input);
-    while let Some(Ok(ack)) = acks.recv().await {
-        if socket.send(Message::Text(lines::ack(ack).into())).await.is_err() {
-            return;
+    let Ok(Some(mut sink)) = teller.await else { return };
+    if let Some(error) = error {
+        close(&mut sink, &error).await;
+    } else {
+        let _ = sink.send(Message::Close(None)).await;
+    }
+}
+
+type Sink = SplitSink<WebSocket, Message>;
+
+/// Tells where the stream is and what commits; gives the socket back unless it is gone or was closed.
+async fn tell(
+    mut sink: Sink,
+    first: String,
+    mut acks: mpsc::Receiver<Result<Ack, StreamError>>,
+    ended: CancellationToken,
+) -> Option<Sink> {
+    let _end = ended.drop_guard();
+    sink.send(Message::Text(first.into())).await.ok()?;
+    while let Some(ack) = acks.recv().await {
+        match ack {
+            Ok(ack) => sink.send(Message::Text(lines::ack(ack).into())).await.ok()?,
+            Err(error) => {
+                close(&mut sink, &error).await;
+                return None;
+            }
         }
     }
-    if let Some(error) = error {
-        let _ = socket.send(Message::Text(lines::error(&error).into())).await;
-        let code = if error.is_retryable() { close_code::AGAIN } else { close_code::POLICY };
-        let reason = "see the message before".into();
-        let _ = socket.send(Message::Close(Some(CloseFrame { code, reason }))).await;
+    Some(sink)
+}
+
+async fn close(sink: &mut Sink, error: &StreamError) {
+    let _ = sink.send(Message::Text(lines::error(error).into())).await;
+    let code = if error.is_retryable() { close_code::AGAIN } else { close_code::POLICY };
+    let frame = CloseFrame { code, reason: "see the message before".into() };
+    let _ = sink.send(Message::Close(Some(frame))).await;
+}
+
+/// Reads until the client closes, or is silent for too long, or does not read what it is told.
+async fn read(
+    messages: &mut SplitStream<WebSocket>,
+    input: &mut StreamInput,
+    idle: Duration,
+) -> Result<(), StreamError> {
+    loop {
+        let message = tokio::time::timeout(idle, messages.next()).await.map_err(|_| lines::silent(idle))?;
+        let taken = async {
+            match message {
+                Some(Ok(Message::Text(text))) => input.lines(text.as_bytes()).await.map(|()| true),
+                Some(Ok(Message::Binary(bytes))) => input.protobuf(&bytes).await.map(|()| true),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(true),
+                Some(Ok(Message::Close(_)) | Err(_)) | None => Ok(false),
+            }
+        };
+        if !tokio::time::timeout(idle, taken).await.map_err(|_| lines::silent(idle))?? {
+            return Ok(());
+        }
     }
 }
