@@ -132,7 +132,7 @@ pub(crate) const FIGURES: [Figure; 50] = [
     ),
     figure("unnest.rate", "one metric over an hour by SQL", SamplesPerSecond, &[Bar::Reach(Timescale, 1e6)]),
     figure("unnest.fresh", "the same before compaction", SamplesPerSecond, &[]),
-    figure("custom.rate", "pushes of JSON to /custom", SamplesPerSecond, &[]),
+    figure("custom.rate", "custom items: JSON, /ndjson, /protobuf, /stream; /write2", SamplesPerSecond, &[]),
     figure("custom.cpu", "its CPU a sample, database included", MicrosPerSample, &[]),
     figure("files.upload.csv", "uploads of CSV files", SamplesPerSecond, &[]),
     figure("files.upload.ndjson", "uploads of NDJSON files", SamplesPerSecond, &[]),

@@ -9,10 +9,11 @@ use async_trait::async_trait;
 use axum::body::Body;
 use axum::http::{Request, request::Builder};
 use common::{Answer, Service};
+use metricsd_codec::custom::message::{Metric, Metrics};
 use metricsd_ingest::Limits;
-use metricsd_model::Batch;
+use metricsd_model::{Batch, MatchOp, Matcher, MetricSource};
 use metricsd_ports::memory::store::MemoryStore;
-use metricsd_ports::{Catalog, ErrorKind, PortError, Receipt, SampleSink};
+use metricsd_ports::{Catalog, ErrorKind, PortError, Receipt, SampleSink, SampleSource};
 use serde_json::{Value, json};
 
 const CUSTOM: &str = "/api/v1/metrics/custom";
@@ -55,6 +56,50 @@ async fn metrics_are_stored_and_found() {
     let values: Vec<&Value> =
         found["result"].as_array().unwrap().iter().map(|entry| &entry["value"][1]).collect();
     assert_eq!(values, ["+Inf", "NaN"]);
+}
+
+#[tokio::test]
+async fn lines_and_messages_are_taken_like_lists() {
+    let service = Service::new();
+    let lines = [
+        r#"{"name":"orders","metric_type":"COUNTER","value":7,"labels":{"shop":"a"},"help_text":"Orders.","source":"KUBERNETES"}"#,
+        "",
+        r#"{"name":"orders"}"#,
+        "no json",
+        r#"{"name":"took","histogram":{"buckets":{"1":2},"sum":3,"count":4},"unit":"seconds"}"#,
+        r#"{"name":"late","value":1,"timestamp":5}"#,
+        r#"{"name":"mixed","value":1,"source":"INFRASTRUCTURE"}"#,
+    ];
+    let typed = |name: &str| Request::post(CUSTOM).header("content-type", name);
+    let answer = push(&service, typed("application/x-ndjson"), lines.join("\n")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let result = answer.json();
+    assert_eq!((&result["accepted"], &result["rejected"]), (&json!(3), &json!(3)));
+    let found: Vec<_> =
+        result["errors"].as_array().unwrap().iter().map(|e| (&e["line"], &e["reason"])).collect();
+    let (value, old) = (json!("invalid_value"), json!("too_old"));
+    assert_eq!(found, [(&json!(3), &value), (&json!(4), &value), (&json!(6), &old)]);
+    let quantile = "/api/v1/query?query=took_bucket%7Ble%3D%22%2BInf%22%7D";
+    assert_eq!(service.get(quantile).await.json()["data"]["result"][0]["value"][1], "4");
+    let said = service.get("/api/v1/metadata?metric=took").await.json();
+    assert_eq!(said["data"]["took"][0], json!({"type": "histogram", "help": "", "unit": "seconds"}));
+    let jobs = service.get("/api/v1/metrics/jobs").await.json();
+    assert_eq!(jobs[0]["ledger"]["refused"], json!({"invalid_value": 2, "too_old": 1}));
+    let sources: Vec<MetricSource> = {
+        let matchers = [Matcher::new("__name__", MatchOp::Regex, "orders|mixed").unwrap()];
+        let series = service.store.series(&matchers, 10).await.unwrap();
+        series.iter().map(|series| series.source_type).collect()
+    };
+    assert_eq!(sources, [MetricSource::Infrastructure, MetricSource::Kubernetes]);
+    let metric = Metric { name: "p".into(), metric_type: 2, value: Some(2.5), ..Metric::default() };
+    let message = Metrics { metrics: vec![metric, Metric::default()], first_sequence: 0 };
+    for name in ["application/x-protobuf", "application/vnd.metricsd.custom+protobuf"] {
+        let answer = push(&service, typed(name), message.to_bytes()).await;
+        let result = answer.json();
+        assert_eq!((&result["accepted"], &result["rejected"]), (&json!(1), &json!(1)));
+        assert_eq!(result["errors"][0]["index"], 1);
+    }
+    push(&service, typed("application/x-protobuf"), "[]").await.problem(400);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use metricsd_codec::remote_read::decode_read;
+use metricsd_codec::remote_write2::{Bounds, Starts, transcode};
 use metricsd_codec::remote_write::{SeriesItem, WireError, WriteScanner, outline, unpack};
 
 fuzz_target!(|body: &[u8]| {
@@ -13,6 +14,14 @@ fuzz_target!(|body: &[u8]| {
     }
     let _ = read(body);
     let _ = decode_read(body);
+    let mut unknown = |_: &[u8], _| true;
+    let mut starts = Starts::new(&mut unknown);
+    let bounds = Bounds { max_symbols: 10_000, max_bytes: LIMIT };
+    if let Ok(found) = transcode(body, bounds, Some(&mut starts)) {
+        assert!(outline(&found.body, 10).is_ok());
+        let (starts, zeros) = starts.finish();
+        assert_eq!(outline(&zeros, 10).map(|outline| outline.series), Ok(starts.len()));
+    }
 });
 
 fn read(body: &[u8]) -> Result<(), WireError> {
