@@ -42,14 +42,14 @@ pub(super) fn classic(histogram: &ClassicHistogram) -> Result<(), Wrong> {
         if upper.is_nan() || place > 0 && *upper <= bound {
             return wrong(format!("the upper bounds of its buckets must ascend, {upper} does not"));
         }
-        if !(*count >= below) {
+        if count.is_nan() || *count < below {
             return wrong(format!(
                 "counts are of all observations up to a bound, and {count} at {upper} falls"
             ));
         }
         (bound, below) = (*upper, *count);
     }
-    if !(histogram.count >= below) {
+    if histogram.count.is_nan() || histogram.count < below {
         return wrong(format!("its count is {}, of which the buckets hold {below}", histogram.count));
     }
     if bound == f64::INFINITY && histogram.count != below {
