@@ -62,8 +62,8 @@ impl Committer {
             }
             let mut gathered = Gathered::new(part);
             while let Ok(part) = parts.try_recv() {
-                if let Err(part) = gathered.add(part) {
-                    left = Some(part);
+                left = gathered.add(part);
+                if left.is_some() {
                     break;
                 }
             }
@@ -160,14 +160,14 @@ impl Gathered {
     }
 
     /// Adds a part, or gives it back where it does not fit.
-    fn add(&mut self, part: Part) -> Result<(), Part> {
+    fn add(&mut self, part: Part) -> Option<Part> {
         let offset = part.first - self.first;
         let more = &part.items;
         let same = more.source.is_none() || self.items.source.is_none() || more.source == self.items.source;
         let fits = self.body.len() + more.body.len() <= MAX_BATCH_BYTES;
         let Some(offset) = u32::try_from(offset).ok().filter(|offset| *offset < u32::MAX / 2 && same && fits)
         else {
-            return Err(part);
+            return Some(part);
         };
         let next = Self::new(part);
         self.last = next.last;
@@ -185,6 +185,6 @@ impl Gathered {
             error.index += offset as usize;
             error
         }));
-        Ok(())
+        None
     }
 }
