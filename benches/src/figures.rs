@@ -57,7 +57,7 @@ const fn figure(id: &'static str, what: &'static str, unit: Unit, bars: &'static
 }
 
 /// All of them, in the order of the table.
-pub(crate) const FIGURES: [Figure; 50] = [
+pub(crate) const FIGURES: [Figure; 52] = [
     figure(
         "write.rate",
         "remote write, 100 000 series",
@@ -149,6 +149,8 @@ pub(crate) const FIGURES: [Figure; 50] = [
     figure("lines.statsd.rate", "StatsD over UDP", SamplesPerSecond, &[]),
     figure("lines.statsd.cpu", "its CPU a sample, database included", MicrosPerSample, &[]),
     figure("lines.statsd.taken", "parts of a hundred that arrived", Percent, &[]),
+    figure("otlp.rate", "pushes of OTLP over HTTP, 10 000 data points each", SamplesPerSecond, &[]),
+    figure("otlp.cpu", "its CPU a data point, database included", MicrosPerSample, &[]),
     figure("growth.rate", "remote write by series and senders", SamplesPerSecond, &[]),
     figure("growth.cpu", "its CPU a sample, database included", MicrosPerSample, &[]),
     figure("growth.memory", "its memory", Mebibytes, &[]),

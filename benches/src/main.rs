@@ -20,6 +20,7 @@ mod fleet;
 mod growth;
 mod lines;
 mod node;
+mod otlp;
 mod pages;
 mod parse;
 mod peers;
@@ -67,6 +68,8 @@ enum Command {
     Files(Single<files::Options>),
     /// Influx, Graphite and StatsD.
     Lines(Single<lines::Options>),
+    /// Pushes of OTLP over HTTP.
+    Otlp(Single<otlp::Options>),
     /// Remote write over numbers of series and of senders.
     Growth(Single<growth::Options>),
     /// Reading pages, formats side by side: processor time of one thread.
@@ -138,6 +141,7 @@ async fn measure() -> Result<()> {
         Command::Custom(single) => single.repeat(custom::run).await,
         Command::Files(single) => single.repeat(files::run).await,
         Command::Lines(single) => single.repeat(lines::run).await,
+        Command::Otlp(single) => single.repeat(otlp::run).await,
         Command::Growth(single) => single.repeat(growth::run).await,
         Command::Parse(options) => parse::run(options).await,
         Command::Peers(options) => peers::run(options).await,

@@ -1,7 +1,7 @@
 //! Bytes to the model and back; no I/O, no clock, and no input on which it panics.
 //!
 //! In reading order: which format a target's page has ([`negotiation`]), what the page says ([`exposition`], [`metric_family`]), what a push of custom metrics says ([`custom`]),
-//! what Prometheus writes and reads remotely ([`remote_write`], [`remote_read`]), what line protocols say ([`line_names`], [`influx`], [`graphite`], [`statsd`]), what is pushed to a Pushgateway ([`pushgateway`]), how columns are kept as blobs ([`pack`]), how an event travels as protobuf ([`event`]).
+//! what Prometheus writes and reads remotely ([`remote_write`], [`remote_read`]), what line protocols say ([`line_names`], [`influx`], [`graphite`], [`statsd`]), what is pushed to a Pushgateway ([`pushgateway`]), what OpenTelemetry pushes ([`otlp`]), how columns are kept as blobs ([`pack`]), how an event travels as protobuf ([`event`]).
 
 pub mod negotiation;
 
@@ -26,6 +26,7 @@ pub mod pushgateway;
 pub mod graphite;
 
 pub mod statsd;
+pub mod otlp;
 
 pub mod pack;
 

@@ -142,6 +142,26 @@ impl<'a> Reader<'a> {
         self.fixed().map(f64::from_le_bytes)
     }
 
+    /// A number of 64 bits that is written as it lies in memory.
+    #[inline]
+    pub(crate) fn fixed64(&mut self, wire: Wire) -> Result<u64, WireError> {
+        self.expect(wire, Wire::Fixed64)?;
+        self.fixed().map(u64::from_le_bytes)
+    }
+
+    /// The same of a number with a sign.
+    #[inline]
+    pub(crate) fn sfixed64(&mut self, wire: Wire) -> Result<i64, WireError> {
+        self.fixed64(wire).map(u64::cast_signed)
+    }
+
+    /// A text, which protobuf wants to be UTF-8.
+    #[inline]
+    pub(crate) fn text(&mut self, wire: Wire) -> Result<&'a str, WireError> {
+        let before = *self;
+        std::str::from_utf8(self.bytes(wire)?).map_err(|_| before.error("has a text that is not UTF-8"))
+    }
+
     #[inline]
     pub(crate) fn uint64(&mut self, wire: Wire) -> Result<u64, WireError> {
         self.expect(wire, Wire::Varint)?;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use metricsd_ingest::stream::{StreamOptions, Streams};
-use metricsd_ingest::{Ingest, Limits};
+use metricsd_ingest::{Ingest, Limits, OtlpDoor};
 use metricsd_model::{Millis, PromDuration};
 use metricsd_ports::{Cache, Catalog, CollectionStats, EventBus, Membership, SampleSource};
 use metricsd_promql::QueryEngine;
@@ -148,6 +148,8 @@ pub struct Api {
     pub uploads: Option<UploadAccess>,
     /// Which protocols of others are spoken beside our own.
     pub lines: LineProtocols,
+    /// The door for OTLP, on top of that one.
+    pub otlp: Option<OtlpDoor>,
     /// The report of series; it is watched by a task of its own.
     pub cardinality: Arc<Cardinality>,
     /// Addresses that may be targets.

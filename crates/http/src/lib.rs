@@ -28,6 +28,7 @@ mod home;
 mod influx;
 mod jobs;
 mod lines;
+mod otlp;
 pub(crate) mod prometheus;
 mod pushgateway;
 mod query;

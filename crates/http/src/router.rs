@@ -10,7 +10,8 @@ use axum::routing::{MethodRouter, get, post};
 use crate::api::{Api, Roles, Shared};
 use crate::{
     cardinality, cluster, compress, cors, custom, discovery, events, explain, export, guard, health, home,
-    influx, jobs, metrics, prometheus, pushgateway, query, reload, stats, stream, targets, upload, work,
+    influx, jobs, metrics, otlp, prometheus, pushgateway, query, reload, stats, stream, targets, upload,
+    work,
 };
 
 /// One route: the methods are written down beside the handlers so that the OpenAPI document can be checked against
@@ -70,6 +71,8 @@ fn own_routes(roles: Roles) -> Vec<Route> {
         routes.push(route(STREAM, &["GET", "POST"], get(stream::get).post(stream::post)));
         let position = "/api/v1/metrics/stream/{stream_id}/position";
         routes.push(route(position, &["GET"], get(stream::position)));
+        routes.push(route("/v1/metrics", &["POST"], post(otlp::export)));
+        routes.push(route("/api/v1/otlp/v1/metrics", &["POST"], post(otlp::export)));
         routes.push(route("/api/v1/write", prometheus::POST, post(prometheus::write::write)));
         routes.extend(influx::routes());
         routes.extend(pushgateway::routes());

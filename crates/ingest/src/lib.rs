@@ -21,6 +21,8 @@ pub mod stream;
 mod texts;
 pub mod upload;
 
+pub mod otlp;
+
 pub mod after;
 pub mod relay;
 pub mod tap;
@@ -37,6 +39,7 @@ pub use error::IngestError;
 pub use filter::FilterSet;
 pub use limits::Limits;
 pub use metrics::IngestMetrics;
+pub use otlp::{OtlpDoor, OtlpExport, OtlpFailure, OtlpForm, OtlpOutcome, PreparedExport};
 pub use remote_write::{
     OwnedWrite, PreparedWrite, Protocol, Unreadable, WriteError, WriteFailure, WriteFault, WriteOrigin,
     WriteRequest, Written,

@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use metricsd_codec::otlp::{OtlpOptions, StreamLimits};
 use metricsd_ingest::Limits;
 use metricsd_model::PromDuration;
 use metricsd_model::Secret;
@@ -81,6 +82,10 @@ pub(crate) struct Config {
     pub(crate) promql: PromqlConfig,
     /// Origins whose pages may ask.
     pub(crate) cors: CorsConfig,
+    /// How OpenTelemetry's pushes are taken.
+    pub(crate) otlp: OtlpConfig,
+    /// Where gRPC is served; `None`: nowhere.
+    pub(crate) grpc: Option<GrpcConfig>,
     /// The key that seals credentials; where absent, one is kept in `data_dir` (see [`SealingKey::load_or_create`]).
     pub(crate) sealing_key: Option<SealingKey>,
     /// What is logged, and how.
@@ -348,6 +353,24 @@ pub(crate) struct CorsConfig {
     pub(crate) origins: Vec<String>,
     /// Matches a whole origin.
     pub(crate) pattern: Option<Regex>,
+}
+
+/// How OpenTelemetry's pushes are taken.
+#[derive(Debug, Clone)]
+pub(crate) struct OtlpConfig {
+    /// How they become series.
+    pub(crate) options: OtlpOptions,
+    /// What is remembered of their streams.
+    pub(crate) streams: StreamLimits,
+}
+
+/// Where gRPC is served.
+#[derive(Debug, Clone)]
+pub(crate) struct GrpcConfig {
+    /// `host:port`; port 0 lets the system choose.
+    pub(crate) listen: String,
+    /// Connections that may be open at once.
+    pub(crate) max_connections: usize,
 }
 
 /// What is logged, and how.

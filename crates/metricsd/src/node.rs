@@ -6,6 +6,7 @@ mod compaction;
 mod discovery;
 mod lines;
 mod membership;
+mod otlp;
 mod rollups;
 mod serving;
 mod uploads;
@@ -46,12 +47,13 @@ pub(crate) async fn run(config: Config, effective: &Effective) -> Result<()> {
         .await
         .with_context(|| format!("cannot listen on {} (listen, --listen)", config.listen))?;
     let address = listener.local_addr()?;
+    let grpc = otlp::listen(&config).await?;
     let mut signals = Signals::new()?;
     let adapters = tokio::select! {
         adapters = Adapters::open(&config) => adapters?,
         () = signals.recv() => return Ok(()),
     };
-    let node = Node::start(&config, Shown::from(effective), adapters, listener).await?;
+    let node = Node::start(&config, Shown::from(effective), adapters, listener, grpc).await?;
     if config.is_standalone() {
         welcome::first_targets(&config, address, &*node.adapters.catalog).await;
     }
@@ -132,6 +134,7 @@ struct Node {
     accept: CancellationToken,
     server: JoinHandle<()>,
     lines: lines::Lines,
+    grpc: Option<JoinHandle<()>>,
     pool: Option<JoinHandle<()>>,
     /// Where there are other workers.
     membership: Option<membership::Handle>,
@@ -147,7 +150,13 @@ struct Node {
 }
 
 impl Node {
-    async fn start(config: &Config, shown: Shown, adapters: Adapters, listener: TcpListener) -> Result<Self> {
+    async fn start(
+        config: &Config,
+        shown: Shown,
+        adapters: Adapters,
+        listener: TcpListener,
+        grpc: Option<TcpListener>,
+    ) -> Result<Self> {
         let mut registry = Registry::with_prefix("metricsd");
         let metrics = IngestMetrics::register(&mut registry);
         let policy = Arc::new(AddressPolicy {
@@ -215,6 +224,7 @@ impl Node {
             (reload, chores) = (reloader, chores.into_iter().chain(tasks).collect());
         }
         let uploads = Some(files);
+        let (otlp, grpc) = otlp::start(config, ingest.as_ref(), grpc, &accept);
         let ground = lines::Ground {
             ingest: ingest.as_ref(),
             groups: adapters.groups.clone(),
@@ -225,6 +235,7 @@ impl Node {
             shown,
             ingest,
             uploads,
+            otlp,
             cardinality,
             policy,
             pages,
@@ -237,6 +248,7 @@ impl Node {
             adapters,
             accept,
             server,
+            grpc,
             lines,
             pool,
             membership,
@@ -260,9 +272,15 @@ impl Node {
         if let Some(pool) = self.pool {
             finish("scraping", pool, share(DRAIN_SCRAPES)).await;
         }
+        let calls = async {
+            if let Some(grpc) = self.grpc {
+                finish("gRPC calls", grpc, share(DRAIN_REQUESTS)).await;
+            }
+        };
         tokio::join!(
             finish("requests", self.server, share(DRAIN_REQUESTS)),
             self.lines.finish(share(DRAIN_REQUESTS)),
+            calls,
         );
         self.commit.cancel();
         finish("commits", self.committer, share(DRAIN_COMMITS)).await;

@@ -11,10 +11,11 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
+use metricsd_codec::otlp::{OtlpOptions, StreamLimits};
 use metricsd_http::{
     Api, ApiSettings, Cardinality, Dependency, HttpMetrics, Resolve, Roles, UploadAccess, router,
 };
-use metricsd_ingest::{AfterCommit, CommitOptions, GroupCommit, Ingest, IngestMetrics, Limits};
+use metricsd_ingest::{AfterCommit, CommitOptions, GroupCommit, Ingest, IngestMetrics, Limits, OtlpDoor};
 use metricsd_ports::memory::bus::MemoryBus;
 use metricsd_ports::memory::cache::MemoryCache;
 use metricsd_ports::memory::store::MemoryStore;
@@ -125,6 +126,8 @@ impl Service {
         };
         let (commit, _) = GroupCommit::start(sink.clone(), options, counted, after, shutdown.clone());
         let limits = Arc::new(limits);
+        let series = Some(commit.series().clone());
+        let ingest = Ingest::new(commit, limits.clone());
         let mut api = Api {
             roles: Roles { api: true, ingest: true },
             settings: ApiSettings {
@@ -149,8 +152,9 @@ impl Service {
                 max_tries: 3,
                 slots: tokio::sync::Semaphore::new(4),
             }),
-            cardinality: Arc::new(Cardinality::new(store.clone(), Some(commit.series().clone()))),
-            ingest: Some(Ingest::new(commit, limits)),
+            cardinality: Arc::new(Cardinality::new(store.clone(), series)),
+            otlp: Some(OtlpDoor::new(ingest.clone(), OtlpOptions::default(), NO_STREAMS)),
+            ingest: Some(ingest),
             policy: AddressPolicy::default(),
             pages: page_client(),
             resolver: resolver(None),
@@ -199,6 +203,9 @@ impl Service {
         self.store.heartbeat(&process, Duration::from_secs(60)).await.unwrap();
     }
 }
+
+/// For options that remember nothing of streams.
+pub const NO_STREAMS: StreamLimits = StreamLimits { max_bytes: 0, max_idle: 0 };
 
 /// Fetches pages for debugging; the API may name no file.
 fn page_client() -> PageClient {

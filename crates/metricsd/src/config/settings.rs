@@ -4,6 +4,7 @@
 //! know comes from there, so that a new key is added in one place.
 
 mod lines;
+mod otlp;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::size::ByteSize;
 use super::upload::Upload;
 pub(super) use lines::{Graphite, Influx, Pushgateway, Statsd};
+pub(super) use otlp::{Grpc, Otlp};
 
 /// The whole file. Private to the configuration: the program sees [`super::Config`].
 #[derive(Clone, Serialize, Deserialize)]
@@ -39,6 +41,8 @@ pub(super) struct Settings {
     pub(super) retention: Retention,
     pub(super) promql: Promql,
     pub(super) http: Http,
+    pub(super) otlp: Otlp,
+    pub(super) grpc: Grpc,
     pub(super) secrets: Secrets,
     pub(super) log: Log,
     pub(super) shutdown: Shutdown,
@@ -67,6 +71,8 @@ impl Default for Settings {
             retention: Retention::default(),
             promql: Promql::default(),
             http: Http::default(),
+            otlp: Otlp::default(),
+            grpc: Grpc::default(),
             secrets: Secrets::default(),
             log: Log::default(),
             shutdown: Shutdown::default(),

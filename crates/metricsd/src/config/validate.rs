@@ -1,6 +1,7 @@
 //! Checks settings and makes a [`Config`] of them.
 
 mod lines;
+mod otlp;
 mod storage;
 
 use std::collections::BTreeMap;
@@ -70,6 +71,8 @@ pub(super) fn validate(
     let commit = check.commit(settings);
     let promql = check.promql(settings);
     let cors = check.cors(settings);
+    let otlp = check.otlp(settings);
+    let grpc = check.grpc(&settings.grpc);
     let sealing_key = check.sealing_key(settings);
     let log = check.log(settings);
     check.at_least("jobs.retention", settings.jobs.retention, Duration::from_secs(60));
@@ -100,6 +103,8 @@ pub(super) fn validate(
         retention,
         promql,
         cors,
+        otlp,
+        grpc,
         sealing_key,
         log: log?,
         shutdown_timeout: settings.shutdown.timeout.0,

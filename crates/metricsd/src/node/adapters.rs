@@ -9,8 +9,7 @@ use metricsd_kafka::{KafkaBus, KafkaOptions};
 use metricsd_ports::memory::{MemoryBus, MemoryCache};
 use metricsd_ports::{
     Cache, Catalog, EventBus, Membership, Outbox, PortError, PushedGroups, Retention, SampleSink,
-    SampleSource, Upkeep,
-    WorkQueue,
+    SampleSource, Upkeep, WorkQueue,
 };
 use metricsd_postgres::{PostgresOptions, PostgresStore};
 use metricsd_redis::RedisCache;

@@ -14,7 +14,7 @@ use metricsd_http::{
     Api, ApiSettings, Cardinality, CorsOrigins, Dependency, HttpMetrics, LineProtocols, Peer,
     PrometheusSettings, ReloadAccess, Roles, SystemResolver, UploadAccess, router,
 };
-use metricsd_ingest::Ingest;
+use metricsd_ingest::{Ingest, OtlpDoor};
 use metricsd_promql::{Engine, EngineOptions};
 use metricsd_scrape::{AddressPolicy, PageClient};
 use prometheus_client::registry::Registry;
@@ -52,6 +52,8 @@ pub(super) struct Parts {
     pub(super) ingest: Option<Ingest>,
     /// Where files are taken.
     pub(super) uploads: Option<UploadAccess>,
+    /// On top of that.
+    pub(super) otlp: Option<OtlpDoor>,
     /// The report of series.
     pub(super) cardinality: Arc<Cardinality>,
     pub(super) policy: Arc<AddressPolicy>,
@@ -72,7 +74,8 @@ pub(super) fn start(
     listener: TcpListener,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
-    let Parts { shown, ingest, uploads, cardinality, policy, pages, mut registry, reload, protocols } = parts;
+    let Parts { shown, ingest, uploads, otlp, cardinality, policy, pages, mut registry, reload, protocols } =
+        parts;
     let token = config.discovery.reload_token.clone();
     let reload = reload.map(|reloader| ReloadAccess { reload: Box::new(reloader), token });
     let metrics = HttpMetrics::register(&mut registry);
@@ -123,6 +126,7 @@ pub(super) fn start(
         ingest,
         uploads,
         lines: protocols,
+        otlp,
         cardinality,
         policy: (*policy).clone(),
         pages,

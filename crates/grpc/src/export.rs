@@ -1,0 +1,136 @@
+//! `opentelemetry.proto.collector.metrics.v1.MetricsService/Export`.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use metricsd_codec::otlp::answer::ExportResponse;
+use metricsd_ingest::{OtlpDoor, OtlpExport, OtlpForm, Protocol, WriteOrigin};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::body::Body;
+use tonic::codec::CompressionEncoding;
+use tonic::codegen::{BoxFuture, http};
+use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::{Request, Response, Status};
+use tower_service::Service;
+
+use crate::GrpcOptions;
+use crate::raw::Raw;
+use crate::status::{mended, of_error, of_failure};
+
+/// Who sends, where nobody says.
+const DEFAULT_SOURCE: &str = "otlp";
+
+/// Who sends, where the request says.
+const SOURCE_KEY: &str = "x-source-id";
+
+/// Characters of a source.
+const MAX_SOURCE: usize = 100;
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct MetricsService {
+    door: OtlpDoor,
+    options: GrpcOptions,
+    /// Messages that may be in memory at once; more wait in their sockets.
+    slots: Arc<Semaphore>,
+}
+
+impl MetricsService {
+    pub(crate) fn new(door: OtlpDoor, options: GrpcOptions) -> Self {
+        Self { door, slots: Arc::new(Semaphore::new(options.max_concurrent_pushes)), options }
+    }
+
+    async fn export(self, request: http::Request<Body>) -> Result<http::Response<Body>, Status> {
+        let (limit, patience) = (self.options.max_message_bytes, self.options.timeout);
+        let answered = async move {
+            let slot = self.slots.acquire_owned().await.ok();
+            Grpc::new(Raw)
+                .accept_compressed(CompressionEncoding::Gzip)
+                .max_decoding_message_size(limit)
+                .unary(Export { door: self.door, slot }, request)
+                .await
+        };
+        match tokio::time::timeout(patience, answered).await {
+            Ok(response) => mended(response, limit),
+            Err(_) => Err(Status::deadline_exceeded(format!(
+                "the request did not arrive, or was not stored, within {} s",
+                patience.as_secs_f64()
+            ))),
+        }
+    }
+}
+
+impl NamedService for MetricsService {
+    const NAME: &'static str = "opentelemetry.proto.collector.metrics.v1.MetricsService";
+}
+
+impl Service<http::Request<Body>> for MetricsService {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move {
+            if request.uri().path().rsplit('/').next() != Some("Export") {
+                return Ok(Status::unimplemented("MetricsService has the method Export alone").into_http());
+            }
+            Ok(this.export(request).await.unwrap_or_else(Status::into_http))
+        })
+    }
+}
+
+/// One call.
+struct Export {
+    door: OtlpDoor,
+    slot: Option<OwnedSemaphorePermit>,
+}
+
+impl UnaryService<Bytes> for Export {
+    type Response = Vec<u8>;
+    type Future = BoxFuture<Response<Vec<u8>>, Status>;
+
+    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+        let (door, slot) = (self.door.clone(), self.slot.take());
+        Box::pin(async move {
+            let origin = WriteOrigin::new(source_of(&request)?, Protocol::Otlp);
+            let received_at = chrono::Utc::now().timestamp_millis();
+            let body = request.into_inner();
+            let export = OtlpExport { origin, form: OtlpForm::Protobuf, body, received_at };
+            let prepared = door.prepare(export).await.map_err(of_failure)?;
+            drop(slot);
+            let outcome = door.store(prepared).await.map_err(of_error)?;
+            let answer = if outcome.message.is_empty() {
+                ExportResponse::whole()
+            } else {
+                ExportResponse::partial(outcome.rejected, outcome.message)
+            };
+            Ok(Response::new(answer.to_bytes()))
+        })
+    }
+}
+
+/// Who sends: what the request's metadata says.
+fn source_of<T>(request: &Request<T>) -> Result<String, Status> {
+    let Some(value) = request.metadata().get(SOURCE_KEY) else {
+        return Ok(DEFAULT_SOURCE.to_owned());
+    };
+    let letter = |c: char| c.is_ascii_alphanumeric();
+    let good = |id: &&str| {
+        id.len() <= MAX_SOURCE
+            && id.starts_with(letter)
+            && id.chars().all(|c| letter(c) || "._:@/-".contains(c))
+    };
+    value.to_str().ok().filter(good).map(str::to_owned).ok_or_else(|| {
+        Status::invalid_argument(format!(
+            "{SOURCE_KEY}: must begin with a letter or digit, hold only letters, digits and ._:@/-, and be at most \
+             {MAX_SOURCE} characters"
+        ))
+    })
+}

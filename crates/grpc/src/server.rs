@@ -1,0 +1,179 @@
+//! One port: connections are bounded, and so are their streams and what they may send before anyone looks at it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::{Stream, stream};
+use metricsd_ingest::OtlpDoor;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
+use tonic::server::NamedService;
+use tonic::transport::server::{Connected, TcpConnectInfo};
+use tracing::warn;
+
+use crate::export::MetricsService;
+use crate::health::Health;
+
+/// Bounds of a port.
+#[derive(Debug, Clone)]
+pub struct GrpcOptions {
+    /// Connections that may be open at once; more are closed as they come.
+    pub max_connections: usize,
+    /// Bytes of a message, as it arrives and unpacked.
+    pub max_message_bytes: usize,
+    /// Messages that may be in memory at once; more wait in their sockets.
+    pub max_concurrent_pushes: usize,
+    /// How long a call may take, its arrival included.
+    pub timeout: Duration,
+}
+
+impl Default for GrpcOptions {
+    fn default() -> Self {
+        Self {
+            max_connections: 1_024,
+            max_message_bytes: 16 << 20,
+            max_concurrent_pushes: 32,
+            timeout: Duration::from_secs(40),
+        }
+    }
+}
+
+/// What is served.
+#[derive(Clone)]
+pub struct Services {
+    /// Takes OTLP.
+    pub otlp: OtlpDoor,
+}
+
+/// Calls that may be under way on one connection.
+const MAX_STREAMS: u32 = 128;
+
+/// Bytes that a client may send on one call, and on one connection, before anyone reads them.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 512 << 10;
+
+/// Bytes of a call's metadata.
+const MAX_HEADERS: u32 = 16 << 10;
+
+/// How often a silent client is asked whether it is there, and how long it may take to say so.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+const KEEP_ALIVE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a client may take to begin to speak.
+const FIRST_WORD: Duration = Duration::from_secs(10);
+
+/// Pause after a failure to accept, such as no free file descriptor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until `stop` is cancelled, then answers what is under way.
+pub async fn serve(listener: TcpListener, services: Services, options: GrpcOptions, stop: CancellationToken) {
+    let health = Health { services: vec![MetricsService::NAME], stop: stop.clone() };
+    let incoming = accepted(listener, Arc::new(Semaphore::new(options.max_connections)));
+    let served = tonic::transport::Server::builder()
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_max_header_list_size(MAX_HEADERS)
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_PATIENCE))
+        .add_service(MetricsService::new(services.otlp, options))
+        .add_service(health)
+        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
+        .await;
+    if let Err(error) = served {
+        warn!(%error, "serving gRPC ended");
+    }
+}
+
+/// Connections as they come, as long as there is room for them.
+fn accepted(listener: TcpListener, places: Arc<Semaphore>) -> impl Stream<Item = io::Result<Connection>> {
+    stream::unfold((listener, places), async |(listener, places)| {
+        loop {
+            let (socket, place) = match listener.accept().await {
+                Ok((socket, _)) => (socket, places.clone().try_acquire_owned()),
+                Err(error) => {
+                    warn!(%error, "a connection was not accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(place) = place else {
+                warn!("a gRPC connection was closed: too many are open");
+                continue;
+            };
+            let _ = socket.set_nodelay(true);
+            let patience = Some(Box::pin(tokio::time::sleep(FIRST_WORD)));
+            return Some((Ok(Connection { socket, patience, _place: place }), (listener, places)));
+        }
+    })
+}
+
+/// A connection that holds its place, and is given up when it never begins to speak.
+struct Connection {
+    socket: TcpStream,
+    /// Until the first byte.
+    patience: Option<Pin<Box<Sleep>>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.socket.connect_info()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.socket).poll_read(context, into);
+        if read.is_ready() {
+            self.patience = None;
+        } else if let Some(patience) = &mut self.patience
+            && patience.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+}

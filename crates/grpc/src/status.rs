@@ -1,0 +1,66 @@
+//! Errors as gRPC says them, so that senders do the right thing: what may be sent again says when.
+
+use std::time::Duration;
+
+use metricsd_codec::otlp::answer;
+use metricsd_ingest::{IngestError, OtlpFailure};
+use tonic::codegen::http;
+use tonic::{Code, Status};
+use tracing::{error, warn};
+
+/// What senders are told to wait where nothing better is known.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Come back later.
+pub(crate) fn unavailable(message: &str, after: Duration) -> Status {
+    retryable(Code::Unavailable, answer::Code::Unavailable, message, after)
+}
+
+fn retryable(code: Code, number: answer::Code, message: &str, after: Duration) -> Status {
+    let details = answer::Status::new(number, message, Some(after.as_secs().max(1))).to_bytes();
+    Status::with_details(code, message, details.into())
+}
+
+/// Why a request was not stored.
+pub(crate) fn of_failure(failure: OtlpFailure) -> Status {
+    match failure {
+        OtlpFailure::Malformed(text) => Status::invalid_argument(text),
+        OtlpFailure::TooLarge(text) => Status::resource_exhausted(text),
+        OtlpFailure::Failed(error) => of_error(error),
+    }
+}
+
+/// Why a request was not stored although it reads. The store's own words are for the log.
+pub(crate) fn of_error(failed: IngestError) -> Status {
+    match failed {
+        IngestError::Overloaded { retry_after } => retryable(
+            Code::ResourceExhausted,
+            answer::Code::ResourceExhausted,
+            "more waits for the store than may; nothing of this request was acknowledged, send it again",
+            retry_after,
+        ),
+        IngestError::Closed => unavailable("metricsd is shutting down; send this again", RETRY_AFTER),
+        IngestError::Store { message, retryable: true } => {
+            warn!(error = message, "a push was not stored");
+            let told = "the store does not answer; nothing of this request was acknowledged, send it again";
+            unavailable(told, RETRY_AFTER)
+        }
+        IngestError::Store { message, retryable: false } => {
+            error!(error = message, "a push was not stored");
+            Status::internal("a fault of metricsd's own; its log says more")
+        }
+    }
+}
+
+/// An answer of the framework's own: a message that is too large is `OUT_OF_RANGE` to it, which senders of OTLP send again for
+/// ever.
+pub(crate) fn mended<B>(response: http::Response<B>, limit: usize) -> Result<http::Response<B>, Status> {
+    let out_of_range = i32::from(Code::OutOfRange).to_string();
+    let said = response.headers().get(Status::GRPC_STATUS);
+    if said.is_some_and(|code| code.as_bytes() == out_of_range.as_bytes()) {
+        return Err(Status::resource_exhausted(format!(
+            "the message is larger than {limit} bytes, the bound set by limits.max_body_bytes"
+        )));
+    }
+    Ok(response)
+}
