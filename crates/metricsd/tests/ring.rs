@@ -22,8 +22,13 @@ const INTERVAL: i64 = 1_000;
 const CRASH: i64 = 5_000 + 500 + INTERVAL;
 
 /// Counts what each target served.
-#[derive(Default)]
 struct Served([AtomicU64; TARGETS]);
+
+impl Default for Served {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
 
 async fn page(State(served): State<Arc<Served>>, Path(target): Path<usize>) -> String {
     let count = served.0[target].fetch_add(1, Ordering::SeqCst) + 1;
