@@ -3,6 +3,7 @@
 
 pub mod error;
 
+pub mod access;
 pub mod cache;
 pub mod catalog;
 pub mod compaction;
@@ -18,6 +19,7 @@ pub mod work;
 pub mod conformance;
 pub mod memory;
 
+pub use access::{AccessToken, Quota, Right, Rights, TokenCatalog};
 pub use cache::{Cache, CacheEntry, CacheKey, CacheSource, CacheValue};
 pub use catalog::{
     Catalog, CollectionStats, Created, JobCounts, JobFilter, Outbox, OutboxEvent, Process, TargetChange,

@@ -7,6 +7,7 @@ mod lead;
 mod processes;
 mod pushed;
 mod targets;
+mod tokens;
 
 use std::time::Duration;
 

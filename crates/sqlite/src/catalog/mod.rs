@@ -6,6 +6,7 @@ mod jobs;
 mod processes;
 mod pushed;
 mod targets;
+mod tokens;
 
 use std::time::Duration;
 
