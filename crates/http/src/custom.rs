@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Extension, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use metricsd_codec::custom::{BodyError, CustomLimits, CustomMetric, ItemError, decode};
 use metricsd_ingest::push::content_of;
-use metricsd_ingest::{Limits, Push, PushSample, Pushed, Rejected};
+use metricsd_ingest::{Caller, Limits, Push, PushSample, Pushed, Rejected};
 use metricsd_model::{CollectionMethod, Millis, Refusal, SampleValue};
 use metricsd_ports::Catalog;
 use serde::Serialize;
@@ -58,6 +58,7 @@ struct ItemFault {
 /// The handler.
 pub(crate) async fn push(
     State(shared): AppState,
+    Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -67,7 +68,7 @@ pub(crate) async fn push(
         return Err(Problem::unavailable("this process does not take pushes"));
     };
     body::require_type(&headers, &["application/json"])?;
-    let source_id = source_of(query.as_deref(), &headers)?;
+    let source_id = source_of(query.as_deref(), &headers, &caller)?;
     let idempotency_key = key_of(&headers)?;
     // Bodies wait in the socket rather than in memory.
     let slot = shared.pushes.acquire().await;
@@ -80,7 +81,7 @@ pub(crate) async fn push(
     let read = read_push(bytes, source_id, idempotency_key, api.limits.clone()).await?;
     drop(slot);
     let keyed = read.idempotency_key.is_some();
-    let pushed = ingest.push(read).await?;
+    let pushed = ingest.push(Push { caller, ..read }).await?;
     let result = if pushed.duplicate {
         repeated(&*api.catalog, pushed, keyed).await?
     } else {
@@ -89,25 +90,28 @@ pub(crate) async fn push(
     Ok(answer(result))
 }
 
-fn source_of(query: Option<&str>, headers: &HeaderMap) -> Result<String, Problem> {
+fn source_of(query: Option<&str>, headers: &HeaderMap, caller: &Caller) -> Result<String, Problem> {
     let mut params = Params::new(query);
     let asked = params.parsed("source_id", |text| check_source_id(text).map(|()| text.to_owned()));
     params.finish()?;
-    source_from(asked, headers, DEFAULT_SOURCE)
+    source_from(asked, headers, caller, DEFAULT_SOURCE)
 }
 
-/// Who pushes: what the address says, else the header, else `default`.
+/// Who pushes: what the address says, else the header, else the source that the token is bound to, else `default`.
 pub(crate) fn source_from(
     asked: Option<String>,
     headers: &HeaderMap,
+    caller: &Caller,
     default: &str,
 ) -> Result<String, Problem> {
-    if let Some(source_id) = asked {
-        return Ok(source_id);
-    }
-    let Some(value) = headers.get(SOURCE_HEADER) else {
-        return Ok(default.to_owned());
+    let asked = match asked {
+        Some(source_id) => Some(source_id),
+        None => headers.get(SOURCE_HEADER).map(source_of_header).transpose()?,
     };
+    Ok(caller.source(asked)?.unwrap_or_else(|| default.to_owned()))
+}
+
+fn source_of_header(value: &HeaderValue) -> Result<String, Problem> {
     let read = match value.to_str() {
         Ok(text) => check_source_id(text).map(|()| text.to_owned()),
         Err(_) => Err("must be visible ASCII characters".to_owned()),
@@ -177,6 +181,7 @@ fn to_push(
         idempotency_key,
         content: content(bytes, timeless, received_at),
         received_at,
+        caller: Caller::anonymous(),
         samples,
         unreadable,
     })

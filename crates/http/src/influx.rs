@@ -140,7 +140,7 @@ async fn write(
         return Err(version.problem(&Problem::unavailable("this process does not take pushes")));
     };
     let asked = Asked::read(query, version)?;
-    let source_id = source_from(asked.source_id.clone(), headers, DEFAULT_SOURCE)
+    let source_id = source_from(asked.source_id.clone(), headers, &metricsd_ingest::Caller::anonymous(), DEFAULT_SOURCE)
         .map_err(|problem| version.problem(&problem))?;
     // Bodies wait in the socket rather than in memory.
     let slot = shared.pushes.acquire().await;

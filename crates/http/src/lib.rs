@@ -7,6 +7,7 @@
 pub mod api;
 pub mod router;
 
+mod access;
 mod body;
 mod compress;
 mod cors;
@@ -32,6 +33,7 @@ mod pushgateway;
 mod query;
 mod stats;
 pub(crate) mod targets;
+mod tokens;
 mod upload;
 mod work;
 

@@ -49,8 +49,8 @@ const METHODS: &[&str] = &["PUT", "POST", "DELETE"];
 /// The routes; they refuse everything where groups are not kept.
 pub(crate) fn routes() -> Vec<Route> {
     vec![
-        route("/metrics/job/{*group}", METHODS, group_handlers()),
-        route("/metrics/job@base64/{*group}", METHODS, group_handlers()),
+        route("/metrics/job/{*group}", METHODS, group_handlers()).pushes(),
+        route("/metrics/job@base64/{*group}", METHODS, group_handlers()).pushes(),
         route("/api/v1/metrics/groups", &["GET"], get(list::groups)),
         route("/api/v1/pushgateway/metrics", &["GET"], get(list::metrics)),
         route("/api/v1/admin/wipe", &["PUT"], put(wipe)),
@@ -96,7 +96,7 @@ impl Asked {
                 ))
             })?),
         };
-        Ok(Self { source_id: source_from(source_id, headers, DEFAULT_SOURCE)?, expire_after })
+        Ok(Self { source_id: source_from(source_id, headers, &metricsd_ingest::Caller::anonymous(), DEFAULT_SOURCE)?, expire_after })
     }
 }
 

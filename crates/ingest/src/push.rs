@@ -9,10 +9,11 @@ use metricsd_model::{
 };
 use metricsd_ports::Receipt;
 
-use crate::remote_write::{SeenLists, SeriesCache};
+use crate::remote_write::{SeenLists, SeriesCache, may_store};
 use crate::validate::{Fault, check_labels, check_metric_name, check_timestamp};
 use crate::{
-    Acquaintance, Admission, BatchBuilder, GroupCommit, IngestError, IngestMetrics, Limits, SeriesTracker,
+    Acquaintance, Admission, BatchBuilder, Caller, GroupCommit, IngestError, IngestMetrics, Limits, Protocol,
+    SeriesTracker,
 };
 
 /// One pushed sample, as decoded.
@@ -53,6 +54,8 @@ pub struct Push {
     pub content: [u8; 16],
     /// Arrival.
     pub received_at: Millis,
+    /// Who was let in to push it: its quotas are used up by it.
+    pub caller: Caller,
     /// What the body held and could be read.
     pub samples: Vec<PushSample>,
     /// What the body held and could not be read.
@@ -162,8 +165,25 @@ impl Ingest {
             types,
         };
         let batch_id = id.collection_batch_id(push.received_at);
-        let receipt = self.commit.append(builder.finish(id, collection)).await?;
-        Ok(Pushed { id, batch_id, duplicate: receipt == Receipt::Duplicate, accepted, rejected })
+        let batch = builder.finish(id, collection);
+        let (received, refused) = (batch.collection.ledger.received, batch.collection.ledger.refused.clone());
+        let counts = &self.metrics().pushes;
+        counts.received(Protocol::Custom, received);
+        if let Err(denied) = may_store(&push.caller, Some(&batch), received) {
+            counts.refused(Protocol::Custom, denied.reason(), received);
+            return Err(denied.into());
+        }
+        let receipt = self.commit(batch).await.inspect_err(|_| push.caller.put_back_samples(received))?;
+        let duplicate = receipt == Receipt::Duplicate;
+        if duplicate {
+            counts.duplicate(Protocol::Custom);
+        } else {
+            counts.stored(Protocol::Custom, accepted);
+            for (reason, count) in refused {
+                counts.refused(Protocol::Custom, reason.as_str(), count);
+            }
+        }
+        Ok(Pushed { id, batch_id, duplicate, accepted, rejected })
     }
 
     /// What of a push can be stored. A limit on series may refuse what the store knows; then it is asked.

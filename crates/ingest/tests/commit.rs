@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use metricsd_ingest::push::content_of;
 use metricsd_ingest::{
-    AfterCommit, CommitOptions, GroupCommit, Ingest, IngestError, IngestMetrics, Limits, Push, PushSample,
-    Stores,
+    AfterCommit, Caller, CommitOptions, GroupCommit, Ingest, IngestError, IngestMetrics, Limits, Push,
+    PushSample, Stores,
 };
 use metricsd_model::{Batch, CollectionMethod, Matcher, MetricSource, MetricType, Refusal, SampleValue};
 use metricsd_ports::memory::{MemoryCache, MemoryStore};
@@ -92,6 +92,7 @@ fn push(source: &str, key: &str, samples: Vec<PushSample>) -> Push {
         idempotency_key: Some(key.into()),
         content: content_of(key.as_bytes()),
         received_at: 1_750_000_000_000,
+        caller: Caller::anonymous(),
         samples,
         unreadable: Vec::new(),
     }

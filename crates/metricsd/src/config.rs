@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use metricsd_ingest::Limits;
+use metricsd_ingest::{AccessOptions, Limits};
 use metricsd_model::PromDuration;
 use metricsd_model::Secret;
 use regex::Regex;
@@ -79,6 +79,8 @@ pub(crate) struct Config {
     pub(crate) promql: PromqlConfig,
     /// Origins whose pages may ask.
     pub(crate) cors: CorsConfig,
+    /// Who may come in.
+    pub(crate) auth: AccessOptions,
     /// The key that seals credentials; where absent, one is kept in `data_dir` (see [`SealingKey::load_or_create`]).
     pub(crate) sealing_key: Option<SealingKey>,
     /// What is logged, and how.

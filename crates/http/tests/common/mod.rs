@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use metricsd_http::{
     Api, ApiSettings, Cardinality, Dependency, HttpMetrics, Resolve, Roles, UploadAccess, router,
 };
-use metricsd_ingest::{AfterCommit, CommitOptions, GroupCommit, Ingest, IngestMetrics, Limits};
+use metricsd_ingest::{Access, AfterCommit, CommitOptions, Door, GroupCommit, Ingest, IngestMetrics, Limits};
 use metricsd_ports::memory::bus::MemoryBus;
 use metricsd_ports::memory::cache::MemoryCache;
 use metricsd_ports::memory::store::MemoryStore;
@@ -150,6 +150,8 @@ impl Service {
             }),
             cardinality: Arc::new(Cardinality::new(store.clone(), Some(commit.series().clone()))),
             ingest: Some(Ingest::new(commit, limits)),
+            access: Access::open(),
+            door: Door::Loopback,
             policy: AddressPolicy::default(),
             pages: page_client(),
             resolver: resolver(None),

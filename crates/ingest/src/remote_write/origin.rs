@@ -2,6 +2,8 @@
 
 use metricsd_model::{CollectionMethod, MetricSource};
 
+use crate::Caller;
+
 /// What a push spoke. A closed set, small enough to be a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
@@ -70,6 +72,8 @@ pub struct WriteOrigin {
     /// The client's name for this push, such as an `Idempotency-Key`; absent: the body's content decides whether it came
     /// before.
     pub key: Option<String>,
+    /// Who was let in to write it: its quotas are used up by it.
+    pub caller: Caller,
 }
 
 impl WriteOrigin {
@@ -82,6 +86,7 @@ impl WriteOrigin {
             protocol,
             method: protocol.method(),
             key: None,
+            caller: Caller::anonymous(),
         }
     }
 }

@@ -38,6 +38,7 @@ pub(super) struct Settings {
     pub(super) retention: Retention,
     pub(super) promql: Promql,
     pub(super) http: Http,
+    pub(super) auth: Auth,
     pub(super) secrets: Secrets,
     pub(super) log: Log,
     pub(super) shutdown: Shutdown,
@@ -65,6 +66,7 @@ impl Default for Settings {
             retention: Retention::default(),
             promql: Promql::default(),
             http: Http::default(),
+            auth: Auth::default(),
             secrets: Secrets::default(),
             log: Log::default(),
             shutdown: Shutdown::default(),
@@ -276,6 +278,15 @@ pub(super) struct Http {
     pub(super) cors_origin_pattern: String,
     pub(super) reload_token: Option<String>,
     pub(super) reload_token_file: Option<String>,
+}
+
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Auth {
+    pub(super) required: bool,
+    pub(super) open: bool,
+    pub(super) bootstrap_token: Option<String>,
+    pub(super) bootstrap_token_file: Option<String>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]

@@ -1,5 +1,6 @@
 //! Checks settings and makes a [`Config`] of them.
 
+mod auth;
 mod lines;
 mod storage;
 
@@ -69,6 +70,7 @@ pub(super) fn validate(
     let commit = check.commit(settings);
     let promql = check.promql(settings);
     let cors = check.cors(settings);
+    let auth = check.auth(settings);
     let sealing_key = check.sealing_key(settings);
     let log = check.log(settings);
     check.at_least("jobs.retention", settings.jobs.retention, Duration::from_secs(60));
@@ -98,6 +100,7 @@ pub(super) fn validate(
         retention,
         promql,
         cors,
+        auth,
         sealing_key,
         log: log?,
         shutdown_timeout: settings.shutdown.timeout.0,

@@ -50,9 +50,7 @@ pub async fn check_tokens(store: &impl Store) {
 pub async fn check_token_ends(store: &impl Store) {
     store.create_token(&token(1)).await.expect("created");
     store.create_token(&token(2)).await.expect("created");
-    let revoke = async |number, at| {
-        store.revoke_token(Uuid::from_u128(number), at).await.expect("an answer")
-    };
+    let revoke = async |number, at| store.revoke_token(Uuid::from_u128(number), at).await.expect("an answer");
     let before = store.token_revision().await.expect("a revision");
     assert_eq!(revoke(9, NOON).await, None);
     let revoked = AccessToken { revoked_at: Some(NOON + 5), ..token(1) };
