@@ -56,7 +56,7 @@ pub(crate) async fn write(
         return Err(Problem::unavailable("this process does not take remote writes").into());
     };
     if version_of(&headers)? == Version::Second {
-        return Ok(second::write(&shared, &ingest, query.as_deref(), &headers, body).await);
+        return Ok(second::write(&shared, &ingest, caller, query.as_deref(), &headers, body).await);
     }
     check_encoding(&headers)?;
     let source_id = source_of(query.as_deref(), &headers, &caller)?;
