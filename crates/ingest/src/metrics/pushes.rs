@@ -30,8 +30,6 @@ pub struct PushMetrics {
     exemplars_dropped: Family<ProtocolLabel, Counter>,
     /// Samples not stored, of scrapes too.
     refused: Family<RefusedLabels, Counter>,
-    /// Requests that were stored together with others of their source.
-    joined: Counter,
 }
 
 fn of(protocol: Protocol) -> ProtocolLabel {
@@ -51,8 +49,6 @@ impl PushMetrics {
         registry.register("dropped_exemplars", dropped, self.exemplars_dropped.clone());
         let refused = "Samples refused, by protocol and reason; protocol scrape is scraping";
         registry.register("rejected_samples", refused, self.refused.clone());
-        let joined = "Small pushes stored together with others of their source";
-        registry.register("joined_requests", joined, self.joined.clone());
     }
 
     /// Counts a push that was read.
@@ -96,10 +92,6 @@ impl PushMetrics {
     pub(super) fn refused_of_scrape(&self, reason: Refusal, samples: u64) {
         let labels = RefusedLabels { protocol: SCRAPE, reason: reason.as_str() };
         self.refused.get_or_create(&labels).inc_by(samples);
-    }
-
-    pub(crate) fn joined(&self, requests: usize) {
-        self.joined.inc_by(requests as u64);
     }
 }
 

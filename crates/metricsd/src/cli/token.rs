@@ -38,7 +38,7 @@ pub(crate) enum TokenCommand {
     Create(CreateArgs),
     /// List tokens: rights, quotas, last use
     #[command(after_help = LIST_HELP, visible_alias = "ls")]
-    List(ClientArgs),
+    List(ListArgs),
     /// Accept a token no longer
     #[command(after_help = REVOKE_HELP, visible_alias = "rm")]
     Revoke(RevokeArgs),
@@ -77,6 +77,13 @@ pub(crate) struct CreateArgs {
     client: ClientArgs,
 }
 
+/// `metricsd token list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
 /// `metricsd token revoke`.
 #[derive(Debug, Args)]
 pub(crate) struct RevokeArgs {
@@ -91,7 +98,7 @@ impl TokenCommand {
     pub(super) async fn run(self, environment: &Environment) -> Result<Exit, Failure> {
         match self {
             Self::Create(args) => create(&args, environment).await,
-            Self::List(args) => list(&args, environment).await,
+            Self::List(args) => list(&args.client, environment).await,
             Self::Revoke(args) => revoke(&args, environment).await,
         }
     }

@@ -100,9 +100,12 @@ async fn revoke(store: &PostgresStore, id: Uuid, at: Millis) -> Result<Option<Ac
 }
 
 async fn note_uses(store: &PostgresStore, uses: &[(Uuid, Millis)]) -> Result<(), Fault> {
-    let (ids, times): (Vec<Uuid>, Vec<DateTime<Utc>>) =
-        uses.iter().map(|(id, at)| (*id, bound(*at))).unzip();
-    sqlx::query(include_str!("../sql/note_token_uses.sql")).bind(ids).bind(times).execute(&store.pool).await?;
+    let (ids, times): (Vec<Uuid>, Vec<DateTime<Utc>>) = uses.iter().map(|(id, at)| (*id, bound(*at))).unzip();
+    sqlx::query(include_str!("../sql/note_token_uses.sql"))
+        .bind(ids)
+        .bind(times)
+        .execute(&store.pool)
+        .await?;
     Ok(())
 }
 
