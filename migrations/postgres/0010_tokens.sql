@@ -14,7 +14,7 @@ CREATE TABLE access_tokens (
 
 -- One row, written with every change of a token: who knows the number knows the tokens.
 CREATE TABLE access_revision (
-    only     boolean PRIMARY KEY CHECK (only),
+    single   boolean PRIMARY KEY CHECK (single),
     revision bigint NOT NULL
 );
-INSERT INTO access_revision (only, revision) VALUES (true, 0);
+INSERT INTO access_revision (single, revision) VALUES (true, 0);

@@ -14,7 +14,7 @@ CREATE TABLE access_tokens (
 
 -- One row, written with every change of a token: who knows the number knows the tokens.
 CREATE TABLE access_revision (
-    only     INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
+    single   INTEGER NOT NULL PRIMARY KEY CHECK (single = 1),
     revision INTEGER NOT NULL
 );
-INSERT INTO access_revision (only, revision) VALUES (1, 0);
+INSERT INTO access_revision (single, revision) VALUES (1, 0);
