@@ -25,8 +25,8 @@ pub mod pushgateway;
 
 pub mod graphite;
 
-pub mod statsd;
 pub mod otlp;
+pub mod statsd;
 
 pub mod pack;
 

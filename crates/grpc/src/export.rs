@@ -6,7 +6,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use metricsd_codec::otlp::answer::ExportResponse;
-use metricsd_ingest::{OtlpDoor, OtlpExport, OtlpForm, Protocol, WriteOrigin};
+use metricsd_ingest::access::credential;
+use metricsd_ingest::{Access, Caller, Door, OtlpDoor, OtlpExport, OtlpForm, Protocol, WriteOrigin};
+use metricsd_ports::Right;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
@@ -17,7 +19,8 @@ use tower_service::Service;
 
 use crate::GrpcOptions;
 use crate::raw::Raw;
-use crate::status::{mended, of_error, of_failure};
+use crate::server::Services;
+use crate::status::{mended, of_denied, of_error, of_failure};
 
 /// Who sends, where nobody says.
 const DEFAULT_SOURCE: &str = "otlp";
@@ -32,24 +35,37 @@ const MAX_SOURCE: usize = 100;
 #[derive(Clone)]
 pub(crate) struct MetricsService {
     door: OtlpDoor,
+    access: Arc<Access>,
+    /// Where calls come in.
+    entrance: Door,
     options: GrpcOptions,
     /// Messages that may be in memory at once; more wait in their sockets.
     slots: Arc<Semaphore>,
 }
 
 impl MetricsService {
-    pub(crate) fn new(door: OtlpDoor, options: GrpcOptions) -> Self {
-        Self { door, slots: Arc::new(Semaphore::new(options.max_concurrent_pushes)), options }
+    pub(crate) fn new(services: Services, entrance: Door, options: GrpcOptions) -> Self {
+        let slots = Arc::new(Semaphore::new(options.max_concurrent_pushes));
+        Self { door: services.otlp, access: services.access, entrance, slots, options }
+    }
+
+    /// Who calls, if they may push.
+    fn caller(&self, headers: &http::HeaderMap) -> Result<Caller, Status> {
+        let presented = credential(headers.get(http::header::AUTHORIZATION).map(|value| value.as_bytes()));
+        self.access
+            .check(presented.as_deref(), Right::Push, self.entrance)
+            .map_err(|denied| of_denied(&denied))
     }
 
     async fn export(self, request: http::Request<Body>) -> Result<http::Response<Body>, Status> {
+        let caller = self.caller(request.headers())?;
         let (limit, patience) = (self.options.max_message_bytes, self.options.timeout);
         let answered = async move {
             let slot = self.slots.acquire_owned().await.ok();
             Grpc::new(Raw)
                 .accept_compressed(CompressionEncoding::Gzip)
                 .max_decoding_message_size(limit)
-                .unary(Export { door: self.door, slot }, request)
+                .unary(Export { door: self.door, caller, slot }, request)
                 .await
         };
         match tokio::time::timeout(patience, answered).await {
@@ -89,6 +105,7 @@ impl Service<http::Request<Body>> for MetricsService {
 /// One call.
 struct Export {
     door: OtlpDoor,
+    caller: Caller,
     slot: Option<OwnedSemaphorePermit>,
 }
 
@@ -97,11 +114,14 @@ impl UnaryService<Bytes> for Export {
     type Future = BoxFuture<Response<Vec<u8>>, Status>;
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
-        let (door, slot) = (self.door.clone(), self.slot.take());
+        let (door, caller, slot) = (self.door.clone(), self.caller.clone(), self.slot.take());
         Box::pin(async move {
-            let origin = WriteOrigin::new(source_of(&request)?, Protocol::Otlp);
+            let source = caller.source(source_of(&request)?).map_err(|denied| of_denied(&denied))?;
+            let source = source.unwrap_or_else(|| DEFAULT_SOURCE.to_owned());
+            let origin = WriteOrigin { caller, ..WriteOrigin::new(source, Protocol::Otlp) };
             let received_at = chrono::Utc::now().timestamp_millis();
             let body = request.into_inner();
+            origin.caller.take_bytes(body.len() as u64).map_err(|denied| of_denied(&denied))?;
             let export = OtlpExport { origin, form: OtlpForm::Protobuf, body, received_at };
             let prepared = door.prepare(export).await.map_err(of_failure)?;
             drop(slot);
@@ -116,10 +136,10 @@ impl UnaryService<Bytes> for Export {
     }
 }
 
-/// Who sends: what the request's metadata says.
-fn source_of<T>(request: &Request<T>) -> Result<String, Status> {
+/// Who sends, where the request's metadata says.
+fn source_of<T>(request: &Request<T>) -> Result<Option<String>, Status> {
     let Some(value) = request.metadata().get(SOURCE_KEY) else {
-        return Ok(DEFAULT_SOURCE.to_owned());
+        return Ok(None);
     };
     let letter = |c: char| c.is_ascii_alphanumeric();
     let good = |id: &&str| {
@@ -127,7 +147,7 @@ fn source_of<T>(request: &Request<T>) -> Result<String, Status> {
             && id.starts_with(letter)
             && id.chars().all(|c| letter(c) || "._:@/-".contains(c))
     };
-    value.to_str().ok().filter(good).map(str::to_owned).ok_or_else(|| {
+    value.to_str().ok().filter(good).map(|id| Some(id.to_owned())).ok_or_else(|| {
         Status::invalid_argument(format!(
             "{SOURCE_KEY}: must begin with a letter or digit, hold only letters, digits and ._:@/-, and be at most \
              {MAX_SOURCE} characters"

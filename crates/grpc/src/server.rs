@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::{Stream, stream};
-use metricsd_ingest::OtlpDoor;
+use metricsd_ingest::{Access, Door, OtlpDoor};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -49,6 +49,8 @@ impl Default for GrpcOptions {
 pub struct Services {
     /// Takes OTLP.
     pub otlp: OtlpDoor,
+    /// Who may call.
+    pub access: Arc<Access>,
 }
 
 /// Calls that may be under way on one connection.
@@ -74,6 +76,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves until `stop` is cancelled, then answers what is under way.
 pub async fn serve(listener: TcpListener, services: Services, options: GrpcOptions, stop: CancellationToken) {
     let health = Health { services: vec![MetricsService::NAME], stop: stop.clone() };
+    let entrance = listener.local_addr().map_or(Door::Elsewhere, Door::of);
     let incoming = accepted(listener, Arc::new(Semaphore::new(options.max_connections)));
     let served = tonic::transport::Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
@@ -82,7 +85,7 @@ pub async fn serve(listener: TcpListener, services: Services, options: GrpcOptio
         .http2_max_header_list_size(MAX_HEADERS)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_PATIENCE))
-        .add_service(MetricsService::new(services.otlp, options))
+        .add_service(MetricsService::new(services, entrance, options))
         .add_service(health)
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await;

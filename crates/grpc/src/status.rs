@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use metricsd_codec::otlp::answer;
-use metricsd_ingest::{IngestError, OtlpFailure};
+use metricsd_ingest::{Denied, DeniedKind, IngestError, OtlpFailure};
 use tonic::codegen::http;
 use tonic::{Code, Status};
 use tracing::{error, warn};
@@ -30,6 +30,20 @@ pub(crate) fn of_failure(failure: OtlpFailure) -> Status {
     }
 }
 
+/// Why somebody was not let in, or has used up a quota.
+pub(crate) fn of_denied(denied: &Denied) -> Status {
+    let text = denied.to_string();
+    match denied.kind() {
+        DeniedKind::Unauthorized => Status::unauthenticated(text),
+        DeniedKind::Forbidden => Status::permission_denied(text),
+        DeniedKind::Limited => {
+            let after = denied.retry_after().unwrap_or(RETRY_AFTER);
+            retryable(Code::ResourceExhausted, answer::Code::ResourceExhausted, &text, after)
+        }
+        DeniedKind::Unavailable => unavailable(&text, denied.retry_after().unwrap_or(RETRY_AFTER)),
+    }
+}
+
 /// Why a request was not stored although it reads. The store's own words are for the log.
 pub(crate) fn of_error(failed: IngestError) -> Status {
     match failed {
@@ -39,6 +53,7 @@ pub(crate) fn of_error(failed: IngestError) -> Status {
             "more waits for the store than may; nothing of this request was acknowledged, send it again",
             retry_after,
         ),
+        IngestError::Denied(denied) => of_denied(&denied),
         IngestError::Closed => unavailable("metricsd is shutting down; send this again", RETRY_AFTER),
         IngestError::Store { message, retryable: true } => {
             warn!(error = message, "a push was not stored");

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use metricsd_codec::otlp::answer::{self, ExportResponse, RetryInfo};
 use metricsd_codec::otlp::messages::*;
 use metricsd_codec::otlp::{OtlpOptions, StreamLimits};
-use metricsd_ingest::{AfterCommit, CommitOptions, GroupCommit, Ingest, IngestMetrics, Limits, OtlpDoor};
+use metricsd_ingest::{
+    Access, AfterCommit, CommitOptions, GroupCommit, Ingest, IngestMetrics, Limits, OtlpDoor,
+};
 use metricsd_model::{Batch, Matcher};
 use metricsd_ports::memory::cache::MemoryCache;
 use metricsd_ports::memory::store::MemoryStore;
@@ -63,7 +65,8 @@ impl Running {
         let otlp = OtlpDoor::new(ingest, OtlpOptions::default(), streams);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let served = tokio::spawn(serve(listener, Services { otlp }, options, stop.clone()));
+        let served =
+            tokio::spawn(serve(listener, Services { otlp, access: Access::open() }, options, stop.clone()));
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
         Self { store, address, channel, stop, served }
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use metricsd_ingest::stream::{StreamOptions, Streams};
-use metricsd_ingest::{Ingest, Limits, OtlpDoor};
+use metricsd_ingest::{Access, Door, Ingest, Limits, OtlpDoor};
 use metricsd_model::{Millis, PromDuration};
 use metricsd_ports::{Cache, Catalog, CollectionStats, EventBus, Membership, SampleSource};
 use metricsd_promql::QueryEngine;
@@ -152,6 +152,10 @@ pub struct Api {
     pub otlp: Option<OtlpDoor>,
     /// The report of series; it is watched by a task of its own.
     pub cardinality: Arc<Cardinality>,
+    /// Who may come in.
+    pub access: Arc<Access>,
+    /// Where the listener listens that these routes are served on.
+    pub door: Door,
     /// Addresses that may be targets.
     pub policy: AddressPolicy,
     /// Fetches pages for those who want to see what a target says.

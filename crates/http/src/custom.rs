@@ -2,13 +2,13 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Extension, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use metricsd_codec::custom::{BodyError, CustomBody, CustomWriter};
 use metricsd_ingest::custom::{item_outcome, item_write};
-use metricsd_ingest::{Ingest, ItemOutcome, Protocol, Rejected, WriteFailure, WriteOrigin};
+use metricsd_ingest::{Caller, Ingest, ItemOutcome, Protocol, Rejected, WriteFailure, WriteOrigin};
 use metricsd_model::{BatchId, Millis, Refusal};
 use metricsd_ports::Catalog;
 use serde::Serialize;
@@ -56,6 +56,7 @@ struct ItemFault {
 /// The handler.
 pub(crate) async fn push(
     State(shared): AppState,
+    Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -65,7 +66,7 @@ pub(crate) async fn push(
         return Err(Problem::unavailable("this process does not take pushes"));
     };
     let form = Form::of(&headers)?;
-    let source_id = source_of(query.as_deref(), &headers)?;
+    let source_id = source_of(query.as_deref(), &headers, &caller)?;
     let idempotency_key = key_of(&headers)?;
     // Bodies wait in the socket rather than in memory.
     let slot = shared.pushes.acquire().await;
@@ -94,25 +95,28 @@ pub(crate) async fn push(
     Ok(answer(result))
 }
 
-fn source_of(query: Option<&str>, headers: &HeaderMap) -> Result<String, Problem> {
+fn source_of(query: Option<&str>, headers: &HeaderMap, caller: &Caller) -> Result<String, Problem> {
     let mut params = Params::new(query);
     let asked = params.parsed("source_id", |text| check_source_id(text).map(|()| text.to_owned()));
     params.finish()?;
-    source_from(asked, headers, DEFAULT_SOURCE)
+    source_from(asked, headers, caller, DEFAULT_SOURCE)
 }
 
-/// Who pushes: what the address says, else the header, else `default`.
+/// Who pushes: what the address says, else the header, else the source that the token is bound to, else `default`.
 pub(crate) fn source_from(
     asked: Option<String>,
     headers: &HeaderMap,
+    caller: &Caller,
     default: &str,
 ) -> Result<String, Problem> {
-    if let Some(source_id) = asked {
-        return Ok(source_id);
-    }
-    let Some(value) = headers.get(SOURCE_HEADER) else {
-        return Ok(default.to_owned());
+    let asked = match asked {
+        Some(source_id) => Some(source_id),
+        None => headers.get(SOURCE_HEADER).map(source_of_header).transpose()?,
     };
+    Ok(caller.source(asked)?.unwrap_or_else(|| default.to_owned()))
+}
+
+fn source_of_header(value: &HeaderValue) -> Result<String, Problem> {
     let read = match value.to_str() {
         Ok(text) => check_source_id(text).map(|()| text.to_owned()),
         Err(_) => Err("must be visible ASCII characters".to_owned()),

@@ -10,12 +10,12 @@ mod read;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use metricsd_codec::influx::{Mapping, Precision};
-use metricsd_ingest::{OwnedWrite, Protocol, WriteError, WriteFailure, WriteOrigin};
+use metricsd_ingest::{Caller, OwnedWrite, Protocol, WriteError, WriteFailure, WriteOrigin};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
@@ -59,11 +59,11 @@ impl InfluxOptions {
 /// The routes; they refuse everything where line protocol is not taken.
 pub(crate) fn routes() -> Vec<Route> {
     vec![
-        route("/write", &["POST"], post(write_v1)),
-        route("/api/v2/write", &["POST"], post(write_v2)),
-        route("/ping", &["GET"], get(beside::ping)),
-        route("/health", &["GET"], get(beside::health)),
-        route("/query", &["GET", "POST"], get(beside::query).post(beside::query)),
+        route("/write", &["POST"], post(write_v1)).pushes(),
+        route("/api/v2/write", &["POST"], post(write_v2)).pushes(),
+        route("/ping", &["GET"], get(beside::ping)).open(),
+        route("/health", &["GET"], get(beside::health)).open(),
+        route("/query", &["GET", "POST"], get(beside::query).post(beside::query)).pushes(),
     ]
 }
 
@@ -105,21 +105,23 @@ impl Asked {
 /// `POST /write`
 async fn write_v1(
     State(shared): AppState,
+    Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, InfluxError> {
-    write(&shared, Version::V1, query.as_deref(), &headers, body).await
+    write(&shared, Version::V1, caller, query.as_deref(), &headers, body).await
 }
 
 /// `POST /api/v2/write`
 async fn write_v2(
     State(shared): AppState,
+    Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, InfluxError> {
-    write(&shared, Version::V2, query.as_deref(), &headers, body).await
+    write(&shared, Version::V2, caller, query.as_deref(), &headers, body).await
 }
 
 /// What is said where line protocol is not taken.
@@ -130,6 +132,7 @@ fn off() -> Problem {
 async fn write(
     shared: &Arc<Shared>,
     version: Version,
+    caller: Caller,
     query: Option<&str>,
     headers: &HeaderMap,
     body: Body,
@@ -140,7 +143,7 @@ async fn write(
         return Err(version.problem(&Problem::unavailable("this process does not take pushes")));
     };
     let asked = Asked::read(query, version)?;
-    let source_id = source_from(asked.source_id.clone(), headers, DEFAULT_SOURCE)
+    let source_id = source_from(asked.source_id.clone(), headers, &caller, DEFAULT_SOURCE)
         .map_err(|problem| version.problem(&problem))?;
     // Bodies wait in the socket rather than in memory.
     let slot = shared.pushes.acquire().await;
@@ -159,7 +162,7 @@ async fn write(
         false => read(),
         true => tokio::task::spawn_blocking(read).await.map_err(|_| version.problem(&Problem::internal()))?,
     };
-    let origin = WriteOrigin::new(source_id, Protocol::Influx);
+    let origin = WriteOrigin { caller, ..WriteOrigin::new(source_id, Protocol::Influx) };
     let write = OwnedWrite { origin, body: std::mem::take(&mut read.body).into(), received_at };
     let prepared = ingest.prepare_write(write).await.map_err(|failure| version.failure(failure))?;
     drop(slot);

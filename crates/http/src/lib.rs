@@ -7,6 +7,7 @@
 pub mod api;
 pub mod router;
 
+mod access;
 mod body;
 mod compress;
 mod cors;
@@ -35,6 +36,7 @@ mod query;
 mod stats;
 mod stream;
 pub(crate) mod targets;
+mod tokens;
 mod upload;
 mod work;
 

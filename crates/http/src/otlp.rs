@@ -4,11 +4,11 @@
 //! `google.rpc.Status`. Both are written as the request is. Only 429 and 503 are worth sending again.
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use metricsd_codec::otlp::answer::{Code, ExportResponse, Status};
-use metricsd_ingest::{OtlpExport, OtlpFailure, OtlpForm, OtlpOutcome, Protocol, WriteOrigin};
+use metricsd_ingest::{Caller, OtlpExport, OtlpFailure, OtlpForm, OtlpOutcome, Protocol, WriteOrigin};
 
 use crate::Problem;
 use crate::api::{AppState, Shared, now};
@@ -26,6 +26,7 @@ const JSON: &str = "application/json";
 /// The handler.
 pub(crate) async fn export(
     State(shared): AppState,
+    Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -34,7 +35,7 @@ pub(crate) async fn export(
         Ok(form) => form,
         Err(problem) => return refused(OtlpForm::Json, &problem),
     };
-    match take(&shared, query.as_deref(), &headers, form, body).await {
+    match take(&shared, caller, query.as_deref(), &headers, form, body).await {
         Ok(outcome) => accepted(form, outcome),
         Err(problem) => refused(form, &problem),
     }
@@ -42,6 +43,7 @@ pub(crate) async fn export(
 
 async fn take(
     shared: &Shared,
+    caller: Caller,
     query: Option<&str>,
     headers: &HeaderMap,
     form: OtlpForm,
@@ -51,7 +53,8 @@ async fn take(
     let Some(door) = &api.otlp else {
         return Err(Problem::unavailable("this process does not take OTLP"));
     };
-    let origin = WriteOrigin::new(source_of(query, headers)?, Protocol::Otlp);
+    let origin = WriteOrigin::new(source_of(query, headers, &caller)?, Protocol::Otlp);
+    let origin = WriteOrigin { caller, ..origin };
     // Bodies wait in the socket rather than in memory.
     let slot = shared.pushes.acquire().await;
     let limits = BodyLimits {
@@ -83,11 +86,11 @@ fn form_of(headers: &HeaderMap) -> Result<OtlpForm, Problem> {
     Ok(if essence.eq_ignore_ascii_case(JSON) { OtlpForm::Json } else { OtlpForm::Protobuf })
 }
 
-fn source_of(query: Option<&str>, headers: &HeaderMap) -> Result<String, Problem> {
+fn source_of(query: Option<&str>, headers: &HeaderMap, caller: &Caller) -> Result<String, Problem> {
     let mut params = Params::new(query);
     let asked = params.parsed("source_id", |text| check_source_id(text).map(|()| text.to_owned()));
     params.finish()?;
-    source_from(asked, headers, DEFAULT_SOURCE)
+    source_from(asked, headers, caller, DEFAULT_SOURCE)
 }
 
 fn accepted(form: OtlpForm, outcome: OtlpOutcome) -> Response {

@@ -32,8 +32,12 @@ pub enum ProblemKind {
     UnsupportedMediaType,
     /// More than a limit allows.
     LimitExceeded,
+    /// Nobody knows who asks.
+    Unauthorized,
     /// Not allowed to who asks.
     Forbidden,
+    /// A quota of who asks is used up; come back later.
+    QuotaExceeded,
     /// Too much at once; come back later.
     Overloaded,
     /// Something that is needed is away; come back later.
@@ -56,6 +60,8 @@ impl ProblemKind {
             Self::BodyTooLarge => ("body-too-large", "the body is too large"),
             Self::UnsupportedMediaType => ("unsupported-media-type", "the body's type is not supported"),
             Self::LimitExceeded => ("limit-exceeded", "the request exceeds a limit"),
+            Self::Unauthorized => ("unauthorized", "a token is needed"),
+            Self::QuotaExceeded => ("quota-exceeded", "a quota is used up"),
             Self::Forbidden => ("forbidden", "this is not allowed"),
             Self::Overloaded => ("overloaded", "metricsd has too much to do"),
             Self::Unavailable => ("unavailable", "a needed service is not available"),
@@ -233,6 +239,9 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.0.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if self.0.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"metricsd\""));
+        }
         response.extensions_mut().insert(self);
         response
     }
@@ -324,6 +333,7 @@ impl From<IngestError> for Problem {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, ProblemKind::Overloaded, detail)
                     .retry_after(seconds)
             }
+            IngestError::Denied(denied) => Self::from(denied),
             IngestError::Closed => Self::unavailable("metricsd is shutting down; send this again"),
             IngestError::Store { message, retryable: true } => {
                 warn!(error = message, "a push was not stored");

@@ -38,7 +38,7 @@ pub(crate) const POST: &[&str] = &["POST"];
 
 /// The routes of a process that answers questions.
 pub(crate) fn routes() -> Vec<Route> {
-    let both = |path, handlers| route(path, GET_POST, handlers);
+    let both = |path, handlers| route(path, GET_POST, handlers).reads();
     vec![
         both("/api/v1/query", get(query::instant).post(query::instant)),
         both("/api/v1/query_range", get(query::range).post(query::range)),
@@ -60,7 +60,7 @@ pub(crate) fn routes() -> Vec<Route> {
         route("/api/v1/status/config", GET, get(status::config)),
         route("/api/v1/status/flags", GET, get(status::flags)),
         route("/api/v1/status/tsdb", GET, get(status::tsdb)),
-        route("/api/v1/read", POST, post(read::read)),
+        route("/api/v1/read", POST, post(read::read)).reads(),
         route("/federate", GET, get(federate::federate)),
     ]
 }

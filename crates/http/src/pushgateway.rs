@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{OriginalUri, RawQuery, State};
+use axum::extract::{Extension, OriginalUri, RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, put};
 use metricsd_codec::exposition::Format;
+use metricsd_ingest::Caller;
 use metricsd_listeners::gateway::{Change, Gateway, GatewayError, GroupKey, PagePush};
 use metricsd_model::{ScrapeProtocol, parse_duration};
 
@@ -49,8 +50,8 @@ const METHODS: &[&str] = &["PUT", "POST", "DELETE"];
 /// The routes; they refuse everything where groups are not kept.
 pub(crate) fn routes() -> Vec<Route> {
     vec![
-        route("/metrics/job/{*group}", METHODS, group_handlers()),
-        route("/metrics/job@base64/{*group}", METHODS, group_handlers()),
+        route("/metrics/job/{*group}", METHODS, group_handlers()).pushes(),
+        route("/metrics/job@base64/{*group}", METHODS, group_handlers()).pushes(),
         route("/api/v1/metrics/groups", &["GET"], get(list::groups)),
         route("/api/v1/pushgateway/metrics", &["GET"], get(list::metrics)),
         route("/api/v1/admin/wipe", &["PUT"], put(wipe)),
@@ -74,7 +75,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn read(query: Option<&str>, headers: &HeaderMap) -> Result<Self, Problem> {
+    fn read(query: Option<&str>, headers: &HeaderMap, caller: &Caller) -> Result<Self, Problem> {
         let (mut source_id, mut expire) = (None, None);
         for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             match name.as_ref() {
@@ -96,13 +97,14 @@ impl Asked {
                 ))
             })?),
         };
-        Ok(Self { source_id: source_from(source_id, headers, DEFAULT_SOURCE)?, expire_after })
+        Ok(Self { source_id: source_from(source_id, headers, caller, DEFAULT_SOURCE)?, expire_after })
     }
 }
 
 /// `PUT` and `POST /metrics/job/…`
 async fn push(
     State(shared): AppState,
+    Extension(caller): Extension<Caller>,
     method: Method,
     OriginalUri(uri): OriginalUri,
     RawQuery(query): RawQuery,
@@ -111,7 +113,7 @@ async fn push(
 ) -> Result<Response, Plain> {
     let gateway = access(&shared)?.gateway.clone();
     let labels = key::read(uri.path()).map_err(invalid)?;
-    let asked = Asked::read(query.as_deref(), &headers)?;
+    let asked = Asked::read(query.as_deref(), &headers, &caller)?;
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let format = Format::negotiate(content_type, Some(ScrapeProtocol::PrometheusText004));
     let limits = BodyLimits {
@@ -136,13 +138,14 @@ async fn push(
 /// `DELETE /metrics/job/…`
 async fn delete(
     State(shared): AppState,
+    Extension(caller): Extension<Caller>,
     OriginalUri(uri): OriginalUri,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Plain> {
     let gateway = &access(&shared)?.gateway;
     let labels = key::read(uri.path()).map_err(invalid)?;
-    let asked = Asked::read(query.as_deref(), &headers)?;
+    let asked = Asked::read(query.as_deref(), &headers, &caller)?;
     gateway.delete(&GroupKey::new(labels, asked.source_id)).await.map_err(problem)?;
     Ok(StatusCode::ACCEPTED.into_response())
 }

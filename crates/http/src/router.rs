@@ -5,13 +5,15 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::Method;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
+use metricsd_ports::Right;
 
+use crate::access::{self, Needs};
 use crate::api::{Api, Roles, Shared};
 use crate::{
     cardinality, cluster, compress, cors, custom, discovery, events, explain, export, guard, health, home,
-    influx, jobs, metrics, otlp, prometheus, pushgateway, query, reload, stats, stream, targets, upload,
-    work,
+    influx, jobs, metrics, otlp, prometheus, pushgateway, query, reload, stats, stream, targets, tokens,
+    upload, work,
 };
 
 /// One route: the methods are written down beside the handlers so that the OpenAPI document can be checked against
@@ -20,15 +22,44 @@ pub(crate) struct Route {
     pub(crate) path: &'static str,
     pub(crate) methods: &'static [&'static str],
     handlers: MethodRouter<Arc<Shared>>,
+    needs: Needs,
 }
 
-/// A route with the methods that its handlers take.
+impl Route {
+    /// The same for who may push.
+    pub(crate) fn pushes(self) -> Self {
+        Self { needs: Needs::Right(Right::Push), ..self }
+    }
+
+    /// The same for who may read, whatever the method.
+    pub(crate) fn reads(self) -> Self {
+        Self { needs: Needs::Right(Right::Read), ..self }
+    }
+
+    /// The same for who may manage, whatever the method.
+    pub(crate) fn manages(self) -> Self {
+        Self { needs: Needs::Right(Right::Manage), ..self }
+    }
+
+    /// The same for everyone.
+    pub(crate) fn open(self) -> Self {
+        Self { needs: Needs::Nothing, ..self }
+    }
+
+    /// The same for whom its handler lets in.
+    pub(crate) fn decides(self) -> Self {
+        Self { needs: Needs::Own, ..self }
+    }
+}
+
+/// A route with the methods that its handlers take. Where nothing else is said of it, `GET` needs the right to read, and
+/// everything else the right to manage.
 pub(crate) fn route(
     path: &'static str,
     methods: &'static [&'static str],
     handlers: MethodRouter<Arc<Shared>>,
 ) -> Route {
-    Route { path, methods, handlers }
+    Route { path, methods, handlers, needs: Needs::ByMethod }
 }
 
 const TARGETS: &str = "/api/v1/metrics/targets";
@@ -41,6 +72,8 @@ const UPLOAD: &str = "/api/v1/metrics/upload";
 const UPLOAD_PARTS: &str = "/api/v1/metrics/upload/{upload_id}";
 const QUERY: &str = "/api/v1/metrics/query";
 const STREAM: &str = "/api/v1/metrics/stream";
+const TOKENS: &str = "/api/v1/metrics/tokens";
+const TOKEN: &str = "/api/v1/metrics/tokens/{token_id}";
 const EVENTS: &str = "/api/v1/metrics/events";
 
 /// The routes of a process with these roles.
@@ -57,23 +90,25 @@ fn prometheus_routes(roles: Roles) -> Vec<Route> {
 
 fn own_routes(roles: Roles) -> Vec<Route> {
     let mut routes = vec![
-        route("/", &["GET"], get(home::home)),
-        route("/healthz", &["GET"], get(health::healthz)),
-        route("/readyz", &["GET"], get(health::readyz)),
-        route("/-/healthy", &["GET"], get(health::healthy)),
-        route("/-/ready", &["GET"], get(health::ready)),
-        route("/metrics", &["GET"], get(metrics::metrics)),
+        route("/", &["GET"], get(home::home)).open(),
+        route("/healthz", &["GET"], get(health::healthz)).open(),
+        route("/readyz", &["GET"], get(health::readyz)).open(),
+        route("/-/healthy", &["GET"], get(health::healthy)).open(),
+        route("/-/ready", &["GET"], get(health::ready)).open(),
+        route("/metrics", &["GET"], get(metrics::metrics)).open(),
     ];
     if roles.api || roles.ingest {
-        routes.push(route(CUSTOM, &["POST"], post(custom::push)));
-        routes.push(route(UPLOAD, &["POST"], post(upload::create)));
-        routes.push(route(UPLOAD_PARTS, &["GET", "PUT"], get(upload::show).put(upload::more)));
-        routes.push(route(STREAM, &["GET", "POST"], get(stream::get).post(stream::post)));
+        routes.push(route(CUSTOM, &["POST"], post(custom::push)).pushes());
+        routes.push(route(UPLOAD, &["POST"], post(upload::create)).pushes());
+        let parts = get(upload::show).put(upload::more);
+        routes.push(route(UPLOAD_PARTS, &["GET", "PUT"], parts).pushes());
+        routes.push(route(STREAM, &["GET", "POST"], get(stream::get).post(stream::post)).decides());
         let position = "/api/v1/metrics/stream/{stream_id}/position";
-        routes.push(route(position, &["GET"], get(stream::position)));
-        routes.push(route("/v1/metrics", &["POST"], post(otlp::export)));
-        routes.push(route("/api/v1/otlp/v1/metrics", &["POST"], post(otlp::export)));
-        routes.push(route("/api/v1/write", prometheus::POST, post(prometheus::write::write)));
+        routes.push(route(position, &["GET"], get(stream::position)).pushes());
+        routes.push(route("/v1/metrics", &["POST"], post(otlp::export)).pushes());
+        routes.push(route("/api/v1/otlp/v1/metrics", &["POST"], post(otlp::export)).pushes());
+        let write = post(prometheus::write::write);
+        routes.push(route("/api/v1/write", prometheus::POST, write).pushes());
         routes.extend(influx::routes());
         routes.extend(pushgateway::routes());
     }
@@ -92,12 +127,14 @@ fn own_routes(roles: Roles) -> Vec<Route> {
             route("/api/v1/metrics/cardinality", &["GET"], get(cardinality::cardinality)),
             route("/api/v1/metrics/discovery", &["GET"], get(discovery::discovery)),
             route("/api/v1/metrics/http_sd", &["GET"], get(discovery::http_sd)),
-            route("/-/reload", &["POST", "PUT"], post(reload::reload).put(reload::reload)),
+            route("/-/reload", &["POST", "PUT"], post(reload::reload).put(reload::reload)).decides(),
             route("/api/v1/metrics/jobs", &["GET"], get(jobs::list)),
             route("/api/v1/metrics/jobs/{job_id}", &["GET", "DELETE"], get(work::show).delete(work::cancel)),
             route(export::PATH, &["GET"], get(export::export)),
             route(EVENTS, &["GET"], get(events::stream)),
-            route("/api/v1/openapi.json", &["GET"], get(home::openapi)),
+            route("/api/v1/openapi.json", &["GET"], get(home::openapi)).open(),
+            route(TOKENS, &["GET", "POST"], get(tokens::list).post(tokens::create)).manages(),
+            route(TOKEN, &["DELETE"], delete(tokens::revoke)).manages(),
         ]);
     }
     routes
@@ -132,7 +169,10 @@ pub fn router(api: Api) -> Router {
     let roles = api.roles;
     let shared = Shared::new(api);
     let table = |routes: Vec<Route>| {
-        routes.into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handlers))
+        routes.into_iter().fold(Router::new(), |router, route| {
+            let enter = from_fn_with_state((shared.clone(), route.needs), access::enter);
+            router.route(route.path, route.handlers.route_layer(enter))
+        })
     };
     table(prometheus_routes(roles))
         // Before the layer, so that preflight requests pass through it.

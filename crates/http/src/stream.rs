@@ -9,13 +9,16 @@ mod socket;
 use std::sync::Arc;
 
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Extension, Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, body::Body};
+use metricsd_ingest::Caller;
 use metricsd_ingest::stream::{StreamError, Streams};
+use metricsd_ports::Right;
 use serde::Serialize;
 
+use crate::access::caller_of;
 use crate::api::{AppState, Shared};
 use crate::custom::source_from;
 use crate::params::Params;
@@ -30,6 +33,8 @@ const DEFAULT_SOURCE: &str = "custom";
 
 /// What a client says of its stream.
 struct Asked {
+    /// Who asks, and may push.
+    caller: Caller,
     source_id: String,
     stream_id: Option<String>,
     /// Number of the first item.
@@ -37,7 +42,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn read(mut params: Params, headers: &HeaderMap) -> Result<Self, Problem> {
+    fn read(mut params: Params, headers: &HeaderMap, caller: Caller) -> Result<Self, Problem> {
         let source = params.parsed("source_id", |text| check_source_id(text).map(|()| text.to_owned()));
         let stream_id = params.one("stream_id");
         let from = params.parsed("from", |text| match text.parse::<u64>() {
@@ -48,9 +53,10 @@ impl Asked {
         let header =
             headers.get(STREAM_HEADER).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         Ok(Self {
-            source_id: source_from(source, headers, DEFAULT_SOURCE)?,
+            source_id: source_from(source, headers, &caller, DEFAULT_SOURCE)?,
             stream_id: stream_id.or(header),
             from: from.unwrap_or(1),
+            caller,
         })
     }
 }
@@ -87,7 +93,8 @@ pub(crate) async fn post(
     body: Body,
 ) -> Result<Response, Problem> {
     let form = input::Form::of(&headers)?;
-    let asked = Asked::read(Params::new(query.as_deref()), &headers)?;
+    let caller = caller_of(&shared, &headers, Right::Push)?;
+    let asked = Asked::read(Params::new(query.as_deref()), &headers, caller)?;
     input::answer(&shared, asked, form, body).await
 }
 
@@ -101,6 +108,7 @@ pub(crate) async fn get(
     let mut params = Params::new(query.as_deref());
     let selectors = params.all("match[]");
     if !selectors.is_empty() {
+        caller_of(&shared, &headers, Right::Read)?;
         params.finish()?;
         return output::answer(shared, &selectors, socket.ok());
     }
@@ -109,7 +117,8 @@ pub(crate) async fn get(
         params.finish()?;
         return Err(Problem::internal());
     };
-    let asked = Asked::read(params, &headers)?;
+    let caller = caller_of(&shared, &headers, Right::Push)?;
+    let asked = Asked::read(params, &headers, caller)?;
     socket::answer(shared, asked, socket).await
 }
 
@@ -124,13 +133,14 @@ struct PositionAnswer<'a> {
 pub(crate) async fn position(
     State(shared): AppState,
     Path(stream_id): Path<String>,
+    Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let mut params = Params::new(query.as_deref());
     let source = params.parsed("source_id", |text| check_source_id(text).map(|()| text.to_owned()));
     params.finish()?;
-    let source_id = source_from(source, &headers, DEFAULT_SOURCE)?;
+    let source_id = source_from(source, &headers, &caller, DEFAULT_SOURCE)?;
     let position = streams(&shared)?.position(&source_id, &stream_id).await?;
     Ok(Json(PositionAnswer { stream: &stream_id, source_id: &source_id, position }).into_response())
 }

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Extension, Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use metricsd_ingest::Caller;
 use metricsd_ports::{Submitted, Work, WorkQueue, WorkState};
 use serde::Serialize;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
@@ -69,12 +70,13 @@ impl UploadAccess {
 /// `POST /api/v1/metrics/upload`: a whole file, or with `resumable=true` the beginning of one that comes in parts.
 pub(crate) async fn create(
     State(shared): AppState,
+    Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let uploads = access(&shared.api)?;
-    let asked = Asked::read(query.as_deref(), &headers)?;
+    let asked = Asked::read(query.as_deref(), &headers, &caller)?;
     let submitted = uploads.queue.submit(&asked.work(uploads)).await?;
     if asked.resumable {
         return Ok(begun(submitted));

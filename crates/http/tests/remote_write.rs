@@ -110,9 +110,13 @@ async fn the_same_request_is_stored_once() {
     let jobs = service.get("/api/v1/metrics/jobs").await.json();
     assert_eq!(jobs.as_array().unwrap().len(), 2);
     let page = service.get("/metrics").await;
-    assert!(page.text().contains("metricsd_remote_write_received_samples_total 4\n"), "{}", page.text());
-    assert!(page.text().contains("metricsd_remote_write_stored_samples_total 2\n"));
-    assert!(page.text().contains("metricsd_remote_write_duplicate_requests_total 2\n"));
+    assert!(
+        page.text().contains("metricsd_ingest_received_samples_total{protocol=\"remote_write\"} 4\n"),
+        "{}",
+        page.text()
+    );
+    assert!(page.text().contains("metricsd_ingest_stored_samples_total{protocol=\"remote_write\"} 2\n"));
+    assert!(page.text().contains("metricsd_ingest_duplicate_requests_total{protocol=\"remote_write\"} 2\n"));
 }
 
 #[tokio::test]
@@ -151,7 +155,9 @@ async fn what_is_good_is_stored_when_the_rest_is_not() {
     assert_eq!((good.len(), good[0].values[0], good[1].values[0]), (2, 1.0, 3.0));
     assert!(stored(&service, "a").await.is_empty());
     let page = service.get("/metrics").await;
-    assert!(page.text().contains("metricsd_remote_write_refused_samples_total{reason=\"duplicate\"} 2\n"));
+    assert!(page.text().contains(
+        "metricsd_ingest_rejected_samples_total{protocol=\"remote_write\",reason=\"duplicate\"} 2\n"
+    ));
 }
 
 #[tokio::test]
@@ -283,7 +289,11 @@ async fn exemplars_come_along_and_bad_ones_harm_nothing() {
         vec![exemplar("abc", at), exemplar(&"x".repeat(200), at), exemplar("old", at - 7_200_000)];
     assert_eq!(write(&service, &request(vec![with])).await.status, 204);
     assert!(
-        service.get("/metrics").await.text().contains("metricsd_remote_write_dropped_exemplars_total 2\n")
+        service
+            .get("/metrics")
+            .await
+            .text()
+            .contains("metricsd_ingest_dropped_exemplars_total{protocol=\"remote_write\"} 2\n")
     );
 }
 

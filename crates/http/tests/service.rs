@@ -26,7 +26,7 @@ async fn the_documented_methods_are_the_routed_ones() {
             .filter(|key| *key != "parameters")
             .map(|method| method.to_uppercase())
             .collect();
-        let uri = path.replace("{target_id}", "x").replace("{name}", "x");
+        let uri = path.replace("{target_id}", "x").replace("{name}", "x").replace("{token_id}", "x");
         let uri = uri.replace("{job_id}", "x").replace("{upload_id}", "x");
         let answer =
             service.send(Request::builder().method("TRACE").uri(uri).body(Body::empty()).unwrap()).await;

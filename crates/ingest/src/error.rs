@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use metricsd_ports::PortError;
 
+use crate::{Denied, DeniedKind};
+
 /// Why a batch was not stored. Nothing of it was.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum IngestError {
@@ -21,6 +23,9 @@ pub enum IngestError {
         /// Whether the same batch may be stored later.
         retryable: bool,
     },
+    /// Who sent it may not: a quota is used up, or it is another's. Not counted as a fault of ours.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// metricsd is shutting down.
     #[error("metricsd is shutting down")]
     Closed,
@@ -31,6 +36,7 @@ impl IngestError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Overloaded { .. } | Self::Closed => true,
+            Self::Denied(denied) => denied.kind() == DeniedKind::Limited,
             Self::Store { retryable, .. } => *retryable,
         }
     }

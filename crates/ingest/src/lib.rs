@@ -1,13 +1,14 @@
 //! The one door: everything that is stored passes here, whether it was scraped or pushed.
 //!
-//! A sample's way through this crate, a file a stage: [`remote_write`] checks what was pushed, [`custom`] and [`stream`]
-//! bring lists and streams of items to it, [`builder`] puts samples into
+//! Who may come in at all is decided in [`access`]. A sample's way through this crate, a file a stage: [`remote_write`] checks
+//! what was pushed, [`custom`] and [`stream`] bring lists and streams of items to it, [`builder`] puts samples into
 //! frames, [`tracker`] holds the limits on series, [`commit`] groups batches and hands them to the store, [`after`] tells others once they are committed,
 //! [`relay`] publishes the events that the store kept for it.
 
 mod hash;
 pub mod limits;
 
+pub mod access;
 pub mod filter;
 pub mod tracker;
 pub mod validate;
@@ -30,6 +31,7 @@ pub mod tap;
 pub mod error;
 pub mod metrics;
 
+pub use access::{Access, AccessMetrics, AccessOptions, Caller, Denied, DeniedKind, Door};
 pub use after::{AfterCommit, Committed};
 pub use builder::BatchBuilder;
 pub use commit::{CommitOptions, GroupCommit, Route, Stores};

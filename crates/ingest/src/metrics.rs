@@ -1,8 +1,8 @@
 //! What ingest counts about itself.
 
-mod remote_write;
+mod pushes;
 
-use metricsd_model::{Batch, Refusal};
+use metricsd_model::{Batch, CollectionMethod};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -10,14 +10,19 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-pub use remote_write::RemoteWriteMetrics;
+pub use pushes::{ProtocolLabel, PushMetrics, RemoteWriteMetrics};
 
-/// Label of refused samples.
+/// Labels of refused samples.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ReasonLabel {
-    /// [`Refusal::as_str`].
+pub struct RefusedLabels {
+    /// What they came by: a protocol's name, or `scrape`.
+    pub protocol: &'static str,
+    /// [`metricsd_model::Refusal::as_str`], or what [`crate::Denied::reason`] says.
     pub reason: &'static str,
 }
+
+/// What scraping is called among protocols.
+const SCRAPE: &str = "scrape";
 
 /// Labels of collections.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -35,8 +40,8 @@ pub struct IngestMetrics {
     pub batches: Counter,
     /// Batches that had been stored before.
     pub duplicates: Counter,
-    /// Samples refused, by reason.
-    pub rejected: Family<ReasonLabel, Counter>,
+    /// What was pushed, and everything that was refused.
+    pub pushes: PushMetrics,
     /// Batches that could not be stored.
     pub failed: Counter,
     /// Groups that had to be tried again because the store was away.
@@ -61,7 +66,7 @@ pub struct IngestMetrics {
     pub event_backlog: Gauge,
     /// Series that had a sample within the last hour.
     pub active_series: Gauge,
-    /// What remote writers sent.
+    /// What is remembered of the series of pushes.
     pub remote_write: RemoteWriteMetrics,
 }
 
@@ -80,7 +85,7 @@ impl IngestMetrics {
             samples: Counter::default(),
             batches: Counter::default(),
             duplicates: Counter::default(),
-            rejected: Family::default(),
+            pushes: PushMetrics::default(),
             failed: Counter::default(),
             retries: Counter::default(),
             overloaded: Counter::default(),
@@ -119,7 +124,7 @@ impl IngestMetrics {
             "Batches that had been stored before",
             self.duplicates.clone(),
         );
-        registry.register("rejected_samples", "Samples refused, by reason", self.rejected.clone());
+        self.pushes.register(registry);
         registry.register("failed_batches", "Batches that could not be stored", self.failed.clone());
         registry.register(
             "commit_retries",
@@ -159,15 +164,14 @@ impl IngestMetrics {
     pub(crate) fn committed(&self, batch: &Batch, now: metricsd_model::Millis) {
         self.batches.inc();
         self.samples.inc_by(batch.samples() as u64);
-        for (reason, count) in &batch.collection.ledger.refused {
-            self.refused(*reason, *count);
+        // What was pushed is counted by its protocol where it came in.
+        if batch.collection.method == CollectionMethod::PullScraping {
+            for (reason, count) in &batch.collection.ledger.refused {
+                self.pushes.refused_of_scrape(*reason, *count);
+            }
         }
         let method = MethodLabel { method: batch.collection.method.as_str() };
         let seconds = (now - batch.collection.started).max(0) as f64 / 1e3;
         self.queryable_seconds.get_or_create(&method).observe(seconds);
-    }
-
-    fn refused(&self, reason: Refusal, count: u64) {
-        self.rejected.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc_by(count);
     }
 }

@@ -28,7 +28,7 @@ use metricsd_codec::remote_write::WireError;
 use metricsd_model::{Batch, BatchId, Millis, Refusal};
 use metricsd_ports::Receipt;
 
-use crate::{Admission, Ingest, IngestError};
+use crate::{Admission, Caller, Denied, Ingest, IngestError};
 
 pub(crate) use cache::SeriesCache;
 use intake::Intake;
@@ -94,6 +94,8 @@ pub struct PreparedWrite {
     batch: Option<Batch>,
     outcome: Written,
     doubt: Option<Admission>,
+    protocol: Protocol,
+    caller: Caller,
 }
 
 impl PreparedWrite {
@@ -221,13 +223,30 @@ impl Ingest {
 
     /// Stores what was read. On `Ok` everything that was accepted is committed.
     pub async fn store_write(&self, prepared: PreparedWrite) -> Result<Written, IngestError> {
-        let PreparedWrite { batch, mut outcome, .. } = prepared;
-        self.metrics().remote_write.read(&outcome, self.write_cache().size());
+        let PreparedWrite { batch, mut outcome, protocol, caller, .. } = prepared;
+        let counts = self.metrics();
+        counts.remote_write.remembered(self.write_cache().size());
+        counts.pushes.received(protocol, outcome.received);
+        if let Err(denied) = may_store(&caller, batch.as_ref(), outcome.received) {
+            counts.pushes.refused(protocol, denied.reason(), outcome.received);
+            return Err(denied.into());
+        }
         if let Some(batch) = batch {
             outcome.id = Some(batch.id);
-            outcome.duplicate = self.commit(batch).await? == Receipt::Duplicate;
+            let receipt =
+                self.commit(batch).await.inspect_err(|_| caller.put_back_samples(outcome.received))?;
+            outcome.duplicate = receipt == Receipt::Duplicate;
         }
-        self.metrics().remote_write.committed(&outcome);
+        counts.pushes.committed(protocol, &outcome);
         Ok(outcome)
     }
+}
+
+/// Whether the quotas of who sent it have room for it. The samples come last: nothing is taken of what is refused.
+pub(crate) fn may_store(caller: &Caller, batch: Option<&Batch>, received: u64) -> Result<(), Denied> {
+    if let Some(batch) = batch {
+        caller.check_source(&batch.collection.source_id)?;
+        caller.admit_series(batch.frames.iter().flat_map(|frame| frame.layout.ids.iter().copied()))?;
+    }
+    caller.take_samples(received)
 }

@@ -20,11 +20,12 @@ use metricsd_ports::SampleSink;
 use parking_lot::RwLock;
 use prometheus_client::metrics::gauge::Gauge;
 
+pub(crate) use active::{ActiveSet, WINDOW as ACTIVE_EPOCHS};
 pub use admission::{Acquaintance, Admission};
 use source::Source;
 
 /// Time by which a series' last sample is remembered: a series is active for an hour after it, and up to this longer.
-const EPOCH_MILLIS: u64 = 300_000;
+pub(crate) const EPOCH_MILLIS: u64 = 300_000;
 
 /// How long a process does not know all that was active before it began.
 const LEARNING_MILLIS: u64 = (active::WINDOW + 1) * EPOCH_MILLIS;

@@ -12,6 +12,7 @@ mod query;
 mod run;
 mod stats;
 mod target;
+mod token;
 
 mod client;
 mod failure;
@@ -37,6 +38,8 @@ pub(crate) type Environment = BTreeMap<String, String>;
 const DEFAULT_URL: &str = "http://127.0.0.1:9099";
 /// The variable that says.
 const URL_VARIABLE: &str = "METRICSD_URL";
+/// The variable that holds the token to present.
+const TOKEN_VARIABLE: &str = "METRICSD_TOKEN";
 
 const AFTER_HELP: &str = "\
 First metrics in a minute:
@@ -73,6 +76,9 @@ pub(crate) enum Command {
     /// Manage what is scraped
     #[command(subcommand)]
     Target(target::TargetCommand),
+    /// Manage tokens: who may push, read and manage, and how much
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Show targets of every origin, discovered ones and those that relabelling dropped included
     Targets(discovery::TargetsArgs),
     /// Show where targets come from: jobs, providers, what each finds, errors and ages
@@ -103,6 +109,7 @@ impl Command {
             Self::Config(command) => command.run(environment),
             Self::Migrate(args) => run::migrate(&args, environment),
             Self::Target(command) => wait_for(command.run(environment)),
+            Self::Token(command) => wait_for(command.run(environment)),
             Self::Targets(args) => wait_for(discovery::targets(&args, environment)),
             Self::Discovery(args) => wait_for(discovery::discovery(&args, environment)),
             Self::Query(args) => wait_for(query::run(&args, environment)),
@@ -129,6 +136,9 @@ struct Connection {
     /// Address of the server [env: METRICSD_URL] [default: http://127.0.0.1:9099]
     #[arg(long, value_name = "URL", help_heading = "Connection and output")]
     url: Option<String>,
+    /// File that holds the token to present [env: METRICSD_TOKEN holds the token itself]
+    #[arg(long, value_name = "FILE", help_heading = "Connection and output")]
+    token_file: Option<std::path::PathBuf>,
 }
 
 /// How a client command finds the server and answers.
@@ -144,7 +154,19 @@ struct ClientArgs {
 impl Connection {
     fn client(&self, environment: &Environment) -> Result<Client, Failure> {
         let variable = environment.get(URL_VARIABLE).filter(|url| !url.is_empty());
-        Client::new(self.url.as_ref().or(variable).map_or(DEFAULT_URL, String::as_str))
+        let url = self.url.as_ref().or(variable).map_or(DEFAULT_URL, String::as_str);
+        Client::new(url, self.token(environment)?.as_deref())
+    }
+
+    /// Never an argument itself, since others on the machine can read those.
+    fn token(&self, environment: &Environment) -> Result<Option<String>, Failure> {
+        let Some(path) = &self.token_file else {
+            return Ok(environment.get(TOKEN_VARIABLE).filter(|token| !token.is_empty()).cloned());
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Failure::usage(format!("--token-file: {} cannot be read: {error}", path.display()))
+        })?;
+        Ok(Some(text.trim().to_owned()))
     }
 }
 

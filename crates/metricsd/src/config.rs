@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use metricsd_codec::otlp::{OtlpOptions, StreamLimits};
-use metricsd_ingest::Limits;
+use metricsd_ingest::{AccessOptions, Limits};
 use metricsd_model::PromDuration;
 use metricsd_model::Secret;
 use regex::Regex;
@@ -86,6 +86,8 @@ pub(crate) struct Config {
     pub(crate) otlp: OtlpConfig,
     /// Where gRPC is served; `None`: nowhere.
     pub(crate) grpc: Option<GrpcConfig>,
+    /// Who may come in.
+    pub(crate) auth: AccessOptions,
     /// The key that seals credentials; where absent, one is kept in `data_dir` (see [`SealingKey::load_or_create`]).
     pub(crate) sealing_key: Option<SealingKey>,
     /// What is logged, and how.

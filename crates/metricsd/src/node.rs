@@ -21,7 +21,9 @@ use anyhow::{Context, Result};
 use metricsd_client::SecretAccess;
 use metricsd_http::Cardinality;
 use metricsd_ingest::relay::Relay;
-use metricsd_ingest::{AfterCommit, CommitOptions, GroupCommit, Ingest, IngestMetrics};
+use metricsd_ingest::{
+    Access, AccessMetrics, AfterCommit, CommitOptions, Door, GroupCommit, Ingest, IngestMetrics,
+};
 use metricsd_ports::Process;
 use metricsd_scrape::{AddressPolicy, Ownership, PageClient, PoolOptions, ScrapeMetrics, ScrapePool};
 use prometheus_client::registry::Registry;
@@ -58,6 +60,7 @@ pub(crate) async fn run(config: Config, effective: &Effective) -> Result<()> {
         welcome::first_targets(&config, address, &*node.adapters.catalog).await;
     }
     greet(&config, address);
+    tell_who_may_come(&config, address);
     signals.recv().await;
     info!("stopping: what was accepted is stored first");
     let drained = tokio::select! {
@@ -125,6 +128,36 @@ fn greet(config: &Config, address: SocketAddr) {
     // Nobody may be reading, which is no reason to stop.
     let _ = std::io::stdout().write_all(welcome::greeting(config, address).as_bytes());
     info!(%address, roles = config.roles.names().join(","), "ready");
+}
+
+/// Whoever opens metricsd to others, or finds it closed to them, reads why in the log.
+fn tell_who_may_come(config: &Config, address: SocketAddr) {
+    if Door::of(address) == Door::Loopback {
+        return;
+    }
+    if config.auth.open {
+        warn!(%address, "everyone who reaches this address may push, read and manage: auth.open is true");
+    } else {
+        info!(
+            %address,
+            bootstrap_token = config.auth.bootstrap.is_some(),
+            "requests from elsewhere need a token: make one with `metricsd token create`, which itself needs \
+             METRICSD_TOKEN to be one that may manage, such as auth.bootstrap_token; auth.open: true asks for none"
+        );
+    }
+}
+
+/// Starts to keep up with tokens.
+fn start_access(
+    config: &Config,
+    adapters: &Adapters,
+    registry: &mut Registry,
+    stop: &CancellationToken,
+) -> (Arc<Access>, JoinHandle<()>) {
+    let metrics = AccessMetrics::register(registry);
+    let access = Access::new(adapters.catalog.clone(), config.auth.clone(), metrics);
+    let task = tokio::spawn(access.clone().run(stop.clone()));
+    (access, task)
 }
 
 /// The tasks of a process, in the order in which they are to stop.
@@ -224,7 +257,9 @@ impl Node {
             (reload, chores) = (reloader, chores.into_iter().chain(tasks).collect());
         }
         let uploads = Some(files);
-        let (otlp, grpc) = otlp::start(config, ingest.as_ref(), grpc, &accept);
+        let (access, task) = start_access(config, &adapters, &mut registry, &rest);
+        chores.push(task);
+        let (otlp, grpc) = otlp::start(config, ingest.as_ref(), &access, grpc, &accept);
         let ground = lines::Ground {
             ingest: ingest.as_ref(),
             groups: adapters.groups.clone(),
@@ -232,6 +267,7 @@ impl Node {
         };
         let (lines, protocols) = lines::start(&config.lines, ground, &mut registry, &accept).await?;
         let parts = serving::Parts {
+            access,
             shown,
             ingest,
             uploads,

@@ -3,6 +3,7 @@
 mod discovered;
 mod key;
 mod options;
+mod tokens;
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use metricsd_model::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{DiscoveryCatalog, PortError};
+use crate::{DiscoveryCatalog, PortError, TokenCatalog};
 
 /// What creating a target found.
 #[derive(Debug, Clone)]
@@ -141,7 +141,7 @@ pub struct Process {
 /// A discovered target changes and goes with what its provider says alone: replacing, changing and deleting it answers
 /// `None`, as if there were none.
 #[async_trait]
-pub trait Catalog: DiscoveryCatalog + Send + Sync + 'static {
+pub trait Catalog: DiscoveryCatalog + TokenCatalog + Send + Sync + 'static {
     /// Creates a target unless its id is taken. Atomic: of two calls at once one finds `New`, the other `Existing`.
     async fn create_target(&self, spec: &TargetSpec) -> Result<Created, PortError>;
 

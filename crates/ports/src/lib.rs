@@ -3,6 +3,7 @@
 
 pub mod error;
 
+pub mod access;
 pub mod cache;
 pub mod catalog;
 pub mod compaction;
@@ -19,6 +20,7 @@ pub mod work;
 pub mod conformance;
 pub mod memory;
 
+pub use access::{AccessToken, Quota, Right, Rights, TokenCatalog};
 pub use cache::{Cache, CacheEntry, CacheKey, CacheSource, CacheValue};
 pub use catalog::{
     Catalog, CollectionStats, Created, JobCounts, JobFilter, Outbox, OutboxEvent, Process, TargetChange,
@@ -31,8 +33,8 @@ pub use discovery::{
 };
 pub use error::{ErrorKind, PortError};
 pub use events::EventBus;
-pub use pushed::{GroupTotals, PushedGroup, PushedGroups};
 pub use membership::{LocalMembership, Membership};
+pub use pushed::{GroupTotals, PushedGroup, PushedGroups};
 pub use rollup::{ROLLUP_STEPS, RolledSeries, RolledUp, Rollup, RollupPolicy, RollupValue, Rollups, Upkeep};
 pub use samples::{
     IndexStatistics, LatestMetric, Receipt, Retention, SampleSink, SampleSource, SelectLimits,

@@ -16,7 +16,7 @@ struct Migration {
 }
 
 /// Never changed once released; a new version is a new file.
-const MIGRATIONS: [Migration; 11] = [
+const MIGRATIONS: [Migration; 12] = [
     Migration {
         version: 1,
         name: "catalogue",
@@ -58,6 +58,11 @@ const MIGRATIONS: [Migration; 11] = [
         sql: include_str!("../../../migrations/postgres/0008_labels.sql"),
     },
     Migration { version: 9, name: "work", sql: include_str!("../../../migrations/postgres/0009_work.sql") },
+    Migration {
+        version: 10,
+        name: "tokens",
+        sql: include_str!("../../../migrations/postgres/0010_tokens.sql"),
+    },
     Migration {
         version: 11,
         name: "pushed_groups",

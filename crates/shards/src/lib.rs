@@ -13,6 +13,7 @@ mod gather;
 mod merge;
 mod rolled;
 pub mod store;
+mod tokens;
 
 mod catalog;
 mod discovery;

@@ -39,14 +39,7 @@ pub struct Opened {
 impl Opened {
     /// All ports of one store, but for its upkeep.
     pub fn of<
-        S: SampleSink
-            + SampleSource
-            + Retention
-            + Outbox
-            + Catalog
-            + WorkQueue
-            + PushedGroups
-            + Membership,
+        S: SampleSink + SampleSource + Retention + Outbox + Catalog + WorkQueue + PushedGroups + Membership,
     >(
         store: Arc<S>,
     ) -> Self {

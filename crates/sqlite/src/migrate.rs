@@ -16,7 +16,7 @@ struct Migration {
 }
 
 /// Never changed once released; a new version is a new file.
-const MIGRATIONS: [Migration; 10] = [
+const MIGRATIONS: [Migration; 11] = [
     Migration {
         version: 1,
         name: "catalogue",
@@ -54,6 +54,11 @@ const MIGRATIONS: [Migration; 10] = [
     },
     Migration { version: 8, name: "series", sql: include_str!("../../../migrations/sqlite/0008_series.sql") },
     Migration { version: 9, name: "work", sql: include_str!("../../../migrations/sqlite/0009_work.sql") },
+    Migration {
+        version: 10,
+        name: "tokens",
+        sql: include_str!("../../../migrations/sqlite/0010_tokens.sql"),
+    },
     Migration {
         version: 11,
         name: "pushed_groups",

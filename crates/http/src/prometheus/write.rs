@@ -10,12 +10,12 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use metricsd_codec::remote_write::{BlockError, unpack};
-use metricsd_ingest::{OwnedWrite, Protocol, WriteError, WriteFailure, WriteOrigin, Written};
+use metricsd_ingest::{Caller, OwnedWrite, Protocol, WriteError, WriteFailure, WriteOrigin, Written};
 
 use super::AppState;
 use crate::Problem;
@@ -47,6 +47,7 @@ pub(crate) use starts::KnownStarts;
 /// The handler.
 pub(crate) async fn write(
     State(shared): AppState,
+    Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -55,15 +56,15 @@ pub(crate) async fn write(
         return Err(Problem::unavailable("this process does not take remote writes").into());
     };
     if version_of(&headers)? == Version::Second {
-        return Ok(second::write(&shared, &ingest, query.as_deref(), &headers, body).await);
+        return Ok(second::write(&shared, &ingest, caller, query.as_deref(), &headers, body).await);
     }
     check_encoding(&headers)?;
-    let source_id = source_of(query.as_deref(), &headers)?;
+    let source_id = source_of(query.as_deref(), &headers, &caller)?;
     // Bodies wait in the socket rather than in memory.
     let slot = shared.pushes.acquire().await;
     let packed = receive(&shared, &headers, body).await?;
     let body = unpacked(packed, shared.api.limits.max_decompressed_bytes).await?;
-    let origin = WriteOrigin::new(source_id, Protocol::RemoteWrite);
+    let origin = WriteOrigin { caller, ..WriteOrigin::new(source_id, Protocol::RemoteWrite) };
     let prepared = ingest.prepare_write(OwnedWrite { origin, body, received_at: now() }).await?;
     drop(slot);
     let written = ingest.store_write(prepared).await.map_err(Problem::from)?;
@@ -200,7 +201,7 @@ pub(super) fn header_text(headers: &HeaderMap, name: HeaderName) -> Option<Strin
 }
 
 /// Parameters of the address that are not known are ignored, as on the other routes of Prometheus' API.
-fn source_of(query: Option<&str>, headers: &HeaderMap) -> Result<String, Plain> {
+fn source_of(query: Option<&str>, headers: &HeaderMap, caller: &Caller) -> Result<String, Plain> {
     let mut pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     let asked = pairs.find(|(name, value)| name == "source_id" && !value.is_empty());
     if let Some((_, source_id)) = &asked {
@@ -208,7 +209,7 @@ fn source_of(query: Option<&str>, headers: &HeaderMap) -> Result<String, Plain> 
             .map_err(|message| Plain::new(StatusCode::BAD_REQUEST, format!("source_id: {message}")))?;
     }
     let asked = asked.map(|(_, source_id)| source_id.into_owned());
-    Ok(source_from(asked, headers, DEFAULT_SOURCE)?)
+    Ok(source_from(asked, headers, caller, DEFAULT_SOURCE)?)
 }
 
 /// Unpacks a body; `limit` holds before anything is allocated.

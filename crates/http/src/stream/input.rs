@@ -64,7 +64,7 @@ pub(super) async fn answer(
     let streams = streams(shared)?;
     let idle = streams.options().idle;
     let OpenStream { position, mut input, acks } =
-        streams.open(&asked.source_id, asked.stream_id.as_deref()).await?;
+        streams.open(asked.caller.clone(), &asked.source_id, asked.stream_id.as_deref()).await?;
     input.next_is(asked.from)?;
     let (told, lines) = mpsc::channel(MAX_LINES);
     // The channel is empty.

@@ -28,7 +28,7 @@ pub(super) async fn answer(
 ) -> Result<Response, Problem> {
     let streams = streams(&shared)?;
     let idle = streams.options().idle;
-    let mut stream = streams.open(&asked.source_id, asked.stream_id.as_deref()).await?;
+    let mut stream = streams.open(asked.caller.clone(), &asked.source_id, asked.stream_id.as_deref()).await?;
     stream.input.next_is(asked.from)?;
     let socket =
         socket.max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE).max_write_buffer_size(MAX_UNREAD);

@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderMap, StatusCode, header};
 use metricsd_files::{Compression, FileFormat};
-use metricsd_ingest::UploadSpec;
+use metricsd_ingest::{Caller, UploadSpec};
 use metricsd_ports::{NewWork, Work, WorkKind};
 use uuid::Uuid;
 
@@ -60,7 +60,7 @@ impl Next {
 }
 
 impl Asked {
-    pub(super) fn read(query: Option<&str>, headers: &HeaderMap) -> Result<Self, Problem> {
+    pub(super) fn read(query: Option<&str>, headers: &HeaderMap, caller: &Caller) -> Result<Self, Problem> {
         let mut params = Params::new(query);
         let source = params.parsed("source_id", |text| check_source_id(text).map(|()| text.to_owned()));
         let format = params.parsed("format", |text| {
@@ -89,7 +89,7 @@ impl Asked {
                 "Content-Encoding is {shown:?}; supported are gzip and zstd"
             ))
         })?;
-        let source_id = source_from(source, headers, DEFAULT_SOURCE)?;
+        let source_id = source_from(source, headers, caller, DEFAULT_SOURCE)?;
         let compression = match (compression, encoded) {
             (None, encoded) => encoded,
             (Some(said), Compression::None) => said,

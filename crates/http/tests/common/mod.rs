@@ -15,7 +15,9 @@ use metricsd_codec::otlp::{OtlpOptions, StreamLimits};
 use metricsd_http::{
     Api, ApiSettings, Cardinality, Dependency, HttpMetrics, Resolve, Roles, UploadAccess, router,
 };
-use metricsd_ingest::{AfterCommit, CommitOptions, GroupCommit, Ingest, IngestMetrics, Limits, OtlpDoor};
+use metricsd_ingest::{
+    Access, AfterCommit, CommitOptions, Door, GroupCommit, Ingest, IngestMetrics, Limits, OtlpDoor,
+};
 use metricsd_ports::memory::bus::MemoryBus;
 use metricsd_ports::memory::cache::MemoryCache;
 use metricsd_ports::memory::store::MemoryStore;
@@ -155,6 +157,8 @@ impl Service {
             cardinality: Arc::new(Cardinality::new(store.clone(), series)),
             otlp: Some(OtlpDoor::new(ingest.clone(), OtlpOptions::default(), NO_STREAMS)),
             ingest: Some(ingest),
+            access: Access::open(),
+            door: Door::Loopback,
             policy: AddressPolicy::default(),
             pages: page_client(),
             resolver: resolver(None),

@@ -346,6 +346,7 @@ impl<'a> Intake<'a> {
     fn finish(self, families: Vec<FamilyMetadata>, started: Instant) -> PreparedWrite {
         let Self { request, sink, admission, .. } = self;
         let doubt = admission.in_doubt().then_some(admission);
+        let (protocol, caller) = (request.origin.protocol, request.origin.caller.clone());
         let Sink { builder, exemplars, types, mut outcome, mut selection, .. } = sink;
         outcome.stored += builder.len() as u64;
         let unreadable = &request.origin.unreadable;
@@ -360,7 +361,7 @@ impl<'a> Intake<'a> {
         let refused: u64 = outcome.refused.values().sum();
         outcome.received = outcome.stored + outcome.repeated + refused;
         if outcome.received == 0 && exemplars.is_empty() && families.is_empty() {
-            return PreparedWrite { batch: None, outcome, doubt };
+            return PreparedWrite { batch: None, outcome, doubt, protocol, caller };
         }
         let mut ledger =
             Ledger { received: outcome.received, refused: outcome.refused.clone(), ..Ledger::default() };
@@ -393,7 +394,13 @@ impl<'a> Intake<'a> {
             types,
         };
         let batch = builder.finish(batch_id(&request, selection, outcome.stored), collection);
-        PreparedWrite { batch: Some(Batch { exemplars, families, ..batch }), outcome, doubt }
+        PreparedWrite {
+            batch: Some(Batch { exemplars, families, ..batch }),
+            outcome,
+            doubt,
+            protocol,
+            caller,
+        }
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use metricsd_model::{CollectionMethod, MetricSource, Refusal};
 
+use crate::Caller;
+
 /// What a push spoke. A closed set, small enough to be a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
@@ -77,6 +79,8 @@ pub struct WriteOrigin {
     /// The client's name for this push, such as an `Idempotency-Key`; absent: the body's content decides whether it came
     /// before.
     pub key: Option<String>,
+    /// Who was let in to write it: its quotas are used up by it.
+    pub caller: Caller,
     /// What the protocol's decoder refused already.
     pub unreadable: Unreadable,
 }
@@ -101,6 +105,7 @@ impl WriteOrigin {
             method: protocol.method(),
             key: None,
             unreadable: Unreadable::default(),
+            caller: Caller::anonymous(),
         }
     }
 }

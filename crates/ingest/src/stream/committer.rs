@@ -13,7 +13,7 @@ use super::input::Part;
 use super::position::{Position, StreamKey};
 use super::{Ack, NumberedError, StreamError};
 use crate::custom::{item_outcome, item_write};
-use crate::{Ingest, IngestError, Protocol, WriteFailure, WriteOrigin};
+use crate::{Ingest, IngestError, WriteFailure, WriteOrigin};
 
 /// Bytes of one batch: beyond, what waits goes into the next.
 const MAX_BATCH_BYTES: usize = 4 << 20;
@@ -24,7 +24,8 @@ const MAX_ERRORS: usize = 20;
 pub(super) struct Committer {
     ingest: Ingest,
     source: Arc<dyn SampleSource>,
-    source_id: String,
+    /// Who streams.
+    origin: WriteOrigin,
     /// Absent: the stream has no name, and keeps no position.
     key: Option<StreamKey>,
     position: Position,
@@ -36,13 +37,13 @@ impl Committer {
     pub(super) fn new(
         ingest: Ingest,
         source: Arc<dyn SampleSource>,
-        source_id: String,
+        origin: WriteOrigin,
         key: Option<StreamKey>,
         position: Position,
         acks: mpsc::Sender<Result<Ack, StreamError>>,
         stop: CancellationToken,
     ) -> Self {
-        Self { ingest, source, source_id, key, position, acks, stop }
+        Self { ingest, source, origin, key, position, acks, stop }
     }
 
     pub(super) async fn run(mut self, mut parts: mpsc::Receiver<Part>) {
@@ -91,7 +92,7 @@ impl Committer {
         if items.items == 0 {
             return Ok(ack);
         }
-        let mut origin = WriteOrigin::new(self.source_id.clone(), Protocol::Stream);
+        let mut origin = self.origin.clone();
         let mut joined = BodyWriter::new();
         let next = Position { last, at: now().max(self.position.at + 1) };
         if let Some(key) = &self.key {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::committer::Committer;
 use super::position::{Position, StreamKey};
 use super::{Ack, StreamError, StreamInput, StreamOptions};
-use crate::Ingest;
+use crate::{Caller, Ingest, Protocol, WriteOrigin};
 
 /// Acknowledgements that wait for a client that does not read them.
 const MAX_ACKS: usize = 64;
@@ -74,6 +74,7 @@ impl Streams {
     /// There are too many, the name is none, or the store does not say where the stream is.
     pub async fn open(
         self: &Arc<Self>,
+        caller: Caller,
         source_id: &str,
         stream_id: Option<&str>,
     ) -> Result<OpenStream, StreamError> {
@@ -95,15 +96,9 @@ impl Streams {
         let budget = Arc::new(Semaphore::new(self.options.max_bytes_in_flight));
         let most = self.options.max_bytes_in_flight;
         let input = StreamInput::new(self.ingest.clone(), position.last, parts, budget, most);
-        let committer = Committer::new(
-            self.ingest.clone(),
-            self.source.clone(),
-            source_id.to_owned(),
-            key,
-            position,
-            acks,
-            stop,
-        );
+        let origin = WriteOrigin { caller, ..WriteOrigin::new(source_id, Protocol::Stream) };
+        let committer =
+            Committer::new(self.ingest.clone(), self.source.clone(), origin, key, position, acks, stop);
         tokio::spawn(async move {
             committer.run(waiting).await;
             drop(place);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::{AfterCommit, CommitOptions, GroupCommit, Ingest, IngestMetrics, Limits};
+use crate::{AfterCommit, Caller, CommitOptions, GroupCommit, Ingest, IngestMetrics, Limits};
 
 /// A process over a store that others share.
 fn streams(store: &Arc<MemoryStore>, options: StreamOptions) -> Arc<Streams> {
@@ -60,7 +60,7 @@ async fn a_stream_goes_on_where_it_broke_off_and_stores_nothing_twice() {
     for process in 0..3u64 {
         // Each time another process, as after a restart.
         let streams = streams(&store, StreamOptions::default());
-        let mut stream = streams.open("shop", Some("till-7")).await.unwrap();
+        let mut stream = streams.open(Caller::anonymous(), "shop", Some("till-7")).await.unwrap();
         assert_eq!(stream.position, process * 30);
         // The client sends all again that it has ever sent.
         for part in 0..=process {
@@ -80,8 +80,8 @@ async fn of_two_processes_that_go_on_from_one_place_one_is_told_to_come_back() {
     let store = Arc::new(MemoryStore::new());
     let (here, there) =
         (streams(&store, StreamOptions::default()), streams(&store, StreamOptions::default()));
-    let mut one = here.open("s", Some("x")).await.unwrap();
-    let mut other = there.open("s", Some("x")).await.unwrap();
+    let mut one = here.open(Caller::anonymous(), "s", Some("x")).await.unwrap();
+    let mut other = there.open(Caller::anonymous(), "s", Some("x")).await.unwrap();
     one.input.lines(items(1..=20).as_bytes()).await.unwrap();
     let ack = one.acks.recv().await.unwrap().unwrap();
     assert_eq!((ack.last, ack.stored), (20, 20));
@@ -96,10 +96,10 @@ async fn of_two_processes_that_go_on_from_one_place_one_is_told_to_come_back() {
 async fn a_connection_takes_a_stream_over_from_the_one_before() {
     let store = Arc::new(MemoryStore::new());
     let streams = streams(&store, StreamOptions { max_streams: 2, ..StreamOptions::default() });
-    let mut first = streams.open("s", Some("x")).await.unwrap();
+    let mut first = streams.open(Caller::anonymous(), "s", Some("x")).await.unwrap();
     first.input.lines(items(1..=3).as_bytes()).await.unwrap();
     assert_eq!(first.acks.recv().await.unwrap().unwrap().last, 3);
-    let mut second = streams.open("s", Some("x")).await.unwrap();
+    let mut second = streams.open(Caller::anonymous(), "s", Some("x")).await.unwrap();
     assert_eq!(second.position, 3);
     assert!(matches!(first.acks.recv().await, Some(Err(StreamError::Superseded))));
     assert!(first.input.lines(items(4..=5).as_bytes()).await.is_err());
@@ -110,8 +110,14 @@ async fn a_connection_takes_a_stream_over_from_the_one_before() {
     drop(first);
     // Both places are free again.
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    let (_a, _b) = (streams.open("s", Some("x")).await.unwrap(), streams.open("s", None).await.unwrap());
-    assert!(matches!(streams.open("s", None).await, Err(StreamError::TooMany { limit: 2 })));
+    let (_a, _b) = (
+        streams.open(Caller::anonymous(), "s", Some("x")).await.unwrap(),
+        streams.open(Caller::anonymous(), "s", None).await.unwrap(),
+    );
+    assert!(matches!(
+        streams.open(Caller::anonymous(), "s", None).await,
+        Err(StreamError::TooMany { limit: 2 })
+    ));
     assert!(streams.turns() <= 1);
 }
 
@@ -119,7 +125,7 @@ async fn a_connection_takes_a_stream_over_from_the_one_before() {
 async fn faults_have_the_numbers_of_their_items() {
     let store = Arc::new(MemoryStore::new());
     let streams = streams(&store, StreamOptions::default());
-    let mut stream = streams.open("s", Some("x")).await.unwrap();
+    let mut stream = streams.open(Caller::anonymous(), "s", Some("x")).await.unwrap();
     stream.input.next_is(1_000).unwrap();
     let lines = format!("{}\n\nno json\n{}{{\"name\":\"\",\"value\":1}}\n", items(1..=2), items(3..=3));
     stream.input.lines(lines.as_bytes()).await.unwrap();
@@ -132,7 +138,10 @@ async fn faults_have_the_numbers_of_their_items() {
     assert_eq!(found, [(1_002, "invalid_value"), (1_004, "invalid_name"), (1_005, "too_old")]);
     assert_eq!(streams.position("s", "x").await.unwrap(), 1_005);
     for name in ["", "-x", "a b", &"x".repeat(101)] {
-        assert!(matches!(streams.open("s", Some(name)).await, Err(StreamError::Name)), "{name}");
+        assert!(
+            matches!(streams.open(Caller::anonymous(), "s", Some(name)).await, Err(StreamError::Name)),
+            "{name}"
+        );
     }
 }
 
@@ -141,7 +150,7 @@ async fn what_waits_is_bounded_and_a_client_that_reads_nothing_is_not_read_from(
     let store = Arc::new(MemoryStore::new());
     let options = StreamOptions { max_bytes_in_flight: 4_000, ..StreamOptions::default() };
     let streams = streams(&store, options);
-    let mut stream = streams.open("s", Some("x")).await.unwrap();
+    let mut stream = streams.open(Caller::anonymous(), "s", Some("x")).await.unwrap();
     let part = items(1..=40);
     let mut sent = 0u64;
     // One part a commit, and room for some acknowledgements: then sending waits.

@@ -3,7 +3,7 @@
 use crate::hash::{fold, random};
 
 /// How long a series counts as active after its last sample, in epochs; beside the one that is under way.
-pub(super) const WINDOW: u64 = 12;
+pub(crate) const WINDOW: u64 = 12;
 
 /// Epochs that a stamp tells apart; more than are ever kept.
 const STAMPS: u64 = 15;
@@ -17,7 +17,7 @@ const LEAST: usize = 16;
 /// Ids by hash: open addressing with linear probing, at most four fifths full. Nothing is removed but by
 /// [`ActiveSet::sweep`].
 #[derive(Debug)]
-pub(super) struct ActiveSet {
+pub(crate) struct ActiveSet {
     /// Zero is vacant: stamps begin at one.
     slots: Vec<u64>,
     len: usize,
@@ -38,12 +38,12 @@ fn stamp_of(epoch: u64) -> u64 {
 }
 
 impl ActiveSet {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     /// Notes that a series is active; answers whether it was known.
-    pub(super) fn touch(&mut self, id: u64, epoch: u64) -> bool {
+    pub(crate) fn touch(&mut self, id: u64, epoch: u64) -> bool {
         self.latest = self.latest.max(epoch);
         let place = self.place(id);
         match self.slots.get_mut(place) {
@@ -56,7 +56,7 @@ impl ActiveSet {
     }
 
     /// Adds a series; answers whether it was not known.
-    pub(super) fn insert(&mut self, id: u64, epoch: u64) -> bool {
+    pub(crate) fn insert(&mut self, id: u64, epoch: u64) -> bool {
         self.latest = self.latest.max(epoch);
         if (self.len + 1) * 5 > self.slots.len() * 4 {
             let words = std::mem::take(&mut self.slots);
@@ -73,7 +73,7 @@ impl ActiveSet {
 
     /// Forgets what was not active within the `window` epochs before `epoch`; answers how many that were. To be called
     /// at the begin of each epoch in which any series is.
-    pub(super) fn sweep(&mut self, epoch: u64, window: u64) -> usize {
+    pub(crate) fn sweep(&mut self, epoch: u64, window: u64) -> usize {
         let latest = self.latest;
         let before = |word: &u64| (stamp_of(latest) + STAMPS - (word & STAMP)) % STAMPS;
         self.retain(|word| epoch.saturating_sub(latest) + before(word) <= window)

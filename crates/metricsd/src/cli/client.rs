@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use url::{Url, form_urlencoded};
@@ -34,8 +34,8 @@ pub(super) struct Answer {
 }
 
 impl Client {
-    /// For a server's address.
-    pub(super) fn new(base: &str) -> Result<Self, Failure> {
+    /// For a server's address and the token to present to it.
+    pub(super) fn new(base: &str, token: Option<&str>) -> Result<Self, Failure> {
         let wrong =
             || Failure::usage(format!("--url: expected http://host:port or https://host:port, not {base:?}"));
         let parsed = Url::parse(base).map_err(|_| wrong())?;
@@ -45,6 +45,12 @@ impl Client {
             "http" => builder = builder.tls_certs_only([]),
             "https" => {}
             _ => return Err(wrong()),
+        }
+        if let Some(token) = token {
+            let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+                .map_err(|_| Failure::usage("the token holds characters that no token has"))?;
+            value.set_sensitive(true);
+            builder = builder.default_headers(HeaderMap::from_iter([(AUTHORIZATION, value)]));
         }
         let http =
             builder.build().map_err(|error| Failure::failed(chain("cannot start a client", &error)))?;
@@ -196,20 +202,20 @@ mod tests {
     fn addresses_are_joined_and_escaped() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let check = |base: &str, expected: &str| {
-            let client = Client::new(base).unwrap();
+            let client = Client::new(base, None).unwrap();
             let request = client.request(Method::GET, &["targets", "a/b ?"]).build().unwrap();
             assert_eq!(request.url().as_str(), expected);
         };
         check("http://h:1", "http://h:1/api/v1/metrics/targets/a%2Fb%20%3F");
         check("http://h:1/prefix/", "http://h:1/prefix/api/v1/metrics/targets/a%2Fb%20%3F");
-        let client = Client::new("http://h:1/prefix").unwrap();
+        let client = Client::new("http://h:1/prefix", None).unwrap();
         let parameters = [("query", "a + \"ö&\"".to_owned()), ("time", "1.500".to_owned())];
         let request = client.form("query", &parameters).build().unwrap();
         assert_eq!(request.url().as_str(), "http://h:1/prefix/api/v1/query");
         let body = request.body().unwrap().as_bytes().unwrap();
         assert_eq!(body, b"query=a+%2B+%22%C3%B6%26%22&time=1.500");
         for wrong in ["h:1", "localhost", "ftp://h", ""] {
-            assert!(Client::new(wrong).is_err(), "{wrong}");
+            assert!(Client::new(wrong, None).is_err(), "{wrong}");
         }
     }
 }

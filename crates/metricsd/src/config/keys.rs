@@ -17,7 +17,7 @@ pub(crate) const SECRET_PREFIX: &str = "METRICSD_SECRET_";
 /// Variables that begin with [`ENV_PREFIX`] and are no keys: those of the tests, of the scripts, of targets, and of the
 /// program.
 const OTHER_PREFIXES: [&str; 3] = ["METRICSD_TEST_", "METRICSD_SERVICES_", SECRET_PREFIX];
-const OTHER_NAMES: [&str; 3] = ["METRICSD_CONFIG", "METRICSD_LOG", "METRICSD_URL"];
+const OTHER_NAMES: [&str; 4] = ["METRICSD_CONFIG", "METRICSD_LOG", "METRICSD_TOKEN", "METRICSD_URL"];
 
 /// What a key's value looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

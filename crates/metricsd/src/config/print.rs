@@ -27,7 +27,11 @@ impl Effective {
                 MASK.clone_into(value);
             }
         }
-        for secret in [&mut settings.secrets.key, &mut settings.http.reload_token].into_iter().flatten() {
+        for secret in
+            [&mut settings.secrets.key, &mut settings.http.reload_token, &mut settings.auth.bootstrap_token]
+                .into_iter()
+                .flatten()
+        {
             MASK.clone_into(secret);
         }
         Self(settings)

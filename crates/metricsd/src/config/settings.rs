@@ -43,6 +43,7 @@ pub(super) struct Settings {
     pub(super) http: Http,
     pub(super) otlp: Otlp,
     pub(super) grpc: Grpc,
+    pub(super) auth: Auth,
     pub(super) secrets: Secrets,
     pub(super) log: Log,
     pub(super) shutdown: Shutdown,
@@ -73,6 +74,7 @@ impl Default for Settings {
             http: Http::default(),
             otlp: Otlp::default(),
             grpc: Grpc::default(),
+            auth: Auth::default(),
             secrets: Secrets::default(),
             log: Log::default(),
             shutdown: Shutdown::default(),
@@ -284,6 +286,15 @@ pub(super) struct Http {
     pub(super) cors_origin_pattern: String,
     pub(super) reload_token: Option<String>,
     pub(super) reload_token_file: Option<String>,
+}
+
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Auth {
+    pub(super) required: bool,
+    pub(super) open: bool,
+    pub(super) bootstrap_token: Option<String>,
+    pub(super) bootstrap_token_file: Option<String>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]

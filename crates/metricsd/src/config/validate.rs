@@ -1,5 +1,6 @@
 //! Checks settings and makes a [`Config`] of them.
 
+mod auth;
 mod lines;
 mod otlp;
 mod storage;
@@ -73,6 +74,7 @@ pub(super) fn validate(
     let cors = check.cors(settings);
     let otlp = check.otlp(settings);
     let grpc = check.grpc(&settings.grpc);
+    let auth = check.auth(settings);
     let sealing_key = check.sealing_key(settings);
     let log = check.log(settings);
     check.at_least("jobs.retention", settings.jobs.retention, Duration::from_secs(60));
@@ -105,6 +107,7 @@ pub(super) fn validate(
         cors,
         otlp,
         grpc,
+        auth,
         sealing_key,
         log: log?,
         shutdown_timeout: settings.shutdown.timeout.0,

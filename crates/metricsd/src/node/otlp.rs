@@ -1,9 +1,11 @@
 //! How OpenTelemetry's pushes come in: the door that HTTP and gRPC share, and the port of gRPC.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use metricsd_grpc::{GrpcOptions, Services};
 use metricsd_http::ApiSettings;
-use metricsd_ingest::{Ingest, OtlpDoor};
+use metricsd_ingest::{Access, Ingest, OtlpDoor};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -26,19 +28,21 @@ pub(super) async fn listen(config: &Config) -> Result<Option<TcpListener>> {
 pub(super) fn start(
     config: &Config,
     ingest: Option<&Ingest>,
+    access: &Arc<Access>,
     listener: Option<TcpListener>,
     stop: &CancellationToken,
 ) -> (Option<OtlpDoor>, Option<JoinHandle<()>>) {
     let door =
         |ingest: &Ingest| OtlpDoor::new(ingest.clone(), config.otlp.options.clone(), config.otlp.streams);
     let door = ingest.map(door);
-    let served = serve(config, listener, door.clone(), stop);
+    let served = serve(config, access, listener, door.clone(), stop);
     (door, served)
 }
 
 /// Starts to serve gRPC. The task ends when `stop` is cancelled and the calls under way are answered.
 fn serve(
     config: &Config,
+    access: &Arc<Access>,
     listener: Option<TcpListener>,
     door: Option<OtlpDoor>,
     stop: &CancellationToken,
@@ -55,5 +59,10 @@ fn serve(
     if let Ok(address) = listener.local_addr() {
         info!(%address, "serving gRPC");
     }
-    Some(tokio::spawn(metricsd_grpc::serve(listener, Services { otlp }, options, stop.clone())))
+    Some(tokio::spawn(metricsd_grpc::serve(
+        listener,
+        Services { otlp, access: access.clone() },
+        options,
+        stop.clone(),
+    )))
 }

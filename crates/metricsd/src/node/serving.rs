@@ -14,7 +14,7 @@ use metricsd_http::{
     Api, ApiSettings, Cardinality, CorsOrigins, Dependency, HttpMetrics, LineProtocols, Peer,
     PrometheusSettings, ReloadAccess, Roles, SystemResolver, UploadAccess, router,
 };
-use metricsd_ingest::{Ingest, OtlpDoor};
+use metricsd_ingest::{Access, Door, Ingest, OtlpDoor};
 use metricsd_promql::{Engine, EngineOptions};
 use metricsd_scrape::{AddressPolicy, PageClient};
 use prometheus_client::registry::Registry;
@@ -47,6 +47,8 @@ impl From<&Effective> for Shown {
 
 /// What the server is made of beside the adapters.
 pub(super) struct Parts {
+    /// Who may come in.
+    pub(super) access: Arc<Access>,
     pub(super) shown: Shown,
     /// Where there are push routes.
     pub(super) ingest: Option<Ingest>,
@@ -74,8 +76,19 @@ pub(super) fn start(
     listener: TcpListener,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
-    let Parts { shown, ingest, uploads, otlp, cardinality, policy, pages, mut registry, reload, protocols } =
-        parts;
+    let Parts {
+        access,
+        shown,
+        ingest,
+        uploads,
+        otlp,
+        cardinality,
+        policy,
+        pages,
+        mut registry,
+        reload,
+        protocols,
+    } = parts;
     let token = config.discovery.reload_token.clone();
     let reload = reload.map(|reloader| ReloadAccess { reload: Box::new(reloader), token });
     let metrics = HttpMetrics::register(&mut registry);
@@ -97,7 +110,11 @@ pub(super) fn start(
     );
     let public_address =
         listener.local_addr().map_or_else(|_| config.listen.clone(), |address| address.to_string());
+    // An address that cannot be told is taken for one that others reach.
+    let door = listener.local_addr().map_or(Door::Elsewhere, Door::of);
     let router = router(Api {
+        access,
+        door,
         roles: Roles { api: config.roles.has(Role::Api), ingest: config.roles.has(Role::Ingest) },
         settings: ApiSettings {
             default_interval: config.scrape.default_interval,

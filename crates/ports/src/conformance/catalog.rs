@@ -2,6 +2,7 @@
 //!
 //! Run on a runtime of several threads: some checks call from several tasks at once.
 
+mod access;
 mod discovery;
 mod follow;
 mod jobs;
@@ -9,6 +10,7 @@ mod list;
 mod registered;
 mod targets;
 
+pub use access::*;
 pub use discovery::*;
 pub use follow::*;
 pub use jobs::*;
@@ -48,4 +50,5 @@ pub async fn check_all<S: Store>(new: impl AsyncFn() -> S) {
         check_lead
     );
     super::each!(new, check_register, check_lapse, check_register_others);
+    super::each!(new, check_tokens, check_token_ends);
 }

@@ -1,5 +1,6 @@
 //! Samples, catalogue and outbox of one process, behind one lock.
 
+mod access;
 mod catalog;
 mod compact;
 mod discovery;
@@ -54,6 +55,7 @@ struct State {
     discovery: discovery::Discovery,
     work: work::Table,
     groups: BTreeMap<Uuid, crate::PushedGroup>,
+    tokens: access::Tokens,
     outbox: BTreeMap<i64, OutboxEvent>,
     last_seq: i64,
     relay: Option<(Uuid, Instant)>,

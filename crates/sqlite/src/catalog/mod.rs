@@ -7,6 +7,7 @@ mod members;
 mod processes;
 mod pushed;
 mod targets;
+mod tokens;
 
 use std::time::Duration;
 

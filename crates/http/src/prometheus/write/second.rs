@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use metricsd_codec::remote_write2::{Bounds, Start, Starts, TranscodeError, transcode};
-use metricsd_ingest::{Ingest, OwnedWrite, Protocol, WriteFailure, WriteOrigin, Written};
+use metricsd_ingest::{Caller, Ingest, OwnedWrite, Protocol, WriteFailure, WriteOrigin, Written};
 use tracing::warn;
 
 use super::{Plain, answer, check_encoding, receive, source_of, unpacked};
@@ -39,11 +39,12 @@ struct Counts {
 pub(super) async fn write(
     shared: &Arc<Shared>,
     ingest: &Ingest,
+    caller: Caller,
     query: Option<&str>,
     headers: &HeaderMap,
     body: Body,
 ) -> Response {
-    let (mut response, counts) = match store(shared, ingest, query, headers, body).await {
+    let (mut response, counts) = match store(shared, ingest, caller, query, headers, body).await {
         Ok((written, counts)) => (answer(&written), counts),
         Err(refused) => (refused.into_response(), Counts::default()),
     };
@@ -57,12 +58,14 @@ pub(super) async fn write(
 async fn store(
     shared: &Arc<Shared>,
     ingest: &Ingest,
+    caller: Caller,
     query: Option<&str>,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(Written, Counts), Plain> {
     check_encoding(headers)?;
-    let origin = WriteOrigin::new(source_of(query, headers)?, Protocol::RemoteWrite2);
+    let source_id = source_of(query, headers, &caller)?;
+    let origin = WriteOrigin { caller, ..WriteOrigin::new(source_id, Protocol::RemoteWrite2) };
     let told = wants_starts(query)?;
     let slot = shared.pushes.acquire().await;
     let packed = receive(shared, headers, body).await?;

@@ -89,7 +89,10 @@ fn what_is_not_supported_stops_unless_forced() {
         dry_run: true,
         force: false,
         config: None,
-        client: ClientArgs { connection: super::super::Connection { url: None }, output: Format::Table },
+        client: ClientArgs {
+            connection: super::super::Connection { url: None, token_file: None },
+            output: Format::Table,
+        },
     };
     let failure = refuse_unsupported(&args, &config).unwrap_err();
     let words = "1 setting is not supported, as listed; --force goes on without it";
