@@ -68,8 +68,8 @@ impl Course {
 
     fn note(self, what: &str, samples: usize, subject: &Subject, results: &mut Results) {
         let (seconds, cpu) = (self.started.elapsed().as_secs_f64(), subject.cpu().since(self.cpu).total());
-        results.add(&format!("lines.{what}.rate"), subject.kind, samples as f64 / seconds);
-        results.add(&format!("lines.{what}.cpu"), subject.kind, cpu / samples as f64 * 1e6);
+        results.add(format!("lines.{what}.rate"), subject.kind, samples as f64 / seconds);
+        results.add(format!("lines.{what}.cpu"), subject.kind, cpu / samples as f64 * 1e6);
     }
 }
 

@@ -160,7 +160,8 @@ impl<R: Rows> Parts<R> {
             open.close(body);
             std::mem::swap(&mut open.name, &mut row.name);
             std::mem::swap(&mut open.labels, &mut row.labels);
-            (row.name.clone_from(&open.name), row.labels.clone_from(&open.labels));
+            row.name.clone_from(&open.name);
+            row.labels.clone_from(&open.labels);
             part.starts.push(part.samples_at.len());
             describe(row, body, said);
         }

@@ -31,7 +31,7 @@ pub struct RowReader {
 enum Inner {
     Csv(Box<csv::CsvRows<'static>>),
     Ndjson(ndjson::NdjsonRows<'static>),
-    Text(text::TextRows<'static>),
+    Text(Box<text::TextRows<'static>>),
     Parquet(Box<parquet::ParquetRows>),
 }
 
@@ -57,9 +57,11 @@ impl RowReader {
         let rows = match format {
             FileFormat::Csv => Inner::Csv(Box::new(csv::CsvRows::open(unpacked)?)),
             FileFormat::Ndjson => Inner::Ndjson(ndjson::NdjsonRows::new(unpacked)),
-            FileFormat::OpenMetrics => Inner::Text(text::TextRows::new(unpacked, Format::OpenMetrics)),
+            FileFormat::OpenMetrics => {
+                Inner::Text(Box::new(text::TextRows::new(unpacked, Format::OpenMetrics)))
+            }
             FileFormat::Prometheus | FileFormat::Parquet => {
-                Inner::Text(text::TextRows::new(unpacked, Format::Text))
+                Inner::Text(Box::new(text::TextRows::new(unpacked, Format::Text)))
             }
         };
         Ok(Self { rows, position })

@@ -217,10 +217,9 @@ impl Running {
         let known: HashMap<&LabelSet, &Arc<Series>> =
             group.series.iter().map(|series| (&series.labels, series)).collect();
         let samples: usize = selected.iter().map(|series| series.timestamps.len()).sum();
-        if samples > 0 {
-            let fitting = (WANTED * group.series.len() / samples).clamp(1, MAX_GROUP);
+        if let Some(fitting) = (WANTED * group.series.len()).checked_div(samples) {
             // Not faster than what was seen allows.
-            self.group = fitting.min(self.group.saturating_mul(4)).max(1);
+            self.group = fitting.clamp(1, MAX_GROUP).min(self.group.saturating_mul(4)).max(1);
         }
         for one in &selected {
             if let Some(series) = known.get(&one.labels) {

@@ -18,7 +18,7 @@ const MIN_SCHEMA: i32 = -4;
 const MAX_BUCKETS: usize = 160;
 
 /// What is no further from 0 counts as 0; Prometheus' own default, 2^-128.
-const ZERO: f64 = 2.938_735_877_055_718_8e-39;
+const ZERO: f64 = 2.938_735_877_055_719e-39;
 
 /// Bytes that a bucket takes, about.
 const BUCKET_BYTES: usize = 24;

@@ -64,7 +64,7 @@ async fn join(store: &PostgresStore, report: &Report, lease: Duration, known: u6
     let sql = include_str!("../sql/join_workers.sql");
     reported(sqlx::query(sql), report, lease, known).execute(&store.pool).await?;
     let renewal = renew(store, report, lease, known).await?;
-    Ok(renewal.ok_or_else(|| damaged("a worker that has just joined is gone"))?)
+    renewal.ok_or_else(|| damaged("a worker that has just joined is gone"))
 }
 
 async fn renew(
