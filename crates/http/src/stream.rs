@@ -92,8 +92,8 @@ pub(crate) async fn post(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let form = input::Form::of(&headers)?;
     let caller = caller_of(&shared, &headers, Right::Push)?;
+    let form = input::Form::of(&headers)?;
     let asked = Asked::read(Params::new(query.as_deref()), &headers, caller)?;
     input::answer(&shared, asked, form, body).await
 }
@@ -112,12 +112,12 @@ pub(crate) async fn get(
         params.finish()?;
         return output::answer(shared, &selectors, socket.ok());
     }
+    let caller = caller_of(&shared, &headers, Right::Push)?;
     let Ok(socket) = socket else {
         params.error("match[]", "missing: say which series, or open a WebSocket to send items");
         params.finish()?;
         return Err(Problem::internal());
     };
-    let caller = caller_of(&shared, &headers, Right::Push)?;
     let asked = Asked::read(params, &headers, caller)?;
     socket::answer(shared, asked, socket).await
 }

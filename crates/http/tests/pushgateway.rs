@@ -232,7 +232,9 @@ async fn groups_are_shown_in_both_shapes_and_wiped_by_option() {
     assert_eq!(gateway.service.get("/api/v1/metrics/groups").await.json(), json!([]));
     let closed = pushed();
     closed.push("PUT", "/metrics/job/a", "a 1\n").await;
-    closed.send("PUT", "/api/v1/admin/wipe", "").await.problem(403);
+    let refused = closed.send("PUT", "/api/v1/admin/wipe", "").await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.text().contains("pushgateway.admin allows it"), "{}", refused.text());
     assert_eq!(closed.found("a").await.len(), 1);
 }
 

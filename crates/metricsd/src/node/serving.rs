@@ -92,22 +92,7 @@ pub(super) fn start(
     let token = config.discovery.reload_token.clone();
     let reload = reload.map(|reloader| ReloadAccess { reload: Box::new(reloader), token });
     let metrics = HttpMetrics::register(&mut registry);
-    let engine = Engine::new(
-        adapters.source.clone(),
-        EngineOptions {
-            look_back: config.promql.look_back,
-            subquery_step: config.promql.subquery_step,
-            experimental: config.promql.experimental,
-            rollups: config.retention.rollups.is_some(),
-            timeout: config.promql.timeout,
-            max_concurrent: config.promql.max_concurrent,
-            // The engine counts moments, of which there is one more than steps between them.
-            max_points: config.promql.max_points.saturating_add(1),
-            max_bytes: config.promql.max_bytes,
-            max_series: config.limits.max_query_series,
-            max_samples: config.limits.max_query_samples,
-        },
-    );
+    let engine = Engine::new(adapters.source.clone(), engine_options(config));
     let public_address =
         listener.local_addr().map_or_else(|_| config.listen.clone(), |address| address.to_string());
     // An address that cannot be told is taken for one that others reach.
@@ -116,23 +101,7 @@ pub(super) fn start(
         access,
         door,
         roles: Roles { api: config.roles.has(Role::Api), ingest: config.roles.has(Role::Ingest) },
-        settings: ApiSettings {
-            default_interval: config.scrape.default_interval,
-            default_timeout: config.scrape.default_timeout,
-            public_address,
-            prometheus: PrometheusSettings {
-                max_points: config.promql.max_points,
-                look_back: config.promql.look_back,
-                config_yaml: shown.yaml,
-                flags: shown.flags,
-                cors: CorsOrigins {
-                    origins: config.cors.origins.clone(),
-                    pattern: config.cors.pattern.clone(),
-                },
-                retention: config.retention.default.map_or_else(String::new, metricsd_model::format_duration),
-            },
-            ..ApiSettings::default()
-        },
+        settings: api_settings(config, shown, public_address),
         limits: Arc::new(config.limits.clone()),
         catalog: adapters.catalog.clone(),
         membership: adapters.membership.clone(),
@@ -155,6 +124,39 @@ pub(super) fn start(
         shutdown: stop.clone(),
     });
     tokio::spawn(serve(listener, router, stop))
+}
+
+fn engine_options(config: &Config) -> EngineOptions {
+    EngineOptions {
+        look_back: config.promql.look_back,
+        subquery_step: config.promql.subquery_step,
+        experimental: config.promql.experimental,
+        rollups: config.retention.rollups.is_some(),
+        timeout: config.promql.timeout,
+        max_concurrent: config.promql.max_concurrent,
+        // The engine counts moments, of which there is one more than steps between them.
+        max_points: config.promql.max_points.saturating_add(1),
+        max_bytes: config.promql.max_bytes,
+        max_series: config.limits.max_query_series,
+        max_samples: config.limits.max_query_samples,
+    }
+}
+
+fn api_settings(config: &Config, shown: Shown, public_address: String) -> ApiSettings {
+    ApiSettings {
+        default_interval: config.scrape.default_interval,
+        default_timeout: config.scrape.default_timeout,
+        public_address,
+        prometheus: PrometheusSettings {
+            max_points: config.promql.max_points,
+            look_back: config.promql.look_back,
+            config_yaml: shown.yaml,
+            flags: shown.flags,
+            cors: CorsOrigins { origins: config.cors.origins.clone(), pattern: config.cors.pattern.clone() },
+            retention: config.retention.default.map_or_else(String::new, metricsd_model::format_duration),
+        },
+        ..ApiSettings::default()
+    }
 }
 
 /// Without the home database nothing works. Without another shard what does not touch its targets goes on, and so it is

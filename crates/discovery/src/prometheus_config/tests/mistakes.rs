@@ -170,11 +170,11 @@ fn sections_that_say_nothing_are_no_loss() {
 #[test]
 fn an_adaptive_interval_is_bounded() {
     check_job_wrong(
-        "scrape_interval: 1m\n    adaptive_interval_max: 30s",
-        "4:28: scrape_configs[0].adaptive_interval_max: 30s is shorter than the interval, 1m, that it is to stretch",
+        "scrape_interval: 1m\nadaptive_interval_max: 30s",
+        "4:5: scrape_configs[0].adaptive_interval_max: 30s is shorter than the interval, 1m, that it is to stretch",
     );
     check_job_wrong(
         "adaptive_interval_max: 25h",
-        "3:28: scrape_configs[0].adaptive_interval_max: 1d1h is too long; at most 1d is taken",
+        "3:5: scrape_configs[0].adaptive_interval_max: 1d1h is too long; at most 1d is taken",
     );
 }
