@@ -5,118 +5,16 @@
 //! one another without going back. Where nobody crashes, stops, or is cut off, none is missed and none is done twice; where one does,
 //! misses lie within its lease.
 
+mod world;
+
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
-use metricsd_sharding::{Gap, Keeper, Plan, Policy, Registry, Renewal, Report, Snapshot, Table, plan};
+use metricsd_sharding::{Gap, Keeper, Policy, Registry, Report, Table, plan};
 use uuid::Uuid;
 
-const BUCKETS: u16 = 24;
-const LEASE: i64 = 5_000;
-const HEARTBEAT: i64 = 1_000;
-const LEAD: i64 = 2_500;
-const INTERVAL: i64 = 1_000;
-/// A schedule's length, of which trouble ends some time before the end.
-const LENGTH: i64 = 60_000;
-const CALM_FROM: i64 = 40_000;
-
-/// A small generator of numbers: the same from the same seed on every machine.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: i64) -> i64 {
-        i64::try_from(self.next() % u64::try_from(n.max(1)).unwrap()).unwrap()
-    }
-
-    fn chance(&mut self, percent: i64) -> bool {
-        self.below(100) < percent
-    }
-}
-
-/// What may go wrong in a schedule.
-#[derive(Debug, Clone, Copy)]
-struct World {
-    /// Messages take up to so long.
-    latency: i64,
-    /// Percent of messages that are lost.
-    loss: i64,
-    /// Processes crash and stop.
-    faults: bool,
-    /// Parts in a thousand by which clocks go wrong.
-    drift: i64,
-}
-
-#[derive(Debug, Clone)]
-enum Event {
-    /// A worker does what it does at every heartbeat.
-    Tick(usize),
-    /// A worker reads the table between two heartbeats: it was told of a change.
-    Told(usize),
-    Arrive(usize, Request),
-    Answer(usize, Answer),
-    /// A scheduled scrape of a bucket.
-    Slot(usize, u16, i64),
-    Store {
-        from: Uuid,
-        bucket: u16,
-        slot: i64,
-        epoch: u64,
-    },
-    Missed {
-        bucket: u16,
-        slot: i64,
-    },
-    Trouble,
-}
-
-#[derive(Debug, Clone)]
-enum Request {
-    Join(Report, u64, Duration),
-    Renew(Report, u64, Duration),
-    Snapshot { rebalance: bool },
-    Propose(Plan),
-    Leave(Uuid),
-}
-
-#[derive(Debug, Clone)]
-enum Answer {
-    Renewed { sent: Duration, draining: bool, renewal: Option<Renewal> },
-    Snapshot(Box<Snapshot>, bool),
-}
-
-struct Worker {
-    keeper: Keeper,
-    alive: bool,
-    draining: bool,
-    joined: bool,
-    /// Stopped until then; events wait.
-    stopped_until: i64,
-    /// The worker's monotonic clock: how fast it goes, in thousandths.
-    rate: i64,
-    /// Since when its lease is valid without interruption.
-    steady_since: Option<i64>,
-    planned_at: i64,
-}
-
-#[derive(Default)]
-struct Ledger {
-    /// Who stored a scheduled scrape, and the epoch of the grant by which.
-    stored: BTreeMap<(u16, i64), (Uuid, u64)>,
-    missed: BTreeSet<(u16, i64)>,
-    /// How often each was done, stored or not.
-    done: BTreeMap<(u16, i64), u32>,
-    refused: u32,
-}
-
+use world::*;
 struct Simulation {
     seed: u64,
     world: World,
