@@ -78,7 +78,8 @@ pub(crate) async fn push(
     let bytes = body::read(&headers, body, limits).await?;
     let keyed = idempotency_key.is_some();
     let received_at = now();
-    let origin = WriteOrigin { key: idempotency_key, caller, ..WriteOrigin::new(source_id, Protocol::Custom) };
+    let origin =
+        WriteOrigin { key: idempotency_key, caller, ..WriteOrigin::new(source_id, Protocol::Custom) };
     let mut items = read_items(ingest.clone(), bytes, form, received_at).await?;
     let source_id = origin.source_id.clone();
     let prepared =

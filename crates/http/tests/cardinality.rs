@@ -66,7 +66,12 @@ async fn a_push_keeps_its_known_series_and_is_told_which_limit_refuses_new_ones(
     assert_eq!(push(&service, "shop", &["e"]).await.status, 422);
     assert_eq!(push(&service, "other", &["c", "d"]).await.json()["accepted"], 2, "each source has its own");
     let text = metrics_text(&service).await;
-    assert!(text.contains("metricsd_ingest_rejected_samples_total{protocol=\"custom\",reason=\"series_limit\"} 3"), "{text}");
+    assert!(
+        text.contains(
+            "metricsd_ingest_rejected_samples_total{protocol=\"custom\",reason=\"series_limit\"} 3"
+        ),
+        "{text}"
+    );
     assert!(text.contains("metricsd_ingest_active_series 4"), "{text}");
 }
 

@@ -71,8 +71,7 @@ impl Service {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn graphite_lines_come_back_by_query() {
-    let service =
-        start(&[("METRICSD_GRAPHITE_RULES", "[\"servers.*.** name=$2 host=$1\", \"debug.** drop\"]")]).await;
+    let service = start(&[("METRICSD_GRAPHITE_RULES", "servers.*.** name=$2 host=$1,debug.** drop")]).await;
     let now = chrono::Utc::now().timestamp();
     let mut socket = TcpStream::connect(&service.graphite).await.unwrap();
     let lines = format!(
@@ -102,7 +101,7 @@ async fn graphite_lines_come_back_by_query() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn statsd_is_added_up_and_flushed() {
-    let service = start(&[("METRICSD_STATSD_LABELS", "{host: h}")]).await;
+    let service = start(&[("METRICSD_STATSD_LABELS", "host=h")]).await;
     udp(
         &service.statsd,
         &["hits:1|c\nhits:2:3|c|@0.5\ntemp:20|g\ntemp:-5|g", "users:a|s\nusers:b|s\nusers:a|s|#k:v"],

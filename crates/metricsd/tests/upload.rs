@@ -12,8 +12,14 @@ use serde_json::{Value, json};
 use support::{Folder, Node, Start, eventually};
 use tokio::process::Command;
 
+/// The files hold history, which the default of retention would remove.
 const UPLOAD: &str = "/api/v1/metrics/upload";
 const NOON: i64 = 1_750_500_000_000;
+
+/// A process that keeps what the files hold: they are history, which the default of retention removes.
+fn history(folder: &Folder) -> Start<'_> {
+    Start::new(&folder.0).env("METRICSD_RETENTION_DEFAULT", "0s")
+}
 
 /// Rows of two metrics; their values are their numbers.
 fn csv(rows: usize) -> String {
@@ -89,7 +95,7 @@ async fn metricsd(node: &Node, args: &[&str]) -> Output {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_format_goes_in_and_out_and_in_again() {
     let (first, second) = (Folder::new(), Folder::new());
-    let (node, other) = (Start::new(&first.0).start().await, Start::new(&second.0).start().await);
+    let (node, other) = (history(&first).start().await, history(&second).start().await);
     let rows = 3_000;
     let text = csv(rows);
     let job = taken(&node, "source_id=plant", "text/csv", text.clone()).await;
@@ -118,7 +124,7 @@ async fn every_format_goes_in_and_out_and_in_again() {
         let bytes = file(&node, "up_load", format).await;
         // Under another name of the metric's source only: each goes into a store of its own.
         let folder = Folder::new();
-        let fresh = Start::new(&folder.0).start().await;
+        let fresh = history(&folder).start().await;
         let job = taken(&fresh, "", media_type, bytes).await;
         assert_eq!(job["progress"]["stored"], rows, "{format}: {job}");
         assert_eq!(exported(&fresh, "up_load").await, lines, "{format}");
@@ -138,7 +144,7 @@ async fn every_format_goes_in_and_out_and_in_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_worker_loses_nothing_and_nothing_is_twice() {
     let folder = Folder::new();
-    let start = Start::new(&folder.0);
+    let start = history(&folder);
     let mut node = start.start().await;
     let rows = 400_000;
     let (status, job) = post(&node, "", "text/csv", gzip(csv(rows).as_bytes())).await;
@@ -176,7 +182,7 @@ async fn a_killed_worker_loses_nothing_and_nothing_is_twice() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_upload_goes_on_where_it_was() {
     let folder = Folder::new();
-    let node = Start::new(&folder.0).start().await;
+    let node = history(&folder).start().await;
     let text = csv(2_000).into_bytes();
     let (status, begun) = post(&node, "resumable=true&format=csv", "application/octet-stream", "").await;
     assert_eq!((status, &begun["received"]), (201, &json!(0)), "{begun}");
@@ -209,7 +215,7 @@ async fn a_broken_upload_goes_on_where_it_was() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_files_are_told_and_harm_no_other() {
     let folder = Folder::new();
-    let node = Start::new(&folder.0)
+    let node = history(&folder)
         .env("METRICSD_UPLOAD_MAX_BYTES", "1MiB")
         .env("METRICSD_UPLOAD_MAX_UNPACKED_BYTES", "100MiB")
         .start()
@@ -264,7 +270,7 @@ async fn bad_files_are_told_and_harm_no_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_command_line_sends_files_and_gets_them_back() {
     let folder = Folder::new();
-    let node = Start::new(&folder.0).start().await;
+    let node = history(&folder).start().await;
     let path = folder.0.join("week.csv.gz");
     std::fs::write(&path, gzip(csv(5_000).as_bytes())).unwrap();
     let done = metricsd(&node, &["push", path.to_str().unwrap(), "--source-id", "plant"]).await;

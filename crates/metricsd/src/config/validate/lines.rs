@@ -78,6 +78,7 @@ impl Check<'_> {
         self.at_least("statsd.flush_interval", statsd.flush_interval, MIN_FLUSH);
         self.above_zero("statsd.max_series", statsd.max_series);
         self.above_zero("statsd.max_memory", statsd.max_memory.0);
+        let listen = self.line_listener("statsd.listen", &statsd.listen);
         let timers = match statsd.timers.as_str() {
             "native" => Timers::Native,
             "summary" => Timers::Summary,
@@ -86,9 +87,8 @@ impl Check<'_> {
                 return None;
             }
         };
-        let listen = self.line_listener("statsd.listen", &statsd.listen)?;
         Some(StatsdOptions {
-            listen,
+            listen: listen?,
             limits,
             names: names(statsd.utf8_names),
             rules,
