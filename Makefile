@@ -10,7 +10,7 @@ SCRIPTS := scripts/*.sh scripts/services/*.sh .ci/run
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test services services-stop services-status peers check check-format check-files check-lint \
-	check-docs bench bench-peers fmt clean
+	check-docs bench bench-peers test-faults fmt clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,11 @@ test: ## Start the real servers, run every test, print how many passed
 	@scripts/build_tools.sh
 	@scripts/services.sh start
 	@scripts/test.sh
+
+test-faults: ## Kill what can be killed while samples come in, then count (SECONDS=600 for the long form)
+	@scripts/build_tools.sh
+	@scripts/services.sh start
+	@scripts/test_faults.sh $(or $(SECONDS),60)
 
 services: ## Start the real servers for tests and write .services.env
 	@scripts/services.sh start

@@ -90,6 +90,7 @@ LAYERS = {
     "sqlite": BASE | {"codec", "store"},
     "redis": BASE | {"codec"},
     "kafka": BASE | {"codec"},
+    "spool": BASE | {"codec"},
     "kubernetes": BASE | {"discovery", "client"},
     "collectors": BASE | {"ingest"},
     "files": {"model", "codec"},

@@ -10,7 +10,9 @@ use async_trait::async_trait;
 use metricsd_ingest::stream::{StreamOptions, Streams};
 use metricsd_ingest::{Access, Door, Ingest, Limits, OtlpDoor};
 use metricsd_model::{Millis, PromDuration};
-use metricsd_ports::{Cache, Catalog, CollectionStats, EventBus, Membership, SampleSource};
+use metricsd_ports::{
+    Cache, Catalog, CollectionStats, EventBus, Integrity, LogSink, Membership, SampleSource,
+};
 use metricsd_promql::QueryEngine;
 use metricsd_scrape::PageClient;
 use metricsd_scrape::guard::AddressPolicy;
@@ -136,6 +138,10 @@ pub struct Api {
     pub membership: Arc<dyn Membership>,
     /// Samples.
     pub source: Arc<dyn SampleSource>,
+    /// What became of all collections.
+    pub integrity: Arc<dyn Integrity>,
+    /// Where records of the sample log are kept that no store takes.
+    pub parked: Vec<Arc<dyn LogSink>>,
     /// Queries.
     pub engine: Arc<dyn QueryEngine>,
     /// The four caches.

@@ -1,5 +1,6 @@
 //! `/healthz`: the process runs. `/readyz`: what it needs answers.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -98,7 +99,7 @@ struct DependencyStatus {
     status: &'static str,
     latency_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'static str>,
+    error: Option<Cow<'static, str>>,
 }
 
 impl DependencyStatus {
@@ -156,13 +157,18 @@ async fn ask(dependency: &Dependency) -> DependencyStatus {
         Ok(Ok(())) => None,
         Ok(Err(error)) => {
             debug!(dependency = dependency.name, error = error.chain(), "a dependency is down");
-            Some(match error.kind() {
-                ErrorKind::Unavailable => "cannot be reached",
-                ErrorKind::Timeout => "does not answer in time",
-                _ => "answers with an error; the log says more",
-            })
+            Some(error.told().map_or_else(
+                || {
+                    Cow::Borrowed(match error.kind() {
+                        ErrorKind::Unavailable => "cannot be reached",
+                        ErrorKind::Timeout => "does not answer in time",
+                        _ => "answers with an error; the log says more",
+                    })
+                },
+                |told| Cow::Owned(told.to_owned()),
+            ))
         }
-        Err(_) => Some("does not answer in time"),
+        Err(_) => Some(Cow::Borrowed("does not answer in time")),
     };
     DependencyStatus {
         name: dependency.name.clone(),

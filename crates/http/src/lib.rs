@@ -27,6 +27,7 @@ mod explain;
 mod export;
 mod home;
 mod influx;
+mod integrity;
 mod jobs;
 mod lines;
 mod otlp;

@@ -12,8 +12,8 @@ use crate::access::{self, Needs};
 use crate::api::{Api, Roles, Shared};
 use crate::{
     cardinality, cluster, compress, cors, custom, discovery, events, explain, export, guard, health, home,
-    influx, jobs, metrics, otlp, prometheus, pushgateway, query, reload, stats, stream, targets, tokens,
-    upload, work,
+    influx, integrity, jobs, metrics, otlp, prometheus, pushgateway, query, reload, stats, stream, targets,
+    tokens, upload, work,
 };
 
 /// One route: the methods are written down beside the handlers so that the OpenAPI document can be checked against
@@ -131,6 +131,9 @@ fn own_routes(roles: Roles) -> Vec<Route> {
             route("/api/v1/metrics/jobs", &["GET"], get(jobs::list)),
             route("/api/v1/metrics/jobs/{job_id}", &["GET", "DELETE"], get(work::show).delete(work::cancel)),
             route(export::PATH, &["GET"], get(export::export)),
+            route("/api/v1/metrics/integrity", &["GET"], get(integrity::ledger)),
+            route("/api/v1/metrics/integrity/recount", &["GET"], get(integrity::recount)),
+            route("/api/v1/metrics/parked", &["GET"], get(integrity::parked)),
             route(EVENTS, &["GET"], get(events::stream)),
             route("/api/v1/openapi.json", &["GET"], get(home::openapi)).open(),
             route(TOKENS, &["GET", "POST"], get(tokens::list).post(tokens::create)).manages(),

@@ -135,7 +135,8 @@ async fn jobs_are_listed_newest_first() {
     let statuses: Vec<&str> =
         jobs.as_array().unwrap().iter().map(|job| job["status"].as_str().unwrap()).collect();
     assert_eq!(statuses, ["failed", "completed"]);
-    let ledger = json!({"received": 1, "dropped": 0, "refused": {"invalid_value": 1}, "stored": 0});
+    let ledger =
+        json!({"received": 1, "dropped": 0, "refused": {"invalid_value": 1}, "stored": 0, "added": 0});
     assert_eq!(jobs[0]["ledger"], ledger);
     let oldest = jobs[1]["created_at"].as_str().unwrap();
     let count = async |query: &str| {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metricsd_model::event::rfc3339;
-use metricsd_model::{Batch, CollectionMethod, FailureReason, Health, HealthStatus, Millis};
+use metricsd_model::{Batch, CollectionMethod, FailureReason, Health, HealthStatus, Millis, Missed};
 use metricsd_ports::{Cache, CacheEntry, CacheKey, Catalog};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -103,6 +103,17 @@ impl AfterCommit {
         }
         self.taps.tell(batch);
         self.tell(Committed::Batch(batch.clone()));
+    }
+
+    /// A batch is durable, and no reader sees it yet: targets' health and the caches say what it found all the same.
+    pub(crate) fn kept(&self, batch: &Arc<Batch>) {
+        self.tell(Committed::Batch(batch.clone()));
+    }
+
+    /// Batches were committed whose collections were told before, when they were kept, perhaps by another process: only
+    /// their events are to be published.
+    pub fn committed_late(&self) {
+        self.relays.send_replace(());
     }
 
     /// Tells something that no batch carries.
@@ -245,10 +256,15 @@ impl Teller {
 /// The target's health after a scrape.
 fn health_of(batch: &Batch) -> Health {
     let collection = &batch.collection;
+    let stretched = collection.ledger.missed.get(&Missed::Stretched).map(|count| {
+        format!(
+            "{count} scrapes were left out before this one: what waits for the store has little room left"
+        )
+    });
     Health {
         status: collection.health,
         reason: collection.reason,
-        error: collection.error.clone(),
+        error: collection.error.clone().or(stretched),
         last_scrape: Some(collection.started),
         scrape_duration_ms: collection.duration_ms,
         samples_scraped: collection.ledger.received,

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use metricsd_model::{Batch, Millis};
-use metricsd_ports::{PortError, Receipt, SampleSink};
+use metricsd_ports::{Backlog, PortError, Receipt, SampleSink};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{self, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -67,6 +67,15 @@ const MIN_DELAY: Duration = Duration::from_millis(5);
 /// than it saves the other.
 const WORTHWHILE_SAMPLES: usize = 1_000;
 
+/// When to come again where nothing better is known.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// From this much of a backlog on there is no room for more.
+const FULL: f64 = 0.99;
+
+/// From so much of a backlog on, only every so many scrapes are done.
+const STRETCHES: [(f64, i64); 3] = [(0.95, 8), (0.85, 4), (0.7, 2)];
+
 /// How often a store that answers may refuse the same batches for a reason that passes.
 const MAX_REFUSALS: usize = 5;
 
@@ -100,12 +109,27 @@ pub struct Stores {
     pub each: Vec<Arc<dyn SampleSink>>,
     /// Which of them a batch goes to.
     pub route: Route,
+    /// What waits durably before each of them; empty where nothing does.
+    pub backlogs: Vec<Arc<dyn Backlog>>,
 }
 
 /// What waits for one store.
 struct Lane {
     queue: mpsc::Sender<Waiting>,
     queued: Arc<AtomicUsize>,
+    backlog: Option<Arc<dyn Backlog>>,
+}
+
+impl Lane {
+    /// How much of what may wait before the store on disk does.
+    fn fill(&self) -> f64 {
+        self.backlog.as_ref().map_or(0.0, |backlog| backlog.fill())
+    }
+
+    /// When somebody who was turned away may come again.
+    fn retry_after(&self) -> Duration {
+        self.backlog.as_ref().map_or(RETRY_AFTER, |backlog| backlog.retry_after().max(RETRY_AFTER / 5))
+    }
 }
 
 /// A cheap handle on the writers.
@@ -131,7 +155,8 @@ impl GroupCommit {
         after: AfterCommit,
         stop: CancellationToken,
     ) -> (Self, JoinHandle<()>) {
-        let stores = Stores { whole: sink.clone(), each: vec![sink], route: Arc::new(|_, _| 0) };
+        let stores =
+            Stores { whole: sink.clone(), each: vec![sink], route: Arc::new(|_, _| 0), backlogs: Vec::new() };
         Self::start_over(stores, options, metrics, after, stop)
     }
 
@@ -144,7 +169,8 @@ impl GroupCommit {
         after: AfterCommit,
         stop: CancellationToken,
     ) -> (Self, JoinHandle<()>) {
-        let Stores { whole, each, route } = stores;
+        let Stores { whole, each, route, backlogs } = stores;
+        let backlogs = backlogs.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
         let max_queue_bytes = options.max_queue_bytes / each.len().max(1);
         let options = Arc::new(CommitOptions { max_queue_bytes, ..options });
         let total: Arc<AtomicUsize> = Arc::default();
@@ -152,7 +178,8 @@ impl GroupCommit {
         let taps = after.taps().clone();
         let (lanes, gatherers): (Vec<Lane>, Vec<Gatherer>) = each
             .into_iter()
-            .map(|sink| {
+            .zip(backlogs)
+            .map(|(sink, backlog)| {
                 let (queue, receiver) = mpsc::channel(MAX_QUEUE_BATCHES);
                 let queued: Arc<AtomicUsize> = Arc::default();
                 let writer = Writer {
@@ -164,7 +191,7 @@ impl GroupCommit {
                     after: after.clone(),
                     stop: stop.clone(),
                 };
-                (Lane { queue, queued }, Gatherer::new(writer, receiver))
+                (Lane { queue, queued, backlog }, Gatherer::new(writer, receiver))
             })
             .unzip();
         let handle = Self { lanes: lanes.into(), route, total, options, metrics, series, taps };
@@ -181,11 +208,13 @@ impl GroupCommit {
     /// Appends one batch; on `Ok` it is committed. A caller that is told to come back may send the same batch again:
     /// it is stored once, even if the first attempt succeeds in the meantime.
     pub async fn append(&self, batch: Batch) -> Answer {
+        let lane = self.lane(&batch.collection.target_id, &batch.collection.source_id);
+        let retry_after = lane.map_or(RETRY_AFTER, Lane::retry_after);
         let committed = self.enqueue(batch, true)?;
         match tokio::time::timeout(self.options.patience, committed).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(IngestError::Closed),
-            Err(_) => Err(IngestError::Overloaded { retry_after: Duration::from_secs(5) }),
+            Err(_) => Err(IngestError::Overloaded { retry_after }),
         }
     }
 
@@ -199,11 +228,15 @@ impl GroupCommit {
         let Some(lane) = self.lane(&batch.collection.target_id, &batch.collection.source_id) else {
             return Err(IngestError::Closed);
         };
+        // Who can come again is told so at once: what is there already has to be stored first.
+        if awaited && lane.fill() >= FULL {
+            return Err(self.turned_away(lane));
+        }
         let before = lane.queued.fetch_add(size, Ordering::AcqRel);
         // A batch larger than the whole queue may pass when nothing else waits.
         if before > 0 && before + size > self.options.max_queue_bytes {
             lane.queued.fetch_sub(size, Ordering::AcqRel);
-            return Err(self.turned_away());
+            return Err(self.turned_away(lane));
         }
         let total = self.total.fetch_add(size, Ordering::AcqRel) + size;
         let (answer, committed) = oneshot::channel();
@@ -216,7 +249,7 @@ impl GroupCommit {
                 lane.queued.fetch_sub(size, Ordering::AcqRel);
                 self.total.fetch_sub(size, Ordering::AcqRel);
                 Err(match error {
-                    mpsc::error::TrySendError::Full(_) => self.turned_away(),
+                    mpsc::error::TrySendError::Full(_) => self.turned_away(lane),
                     mpsc::error::TrySendError::Closed(_) => IngestError::Closed,
                 })
             }
@@ -227,8 +260,16 @@ impl GroupCommit {
     pub fn is_full(&self, target_id: &str, source_id: &str) -> bool {
         self.lane(target_id, source_id).is_none_or(|lane| {
             lane.queued.load(Ordering::Acquire) >= self.options.max_queue_bytes / 10 * 9
+                || lane.fill() >= FULL
                 || lane.queue.capacity() < MAX_QUEUE_BATCHES / 100
         })
+    }
+
+    /// Only every so many scrapes of a target are to be done, because what waits before the store has little room left; 1
+    /// as a rule.
+    pub fn stretch(&self, target_id: &str, source_id: &str) -> i64 {
+        let fill = self.lane(target_id, source_id).map_or(0.0, Lane::fill);
+        STRETCHES.iter().find(|(from, _)| fill >= *from).map_or(1, |(_, every)| *every)
     }
 
     fn lane(&self, target_id: &str, source_id: &str) -> Option<&Lane> {
@@ -244,9 +285,9 @@ impl GroupCommit {
         &self.metrics
     }
 
-    fn turned_away(&self) -> IngestError {
+    fn turned_away(&self, lane: &Lane) -> IngestError {
         self.metrics.overloaded.inc();
-        IngestError::Overloaded { retry_after: Duration::from_secs(5) }
+        IngestError::Overloaded { retry_after: lane.retry_after() }
     }
 }
 
@@ -432,6 +473,10 @@ impl Writer {
             }
             // Whoever made it is told.
             Receipt::Fenced => {}
+            Receipt::Kept => {
+                self.metrics.kept.inc();
+                self.after.kept(&waiting.batch);
+            }
         }
         // The caller may have gone; what it sent is committed all the same.
         let _ = waiting.answer.send(Ok(receipt));

@@ -42,6 +42,8 @@ pub struct IngestMetrics {
     pub duplicates: Counter,
     /// What was pushed, and everything that was refused.
     pub pushes: PushMetrics,
+    /// Batches that were durable outside of the store before they were stored.
+    pub kept: Counter,
     /// Batches that could not be stored.
     pub failed: Counter,
     /// Groups that had to be tried again because the store was away.
@@ -86,6 +88,7 @@ impl IngestMetrics {
             batches: Counter::default(),
             duplicates: Counter::default(),
             pushes: PushMetrics::default(),
+            kept: Counter::default(),
             failed: Counter::default(),
             retries: Counter::default(),
             overloaded: Counter::default(),
@@ -125,6 +128,11 @@ impl IngestMetrics {
             self.duplicates.clone(),
         );
         self.pushes.register(registry);
+        registry.register(
+            "kept_batches",
+            "Batches acknowledged from the spool or the sample log",
+            self.kept.clone(),
+        );
         registry.register("failed_batches", "Batches that could not be stored", self.failed.clone());
         registry.register(
             "commit_retries",
@@ -161,7 +169,7 @@ impl IngestMetrics {
     }
 
     /// Counts a committed batch.
-    pub(crate) fn committed(&self, batch: &Batch, now: metricsd_model::Millis) {
+    pub fn committed(&self, batch: &Batch, now: metricsd_model::Millis) {
         self.batches.inc();
         self.samples.inc_by(batch.samples() as u64);
         // What was pushed is counted by its protocol where it came in.

@@ -181,7 +181,7 @@ async fn a_store_that_is_away_holds_up_nothing_of_another() {
     let (after, _) = AfterCommit::start(store.clone(), cache, metrics.clone(), stop.clone());
     let each: Vec<Arc<dyn SampleSink>> = vec![away.clone(), there];
     let route = Arc::new(|_: &str, source: &str| usize::from(source.starts_with("there")));
-    let stores = Stores { whole: store.clone(), each, route };
+    let stores = Stores { whole: store.clone(), each, route, backlogs: Vec::new() };
     let options = CommitOptions { max_queue_bytes: 26_000, ..CommitOptions::default() };
     let (commit, writers) = GroupCommit::start_over(stores, options, metrics.clone(), after, stop.clone());
     let ingest = Ingest::new(commit.clone(), Arc::new(Limits::default()));

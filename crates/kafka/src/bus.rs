@@ -1,70 +1,36 @@
-//! Publishing, and the bus as a whole.
+//! The bus as a whole: publishing, and following what is published.
 
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use metricsd_model::MetricsCollected;
-use metricsd_ports::{ErrorKind, EventBus, PortError};
-use parking_lot::Mutex;
-use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _, PurgeConfig};
-use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use metricsd_ports::{EventBus, PortError};
 
 use crate::KafkaOptions;
-use crate::context::Context;
-use crate::error::port_error;
-use crate::parting::Parting;
 use crate::reader;
-use crate::topic::{crashed, ensure, find};
-
-/// Finding out about the topic takes no longer; so does a ping.
-const QUESTION_LIMIT: Duration = Duration::from_secs(2);
+use crate::sender::{Record, Sender};
 
 /// Subscribing takes no longer, making the topic left out.
 const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(5);
-
-/// Closing waits no longer for what is under way.
-const CLOSE_LIMIT: Duration = Duration::from_secs(5);
-
-/// Pause while librdkafka's queue is full.
-const QUEUE_FULL: Duration = Duration::from_millis(10);
 
 /// `metrics_collected` events on a Kafka topic.
 ///
 /// Brokers may be away when this is made and at any later time: calls then fail within their limits with an error that
 /// is worth a retry. Events of one source keep their order: they share a partition, the producer is idempotent, and
 /// after a failure nothing of the failed call is sent any more before the caller repeats it from its beginning.
+#[derive(Debug)]
 pub struct KafkaBus {
-    options: Arc<KafkaOptions>,
-    producer: Mutex<Option<Arc<Producer>>>,
-    topic_is_there: AtomicBool,
+    sender: Sender,
     poisoned: Arc<AtomicU64>,
-}
-
-/// A producer until its first failure.
-struct Producer {
-    client: Parting<FutureProducer<Context>>,
-    context: Context,
 }
 
 impl KafkaBus {
     /// A bus on a topic. Does not wait for any broker, so it fails only where the options are wrong.
     pub fn connect(options: KafkaOptions) -> Result<Self, PortError> {
-        options.check()?;
-        let options = Arc::new(options);
-        let producer = Arc::new(Producer::new(&options)?);
-        Ok(Self {
-            options,
-            producer: Mutex::new(Some(producer)),
-            topic_is_there: AtomicBool::new(false),
-            poisoned: Arc::default(),
-        })
+        Ok(Self { sender: Sender::new(options, "events")?, poisoned: Arc::default() })
     }
 
     /// Records that subscribers have left out because they do not hold an event.
@@ -74,124 +40,7 @@ impl KafkaBus {
 
     /// Waits for what is under way, some seconds at most, and lets go of the brokers. Publishing again connects again.
     pub async fn close(&self) {
-        let Some(producer) = self.producer.lock().take() else {
-            return;
-        };
-        let flushed = spawn_blocking(move || producer.client.flush(CLOSE_LIMIT)).await;
-        if !matches!(flushed, Ok(Ok(()))) {
-            tracing::warn!(
-                topic = self.options.topic,
-                "events under way were left behind; they will be published again"
-            );
-        }
-    }
-
-    fn producer(&self) -> Result<Arc<Producer>, PortError> {
-        let mut current = self.producer.lock();
-        if let Some(producer) = current.as_ref() {
-            return Ok(Arc::clone(producer));
-        }
-        let producer = Arc::new(Producer::new(&self.options)?);
-        *current = Some(Arc::clone(&producer));
-        Ok(producer)
-    }
-
-    /// Makes sure that nothing which this producer still holds is ever sent.
-    fn discard(&self, producer: &Arc<Producer>) {
-        let mut current = self.producer.lock();
-        if current.as_ref().is_some_and(|now| Arc::ptr_eq(now, producer)) {
-            *current = None;
-        }
-        drop(current);
-        producer.client.purge(PurgeConfig::default().queue().inflight());
-        // Perhaps the topic was deleted: whoever comes next looks again.
-        self.topic_is_there.store(false, Ordering::Relaxed);
-    }
-
-    async fn ensure_topic(&self) -> Result<(), PortError> {
-        if !self.topic_is_there.load(Ordering::Relaxed) {
-            ensure(&self.options, QUESTION_LIMIT).await?;
-            self.topic_is_there.store(true, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// Hands all events to the producer, in order, and waits until the brokers have all of them.
-    async fn send(&self, producer: &Producer, events: &[MetricsCollected]) -> Result<(), PortError> {
-        let mut reports = Vec::with_capacity(events.len());
-        for event in events {
-            let value = self.options.format.encode(event)?;
-            let mut record = FutureRecord::to(&self.options.topic)
-                .key(event.metrics_collected.source_id.as_str())
-                .payload(&value)
-                .headers(self.options.format.headers());
-            loop {
-                match producer.client.send_result(record) {
-                    Ok(report) => break reports.push(report),
-                    Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) => {
-                        record = again
-                    }
-                    Err((error, _)) => return Err(self.refused(producer, &error)),
-                }
-                sleep(QUEUE_FULL).await;
-            }
-        }
-        for report in reports {
-            match report.await {
-                Ok(Ok(_)) => {}
-                Ok(Err((error, _))) => return Err(self.refused(producer, &error)),
-                Err(_) => return Err(self.refused(producer, &KafkaError::Canceled)),
-            }
-        }
-        Ok(())
-    }
-
-    fn refused(&self, producer: &Producer, error: &KafkaError) -> PortError {
-        // After a fatal error every record reports that there was one; which one it was, only the client knows.
-        let fatal = producer.client.client().fatal_error().map(|(_, text)| self.options.redact(&text));
-        let message = format!("Kafka did not take all events for the topic {}", self.options.topic);
-        match fatal {
-            Some(text) => PortError::new(ErrorKind::Unavailable, message).caused_by(text),
-            None => port_error(&self.options, message, error),
-        }
-    }
-
-    fn too_late(&self, trouble: Option<crate::context::Trouble>) -> PortError {
-        let message = format!(
-            "Kafka at {} did not take all events within {:?}",
-            self.options.brokers, self.options.publish_timeout
-        );
-        match trouble {
-            Some(trouble) if trouble.away => {
-                PortError::new(ErrorKind::Unavailable, message).caused_by(trouble.text)
-            }
-            Some(trouble) => PortError::new(ErrorKind::Timeout, message).caused_by(trouble.text),
-            None => PortError::new(ErrorKind::Timeout, message),
-        }
-    }
-}
-
-impl Producer {
-    fn new(options: &Arc<KafkaOptions>) -> Result<Self, PortError> {
-        let context = Context::new(options);
-        let client = FutureProducer::from_config_and_context(&options.producer(), context.clone())
-            .map_err(|error| port_error(options, "the settings for Kafka are refused", &error))?;
-        Ok(Self { client: Parting::new(client), context })
-    }
-}
-
-/// Discards a producer unless its call succeeds, also when the caller stops waiting.
-struct Attempt<'a> {
-    bus: &'a KafkaBus,
-    producer: &'a Arc<Producer>,
-    succeeded: bool,
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        if !self.succeeded {
-            self.bus.discard(self.producer);
-        }
+        self.sender.close().await;
     }
 }
 
@@ -201,42 +50,21 @@ impl EventBus for KafkaBus {
         if events.is_empty() {
             return Ok(());
         }
-        let deadline = Instant::now() + self.options.publish_timeout;
-        timeout_at(deadline, self.ensure_topic()).await.unwrap_or_else(|_| Err(self.too_late(None)))?;
-        let producer = self.producer()?;
-        let mut attempt = Attempt { bus: self, producer: &producer, succeeded: false };
-        match timeout_at(deadline, self.send(&producer, events)).await {
-            Ok(Ok(())) => {
-                attempt.succeeded = true;
-                producer.context.all_is_well();
-                Ok(())
-            }
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(self.too_late(producer.context.trouble())),
-        }
+        let format = self.sender.options.format;
+        let record = |event: &MetricsCollected| {
+            let key = event.metrics_collected.source_id.clone();
+            Ok(Record { key, value: format.encode(event)? })
+        };
+        let records = events.iter().map(record).collect::<Result<Vec<_>, PortError>>()?;
+        self.sender.publish(&records, &format.headers()).await
     }
 
     async fn subscribe(&self) -> Result<BoxStream<'static, MetricsCollected>, PortError> {
-        self.ensure_topic().await?;
-        reader::subscribe(&self.options, &self.poisoned, SUBSCRIBE_LIMIT).await
+        self.sender.ensure_topic().await?;
+        reader::subscribe(&self.sender.options, &self.poisoned, SUBSCRIBE_LIMIT).await
     }
 
     async fn ping(&self) -> Result<(), PortError> {
-        let late =
-            || PortError::new(ErrorKind::Timeout, format!("Kafka at {} is slow", self.options.brokers));
-        if !self.topic_is_there.load(Ordering::Relaxed) {
-            return timeout(QUESTION_LIMIT, self.ensure_topic()).await.unwrap_or_else(|_| Err(late()));
-        }
-        let (producer, options) = (self.producer()?, Arc::clone(&self.options));
-        spawn_blocking(move || find(producer.client.client(), &options, QUESTION_LIMIT))
-            .await
-            .map_err(crashed)??;
-        Ok(())
-    }
-}
-
-impl fmt::Debug for KafkaBus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KafkaBus").field("options", &self.options).finish_non_exhaustive()
+        self.sender.ping().await
     }
 }

@@ -24,6 +24,8 @@ pub struct KafkaOptions {
     pub partitions: i32,
     /// Copies of each partition of a topic that is created here; -1 for the brokers' default.
     pub replication: i32,
+    /// Bytes of one record, at most: of what is sent, and of a topic that is created here.
+    pub max_record_bytes: usize,
     /// Publishing takes no longer.
     pub publish_timeout: Duration,
     /// Settings of librdkafka, such as `security.protocol` and `sasl.password`. They never show.
@@ -58,6 +60,7 @@ impl KafkaOptions {
             format: EventFormat::default(),
             partitions: 6,
             replication: -1,
+            max_record_bytes: 1_000_000,
             publish_timeout: Duration::from_secs(10),
             extra: BTreeMap::new(),
         }
@@ -126,6 +129,7 @@ impl KafkaOptions {
             // The partitioner of the Java client: a source stays in its partition whatever program publishes.
             ("partitioner", "murmur2_random"),
         ]);
+        config.set("message.max.bytes", self.max_record_bytes.to_string());
         config.set("enable.idempotence", "true");
         config.set("acks", "all");
         // No timeout of a single record: where it struck between two records of one source, the later would overtake
@@ -146,6 +150,26 @@ impl KafkaOptions {
         config.set("group.id", format!("metricsd-events-{}", Uuid::new_v4()));
         config.set("enable.auto.commit", "false");
         // Where the place of a slow reader is no longer kept, it goes on with the oldest that is.
+        config.set("auto.offset.reset", "earliest");
+        config
+    }
+}
+
+impl KafkaOptions {
+    /// Settings of a consumer that shares a topic with others of its group. Where it reads on the store says, not Kafka:
+    /// offsets are written there only for those who watch.
+    pub(crate) fn member(&self, group: &str) -> ClientConfig {
+        let mut config = self.client(&[
+            ("queued.min.messages", "1000"),
+            ("queued.max.messages.kbytes", "65536"),
+            ("fetch.error.backoff.ms", "200"),
+            ("session.timeout.ms", "10000"),
+            ("partition.assignment.strategy", "range"),
+        ]);
+        config.set("fetch.message.max.bytes", self.max_record_bytes.max(1 << 20).to_string());
+        config.set("group.id", group);
+        config.set("enable.auto.commit", "false");
+        config.set("enable.auto.offset.store", "false");
         config.set("auto.offset.reset", "earliest");
         config
     }

@@ -15,6 +15,9 @@ use crate::context::Context;
 use crate::error::{kind_of_code, port_error};
 use crate::parting::Parting;
 
+/// What brokers take of themselves.
+const DEFAULT_RECORD_BYTES: usize = 1_000_000;
+
 /// What the brokers say about the topic.
 pub(crate) enum Found {
     /// Its partitions, and whether each has a leader.
@@ -67,6 +70,11 @@ pub(crate) async fn ensure(options: &Arc<KafkaOptions>, limit: Duration) -> Resu
     }
     let topic =
         NewTopic::new(&options.topic, options.partitions, TopicReplication::Fixed(options.replication));
+    let max_bytes = options.max_record_bytes.to_string();
+    let topic = match options.max_record_bytes > DEFAULT_RECORD_BYTES {
+        true => topic.set("max.message.bytes", &max_bytes),
+        false => topic,
+    };
     let limits = AdminOptions::new().request_timeout(Some(limit)).operation_timeout(Some(limit));
     let results = admin.create_topics([&topic], &limits).await.map_err(|error| {
         port_error(options, format!("the topic {} cannot be created", options.topic), &error)

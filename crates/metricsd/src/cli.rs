@@ -13,6 +13,7 @@ mod run;
 mod stats;
 mod target;
 mod token;
+mod verify;
 
 mod client;
 mod failure;
@@ -99,6 +100,8 @@ pub(crate) enum Command {
     Cluster(cluster::ClusterArgs),
     /// Show how collecting goes, over all processes
     Stats(stats::StatsArgs),
+    /// Count what is stored and compare it with what was accepted
+    Verify(verify::VerifyArgs),
 }
 
 impl Command {
@@ -120,6 +123,7 @@ impl Command {
             Self::ExplainRelabel(args) => explain_relabel::run(&args),
             Self::Cluster(args) => wait_for(cluster::run(&args, environment)),
             Self::Stats(args) => wait_for(stats::run(&args, environment)),
+            Self::Verify(args) => wait_for(verify::run(&args, environment)),
         }
     }
 }

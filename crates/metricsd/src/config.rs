@@ -5,6 +5,8 @@
 
 mod settings;
 
+mod durable;
+
 mod keys;
 mod meanings;
 
@@ -34,6 +36,7 @@ use metricsd_model::PromDuration;
 use metricsd_model::Secret;
 use regex::Regex;
 
+pub(crate) use durable::{SampleLogConfig, SpoolConfig};
 pub(crate) use error::ConfigError;
 pub(crate) use keys::{Key, Keys, SECRET_PREFIX};
 pub(crate) use lines::{GatewayConfig, InfluxConfig, LinesConfig};
@@ -74,8 +77,14 @@ pub(crate) struct Config {
     pub(crate) commit: CommitConfig,
     /// Files that are taken.
     pub(crate) upload: UploadConfig,
+    /// Where batches wait on disk; `None`: in memory alone.
+    pub(crate) spool: Option<SpoolConfig>,
+    /// What carries batches to the writers; `None`: every process stores its own.
+    pub(crate) sample_log: Option<SampleLogConfig>,
     /// How long rows of `collection_jobs` are kept.
     pub(crate) job_retention: Duration,
+    /// How long the sums of the ledger are kept.
+    pub(crate) ledger_retention: Duration,
     /// How long samples are kept.
     pub(crate) retention: RetentionConfig,
     /// How questions are answered.

@@ -8,7 +8,10 @@ mod lines;
 mod membership;
 mod otlp;
 mod rollups;
+mod sample_log;
 mod serving;
+mod sinks;
+mod spool;
 mod uploads;
 mod watch;
 mod welcome;
@@ -21,9 +24,7 @@ use anyhow::{Context, Result};
 use metricsd_client::SecretAccess;
 use metricsd_http::Cardinality;
 use metricsd_ingest::relay::Relay;
-use metricsd_ingest::{
-    Access, AccessMetrics, AfterCommit, CommitOptions, Door, GroupCommit, Ingest, IngestMetrics,
-};
+use metricsd_ingest::{Access, AccessMetrics, AfterCommit, Door, GroupCommit, Ingest, IngestMetrics};
 use metricsd_ports::Process;
 use metricsd_scrape::{AddressPolicy, Ownership, PageClient, PoolOptions, ScrapeMetrics, ScrapePool};
 use prometheus_client::registry::Registry;
@@ -37,6 +38,7 @@ use uuid::Uuid;
 use crate::config::{Config, Effective, Role, SECRET_PREFIX};
 use adapters::{Adapters, Member};
 use serving::Shown;
+use spool::Spools;
 
 pub(crate) use adapters::migrate;
 
@@ -163,6 +165,8 @@ fn start_access(
 /// The tasks of a process, in the order in which they are to stop.
 struct Node {
     adapters: Adapters,
+    /// Their folder stays ours until the end.
+    _spools: Option<Spools>,
     /// No new requests, no new scrapes.
     accept: CancellationToken,
     server: JoinHandle<()>,
@@ -204,21 +208,9 @@ impl Node {
             metrics.clone(),
             after.clone(),
         );
-        let options = CommitOptions {
-            max_delay: config.commit.max_delay,
-            max_bytes: config.commit.max_bytes,
-            max_queue_bytes: config.limits.max_queue_bytes,
-            writers: WRITERS,
-            series: config.limits.series(),
-            ..CommitOptions::default()
-        };
-        let (group, committer) = GroupCommit::start_over(
-            adapters.stores.clone(),
-            options,
-            metrics.clone(),
-            notices.clone(),
-            commit.clone(),
-        );
+        let takes = config.roles.has(Role::Ingest) || config.roles.has(Role::Worker);
+        let mut way = sinks::lay(config, &adapters, &metrics, &notices, &mut registry, &rest)?;
+        let (group, committer) = sinks::commit(config, way.stores.clone(), &metrics, &notices, &commit);
         let process = Uuid::new_v4();
         let (mut pool, mut membership) = (None, None);
         if config.roles.has(Role::Worker) {
@@ -232,11 +224,11 @@ impl Node {
             }
             pool = Some(tokio::spawn(ScrapePool::new(options, accept.clone()).run()));
         }
-        let takes = config.roles.has(Role::Ingest) || config.roles.has(Role::Worker);
         let series = takes.then(|| group.series().clone());
         let cardinality = Arc::new(Cardinality::new(adapters.source.clone(), series));
         let process = this_process(config, process, listener.local_addr()?);
         let mut chores = start_chores(config, &adapters, metrics, &notices, process, &rest);
+        chores.append(&mut way.tasks);
         chores.extend(watch::start(&adapters, &mut registry, &rest));
         chores.extend(start_compaction(config, &adapters, &mut registry, &rest));
         chores.extend(start_rollups(config, &adapters, &rest));
@@ -278,10 +270,12 @@ impl Node {
             registry,
             reload,
             protocols,
+            way: &way,
         };
         let server = serving::start(config, &adapters, parts, listener, accept.clone());
         Ok(Self {
             adapters,
+            _spools: way.spools,
             accept,
             server,
             grpc,
@@ -372,9 +366,6 @@ const DRAIN_SCRAPES: u32 = 2;
 const DRAIN_REQUESTS: u32 = 1;
 const DRAIN_COMMITS: u32 = 1;
 const DRAIN_REST: u32 = 1;
-
-/// Commits of one store under way at once: as many as the Postgres store has connections for appends.
-const WRITERS: usize = 2;
 
 async fn finish(what: &str, mut task: JoinHandle<()>, limit: Duration) {
     if tokio::time::timeout(limit, &mut task).await.is_err() {
@@ -475,6 +466,8 @@ fn start_chores(
         }));
         let retention = config.job_retention;
         chores.push(tokio::spawn(chores::purge_jobs(adapters.catalog.clone(), retention, stop.clone())));
+        let (integrity, retention) = (adapters.integrity.clone(), config.ledger_retention);
+        chores.push(tokio::spawn(chores::purge_ledger(integrity, retention, stop.clone())));
     }
     chores
 }

@@ -169,8 +169,50 @@ names!(Refusal {
     SeriesRateLimit = "series_rate_limit",
 });
 
+/// Why a scrape that was due was not done. A closed set, small enough to be a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Missed {
+    /// The scrape before was still under way.
+    Busy,
+    /// The process slept past it.
+    Late,
+    /// As many scrapes as are allowed at once were under way.
+    Concurrency,
+    /// What waits for the store had no room left.
+    QueueFull,
+    /// Scrapes are fewer while what waits for the store has little room left.
+    Stretched,
+    /// It was done and could not be stored.
+    NotStored,
+    /// Nobody held the target's lease: its process was killed, or cut off.
+    Unowned,
+}
+
+names!(Missed {
+    Busy = "busy",
+    Late = "late",
+    Concurrency = "concurrency",
+    QueueFull = "queue_full",
+    Stretched = "stretched",
+    NotStored = "not_stored",
+    Unowned = "unowned",
+});
+
+/// Where a batch waited between its collection and the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Waited {
+    /// In the local spool: the store was away or slow.
+    Spool,
+    /// In the sample log.
+    Log,
+}
+
+names!(Waited { Spool = "spool", Log = "log" });
+
 /// What became of a collection's samples: `received = dropped + refused + stored`.
-/// Samples that metricsd adds itself (`up`, staleness markers) are not counted here.
+/// Samples that metricsd adds itself (`up`, staleness markers) are not among these.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     /// Samples that the page or the body held.
@@ -181,6 +223,15 @@ pub struct Ledger {
     pub refused: BTreeMap<Refusal, u64>,
     /// Handed to the store.
     pub stored: u64,
+    /// Samples that metricsd added itself. A store counts them as it writes the job row, whatever stands here.
+    #[serde(default)]
+    pub added: u64,
+    /// Scrapes of this target that were due since its last collection and were not done, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub missed: BTreeMap<Missed, u64>,
+    /// Where the batch waited, where it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited: Option<Waited>,
 }
 
 impl Ledger {
@@ -192,6 +243,13 @@ impl Ledger {
     /// All refused samples.
     pub fn refused_total(&self) -> u64 {
         self.refused.values().sum()
+    }
+
+    /// Received samples of which it is not known what became of them: 0, or there is a fault.
+    pub fn unexplained(&self) -> i64 {
+        let explained = u128::from(self.dropped) + u128::from(self.refused_total()) + u128::from(self.stored);
+        let difference = i128::from(self.received) - i128::try_from(explained).unwrap_or(i128::MAX);
+        i64::try_from(difference).unwrap_or(i64::MAX)
     }
 }
 
@@ -295,6 +353,11 @@ impl Batch {
     /// All samples, those that metricsd adds included.
     pub fn samples(&self) -> usize {
         self.frames.iter().map(|frame| frame.values.len()).sum()
+    }
+
+    /// Samples that metricsd added itself.
+    pub fn added(&self) -> u64 {
+        (self.samples() as u64).saturating_sub(self.collection.ledger.stored)
     }
 }
 

@@ -24,7 +24,9 @@ pub mod scrape_options;
 pub mod secret;
 pub mod target;
 
-pub use batch::{Batch, BatchId, Collection, Fence, Frame, Layout, LayoutId, Ledger, Refusal, TypeCounts};
+pub use batch::{
+    Batch, BatchId, Collection, Fence, Frame, Layout, LayoutId, Ledger, Missed, Refusal, TypeCounts, Waited,
+};
 pub use duration::{PromDuration, format_duration, parse_duration};
 pub use event::{MetricsCollected, MetricsCollectedData, MetricsSummary};
 pub use family::{Exemplar, FamilyMetadata, FamilyType, SeriesExemplar, family_of, stated_by};

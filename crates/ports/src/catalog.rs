@@ -186,7 +186,8 @@ pub trait Catalog: DiscoveryCatalog + TokenCatalog + Send + Sync + 'static {
     /// The job of one batch; `None` where there is none, or it was removed.
     async fn job_of(&self, batch: BatchId) -> Result<Option<Job>, PortError>;
 
-    /// Removes jobs created before `before`, at most some thousands a call; answers how many.
+    /// Removes jobs created before `before`, at most some thousands a call; answers how many. Their sums stay in the
+    /// integrity ledger.
     async fn purge_jobs(&self, before: Millis) -> Result<u64, PortError>;
 
     /// Statistics over all processes: catalogue now, jobs created in `(now - window, now]`.

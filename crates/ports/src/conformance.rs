@@ -18,6 +18,7 @@ use {each, each_shared};
 
 pub mod cache;
 pub mod catalog;
+pub mod durable;
 pub mod events;
 pub mod fixtures;
 pub mod membership;

@@ -9,6 +9,8 @@ pub mod catalog;
 pub mod compaction;
 pub mod discovery;
 pub mod events;
+pub mod integrity;
+pub mod log;
 pub mod membership;
 pub mod partial;
 pub mod pushed;
@@ -33,11 +35,13 @@ pub use discovery::{
 };
 pub use error::{ErrorKind, PortError};
 pub use events::EventBus;
+pub use integrity::{Integrity, LedgerHours, LedgerRange, LedgerSum, Recount};
+pub use log::{LogSink, LogStep, ParkedRecord};
 pub use membership::{LocalMembership, Membership};
 pub use pushed::{GroupTotals, PushedGroup, PushedGroups};
 pub use rollup::{ROLLUP_STEPS, RolledSeries, RolledUp, Rollup, RollupPolicy, RollupValue, Rollups, Upkeep};
 pub use samples::{
-    IndexStatistics, LatestMetric, Receipt, Retention, SampleSink, SampleSource, SelectLimits,
+    Backlog, IndexStatistics, LatestMetric, Receipt, Retention, SampleSink, SampleSource, SelectLimits,
     SelectedSeries, Selection, SeriesExemplars, Unused,
 };
 pub use work::{Hold, NewWork, Outcome, Stored, Submitted, Work, WorkFilter, WorkKind, WorkQueue, WorkState};

@@ -21,6 +21,17 @@ pub enum Receipt {
     Duplicate,
     /// The scrape belongs to another worker by now (`Batch::fence`); nothing of it was stored.
     Fenced,
+    /// Durable, and not yet visible: it waits outside of the store, which gets it later, once. Stores never answer this.
+    Kept,
+}
+
+/// What waits durably before a store, as those who bring more want to know it.
+pub trait Backlog: Send + Sync + 'static {
+    /// How much of what may wait does: 0 for nothing, 1 where there is no room left.
+    fn fill(&self) -> f64;
+
+    /// When somebody who found no room may come again.
+    fn retry_after(&self) -> std::time::Duration;
 }
 
 /// Takes batches and keeps them.

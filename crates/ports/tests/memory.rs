@@ -1,7 +1,7 @@
 //! The in-memory store keeps the promises of its ports.
 #![cfg(feature = "conformance")]
 
-use metricsd_ports::conformance::{catalog, outbox, pushed, samples, work};
+use metricsd_ports::conformance::{catalog, durable, outbox, pushed, samples, work};
 use metricsd_ports::memory::MemoryStore;
 
 async fn store() -> MemoryStore {
@@ -47,4 +47,9 @@ async fn pushed_groups() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn membership() {
     metricsd_ports::conformance::membership::check_all(store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn durable() {
+    durable::check_all(store).await;
 }

@@ -3,7 +3,6 @@
 //! `source .services.env && cargo run --release -p metricsd-postgres --example append_postgres [GROUPS] [WRITERS]`
 //! makes a database of its own on the test server and drops it at the end.
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -142,7 +141,7 @@ fn batch(layout: &Arc<Layout>, target: usize, round: usize) -> Arc<Batch> {
             health: HealthStatus::Healthy,
             reason: None,
             error: None,
-            ledger: Ledger { received: stored, stored, dropped: 0, refused: BTreeMap::new() },
+            ledger: Ledger { received: stored, stored, ..Ledger::default() },
             types: TypeCounts { gauges: stored, ..TypeCounts::default() },
         },
         vec![Frame {

@@ -157,7 +157,7 @@ fn batch(id: u128, target: usize, frames: Vec<Frame>) -> Arc<Batch> {
         health: HealthStatus::Healthy,
         reason: None,
         error: None,
-        ledger: Ledger { received: stored, stored, dropped: 0, refused: Default::default() },
+        ledger: Ledger { received: stored, stored, ..Ledger::default() },
         types: TypeCounts::default(),
     };
     Arc::new(Batch::new(BatchId(id), collection, frames))

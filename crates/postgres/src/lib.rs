@@ -22,6 +22,8 @@ mod unused;
 
 mod catalog;
 mod feed;
+mod integrity;
+mod log;
 mod outbox;
 mod work;
 

@@ -16,7 +16,7 @@ struct Migration {
 }
 
 /// Never changed once released; a new version is a new file.
-const MIGRATIONS: [Migration; 12] = [
+const MIGRATIONS: [Migration; 13] = [
     Migration {
         version: 1,
         name: "catalogue",
@@ -72,6 +72,11 @@ const MIGRATIONS: [Migration; 12] = [
         version: 12,
         name: "workers",
         sql: include_str!("../../../migrations/postgres/0012_workers.sql"),
+    },
+    Migration {
+        version: 13,
+        name: "durability",
+        sql: include_str!("../../../migrations/postgres/0013_durability.sql"),
     },
 ];
 

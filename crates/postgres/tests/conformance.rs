@@ -79,3 +79,9 @@ async fn membership() {
     let databases = Databases::default();
     Box::pin(conformance::membership::check_all(async || databases.store().await)).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn durable() {
+    let databases = Databases::default();
+    Box::pin(conformance::durable::check_all(async || databases.store().await)).await;
+}

@@ -33,6 +33,7 @@ mod report;
 mod scrape;
 
 pub mod metrics;
+mod missed;
 mod trial;
 
 pub use buffers::PageBytes;

@@ -19,7 +19,7 @@ pub struct ResultLabel {
 /// Why a scrape was not even begun.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SkipLabel {
-    /// `busy`, `late`, `concurrency` or `queue_full`; `lease` where the worker's ran out, `fenced` where the store said that
+    /// Of `Missed::as_str` those that were due here; `lease` where the worker's ran out, `fenced` where the store said that
     /// the target is another worker's.
     pub reason: &'static str,
 }

@@ -3,6 +3,7 @@
 //! One task and one heap for all targets: a target that waits costs no task and no timer.
 
 mod end;
+mod hand_in;
 mod missed;
 mod own;
 
@@ -11,10 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use metricsd_ingest::{AfterCommit, Committed, GroupCommit, IngestError, Limits};
-use metricsd_model::{Batch, FailureReason, Fence, Health, HealthStatus, Millis, Target, TargetSpec};
+use metricsd_ingest::{AfterCommit, Committed, GroupCommit, Limits};
+use metricsd_model::{Batch, Fence, Millis, Missed, Target, TargetSpec};
 use metricsd_ports::membership::bucket_of;
-use metricsd_ports::{Catalog, Receipt, SampleSource};
+use metricsd_ports::{Catalog, SampleSource};
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,7 @@ use tracing::{debug, info, warn};
 
 use crate::client::PageClient;
 use crate::clock::Clock;
+use crate::missed::MissedScrapes;
 use crate::schedule::{Due, Timer, next_slot};
 use crate::scrape::LoopState;
 use crate::{Ownership, Right, ScrapeMetrics};
@@ -100,6 +102,8 @@ struct Entry {
     since: Millis,
     /// Samples of its last page, as far as this process knows.
     samples: Arc<AtomicU64>,
+    /// What the target's next batch tells of those that were not done.
+    untold: Arc<MissedScrapes>,
 }
 
 impl ScrapePool {
@@ -281,6 +285,7 @@ impl ScrapePool {
             bucket,
             state,
             since,
+            untold: Arc::default(),
         };
         let unanswered =
             target.scrape_requested.filter(|at| target.health.last_scrape.is_none_or(|last| last < *at));
@@ -400,17 +405,27 @@ impl Shared {
     /// Starts a scheduled scrape unless something speaks against it; what is skipped is counted, not queued.
     fn begin(self: &Arc<Self>, entry: &mut Entry, slot: Millis, fence: Option<Fence>) {
         let metrics = &self.options.metrics;
+        let untold = entry.untold.clone();
+        let skip = |reason: Missed| {
+            metrics.skip(reason.as_str());
+            untold.note(reason, 1);
+        };
         let Ok(state) = self.state_of(entry).try_lock_owned() else {
-            return metrics.skip("busy");
+            return skip(Missed::Busy);
         };
         if !state.is_due(slot) {
             return;
         }
-        if self.options.commit.is_full(&entry.spec.target_id, &entry.spec.source_id) {
-            return metrics.skip("queue_full");
+        let (target_id, source_id) = (&entry.spec.target_id, &entry.spec.source_id);
+        if self.options.commit.is_full(target_id, source_id) {
+            return skip(Missed::QueueFull);
+        }
+        let every = self.options.commit.stretch(target_id, source_id);
+        if every > 1 && (slot / entry.spec.scrape_config.scrape_interval.millis().max(1)) % every != 0 {
+            return skip(Missed::Stretched);
         }
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-            return metrics.skip("concurrency");
+            return skip(Missed::Concurrency);
         };
         let delay = (self.now() - slot).max(0) as f64 / 1e3;
         metrics.start_delay.observe(delay);
@@ -420,7 +435,11 @@ impl Shared {
             drop(permit);
             samples.store(batch.collection.ledger.received, Ordering::Relaxed);
             batch.fence = fence;
-            shared.store(target, batch, started).await;
+            let told = untold.take();
+            batch.collection.ledger.missed.clone_from(&told);
+            if !shared.store(target, batch, started).await {
+                untold.give_back(&told);
+            }
         });
     }
 
@@ -452,43 +471,5 @@ impl Shared {
         metrics.in_flight.dec();
         metrics.ended(batch.collection.reason);
         (batch.collection.target_id.clone(), batch, started)
-    }
-
-    /// Hands a batch to the store. The target's next scrape does not wait for this.
-    async fn store(&self, target: String, batch: Batch, started: Instant) {
-        if batch.fence.is_some() && !self.options.ownership.holds() {
-            // The process may have been stopped on the way: a page read late is not that of the scheduled time, and a request
-            // that ran out says nothing of the target. Whoever has the target next notes the scrape as missed.
-            self.options.metrics.skip("lease");
-            return self.note_missed(&batch, "its worker lost its lease meanwhile").await;
-        }
-        let health = Health {
-            status: HealthStatus::Unhealthy,
-            reason: Some(FailureReason::Store),
-            error: None,
-            last_scrape: Some(batch.collection.started),
-            scrape_duration_ms: batch.collection.duration_ms,
-            samples_scraped: batch.collection.ledger.received,
-        };
-        let answer = match self.options.commit.submit(batch) {
-            Ok(committed) => committed.await.unwrap_or(Err(IngestError::Closed)),
-            Err(error) => Err(error),
-        };
-        match answer {
-            Ok(Receipt::Fenced) => {
-                debug!(target_id = target, "a scrape was not stored: the target is another worker's");
-                self.options.metrics.skip("fenced");
-            }
-            Ok(_) => self.options.metrics.collection.observe(started.elapsed().as_secs_f64()),
-            // The process ends; the last word on these is the drain's.
-            Err(IngestError::Closed) => {
-                debug!(target_id = target, "a scrape was not stored: the process ends")
-            }
-            Err(error) => {
-                warn!(target_id = target, %error, "a scrape was not stored");
-                let health = Health { error: Some(error.to_string()), ..health };
-                self.options.after.tell(Committed::Health(target, health));
-            }
-        }
     }
 }

@@ -17,6 +17,7 @@ mod tokens;
 
 mod catalog;
 mod discovery;
+mod durable;
 mod sink;
 mod source;
 mod statistics;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use metricsd_model::{Batch, Millis, SeriesId};
 use metricsd_ports::{
-    Catalog, Compacted, Compaction, CompactionPolicy, ErrorKind, Membership, Outbox, OutboxEvent, PortError,
-    PushedGroups, Receipt, Retention, RolledUp, RollupPolicy, Rollups, SampleSink, SampleSource, Unused,
-    Upkeep, WorkQueue, partial,
+    Catalog, Compacted, Compaction, CompactionPolicy, ErrorKind, Integrity, LogSink, Membership, Outbox,
+    OutboxEvent, PortError, PushedGroups, Receipt, Retention, RolledUp, RollupPolicy, Rollups, SampleSink,
+    SampleSource, Unused, Upkeep, WorkQueue, partial,
 };
 use uuid::Uuid;
 
@@ -32,17 +32,29 @@ pub struct Opened {
     pub groups: Arc<dyn PushedGroups>,
     /// Who scrapes what.
     pub membership: Arc<dyn Membership>,
+    /// What became of its collections.
+    pub integrity: Arc<dyn Integrity>,
+    /// Takes batches out of the sample log.
+    pub log: Arc<dyn LogSink>,
     /// Turns its frames into segments and rolls them up, where it has segments.
     pub upkeep: Option<Arc<dyn Upkeep>>,
 }
 
 impl Opened {
     /// All ports of one store, but for its upkeep.
-    pub fn of<
-        S: SampleSink + SampleSource + Retention + Outbox + Catalog + WorkQueue + PushedGroups + Membership,
-    >(
-        store: Arc<S>,
-    ) -> Self {
+    pub fn of<S>(store: Arc<S>) -> Self
+    where
+        S: SampleSink
+            + SampleSource
+            + Retention
+            + Outbox
+            + Catalog
+            + WorkQueue
+            + PushedGroups
+            + Membership
+            + Integrity
+            + LogSink,
+    {
         Self {
             sink: store.clone(),
             source: store.clone(),
@@ -51,7 +63,9 @@ impl Opened {
             jobs: store.clone(),
             work: store.clone(),
             groups: store.clone(),
-            membership: store,
+            membership: store.clone(),
+            integrity: store.clone(),
+            log: store,
             upkeep: None,
         }
     }

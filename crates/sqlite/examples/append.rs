@@ -3,7 +3,6 @@
 //! `cargo run --release -p metricsd-sqlite --example append [ROUNDS] [FOLDER]` makes a file of its own in the folder
 //! (the system's for temporary files where none is given) and removes it at the end.
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -142,7 +141,7 @@ fn batch(layout: &Arc<Layout>, target: usize, round: usize) -> Arc<Batch> {
             health: HealthStatus::Healthy,
             reason: None,
             error: None,
-            ledger: Ledger { received: stored, stored, dropped: 0, refused: BTreeMap::new() },
+            ledger: Ledger { received: stored, stored, ..Ledger::default() },
             types: TypeCounts { gauges: stored, ..TypeCounts::default() },
         },
         vec![Frame { layout, time, offsets: None, values, histograms: Vec::new() }],

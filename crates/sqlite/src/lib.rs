@@ -22,6 +22,8 @@ mod segments;
 mod unused;
 
 mod catalog;
+mod integrity;
+mod log;
 mod outbox;
 mod work;
 

@@ -16,7 +16,7 @@ struct Migration {
 }
 
 /// Never changed once released; a new version is a new file.
-const MIGRATIONS: [Migration; 11] = [
+const MIGRATIONS: [Migration; 12] = [
     Migration {
         version: 1,
         name: "catalogue",
@@ -63,6 +63,11 @@ const MIGRATIONS: [Migration; 11] = [
         version: 11,
         name: "pushed_groups",
         sql: include_str!("../../../migrations/sqlite/0011_pushed_groups.sql"),
+    },
+    Migration {
+        version: 13,
+        name: "durability",
+        sql: include_str!("../../../migrations/sqlite/0013_durability.sql"),
     },
 ];
 

@@ -60,3 +60,9 @@ async fn membership() {
     let folder = Folder::new();
     Box::pin(conformance::membership::check_all(async || folder.fresh_store().await)).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn durable() {
+    let folder = Folder::new();
+    Box::pin(conformance::durable::check_all(async || folder.fresh_store().await)).await;
+}

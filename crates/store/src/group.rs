@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use metricsd_model::batch::FRAME_BUCKET_MILLIS;
-use metricsd_model::{Batch, BatchId, Collection, FamilyMetadata, Frame, Millis};
+use metricsd_model::{Batch, BatchId, Collection, FamilyMetadata, Frame, Ledger, Millis, Waited};
 use metricsd_ports::{ErrorKind, PortError, Receipt};
 use uuid::Uuid;
 
@@ -107,6 +107,12 @@ pub struct JobRow<'a> {
     pub refused: String,
     /// Samples stored.
     pub stored: i64,
+    /// Samples that metricsd added.
+    pub added: i64,
+    /// Scrapes that were not done before this one, by reason: a JSON object, where there are any.
+    pub missed: Option<String>,
+    /// Where the batch waited.
+    pub waited: Option<&'static str>,
 }
 
 impl<'a> JobRow<'a> {
@@ -130,8 +136,19 @@ impl<'a> JobRow<'a> {
             dropped: signed(ledger.dropped),
             refused: serde_json::to_string(&refused).unwrap_or_else(|_| "{}".to_owned()),
             stored: signed(ledger.stored),
+            added: signed(batch.added()),
+            missed: missed(ledger),
+            waited: ledger.waited.map(Waited::as_str),
         }
     }
+}
+
+fn missed(ledger: &Ledger) -> Option<String> {
+    (!ledger.missed.is_empty()).then(|| {
+        let missed: BTreeMap<&str, u64> =
+            ledger.missed.iter().map(|(reason, count)| (reason.as_str(), *count)).collect();
+        serde_json::to_string(&missed).unwrap_or_else(|_| "{}".to_owned())
+    })
 }
 
 fn signed(count: u64) -> i64 {

@@ -142,6 +142,8 @@ impl Service {
             catalog: store.clone(),
             membership: store.clone(),
             source: store.clone(),
+            integrity: store.clone(),
+            parked: vec![store.clone()],
             engine: Arc::new(Engine::new(store.clone(), EngineOptions::default())),
             cache: cache.clone(),
             events: bus.clone(),

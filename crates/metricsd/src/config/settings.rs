@@ -12,6 +12,7 @@ use metricsd_ingest::Limits;
 use metricsd_model::PromDuration;
 use serde::{Deserialize, Serialize};
 
+use super::durable::{SampleLog, Spool};
 use super::size::ByteSize;
 use super::upload::Upload;
 pub(super) use lines::{Graphite, Influx, Pushgateway, Statsd};
@@ -36,6 +37,9 @@ pub(super) struct Settings {
     pub(super) graphite: Graphite,
     pub(super) statsd: Statsd,
     pub(super) commit: Commit,
+    pub(super) sink: String,
+    pub(super) spool: Spool,
+    pub(super) sample_log: SampleLog,
     pub(super) jobs: Jobs,
     pub(super) upload: Upload,
     pub(super) retention: Retention,
@@ -67,6 +71,9 @@ impl Default for Settings {
             graphite: Graphite::default(),
             statsd: Statsd::default(),
             commit: Commit::default(),
+            sink: "store".to_owned(),
+            spool: Spool::default(),
+            sample_log: SampleLog::default(),
             jobs: Jobs::default(),
             upload: Upload::default(),
             retention: Retention::default(),
@@ -207,11 +214,15 @@ impl Default for Commit {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Jobs {
     pub(super) retention: PromDuration,
+    pub(super) ledger_retention: PromDuration,
 }
 
 impl Default for Jobs {
     fn default() -> Self {
-        Self { retention: PromDuration::from_secs(24 * 3_600) }
+        Self {
+            retention: PromDuration::from_secs(24 * 3_600),
+            ledger_retention: PromDuration::from_secs(35 * DAY),
+        }
     }
 }
 

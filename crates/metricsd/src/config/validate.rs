@@ -1,6 +1,7 @@
 //! Checks settings and makes a [`Config`] of them.
 
 mod auth;
+mod durable;
 mod lines;
 mod otlp;
 mod storage;
@@ -70,6 +71,8 @@ pub(super) fn validate(
     check.limits(&settings.limits);
     let lines = check.lines(settings);
     let commit = check.commit(settings);
+    let spool = check.spool(settings);
+    let sample_log = check.sample_log(settings, events.as_ref());
     let promql = check.promql(settings);
     let cors = check.cors(settings);
     let otlp = check.otlp(settings);
@@ -81,6 +84,7 @@ pub(super) fn validate(
     for (key, message) in settings.upload.problems() {
         check.refuse(key, message);
     }
+    check.at_least("jobs.ledger_retention", settings.jobs.ledger_retention, Duration::from_secs(3_600));
     let retention = check.retention(&settings.retention);
     check.at_least("shutdown.timeout", settings.shutdown.timeout, MIN_INTERVAL);
     let standalone =
@@ -101,7 +105,10 @@ pub(super) fn validate(
         lines,
         commit,
         upload: settings.upload.config(),
+        spool,
+        sample_log,
         job_retention: settings.jobs.retention.0,
+        ledger_retention: settings.jobs.ledger_retention.0,
         retention,
         promql,
         cors,

@@ -8,8 +8,8 @@ use metricsd_ingest::Stores;
 use metricsd_kafka::{KafkaBus, KafkaOptions};
 use metricsd_ports::memory::{MemoryBus, MemoryCache};
 use metricsd_ports::{
-    Cache, Catalog, EventBus, Membership, Outbox, PortError, PushedGroups, Retention, SampleSink,
-    SampleSource, Upkeep, WorkQueue,
+    Cache, Catalog, EventBus, Integrity, LogSink, Membership, Outbox, PortError, PushedGroups, Retention,
+    SampleSink, SampleSource, Upkeep, WorkQueue,
 };
 use metricsd_postgres::{PostgresOptions, PostgresStore};
 use metricsd_redis::RedisCache;
@@ -38,6 +38,8 @@ pub(super) struct Adapters {
     /// The databases themselves and which of them a batch goes to.
     pub(super) stores: Stores,
     pub(super) members: Vec<Member>,
+    /// What became of all collections.
+    pub(super) integrity: Arc<dyn Integrity>,
     pub(super) cache: Arc<dyn Cache>,
     pub(super) bus: Arc<dyn EventBus>,
     /// Work that waits: in the home database.
@@ -53,6 +55,7 @@ pub(super) struct Member {
     /// Whether nothing works without it: it keeps the targets.
     pub(super) is_home: bool,
     pub(super) sink: Arc<dyn SampleSink>,
+    pub(super) log: Arc<dyn LogSink>,
     pub(super) outbox: Arc<dyn Outbox>,
     pub(super) retention: Arc<dyn Retention>,
     pub(super) upkeep: Option<Arc<dyn Upkeep>>,
@@ -74,12 +77,28 @@ impl Adapters {
         let (work, membership) = (home.work.clone(), home.membership.clone());
         let catalog = |catalog| Arc::new(SealedCatalog::new(catalog, sealer));
         if config.storage.shards.is_empty() {
-            let Opened { sink, source, retention, outbox, jobs, groups, upkeep, .. } = home;
-            let stores = Stores { whole: sink.clone(), each: vec![sink.clone()], route: Arc::new(|_, _| 0) };
+            let Opened { sink, source, retention, outbox, jobs, groups, integrity, log, upkeep, .. } = home;
+            let stores = Stores {
+                whole: sink.clone(),
+                each: vec![sink.clone()],
+                route: Arc::new(|_, _| 0),
+                backlogs: Vec::new(),
+            };
             let name = "storage".to_owned();
-            let only = Member { number: 1, name, is_home: true, sink, outbox, retention, upkeep, late: None };
-            let (catalog, members) = (catalog(jobs), vec![only]);
-            return Ok(Self { source, catalog, groups, membership, stores, members, cache, bus, work });
+            let only =
+                Member { number: 1, name, is_home: true, sink, log, outbox, retention, upkeep, late: None };
+            return Ok(Self {
+                source,
+                catalog: catalog(jobs),
+                groups,
+                membership,
+                stores,
+                members: vec![only],
+                integrity,
+                cache,
+                bus,
+                work,
+            });
         }
         let members = open_shards(config, &home).await?;
         let shards: Vec<Arc<Shard>> = members.iter().map(|(shard, _)| shard.clone()).collect();
@@ -89,6 +108,7 @@ impl Adapters {
             whole: store.clone(),
             each: shards.iter().map(|shard| shard.clone() as Arc<dyn SampleSink>).collect(),
             route: Arc::new(move |target_id, source_id| placement.of(target_id, source_id)),
+            backlogs: Vec::new(),
         };
         let members = members.into_iter().zip(&config.storage.shards);
         let members = members.map(|((shard, late), backend)| Member {
@@ -96,14 +116,16 @@ impl Adapters {
             name: format!("storage {}", shard.name()),
             is_home: *backend == config.storage.backend,
             sink: shard.clone(),
+            log: shard.clone(),
             outbox: shard.clone(),
             retention: shard.clone(),
             upkeep: Some(shard.clone()),
             late: late.map(|opener| (shard, opener)),
         });
         let members = members.collect();
-        let (catalog, source, groups) = (catalog(store.clone()), store, home.groups.clone());
-        Ok(Self { source, catalog, groups, membership, stores, members, cache, bus, work })
+        let groups = home.groups.clone();
+        let (source, integrity, catalog) = (store.clone(), store.clone(), catalog(store));
+        Ok(Self { source, catalog, groups, membership, stores, members, integrity, cache, bus, work })
     }
 }
 

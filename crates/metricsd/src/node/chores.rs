@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metricsd_model::Millis;
-use metricsd_ports::{Catalog, PortError, Process, Retention, SampleSource, TargetFilter, Unused, partial};
+use metricsd_ports::{
+    Catalog, Integrity, PortError, Process, Retention, SampleSource, TargetFilter, Unused, partial,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -65,6 +67,22 @@ pub(super) async fn purge_jobs(catalog: Arc<dyn Catalog>, retention: Duration, s
                 rest(PURGE_EVERY, &stop).await;
             }
         }
+    }
+}
+
+/// Removes sums of the ledger that are older than `retention` until told to stop.
+pub(super) async fn purge_ledger(
+    integrity: Arc<dyn Integrity>,
+    retention: Duration,
+    stop: CancellationToken,
+) {
+    let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+    while !stop.is_cancelled() {
+        let before = chrono::Utc::now().timestamp_millis().saturating_sub(retention);
+        if let Err(error) = integrity.purge_ledger(before).await {
+            warn!(error = error.chain(), "old sums of the ledger were not removed");
+        }
+        rest(PURGE_EVERY, &stop).await;
     }
 }
 

@@ -27,6 +27,8 @@ use tracing::warn;
 
 use super::adapters::{Adapters, Member};
 use super::discovery::Reloader;
+use super::sinks::Way;
+use super::spool::Spools;
 use crate::config::{Config, Effective, Role};
 
 /// The configuration as the status pages show it, without secrets.
@@ -46,7 +48,7 @@ impl From<&Effective> for Shown {
 }
 
 /// What the server is made of beside the adapters.
-pub(super) struct Parts {
+pub(super) struct Parts<'a> {
     /// Who may come in.
     pub(super) access: Arc<Access>,
     pub(super) shown: Shown,
@@ -66,13 +68,15 @@ pub(super) struct Parts {
     pub(super) reload: Option<Reloader>,
     /// Protocols of others.
     pub(super) protocols: LineProtocols,
+    /// What batches pass on their way to the stores.
+    pub(super) way: &'a Way,
 }
 
 /// Starts to serve. The task ends when `stop` is cancelled and the requests under way are answered.
 pub(super) fn start(
     config: &Config,
     adapters: &Adapters,
-    parts: Parts,
+    parts: Parts<'_>,
     listener: TcpListener,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
@@ -88,6 +92,7 @@ pub(super) fn start(
         mut registry,
         reload,
         protocols,
+        way,
     } = parts;
     let token = config.discovery.reload_token.clone();
     let reload = reload.map(|reloader| ReloadAccess { reload: Box::new(reloader), token });
@@ -106,6 +111,8 @@ pub(super) fn start(
         catalog: adapters.catalog.clone(),
         membership: adapters.membership.clone(),
         source: adapters.source.clone(),
+        integrity: adapters.integrity.clone(),
+        parked: adapters.members.iter().map(|member| member.log.clone()).collect(),
         engine: Arc::new(engine),
         cache: adapters.cache.clone(),
         events: adapters.bus.clone(),
@@ -117,7 +124,7 @@ pub(super) fn start(
         policy: (*policy).clone(),
         pages,
         resolver: Arc::new(SystemResolver),
-        dependencies: dependencies(adapters),
+        dependencies: dependencies(config, adapters, way),
         reload,
         registry: Arc::new(registry),
         metrics,
@@ -161,11 +168,14 @@ fn api_settings(config: &Config, shown: Shown, public_address: String) -> ApiSet
 
 /// Without the home database nothing works. Without another shard what does not touch its targets goes on, and so it is
 /// not taken out of service.
-fn dependencies(adapters: &Adapters) -> Vec<Dependency> {
-    let store = |member: &Member| Dependency::store(&member.name, member.is_home, member.sink.clone());
-    let stores = adapters.members.iter().map(store);
+/// Who only takes what comes goes on with a spool.
+fn dependencies(config: &Config, adapters: &Adapters, way: &Way) -> Vec<Dependency> {
+    let needed = way.spools.is_none() || config.roles.has(Role::Api);
+    let store =
+        |member: &Member| Dependency::store(&member.name, member.is_home && needed, member.sink.clone());
+    let stores = adapters.members.iter().map(store).chain(way.spools.as_ref().map(Spools::dependency));
     let beside = [Dependency::cache(adapters.cache.clone()), Dependency::events(adapters.bus.clone())];
-    stores.chain(beside).collect()
+    stores.chain(way.log.clone()).chain(beside).collect()
 }
 
 /// Connections that may be open at once; more are closed as they come.

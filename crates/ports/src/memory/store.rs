@@ -4,6 +4,7 @@ mod access;
 mod catalog;
 mod compact;
 mod discovery;
+mod durable;
 mod lookups;
 mod pushed;
 mod samples;
@@ -56,6 +57,7 @@ struct State {
     work: work::Table,
     groups: BTreeMap<Uuid, crate::PushedGroup>,
     tokens: access::Tokens,
+    durable: durable::Durable,
     outbox: BTreeMap<i64, OutboxEvent>,
     last_seq: i64,
     relay: Option<(Uuid, Instant)>,

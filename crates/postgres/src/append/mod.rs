@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use metricsd_codec::pack::pack_histograms;
 use metricsd_model::{Batch, Layout, MetricsCollected, Millis, SeriesId};
-use metricsd_ports::{PortError, Receipt, SampleSink};
+use metricsd_ports::{LogStep, PortError, Receipt, SampleSink};
 use metricsd_store::group::{Bounds, Group, JobRow};
 use metricsd_store::{exemplars, families, owners};
 use sqlx::postgres::PgRow;
@@ -43,19 +43,7 @@ fn in_bounds(time: Millis) -> bool {
 #[async_trait]
 impl SampleSink for PostgresStore {
     async fn append(&self, batches: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError> {
-        let group = Group::new(batches, BOUNDS)?;
-        if group.distinct().is_empty() {
-            return Ok(Vec::new());
-        }
-        let stored = self.bounded("append batches", append(self, &group)).await;
-        if stored.as_ref().is_err_and(PortError::is_retryable) {
-            // The server may come back as another that lacks the last commits: look everything up again.
-            self.known.lock().clear();
-        }
-        let (stored, fenced) = stored?;
-        let mut group = group;
-        group.fence(fenced);
-        Ok(group.receipts(&stored))
+        self.append_stepping(batches, &[]).await
     }
 
     async fn stored_series(&self, ids: &[SeriesId]) -> Result<HashSet<SeriesId>, PortError> {
@@ -72,12 +60,38 @@ impl SampleSink for PostgresStore {
     }
 }
 
+impl PostgresStore {
+    /// Appends batches, and moves positions of a log with them.
+    pub(crate) async fn append_stepping(
+        &self,
+        batches: &[Arc<Batch>],
+        steps: &[LogStep],
+    ) -> Result<Vec<Receipt>, PortError> {
+        let mut group = Group::new(batches, BOUNDS)?;
+        if group.distinct().is_empty() && steps.is_empty() {
+            return Ok(Vec::new());
+        }
+        let stored = self.bounded("append batches", append(self, &group, steps)).await;
+        if stored.as_ref().is_err_and(PortError::is_retryable) {
+            // The server may come back as another that lacks the last commits: look everything up again.
+            self.known.lock().clear();
+        }
+        let (stored, fenced) = stored?;
+        group.fence(fenced);
+        Ok(group.receipts(&stored))
+    }
+}
+
 /// Appends a group, again where others were in the way; answers which batches were stored, and which have other owners.
-async fn append(store: &PostgresStore, group: &Group) -> Result<(HashSet<Uuid>, HashSet<Uuid>), Fault> {
+async fn append(
+    store: &PostgresStore,
+    group: &Group,
+    steps: &[LogStep],
+) -> Result<(HashSet<Uuid>, HashSet<Uuid>), Fault> {
     let mut replayed = HashSet::new();
     let mut attempt = 1;
     loop {
-        let fault = match attempt_append(store, group, &replayed).await {
+        let fault = match attempt_append(store, group, steps, &replayed).await {
             Ok(stored) => return Ok(stored),
             Err(fault) => fault,
         };
@@ -103,6 +117,7 @@ async fn append(store: &PostgresStore, group: &Group) -> Result<(HashSet<Uuid>, 
 async fn attempt_append(
     store: &PostgresStore,
     group: &Group,
+    steps: &[LogStep],
     replayed: &HashSet<Uuid>,
 ) -> Result<(HashSet<Uuid>, HashSet<Uuid>), Fault> {
     let mut tx = store.appenders.begin().await?;
@@ -110,7 +125,9 @@ async fn attempt_append(
     let fenced = fence::fenced(&mut tx, group.distinct()).await?;
     let fresh = insert_jobs(&mut tx, group, &fenced.union(replayed).copied().collect()).await?;
     if fresh.is_empty() {
-        tx.rollback().await?;
+        // Batches that are there already, or that nobody may store, are behind us all the same.
+        crate::log::step(&mut tx, steps).await?;
+        tx.commit().await?;
         return Ok((HashSet::new(), fenced));
     }
     let carried = exemplars::carried(fresh.iter().map(|fresh| fresh.batch));
@@ -123,6 +140,7 @@ async fn attempt_append(
     let said = families::unwritten(&store.known, &interned, fresh.iter().map(|fresh| fresh.batch));
     beside::insert_families(&mut tx, &said).await?;
     copy_frames(&mut tx, &fresh, &interned).await?;
+    crate::log::step(&mut tx, steps).await?;
     account(&mut tx, &fresh).await?;
     tx.commit().await?;
     if let Some(own) = own {
@@ -192,6 +210,9 @@ async fn insert_job_rows(tx: &mut PgConnection, jobs: &[JobRow<'_>]) -> Result<V
         .bind(column(jobs, |job| job.dropped))
         .bind(column(jobs, |job| job.refused.as_str()))
         .bind(column(jobs, |job| job.stored))
+        .bind(column(jobs, |job| job.added))
+        .bind(column(jobs, |job| job.missed.as_deref()))
+        .bind(column(jobs, |job| job.waited))
         .fetch_all(tx)
         .await?;
     Ok(rows)

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use metricsd_model::{BatchId, CollectionMethod, Job, JobStatus, Ledger, Millis, Refusal};
+use metricsd_model::{BatchId, CollectionMethod, Job, JobStatus, Ledger, Millis, Missed, Refusal, Waited};
+use metricsd_ports::integrity::{LedgerHours, add_job};
 use metricsd_ports::{CollectionStats, JobCounts, JobFilter};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -35,9 +36,16 @@ pub(super) async fn of_batch(store: &PostgresStore, batch: BatchId) -> Result<Op
 }
 
 pub(super) async fn purge(store: &PostgresStore, before: Millis) -> Result<u64, Fault> {
+    let mut tx = store.pool.begin().await?;
     let sql = include_str!("../sql/purge_jobs.sql");
-    let purged = sqlx::query(sql).bind(bound(before)).bind(PURGED_A_CALL).execute(&store.pool).await?;
-    Ok(purged.rows_affected())
+    let rows = sqlx::query(sql).bind(bound(before)).bind(PURGED_A_CALL).fetch_all(&mut *tx).await?;
+    let mut hours = LedgerHours::new();
+    for row in &rows {
+        add_job(&mut hours, &job_of_row(row)?);
+    }
+    crate::integrity::keep_sums(&mut tx, &hours).await?;
+    tx.commit().await?;
+    Ok(rows.len() as u64)
 }
 
 pub(super) async fn stats(
@@ -95,6 +103,9 @@ fn job_of_row(row: &PgRow) -> Result<Job, Fault> {
             dropped: count(row, "dropped")?,
             refused,
             stored: count(row, "stored")?,
+            added: count(row, "added")?,
+            missed: stored::<Option<BTreeMap<Missed, u64>>>(row, "missed")?.unwrap_or_default(),
+            waited: row.try_get::<Option<&str>, _>("waited")?.and_then(Waited::from_name),
         },
         created_at: millis(row, "created_at")?.unwrap_or_default(),
     })

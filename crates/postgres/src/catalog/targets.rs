@@ -241,7 +241,7 @@ pub(super) fn millis(row: &PgRow, column: &str) -> Result<Option<Millis>, Fault>
 }
 
 /// A value that is kept as jsonb: one byte of version, then the text.
-pub(super) fn stored<T: DeserializeOwned>(row: &PgRow, column: &str) -> Result<T, Fault> {
+pub(crate) fn stored<T: DeserializeOwned>(row: &PgRow, column: &str) -> Result<T, Fault> {
     let at = row.try_column(column)?.ordinal();
     let text = bytes(row, at)?.and_then(|bytes| bytes.get(1..)).unwrap_or(b"null");
     serde_json::from_slice(text)

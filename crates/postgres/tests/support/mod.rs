@@ -4,7 +4,6 @@
 
 pub(crate) mod compacting;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,7 +128,7 @@ pub(crate) fn batch(id: u128, frames: Vec<Frame>) -> Arc<Batch> {
             health: HealthStatus::Healthy,
             reason: None,
             error: None,
-            ledger: Ledger { received: stored, stored, dropped: 0, refused: BTreeMap::new() },
+            ledger: Ledger { received: stored, stored, ..Ledger::default() },
             types: TypeCounts::default(),
         },
         frames,

@@ -71,14 +71,15 @@ impl Shared {
         why: &'static str,
     ) {
         self.options.metrics.skip(why);
+        let interval = entry.spec.scrape_config.scrape_interval.millis();
         if !self.options.ownership.is_shared() {
-            return;
+            let count = ((next - slot) / interval.max(1)).max(1).cast_unsigned();
+            return entry.untold.note(metricsd_model::Missed::Late, count);
         }
         let why = match why {
             "late" => "its worker was stopped or too busy to begin it in time",
             _ => "its worker could not renew its lease",
         };
-        let interval = entry.spec.scrape_config.scrape_interval.millis();
         let ownership = &self.options.ownership;
         let own = slots(slot, next, interval).into_iter().filter(|slot| ownership.owns(entry.bucket, *slot));
         let fence = ownership.fence(entry.bucket, slot);
@@ -134,7 +135,8 @@ impl Shared {
     /// Records that the scrape of a batch is not to be stored.
     pub(super) async fn note_missed(&self, of: &Batch, why: &str) {
         let Collection { target_id, source_id, started, .. } = &of.collection;
-        let missed = batch(target_id, source_id, *started, why);
+        let mut missed = batch(target_id, source_id, *started, why);
+        missed.collection.ledger.missed.clone_from(&of.collection.ledger.missed);
         self.submit(Batch { fence: of.fence, ..missed }).await;
     }
 

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use metricsd_codec::pack::{MAX_VALUES, pack_histograms, pack_ids, pack_ints, plain_floats};
 use metricsd_model::{Batch, Layout, MetricsCollected, Millis, SeriesId};
-use metricsd_ports::{PortError, Receipt, SampleSink};
+use metricsd_ports::{LogStep, PortError, Receipt, SampleSink};
 use metricsd_store::group::{Bounds, Group, JobRow};
 use metricsd_store::{exemplars, families, owners};
 use sqlx::query_builder::Separated;
@@ -39,17 +39,7 @@ fn in_calendar(time: Millis) -> bool {
 #[async_trait]
 impl SampleSink for SqliteStore {
     async fn append(&self, batches: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError> {
-        let mut group = Group::new(batches, BOUNDS)?;
-        group.fence(self.members.fenced(group.distinct()));
-        if group.distinct().is_empty() {
-            return Ok(group.receipts(&HashSet::new()));
-        }
-        let stored = append(self, &group).await.map_err(|fault| fault.into_port("append batches"));
-        if stored.as_ref().is_err_and(PortError::is_retryable) {
-            // Whatever became of the file, another look costs little.
-            self.known.lock().clear();
-        }
-        Ok(group.receipts(&stored?))
+        self.append_stepping(batches, &[]).await
     }
 
     async fn stored_series(&self, ids: &[SeriesId]) -> Result<HashSet<SeriesId>, PortError> {
@@ -63,15 +53,38 @@ impl SampleSink for SqliteStore {
     }
 }
 
+impl SqliteStore {
+    /// Appends batches, and moves positions of a log with them.
+    pub(crate) async fn append_stepping(
+        &self,
+        batches: &[Arc<Batch>],
+        steps: &[LogStep],
+    ) -> Result<Vec<Receipt>, PortError> {
+        let mut group = Group::new(batches, BOUNDS)?;
+        group.fence(self.members.fenced(group.distinct()));
+        if group.distinct().is_empty() && steps.is_empty() {
+            return Ok(group.receipts(&HashSet::new()));
+        }
+        let stored = append(self, &group, steps).await.map_err(|fault| fault.into_port("append batches"));
+        if stored.as_ref().is_err_and(PortError::is_retryable) {
+            // Whatever became of the file, another look costs little.
+            self.known.lock().clear();
+        }
+        Ok(group.receipts(&stored?))
+    }
+}
+
 /// Answers which batches were stored.
-async fn append(store: &SqliteStore, group: &Group) -> Result<HashSet<Uuid>, Fault> {
+async fn append(store: &SqliteStore, group: &Group, steps: &[LogStep]) -> Result<HashSet<Uuid>, Fault> {
     // Outside of the lock: meanwhile another call writes.
     let packed = pack(group.distinct().to_vec()).await?;
     let mut tx = store.write().await?;
     forget_removed(store, &mut tx).await?;
     let ids = insert_jobs(&mut tx, group).await?;
+    // Batches that are there already are behind us all the same.
+    crate::log::step(&mut tx, steps).await?;
     if ids.is_empty() {
-        tx.rollback().await?;
+        tx.commit().await?;
         return Ok(ids);
     }
     let is_fresh = |packed: &PackedBatch| ids.contains(&packed.batch.id.to_uuid());
@@ -153,7 +166,8 @@ async fn insert_jobs(tx: &mut SqliteConnection, group: &Group) -> Result<HashSet
     for part in batches.chunks(ROWS) {
         let mut insert = QueryBuilder::<Sqlite>::new(
             "INSERT INTO collection_jobs (id, job_id, target_id, collection_method, status, metrics_collected, \
-             collection_duration_ms, error_details, created_at, source_id, received, dropped, refused, stored) ",
+             collection_duration_ms, error_details, created_at, source_id, received, dropped, refused, stored, \
+             added, missed, waited) ",
         );
         insert.push_values(part, |row, batch| push_job(row, JobRow::of(batch)));
         insert.push(" ON CONFLICT DO NOTHING RETURNING id");
@@ -180,7 +194,10 @@ fn push_job(mut row: Separated<'_, Sqlite, &'static str>, job: JobRow<'_>) {
         .push_bind(job.received)
         .push_bind(job.dropped)
         .push_bind(job.refused)
-        .push_bind(job.stored);
+        .push_bind(job.stored)
+        .push_bind(job.added)
+        .push_bind(job.missed)
+        .push_bind(job.waited);
 }
 
 /// Batches of the group that have frames already. A batch may come again after its job was purged: then its frames

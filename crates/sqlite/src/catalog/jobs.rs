@@ -1,8 +1,10 @@
 //! Rows of `collection_jobs`, and what is counted over them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use metricsd_model::{BatchId, CollectionMethod, Job, JobStatus, Ledger, Millis};
+use metricsd_model::{BatchId, CollectionMethod, Job, JobStatus, Ledger, Millis, Missed, Waited};
+use metricsd_ports::integrity::{LedgerHours, add_job};
 use metricsd_ports::{CollectionStats, JobCounts, JobFilter};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -61,17 +63,22 @@ pub(super) async fn of_batch(store: &SqliteStore, batch: BatchId) -> Result<Opti
 
 pub(super) async fn purge(store: &SqliteStore, before: Millis) -> Result<u64, Fault> {
     let mut tx = store.write().await?;
-    let purged = sqlx::query(
+    let rows = sqlx::query(
         "DELETE FROM collection_jobs WHERE rowid IN (
             SELECT rowid FROM collection_jobs WHERE created_at < ?1 ORDER BY created_at LIMIT ?2
-        )",
+        ) RETURNING *",
     )
     .bind(before)
     .bind(PURGED_A_CALL)
-    .execute(&mut *tx)
+    .fetch_all(&mut *tx)
     .await?;
+    let mut hours = LedgerHours::new();
+    for row in &rows {
+        add_job(&mut hours, &job_of_row(row)?);
+    }
+    crate::integrity::keep_sums(&mut tx, &hours).await?;
     tx.commit().await?;
-    Ok(purged.rows_affected())
+    Ok(rows.len() as u64)
 }
 
 pub(super) async fn stats(
@@ -123,6 +130,10 @@ fn job_of_row(row: &SqliteRow) -> Result<Job, Fault> {
             dropped: count(row, "dropped")?,
             refused: json(row, "refused", |text| serde_json::from_str(text))?,
             stored: count(row, "stored")?,
+            added: count(row, "added")?,
+            missed: json(row, "missed", |text| serde_json::from_str::<Option<BTreeMap<Missed, u64>>>(text))?
+                .unwrap_or_default(),
+            waited: row.try_get::<Option<&str>, _>("waited")?.and_then(Waited::from_name),
         },
         created_at: row.try_get("created_at")?,
     })

@@ -1,6 +1,5 @@
 //! Frames of every kind, and stores over one database that answer the same whatever they remember.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use metricsd_model::{
@@ -77,7 +76,7 @@ fn batch(id: u128, frames: Vec<Frame>) -> Arc<Batch> {
             health: HealthStatus::Healthy,
             reason: None,
             error: None,
-            ledger: Ledger { received: stored, stored, dropped: 0, refused: BTreeMap::new() },
+            ledger: Ledger { received: stored, stored, ..Ledger::default() },
             types: TypeCounts::default(),
         },
         frames,

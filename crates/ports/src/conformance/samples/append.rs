@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use futures::future::{join, join_all};
 use metricsd_model::{
-    Batch, CollectionMethod, FailureReason, HealthStatus, JobStatus, Layout, Ledger, Refusal, TypeCounts,
+    Batch, CollectionMethod, FailureReason, HealthStatus, JobStatus, Layout, Ledger, Missed, Refusal,
+    TypeCounts, Waited,
 };
 
 use crate::conformance::fixtures::*;
@@ -76,6 +77,10 @@ pub async fn check_jobs(store: &impl Store) {
         dropped: 1,
         refused: BTreeMap::from([(Refusal::TooOld, 2), (Refusal::InvalidValue, 3)]),
         stored: 4,
+        missed: BTreeMap::from([(Missed::Busy, 2)]),
+        waited: Some(Waited::Spool),
+        // What the batch holds, by the store's own count.
+        ..Ledger::default()
     };
     partial.collection.types = TypeCounts { counters: 1, gauges: 3, ..TypeCounts::default() };
     store.append(&[Arc::new(failed.clone()), Arc::new(partial.clone())]).await.expect("an append");

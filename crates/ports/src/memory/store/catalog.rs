@@ -217,9 +217,13 @@ impl Catalog for MemoryStore {
     async fn purge_jobs(&self, before: Millis) -> Result<u64, PortError> {
         let mut state = self.state.lock();
         let mut removed = 0;
-        state.jobs.retain(|(_, job)| {
+        let State { jobs, durable, .. } = &mut *state;
+        jobs.retain(|(_, job)| {
             let purged = job.created_at < before && removed < PURGE_LIMIT;
             removed += usize::from(purged);
+            if purged {
+                crate::integrity::add_job(&mut durable.hours, job);
+            }
             !purged
         });
         Ok(removed as u64)

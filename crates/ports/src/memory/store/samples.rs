@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use metricsd_model::{
-    Batch, FamilyMetadata, Frame, HISTOGRAM_MARKER_BITS, Job, LabelSet, Matcher, MetricType, Millis,
+    Batch, FamilyMetadata, Frame, HISTOGRAM_MARKER_BITS, Job, LabelSet, Ledger, Matcher, MetricType, Millis,
     NativeHistogram, Sample, SampleValue, Series, SeriesId,
 };
 
@@ -40,7 +40,7 @@ impl SampleSink for MemoryStore {
 }
 
 impl State {
-    fn append(&mut self, batch: &Batch) -> Receipt {
+    pub(super) fn append(&mut self, batch: &Batch) -> Receipt {
         if !self.batches.insert(batch.id) {
             return Receipt::Duplicate;
         }
@@ -106,7 +106,7 @@ fn job_of(batch: &Batch) -> Job {
         metrics_collected: collection.ledger.stored,
         collection_duration_ms: collection.duration_ms,
         error_details: error,
-        ledger: collection.ledger.clone(),
+        ledger: Ledger { added: batch.added(), ..collection.ledger.clone() },
         created_at: collection.started,
     }
 }

@@ -1,0 +1,92 @@
+//! Positions of a sample log, moved with the batches that stand before them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use metricsd_model::Batch;
+use metricsd_ports::{ErrorKind, LogSink, LogStep, ParkedRecord, PortError, Receipt};
+use sqlx::{Row, SqliteConnection};
+
+use crate::SqliteStore;
+use crate::error::Fault;
+
+/// A position that is not what the caller believes stays as it is.
+const STEP: &str = "INSERT INTO log_positions (log, \"partition\", next) VALUES (?1, ?2, ?4)
+    ON CONFLICT (log, \"partition\") DO UPDATE SET next = excluded.next WHERE next = ?3";
+
+/// Moves positions.
+pub(crate) async fn step(tx: &mut SqliteConnection, steps: &[LogStep]) -> Result<(), Fault> {
+    for LogStep { log, partition, from, next } in steps {
+        let moved =
+            sqlx::query(STEP).bind(log).bind(partition).bind(from).bind(next).execute(&mut *tx).await?;
+        if moved.rows_affected() == 0 {
+            let message = format!("partition {partition} of the log {log} does not stand at {from} any more");
+            return Err(PortError::new(ErrorKind::Conflict, message).into());
+        }
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl LogSink for SqliteStore {
+    async fn append_from_log(
+        &self,
+        batches: &[Arc<Batch>],
+        steps: &[LogStep],
+    ) -> Result<Vec<Receipt>, PortError> {
+        self.append_stepping(batches, steps).await
+    }
+
+    async fn log_positions(&self, log: &str) -> Result<Vec<(i32, i64)>, PortError> {
+        let read = async {
+            let sql = "SELECT \"partition\", next FROM log_positions WHERE log = ?1 ORDER BY \"partition\"";
+            let rows = sqlx::query(sql).bind(log).fetch_all(&self.readers).await?;
+            rows.iter()
+                .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+                .collect::<Result<Vec<(i32, i64)>, Fault>>()
+        };
+        read.await.map_err(|fault: Fault| fault.into_port("read the positions of the log"))
+    }
+
+    async fn park(&self, record: &ParkedRecord, at: &LogStep) -> Result<(), PortError> {
+        let park = async {
+            let mut tx = self.write().await?;
+            step(&mut tx, std::slice::from_ref(at)).await?;
+            let sql = "INSERT INTO parked_records (log, \"partition\", position, error, content) \
+                       VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
+            sqlx::query(sql)
+                .bind(&record.log)
+                .bind(record.partition)
+                .bind(record.position)
+                .bind(record.error.replace('\0', "\u{fffd}"))
+                .bind(&record.content)
+                .execute(&mut *tx)
+                .await?;
+            tx.commit().await?;
+            Ok(())
+        };
+        park.await.map_err(|fault: Fault| fault.into_port("park a record"))
+    }
+
+    async fn parked(&self, limit: usize) -> Result<(Vec<ParkedRecord>, u64), PortError> {
+        let read = async {
+            let sql = "SELECT *, count(*) OVER () AS all_of_them FROM parked_records \
+                       ORDER BY parked_at DESC, log, \"partition\", position DESC LIMIT ?1";
+            let limit = i64::try_from(limit.max(1)).unwrap_or(i64::MAX);
+            let rows = sqlx::query(sql).bind(limit).fetch_all(&self.readers).await?;
+            let count = rows.first().map_or(Ok(0), |row| row.try_get::<i64, _>("all_of_them"))?;
+            let record = |row: &sqlx::sqlite::SqliteRow| -> Result<ParkedRecord, Fault> {
+                Ok(ParkedRecord {
+                    log: row.try_get("log")?,
+                    partition: row.try_get("partition")?,
+                    position: row.try_get("position")?,
+                    error: row.try_get("error")?,
+                    content: row.try_get("content")?,
+                    parked_at: row.try_get("parked_at")?,
+                })
+            };
+            Ok((rows.iter().map(record).collect::<Result<_, _>>()?, u64::try_from(count).unwrap_or(0)))
+        };
+        read.await.map_err(|fault: Fault| fault.into_port("read parked records"))
+    }
+}
