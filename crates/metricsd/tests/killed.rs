@@ -198,7 +198,9 @@ async fn by_sql(postgres: &Cluster) -> Sums {
 }
 
 fn start(folder: &Path) -> Start<'_> {
+    // What is acknowledged is compared with what is stored at once; what waits on disk has tests of its own.
     Start::new(folder)
+        .env("METRICSD_SPOOL_ENABLED", "false")
         .env("METRICSD_STORAGE_COMPACTION_DELAY", "0s")
         .env("METRICSD_LIMITS_MAX_SAMPLE_AGE", "0s")
         .env("METRICSD_RETENTION_DEFAULT", "0s")
