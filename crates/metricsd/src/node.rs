@@ -1,5 +1,6 @@
 //! One process of metricsd: built from its configuration, run until told to stop, drained.
 
+mod access;
 mod adapters;
 mod chores;
 mod compaction;
@@ -24,7 +25,7 @@ use anyhow::{Context, Result};
 use metricsd_client::SecretAccess;
 use metricsd_http::Cardinality;
 use metricsd_ingest::relay::Relay;
-use metricsd_ingest::{Access, AccessMetrics, AfterCommit, Door, GroupCommit, Ingest, IngestMetrics};
+use metricsd_ingest::{AfterCommit, GroupCommit, Ingest, IngestMetrics};
 use metricsd_ports::Process;
 use metricsd_scrape::{AddressPolicy, Ownership, PageClient, PoolOptions, ScrapeMetrics, ScrapePool};
 use prometheus_client::registry::Registry;
@@ -62,7 +63,7 @@ pub(crate) async fn run(config: Config, effective: &Effective) -> Result<()> {
         welcome::first_targets(&config, address, &*node.adapters.catalog).await;
     }
     greet(&config, address);
-    tell_who_may_come(&config, address);
+    access::tell(&config, address);
     signals.recv().await;
     info!("stopping: what was accepted is stored first");
     let drained = tokio::select! {
@@ -132,34 +133,38 @@ fn greet(config: &Config, address: SocketAddr) {
     info!(%address, roles = config.roles.names().join(","), "ready");
 }
 
-/// Whoever opens metricsd to others, or finds it closed to them, reads why in the log.
-fn tell_who_may_come(config: &Config, address: SocketAddr) {
-    if Door::of(address) == Door::Loopback {
-        return;
-    }
-    if config.auth.open {
-        warn!(%address, "everyone who reaches this address may push, read and manage: auth.open is true");
-    } else {
-        info!(
-            %address,
-            bootstrap_token = config.auth.bootstrap.is_some(),
-            "requests from elsewhere need a token: make one with `metricsd token create`, which itself needs \
-             METRICSD_TOKEN to be one that may manage, such as auth.bootstrap_token; auth.open: true asks for none"
-        );
-    }
+/// What the parts of a process stand on.
+struct Ground<'a> {
+    config: &'a Config,
+    adapters: &'a Adapters,
+    /// Cancelled when nothing new is to begin.
+    stop: &'a CancellationToken,
 }
 
-/// Starts to keep up with tokens.
-fn start_access(
-    config: &Config,
-    adapters: &Adapters,
-    registry: &mut Registry,
-    stop: &CancellationToken,
-) -> (Arc<Access>, JoinHandle<()>) {
-    let metrics = AccessMetrics::register(registry);
-    let access = Access::new(adapters.catalog.clone(), config.auth.clone(), metrics);
-    let task = tokio::spawn(access.clone().run(stop.clone()));
-    (access, task)
+impl Ground<'_> {
+    /// Scrapes, where this process does, and shares the targets with others, where there are any.
+    fn start_scraping(
+        &self,
+        pages: &PageClient,
+        process: Uuid,
+        group: &GroupCommit,
+        notices: &AfterCommit,
+        registry: &mut Registry,
+    ) -> (Option<JoinHandle<()>>, Option<membership::Handle>) {
+        let Self { config, adapters, stop } = self;
+        if !config.roles.has(Role::Worker) {
+            return (None, None);
+        }
+        let metrics = ScrapeMetrics::register(registry);
+        let mut options = scrape_pool(config, adapters, pages.clone(), metrics, group, notices);
+        let membership = config.shares_targets().then(|| {
+            options.ownership = Ownership::shared(Uuid::new_v4(), config.cluster.lease);
+            let (leases, ownership) = (adapters.membership.clone(), options.ownership.clone());
+            membership::start(leases, ownership, process, config.cluster, registry)
+        });
+        let pool = tokio::spawn(ScrapePool::new(options, (*stop).clone()).run());
+        (Some(pool), membership)
+    }
 }
 
 /// The tasks of a process, in the order in which they are to stop.
@@ -196,73 +201,45 @@ impl Node {
     ) -> Result<Self> {
         let mut registry = Registry::with_prefix("metricsd");
         let metrics = IngestMetrics::register(&mut registry);
-        let policy = Arc::new(AddressPolicy {
-            allow: config.scrape.allow_cidrs.clone(),
-            close_private: config.scrape.close_private,
-        });
+        let policy = address_policy(config);
         let pages = page_client(config, &policy);
         let [accept, commit, after, rest] = std::array::from_fn(|_| CancellationToken::new());
-        let (notices, teller) = AfterCommit::start(
-            adapters.catalog.clone(),
-            adapters.cache.clone(),
-            metrics.clone(),
-            after.clone(),
-        );
-        let takes = config.roles.has(Role::Ingest) || config.roles.has(Role::Worker);
+        let (catalog, cache) = (adapters.catalog.clone(), adapters.cache.clone());
+        let (notices, teller) = AfterCommit::start(catalog, cache, metrics.clone(), after.clone());
         let mut way = sinks::lay(config, &adapters, &metrics, &notices, &mut registry, &rest)?;
         let (group, committer) = sinks::commit(config, way.stores.clone(), &metrics, &notices, &commit);
         let process = Uuid::new_v4();
-        let (mut pool, mut membership) = (None, None);
-        if config.roles.has(Role::Worker) {
-            let metrics = ScrapeMetrics::register(&mut registry);
-            let mut options = scrape_pool(config, &adapters, pages.clone(), metrics, &group, &notices);
-            if config.shares_targets() {
-                options.ownership = Ownership::shared(Uuid::new_v4(), config.cluster.lease);
-                let ownership = options.ownership.clone();
-                let (leases, settings) = (adapters.membership.clone(), config.cluster);
-                membership = Some(membership::start(leases, ownership, process, settings, &mut registry));
-            }
-            pool = Some(tokio::spawn(ScrapePool::new(options, accept.clone()).run()));
-        }
-        let series = takes.then(|| group.series().clone());
-        let cardinality = Arc::new(Cardinality::new(adapters.source.clone(), series));
+        let ground = Ground { config, adapters: &adapters, stop: &accept };
+        let (pool, membership) = ground.start_scraping(&pages, process, &group, &notices, &mut registry);
+        let cardinality = cardinality(config, &adapters, &group);
         let process = this_process(config, process, listener.local_addr()?);
         let mut chores = start_chores(config, &adapters, metrics, &notices, process, &rest);
         chores.append(&mut way.tasks);
-        chores.extend(watch::start(&adapters, &mut registry, &rest));
-        chores.extend(start_compaction(config, &adapters, &mut registry, &rest));
-        chores.extend(start_rollups(config, &adapters, &rest));
+        chores.extend(keep_storage(config, &adapters, &mut registry, &rest));
         let (files, workers) = uploads::start(config, adapters.work.clone(), &group, &mut registry, &accept);
         chores.extend(workers);
         let ingest =
             config.roles.has(Role::Ingest).then(|| Ingest::new(group, Arc::new(config.limits.clone())));
+        let mut reload = None;
         if config.roles.has(Role::Api) {
             let (watched, stop) = (cardinality.clone(), rest.clone());
             chores.push(tokio::spawn(async move { watched.watch(stop).await }));
-        }
-        let mut reload = None;
-        if config.roles.has(Role::Api) {
-            let catalog = adapters.catalog.clone();
-            chores.push(tokio::spawn(discovery::expire(catalog, rest.clone())));
+            chores.push(tokio::spawn(discovery::expire(adapters.catalog.clone(), rest.clone())));
             let (reloader, tasks) =
                 start_discovery(config, &adapters, &policy, &mut registry, &listener, &accept)?;
-            (reload, chores) = (reloader, chores.into_iter().chain(tasks).collect());
+            reload = reloader;
+            chores.extend(tasks);
         }
-        let uploads = Some(files);
-        let (access, task) = start_access(config, &adapters, &mut registry, &rest);
+        let (access, task) = access::start(config, &adapters, &mut registry, &rest);
         chores.push(task);
         let (otlp, grpc) = otlp::start(config, ingest.as_ref(), &access, grpc, &accept);
-        let ground = lines::Ground {
-            ingest: ingest.as_ref(),
-            groups: adapters.groups.clone(),
-            catalog: adapters.catalog.clone(),
-        };
+        let ground = lines::Ground::new(ingest.as_ref(), &adapters);
         let (lines, protocols) = lines::start(&config.lines, ground, &mut registry, &accept).await?;
         let parts = serving::Parts {
             access,
             shown,
             ingest,
-            uploads,
+            uploads: Some(files),
             otlp,
             cardinality,
             policy,
@@ -322,6 +299,31 @@ impl Node {
         )
         .await;
     }
+}
+
+/// Counts series; where nothing comes in, only those in the store.
+fn cardinality(config: &Config, adapters: &Adapters, group: &GroupCommit) -> Arc<Cardinality> {
+    let takes = config.roles.has(Role::Ingest) || config.roles.has(Role::Worker);
+    Arc::new(Cardinality::new(adapters.source.clone(), takes.then(|| group.series().clone())))
+}
+
+/// Addresses that may be scraped.
+fn address_policy(config: &Config) -> Arc<AddressPolicy> {
+    let (allow, close_private) = (config.scrape.allow_cidrs.clone(), config.scrape.close_private);
+    Arc::new(AddressPolicy { allow, close_private })
+}
+
+/// The tasks that watch the stores, and compact and roll up what is in them.
+fn keep_storage(
+    config: &Config,
+    adapters: &Adapters,
+    registry: &mut Registry,
+    stop: &CancellationToken,
+) -> Vec<JoinHandle<()>> {
+    let mut tasks: Vec<_> = watch::start(adapters, registry, stop).into_iter().collect();
+    tasks.extend(start_compaction(config, adapters, registry, stop));
+    tasks.extend(start_rollups(config, adapters, stop));
+    tasks
 }
 
 /// What fetches pages: for scraping, and for those who want to see what a target says.

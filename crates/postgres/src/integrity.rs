@@ -25,7 +25,7 @@ pub(crate) async fn keep_sums(tx: &mut PgConnection, hours: &LedgerHours) -> Res
     };
     let text = |field: fn(&LedgerSum) -> serde_json::Result<String>| -> Result<Vec<String>, Fault> {
         let texts = hours.values().map(field).collect::<Result<_, _>>();
-        texts.map_err(|error| damaged("cannot write counts").caused_by(error).into())
+        texts.map_err(|error| damaged("cannot write counts").caused_by(error))
     };
     sqlx::query(include_str!("sql/keep_sums.sql"))
         .bind(hours.keys().map(|key| bound(key.0)).collect::<Vec<_>>())
@@ -93,7 +93,7 @@ async fn ledger(store: &PostgresStore, range: &LedgerRange, limit: usize) -> Res
         match (kind, Refusal::from_name(name), Missed::from_name(name)) {
             ("refused", Some(reason), _) => *sum.refused.entry(reason).or_default() += count,
             ("missed", _, Some(reason)) => *sum.missed.entry(reason).or_default() += count,
-            _ => return Err(damaged(format!("unknown reason {name:?} in the database")).into()),
+            _ => return Err(damaged(format!("unknown reason {name:?} in the database"))),
         }
     }
     tx.rollback().await?;

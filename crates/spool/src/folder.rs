@@ -72,11 +72,10 @@ impl Folder {
                 }
                 let to = self.path.join(&lane);
                 create(&to)?;
-                let mut next = self::files(&to)?.last().map_or(1, |(number, _)| number + 1);
+                let next = self::files(&to)?.last().map_or(1, |(number, _)| number + 1);
                 info!(from = %path.display(), files = files.len(), "batches of a process that is gone are taken over");
-                for (_, file) in files {
-                    fs::rename(&file, file_path(&to, next))?;
-                    next += 1;
+                for (number, (_, file)) in (next..).zip(files) {
+                    fs::rename(&file, file_path(&to, number))?;
                 }
                 File::open(&to)?.sync_all()?;
             }

@@ -124,7 +124,7 @@ impl SpooledSink {
             Order::Oldest => !waits && !(self.pressure)(),
             Order::Newest => {
                 let away = self.failed.lock().is_some_and(|at| at.elapsed() < LEAVE_ALONE);
-                !(waits && away) && !(self.pressure)()
+                !((self.pressure)() || waits && away)
             }
         }
     }
@@ -186,7 +186,7 @@ impl SpooledSink {
 #[async_trait]
 impl SampleSink for SpooledSink {
     async fn append(&self, batches: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError> {
-        if !self.may_pass() && !(self.catches_up().await && self.may_pass()) {
+        if !(self.may_pass() || self.catches_up().await && self.may_pass()) {
             let behind = PortError::new(ErrorKind::Unavailable, "batches wait in the spool before these");
             return self.keep(batches, behind).await;
         }

@@ -54,14 +54,14 @@ fn collection(seed: usize, counts: [u64; 4]) -> Collection {
     let pick = |len: usize| seed % len;
     Collection {
         source_id: format!("source {seed} ä"),
-        target_id: if seed % 2 == 0 { String::new() } else { "shop-1".into() },
+        target_id: if seed.is_multiple_of(2) { String::new() } else { "shop-1".into() },
         method: CollectionMethod::ALL[pick(CollectionMethod::ALL.len())],
         started: seed as i64 - 1_000,
         duration_ms: counts[0] as f64 / 3.0,
         status: JobStatus::ALL[pick(JobStatus::ALL.len())],
         health: HealthStatus::ALL[pick(HealthStatus::ALL.len())],
-        reason: (seed % 3 == 0).then(|| FailureReason::ALL[pick(FailureReason::ALL.len())]),
-        error: (seed % 3 == 0).then(|| "why".into()),
+        reason: seed.is_multiple_of(3).then(|| FailureReason::ALL[pick(FailureReason::ALL.len())]),
+        error: seed.is_multiple_of(3).then(|| "why".into()),
         ledger: Ledger {
             received: counts[0],
             dropped: counts[1],

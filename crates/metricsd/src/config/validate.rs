@@ -39,23 +39,12 @@ const MAX_TOPIC_CHARS: usize = 249;
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 /// Makes the configuration, or notes what is wrong and answers `None` or a value that is not to be used.
-/// Fills in what the defaults leave to other keys (`storage.url`).
 pub(super) fn validate(
     settings: &mut Settings,
     origins: &BTreeMap<String, Origin>,
     problems: &mut Vec<Problem>,
 ) -> Option<Config> {
-    let storage = &settings.storage;
-    let sharded = !storage.shards.is_empty() || storage.shards_file.is_some();
-    if storage.url.is_none() && storage.url_file.is_none() && !sharded {
-        settings.storage.url =
-            Some(format!("sqlite:{}/metricsd.db", settings.data_dir.trim_end_matches('/')));
-    }
-    // Who shortens the interval alone does not mean a timeout above it.
-    if !origins.contains_key("scrape.default_timeout") {
-        let shorter = settings.scrape.default_timeout.min(settings.scrape.default_interval);
-        settings.scrape.default_timeout = shorter;
-    }
+    fill_in(settings, origins);
     let mut check = Check { origins, problems };
     check.listen(&settings.listen);
     if settings.data_dir.is_empty() {
@@ -119,6 +108,21 @@ pub(super) fn validate(
         log: log?,
         shutdown_timeout: settings.shutdown.timeout.0,
     })
+}
+
+/// Fills in what the defaults leave to other keys.
+fn fill_in(settings: &mut Settings, origins: &BTreeMap<String, Origin>) {
+    let storage = &settings.storage;
+    let sharded = !storage.shards.is_empty() || storage.shards_file.is_some();
+    if storage.url.is_none() && storage.url_file.is_none() && !sharded {
+        settings.storage.url =
+            Some(format!("sqlite:{}/metricsd.db", settings.data_dir.trim_end_matches('/')));
+    }
+    // Who shortens the interval alone does not mean a timeout above it.
+    if !origins.contains_key("scrape.default_timeout") {
+        let shorter = settings.scrape.default_timeout.min(settings.scrape.default_interval);
+        settings.scrape.default_timeout = shorter;
+    }
 }
 
 struct Check<'a> {

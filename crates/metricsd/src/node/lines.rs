@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::adapters::Adapters;
 use crate::config::LinesConfig;
 
 /// Listeners at work.
@@ -23,9 +24,15 @@ pub(super) struct Lines {
 
 /// What they stand on.
 pub(super) struct Ground<'a> {
-    pub(super) ingest: Option<&'a Ingest>,
-    pub(super) groups: Arc<dyn PushedGroups>,
-    pub(super) catalog: Arc<dyn Catalog>,
+    ingest: Option<&'a Ingest>,
+    groups: Arc<dyn PushedGroups>,
+    catalog: Arc<dyn Catalog>,
+}
+
+impl<'a> Ground<'a> {
+    pub(super) fn new(ingest: Option<&'a Ingest>, adapters: &Adapters) -> Self {
+        Self { ingest, groups: adapters.groups.clone(), catalog: adapters.catalog.clone() }
+    }
 }
 
 /// Starts what is switched on; nothing where this process takes no pushes. What the HTTP server takes is answered beside.
