@@ -1,7 +1,7 @@
 //! Pushes that do not come over HTTP: Graphite plaintext and StatsD over TCP and UDP.
 //!
-//! A line's way: [`tcp`] and [`udp`] hear it within their limits, [`graphite`] brings it to the door at once (small parts
-//! are joined by [`joiner`]), [`statsd`] adds it up and brings the sums at every flush.
+//! A line's way: `tcp` and `udp` hear it within their limits, [`graphite`] brings it to the door at once (small parts
+//! are joined by `joiner`), [`statsd`] adds it up and brings the sums at every flush.
 //!
 //! Beside them [`gateway`]: pushed groups that stand until they are removed, whose samples are brought again and again.
 

@@ -1,7 +1,7 @@
 //! What a Pushgateway does: groups of metrics are pushed and stand until somebody removes them.
 //!
 //! A group is a row of the catalogue, which any process may change, one at a time ([`PushedGroups`]). Whoever changes it
-//! brings its samples to the door at once, with staleness markers for what it no longer has; [`sampler`] brings those of all
+//! brings its samples to the door at once, with staleness markers for what it no longer has; `sampler` brings those of all
 //! groups again and again, in one process of all, as scraping a gateway would.
 
 mod sampler;
