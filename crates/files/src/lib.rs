@@ -2,7 +2,7 @@
 //!
 //! Reading: a [`Source`] of bytes is unpacked within bounds ([`unpack`]) and taken apart row by row ([`read`]); what is wrong
 //! with a row is said of that row, what is wrong with the file of the file. [`part`] puts rows into bodies that the door
-//! takes. Writing: [`write`] puts series into a file piece by piece. Memory is bounded by a row, a page of Parquet, or a
+//! takes. Writing: [`mod@write`] puts series into a file piece by piece. Memory is bounded by a row, a page of Parquet, or a
 //! part, whatever the file holds.
 
 pub mod format;

@@ -2,10 +2,10 @@
 //!
 //! Every item of a named stream has a number, one more than that of the item before. [`Streams::open`] answers the number
 //! of the last item that is committed; whatever comes again up to it is passed over. Items are gathered while a commit is
-//! under way and then committed together, one batch behind the other ([`committer`]), so that the batches of a stream are a
+//! under way and then committed together, one batch behind the other (`committer`), so that the batches of a stream are a
 //! chain: each begins behind the end of one that is committed. The id of a batch is made of the stream and the number
 //! before its first item, so that of two connections that go on from the same place, in whatever processes, one commits
-//! and the other is told to come back. The last number is a sample of the batch itself ([`position`]).
+//! and the other is told to come back. The last number is a sample of the batch itself (`position`).
 
 mod committer;
 mod hub;
