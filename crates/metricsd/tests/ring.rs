@@ -134,7 +134,6 @@ fn within(missed: &[(String, i64)], from: i64, until: i64, what: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "does not pass yet: real processes that join are given no targets within 30 s; cluster.share_targets is off by default"]
 async fn workers_come_and_go_without_gaps() {
     let (database, served) = (Database::create().await, Arc::new(Served::default()));
     let folders: Vec<Folder> = (0..6).map(|_| Folder::new()).collect();

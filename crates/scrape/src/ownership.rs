@@ -89,6 +89,11 @@ impl Ownership {
         self.0.as_ref().map_or(0, |shared| shared.keeper.lock().table().epoch())
     }
 
+    /// The last change of the ring of which nothing is left to be told.
+    pub fn known(&self) -> u64 {
+        self.0.as_ref().map_or(0, |shared| shared.keeper.lock().known())
+    }
+
     /// Whether the lease is valid.
     pub fn holds(&self) -> bool {
         self.0.as_ref().is_none_or(|shared| shared.keeper.lock().holds(shared.base.elapsed()))

@@ -35,8 +35,8 @@ pub struct Keeper {
     table: Table,
     /// Whether the database is known to know that the worker wants to go.
     drained: bool,
-    /// Gaps that have not ended yet.
-    pending: Vec<Gap>,
+    /// Gaps that have not ended yet, each with the epoch of its grant.
+    pending: Vec<(u64, Gap)>,
 }
 
 /// How long after its end a gap is told where another was to go on until then, in milliseconds: what that one has done
@@ -65,13 +65,24 @@ impl Keeper {
         self.drained |= draining;
         let until = sent + self.lease - self.lease / MARGIN_PARTS;
         self.valid_until = Some(self.valid_until.map_or(until, |known| known.max(until)));
-        let new = renewal.changed.iter().filter_map(|(bucket, grant)| self.gap(*bucket, grant, at));
-        let gaps: Vec<Gap> = self.pending.iter().copied().chain(new).collect();
+        let new = renewal.changed.iter().filter_map(|(bucket, grant)| {
+            let gap = self.gap(*bucket, grant, at)?;
+            Some((grant.epoch, gap))
+        });
+        let gaps: Vec<(u64, Gap)> = self.pending.iter().copied().chain(new).collect();
         self.table.apply(renewal.epoch, &renewal.changed);
-        let is_over = |gap: &Gap| gap.until <= at + 1 && (gap.until > at || gap.until + PATIENCE_MS <= at);
-        let (over, pending) = gaps.into_iter().partition(is_over);
+        let is_over =
+            |(_, gap): &(u64, Gap)| gap.until <= at + 1 && (gap.until > at || gap.until + PATIENCE_MS <= at);
+        let (over, pending): (Vec<_>, Vec<_>) = gaps.into_iter().partition(is_over);
         self.pending = pending;
-        over
+        over.into_iter().map(|(_, gap)| gap).collect()
+    }
+
+    /// The last change that the worker has heard of and has nothing more to tell of: what the database is to know. A gap that
+    /// it could not tell yet is told by the next owner should this one be lost before.
+    pub fn known(&self) -> u64 {
+        let untold = self.pending.iter().map(|(epoch, _)| epoch.saturating_sub(1)).min();
+        untold.unwrap_or(u64::MAX).min(self.table.epoch())
     }
 
     fn gap(&self, bucket: u16, grant: &Grant, at: i64) -> Option<Gap> {
@@ -79,8 +90,9 @@ impl Keeper {
         if known || grant.owner != self.member {
             return None;
         }
-        // Its own scrapes are on their way to the store.
-        let own = self.table.grant(bucket).filter(|known| known.owner == self.member);
+        // Its own scrapes are on their way to the store, unless the bucket was another's in between.
+        let known = self.table.grant(bucket);
+        let own = known.filter(|known| known.owner == self.member && known.since == grant.since);
         let until = own.map_or(i64::MAX, |known| known.since).min(grant.since.max(at + 1));
         let (from, lost) = match (grant.gap, grant.previous) {
             (Some(from), _) => (from, true),
@@ -98,9 +110,9 @@ impl Keeper {
     }
 
     /// Whether nothing is the worker's at `now`, by the database's clock, or later, nor will be: from when the database
-    /// knows that it wants to go, it is given nothing more.
+    /// knows that it wants to go, it is given nothing more. What it has to tell of gaps comes before.
     pub fn may_leave(&self, now: i64) -> bool {
-        self.drained && self.table.has_left(self.member, now)
+        self.drained && self.pending.is_empty() && self.table.has_left(self.member, now)
     }
 
     /// Whether the lease is valid.
@@ -132,6 +144,23 @@ impl Keeper {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gap_that_is_not_told_yet_is_not_known_and_keeps_the_worker() {
+        let [me, other] = [1, 2].map(Uuid::from_u128);
+        let mut keeper = Keeper::new(me, Duration::from_secs(5), Table::new(4));
+        let coming = Grant { owner: me, epoch: 3, since: 5_000, previous: Some(other), began: 0, gap: None };
+        keeper.renewed(Duration::ZERO, true, &renewal(3, vec![(0, coming)]), 4_000);
+        assert_eq!(keeper.known(), 3);
+        let lost = Grant { epoch: 4, previous: None, gap: Some(1_000), ..coming };
+        assert_eq!(keeper.renewed(Duration::ZERO, true, &renewal(4, vec![(0, lost)]), 5_100), []);
+        let gone = Grant { owner: other, epoch: 5, since: 5_500, previous: Some(me), ..coming };
+        assert_eq!(keeper.renewed(Duration::ZERO, true, &renewal(5, vec![(0, gone)]), 6_000), []);
+        assert_eq!((keeper.known(), keeper.may_leave(6_000)), (3, false));
+        let told = keeper.renewed(Duration::ZERO, true, &renewal(5, vec![]), 7_000);
+        assert_eq!(told, [Gap { bucket: 0, from: 1_000, until: 5_000, lost: true }]);
+        assert_eq!((keeper.known(), keeper.may_leave(7_000)), (5, true));
+    }
 
     fn renewal(epoch: u64, changed: Vec<(u16, Grant)>) -> Renewal {
         Renewal { now: 0, epoch, changed, unsettled: false, next_expiry: 0 }

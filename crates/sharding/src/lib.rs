@@ -3,7 +3,7 @@
 //! Workers own buckets of targets. [`table`] says whose each is, and from which scheduled time on; [`mod@plan`] decides who shall own
 //! what when workers come and go; [`registry`] is what the database does with leases and plans, as one piece of memory;
 //! [`keeper`] is what a worker knows of its own lease, and so whether it may scrape. The protocol is told in
-//! `docs/decisions/0017-workers-own-buckets-by-lease.md`, and `tests/simulation.rs` runs it through thousands of schedules.
+//! `docs/decisions/0017-workers-own-buckets-by-lease.md`, and `tests/simulation` runs it through thousands of schedules.
 //!
 //! [`hash`] is the hash that everything rests on; [`ring`] gives one key an owner, whatever other keys there are;
 //! [`mod@assign`] gives all of a known set of keys their owners, evenly by what each costs. Pure: no clock, no randomness,

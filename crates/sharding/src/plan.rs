@@ -45,10 +45,14 @@ pub struct Plan {
 ///
 /// Every bucket has one owner afterwards, which lives and does not want to go. A bucket whose owner lives moves at `now + lead`, and
 /// its owner goes on until then; one whose owner is lost moves at once. A bucket that is being handed over is not moved
-/// again before that has happened, unless one of the two is lost.
+/// again before that has happened, unless one of the two is lost. A newcomer gets its part in one plan: it waits as long as one of
+/// the buckets that are to be its own cannot be moved, unless there is nobody else.
 pub fn plan(snapshot: &Snapshot, loads: &[u64], policy: &Policy, rebalance: bool) -> Option<Plan> {
-    let members = Members::of(snapshot, policy);
-    let ring = Ring::new(members.eligible.iter().map(|lease| member(lease))).ok()?;
+    let mut members = Members::of(snapshot, policy);
+    let mut ring = members.ring()?;
+    if members.leave_out_who_waits(snapshot, &ring) {
+        ring = members.ring()?;
+    }
     let places: BTreeMap<Uuid, usize> = places(&ring);
     let newcomers: Vec<bool> = newcomers(snapshot, &ring, &places);
     let table = snapshot.table.grants();
@@ -97,6 +101,8 @@ struct Members<'s> {
     /// Those that buckets may be given to.
     eligible: Vec<&'s Lease>,
     lost: BTreeMap<Uuid, &'s Lease>,
+    /// As of the policy.
+    lead: i64,
 }
 
 impl<'s> Members<'s> {
@@ -111,6 +117,7 @@ impl<'s> Members<'s> {
             by_id: leases().filter(|lease| !is_lost(lease)).map(keyed).collect(),
             eligible: leases().filter(|lease| lives(lease) || waits(lease)).collect(),
             lost: leases().filter(is_lost).map(keyed).collect(),
+            lead: policy.lead,
         }
     }
 
@@ -118,13 +125,43 @@ impl<'s> Members<'s> {
         self.lost.keys().copied().collect()
     }
 
-    /// Whether a bucket is being handed over; or has been by a member that has not been heard of since, of which the owner must
-    /// be told should it turn out to be lost; or to one that has not heard of it yet, and so not of what may be missing.
+    fn ring(&self) -> Option<Ring> {
+        Ring::new(self.eligible.iter().map(|lease| member(lease))).ok()
+    }
+
+    /// Takes newcomers out of whose part something cannot be moved yet: what they were given now would count as their part.
+    /// Whether there were such.
+    fn leave_out_who_waits(&mut self, snapshot: &Snapshot, ring: &Ring) -> bool {
+        let places = places(ring);
+        let newcomers = newcomers(snapshot, ring, &places);
+        if !newcomers.contains(&true) {
+            return false;
+        }
+        let mut waits = vec![false; newcomers.len()];
+        for (bucket, grant) in (0_u32..).zip(snapshot.table.grants()) {
+            if self.is_frozen(grant.as_ref(), snapshot.now) {
+                let ideal = ring.owner_place(&bucket_key(bucket));
+                waits[ideal] = newcomers[ideal];
+            }
+        }
+        let waits = |lease: &Lease| places.get(&lease.report.member).is_some_and(|place| waits[*place]);
+        let (waiting, others): (Vec<_>, Vec<_>) =
+            self.eligible.iter().copied().partition(|lease| waits(lease));
+        let some = !waiting.is_empty() && !others.is_empty();
+        if some {
+            self.eligible = others;
+        }
+        some
+    }
+
+    /// Whether a bucket is being handed over; or has been by a member that has not been heard of for a while since, in which what
+    /// it scraped last was stored: should it turn out to be lost, the owner must be told; or to one that has not heard of it
+    /// yet, and so not of what may be missing.
     fn is_frozen(&self, grant: Option<&Grant>, now: i64) -> bool {
         let silent = |grant: &Grant| {
             let previous = grant.previous.and_then(|member| self.by_id.get(&member));
             let owner = self.by_id.get(&grant.owner);
-            previous.is_some_and(|lease| lease.renewed < grant.since)
+            previous.is_some_and(|lease| lease.renewed < grant.since + self.lead)
                 || owner.is_some_and(|lease| lease.known < grant.epoch)
         };
         is_moving(grant, now) || grant.is_some_and(silent)
@@ -148,13 +185,15 @@ impl<'s> Members<'s> {
         let Some(grant) = grant else { return Some(at_once(None)) };
         let lives = |member: &Uuid| self.by_id.contains_key(member);
         if is_moving(Some(grant), now) {
+            // What the one that was to take over had to tell of itself, it has not told yet.
+            let untold = |gap: i64| Some(grant.gap.map_or(gap, |before| before.min(gap)));
             let previous = grant.previous.filter(lives);
             return match (previous, lives(&grant.owner)) {
                 (Some(_), true) => None,
                 // The one that hands over is lost: the next begins now.
                 (None, _) => {
                     let gap = grant.previous.and_then(|member| self.gap_of(member, policy));
-                    Some(at_once(Some(gap.unwrap_or(now))))
+                    Some(at_once(untold(gap.unwrap_or(now))))
                 }
                 // The one that was to take over is lost: the one before goes on until another can.
                 (Some(previous), false) => Some(Grant {
@@ -163,18 +202,17 @@ impl<'s> Members<'s> {
                     since: now + policy.lead,
                     previous: Some(previous),
                     began: grant.began,
-                    gap: Some(grant.since),
+                    gap: untold(grant.since),
                 })
                 .filter(|next| next.owner != previous)
-                .or(Some(at_once(Some(grant.since)))),
+                .or(Some(at_once(untold(grant.since)))),
             };
         }
+        // The one that handed over was lost before that, and nobody knew.
         let silent = grant.previous.and_then(|member| self.gap_of(member, policy));
+        let silent = silent.filter(|from| *from < grant.since);
         match lives(&grant.owner) {
-            // The one that handed over was lost before that, and nobody knew.
-            true if silent.is_some_and(|from| from < grant.since) => {
-                Some(Grant { epoch, previous: None, gap: silent, ..*grant })
-            }
+            true if silent.is_some() => Some(Grant { epoch, previous: None, gap: silent, ..*grant }),
             true if grant.owner == owner || self.is_frozen(Some(grant), now) => None,
             true => {
                 let since = now + policy.lead;
@@ -192,7 +230,7 @@ impl<'s> Members<'s> {
                 let heard = self.lost.get(&grant.owner).is_none_or(|lease| lease.known >= grant.epoch);
                 let unsaid = grant.gap.filter(|_| !heard);
                 let own = self.gap_of(grant.owner, policy);
-                Some(at_once(own.map(|own| unsaid.map_or(own, |unsaid| unsaid.min(own)))))
+                Some(at_once([own, unsaid, silent].into_iter().flatten().min()))
             }
         }
     }

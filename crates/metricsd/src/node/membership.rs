@@ -240,7 +240,7 @@ impl Worker {
 
     /// `None` where this worker is a member no more.
     async fn renew(&mut self, report: &Report, draining: bool) -> Result<Option<Renewal>, PortError> {
-        let known = self.ownership.epoch();
+        let known = self.ownership.known();
         let sent = Instant::now();
         let lease = self.settings.lease;
         let call = async {

@@ -47,6 +47,8 @@ pub(crate) struct World {
     pub(crate) faults: bool,
     /// Parts in a thousand by which clocks go wrong.
     pub(crate) drift: i64,
+    /// Percent of heartbeats at which somebody evens the ring out unasked.
+    pub(crate) rebalance: i64,
 }
 
 #[derive(Debug, Clone)]
