@@ -2,29 +2,25 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use metricsd_codec::batch::{BatchDecoder, BatchEncoder, ListId};
 use metricsd_model::{Batch, Millis, Waited};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::SpoolOptions;
-use crate::folder::{create, file_path, files};
-use crate::segment::{Found, Reader, Writer, put, size_of};
+use crate::folder::{
+    PARKED, PLACE, bytes_aside, create, file_path, files, forget_place, last_number, put_aside,
+};
+use crate::segment::{EMPTY, Found, Reader, Writer, append_one, cut, put, size_of};
 
 /// Columns of the lists of series that one file may hold: who reads it remembers all of them.
 const MAX_COLUMNS: usize = 1_000_000;
 
-/// The file that says how far the first segment was replayed.
-const PLACE: &str = "place";
-
-/// The same while it is written.
+/// [`PLACE`] while it is written.
 const NEW_PLACE: &str = "place.new";
-
-/// The file that keeps batches which no store takes.
-const PARKED: &str = "parked";
 
 /// Why batches were not taken.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +49,8 @@ struct Segment {
     size: u64,
     records: u64,
     oldest: Millis,
+    /// Whether nothing but those records is in it.
+    is_whole: bool,
 }
 
 /// Batches that were read, oldest first, and where the next ones stand.
@@ -63,8 +61,8 @@ pub struct Chunk {
     /// Bytes that they take on disk.
     pub bytes: u64,
     number: u64,
-    end: u64,
-    records: u64,
+    /// Where each of them ends.
+    ends: Vec<u64>,
 }
 
 /// The queue.
@@ -84,6 +82,8 @@ pub struct SpoolLog {
     replayed: u64,
     reading: Option<Reading>,
     damaged: u64,
+    /// Bytes of what was put aside.
+    aside: u64,
 }
 
 /// The first segment, being read.
@@ -109,40 +109,50 @@ impl SpoolLog {
             replayed: 0,
             reading: None,
             damaged: 0,
+            aside: 0,
         };
         for (number, path) in files(folder)? {
             log.open_segment(number, &path)?;
         }
         log.find_place();
+        log.open_parked()?;
+        log.count_aside()?;
         Ok(log)
     }
 
+    /// What follows half a record that was being put aside would never be read.
+    fn open_parked(&mut self) -> io::Result<()> {
+        let path = self.folder.join(PARKED);
+        if path.try_exists()? && scan(&path)?.is_none_or(|scanned| !scanned.is_whole) {
+            warn!(file = %path.display(), "the batches that no store takes are damaged; others are kept in a new file");
+            self.damaged += 1;
+            put_aside(&path)?;
+        }
+        Ok(())
+    }
+
     fn open_segment(&mut self, number: u64, path: &Path) -> io::Result<()> {
-        let Some(mut reader) = Reader::open(path)? else {
+        let scanned = scan(path)?;
+        if let Some(Scanned { records: 0, is_whole: true, .. }) = scanned {
             // Killed before it was begun.
             return fs::remove_file(path);
-        };
-        let (mut records, mut oldest) = (0, Millis::MAX);
-        loop {
-            match reader.next()? {
-                Found::Record(record) => {
-                    records += 1;
-                    oldest = oldest.min(record.at);
+        }
+        if scanned.as_ref().is_none_or(|scanned| !scanned.is_whole) {
+            self.damaged += 1;
+        }
+        match scanned {
+            Some(Scanned { size, records, oldest, is_whole }) if records > 0 => {
+                if !is_whole {
+                    let file = path.display();
+                    error!(%file, at = size, records, "a file of the spool is damaged; what stands before that is replayed");
                 }
-                Found::End => break,
-                Found::Damaged => {
-                    // What follows was not acknowledged, unless the disk forgets.
-                    let (file, at) = (path.display(), reader.place());
-                    warn!(%file, at, "the end of a file of the spool is not whole and is left out");
-                    self.damaged += 1;
-                    break;
-                }
+                self.segments.push_back(Segment { number, size, records, oldest, is_whole });
+            }
+            _ => {
+                let to = put_aside(path)?;
+                error!(file = %to.display(), "a file of the spool is damaged, or of another version, and is put aside");
             }
         }
-        if records == 0 {
-            return fs::remove_file(path);
-        }
-        self.segments.push_back(Segment { number, size: reader.place(), records, oldest });
         Ok(())
     }
 
@@ -170,9 +180,15 @@ impl SpoolLog {
         self.segments.iter().map(|segment| segment.records).sum::<u64>().saturating_sub(self.replayed)
     }
 
-    /// Bytes on disk.
+    /// Bytes on disk, with those of what was put aside.
     pub fn bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.size).sum()
+        self.segments.iter().map(|segment| segment.size).sum::<u64>() + self.aside
+    }
+
+    /// Looks how much of what was put aside is there still: a person may have taken it away.
+    pub fn count_aside(&mut self) -> io::Result<()> {
+        self.aside = bytes_aside(&self.folder)?;
+        Ok(())
     }
 
     /// When the oldest that waits was written, by its file.
@@ -180,7 +196,7 @@ impl SpoolLog {
         self.segments.front().map(|segment| segment.oldest)
     }
 
-    /// Ends of files that were not whole.
+    /// Files that were damaged.
     pub fn damaged(&self) -> u64 {
         self.damaged
     }
@@ -208,9 +224,13 @@ impl SpoolLog {
                 return Err(Full::Batch(metricsd_codec::batch::BatchError::Compression));
             }
         }
-        let (bytes, max_bytes) = (self.bytes(), self.options.max_bytes);
-        if bytes + records.len() as u64 > max_bytes {
-            return Err(Full::Full { bytes, max_bytes });
+        let max_bytes = self.options.max_bytes;
+        let has_room = |bytes: u64| bytes + records.len() as u64 <= max_bytes;
+        if !has_room(self.bytes()) {
+            self.count_aside()?;
+        }
+        if !has_room(self.bytes()) {
+            return Err(Full::Full { bytes: self.bytes(), max_bytes });
         }
         self.write(&records)?;
         if let Some(segment) = self.segments.back_mut() {
@@ -225,12 +245,17 @@ impl SpoolLog {
 
     fn write(&mut self, records: &[u8]) -> io::Result<()> {
         if self.writer.is_none() {
+            if self.segments.is_empty() {
+                // Numbers come again. The folder is synced with the new file.
+                forget_place(&self.folder)?;
+            }
             let last = self.segments.back().map_or(0, |segment| segment.number);
             // A file of the number may be left of one that was replayed while its removal was not seen.
-            let number = files(&self.folder)?.last().map_or(0, |(number, _)| *number).max(last) + 1;
+            let number = last_number(&self.folder)?.max(last) + 1;
             let writer = Writer::create(&file_path(&self.folder, number))?;
             let size = writer.size;
-            self.segments.push_back(Segment { number, size, records: 0, oldest: Millis::MAX });
+            let (records, oldest, is_whole) = (0, Millis::MAX, true);
+            self.segments.push_back(Segment { number, size, records, oldest, is_whole });
             self.writer = Some(writer);
         }
         let written = self.writer.as_mut().map_or(Ok(()), |writer| writer.append(records));
@@ -294,9 +319,20 @@ impl SpoolLog {
         let path = file_path(&self.folder, first.number);
         let lost = first.records.saturating_sub(self.replayed);
         error!(file = %path.display(), why, batches = lost, "a file of the spool is damaged and is put aside");
-        let _ = fs::rename(&path, path.with_extension("damaged"));
-        self.damaged += 1;
+        if first.is_whole {
+            self.damaged += 1;
+        }
+        self.put_aside(&path);
         self.begin_next();
+    }
+
+    fn put_aside(&mut self, path: &Path) {
+        match put_aside(path).and_then(|to| self.count_aside().map(|()| to)) {
+            Ok(to) => warn!(file = %to.display(), "a damaged file of the spool is kept for a person"),
+            Err(error) => {
+                warn!(file = %path.display(), %error, "a damaged file of the spool cannot be put aside")
+            }
+        }
     }
 
     fn begin_next(&mut self) {
@@ -306,13 +342,14 @@ impl SpoolLog {
         }
     }
 
-    /// The batches of a chunk are committed: they are forgotten.
-    pub fn replayed(&mut self, chunk: &Chunk) {
+    /// The first of the batches of a chunk, so many, are committed: they are forgotten.
+    pub fn replayed(&mut self, chunk: &Chunk, count: usize) {
         if self.segments.front().is_none_or(|first| first.number != chunk.number) {
             return;
         }
-        self.place = chunk.end;
-        self.replayed += chunk.records;
+        let Some(end) = count.checked_sub(1).and_then(|last| chunk.ends.get(last)) else { return };
+        self.place = *end;
+        self.replayed += count as u64;
         let (number, place, replayed) = (chunk.number, self.place, self.replayed);
         // Where this cannot be written the batches are replayed once more, and stored once.
         // As a whole: what a killed process has half written would say something else.
@@ -322,13 +359,16 @@ impl SpoolLog {
         self.drop_replayed();
     }
 
-    /// Removes the first file when all of it was replayed.
+    /// Removes the first file when all of it was replayed; one that holds more than could be read is kept.
     fn drop_replayed(&mut self) {
         if self.segments.front().is_none_or(|first| self.replayed < first.records) {
             return;
         }
         let Some(first) = self.segments.pop_front() else { return };
-        if let Err(error) = fs::remove_file(file_path(&self.folder, first.number)) {
+        let path = file_path(&self.folder, first.number);
+        if !first.is_whole {
+            self.put_aside(&path);
+        } else if let Err(error) = fs::remove_file(path) {
             warn!(%error, "a file of the spool that was replayed cannot be removed");
         }
         self.begin_next();
@@ -339,31 +379,68 @@ impl SpoolLog {
         }
     }
 
-    /// Keeps a batch that no store takes where a person can find it.
+    /// Keeps a batch that no store takes where a person can find it, in a file like those of the queue.
     pub fn park(&mut self, batch: &Batch, now: Millis) -> Result<(), Full> {
         let encoded = self.encoder.encode(batch)?;
         let mut record = Vec::with_capacity(size_of(encoded.bytes.len()) as usize);
-        put(&mut record, now, &encoded.bytes);
-        let mut file = fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(self.folder.join(PARKED))
-            .map_err(Full::Io)?;
-        file.write_all(&record).and_then(|()| file.sync_data())?;
+        if !put(&mut record, now, &encoded.bytes) {
+            return Err(Full::Batch(metricsd_codec::batch::BatchError::Compression));
+        }
+        append_one(&self.folder.join(PARKED), &record)?;
+        self.count_aside()?;
         Ok(())
     }
+}
+
+/// What is in a file.
+struct Scanned {
+    /// Up to the last whole record.
+    size: u64,
+    records: u64,
+    oldest: Millis,
+    /// Whether that is the end.
+    is_whole: bool,
+}
+
+/// Reads a file to its end, and cuts off a record that was being written when a process was killed: nobody was told that it
+/// is kept. `None` where it is not a file of a spool, or of another version of it.
+fn scan(path: &Path) -> io::Result<Option<Scanned>> {
+    let (mut size, mut records, mut oldest) = (EMPTY, 0, Millis::MAX);
+    if fs::metadata(path)?.len() <= EMPTY {
+        return Ok(Some(Scanned { size, records, oldest, is_whole: true }));
+    }
+    let Some(mut reader) = Reader::open(path)? else { return Ok(None) };
+    let is_whole = loop {
+        match reader.next()? {
+            Found::Record(record) => {
+                records += 1;
+                oldest = oldest.min(record.at);
+                size = record.end;
+            }
+            Found::End => break true,
+            Found::Torn if !reader.may_follow()? => {
+                info!(file = %path.display(), at = size, "a record that a killed process had not finished is cut off");
+                cut(path, size)?;
+                break true;
+            }
+            Found::Torn | Found::Damaged => break false,
+        }
+    };
+    Ok(Some(Scanned { size, records, oldest, is_whole }))
 }
 
 /// Reads some records; the inner error says why the file is no good.
 fn read_chunk(reading: &mut Reading, size: u64, bytes: usize) -> io::Result<Result<Chunk, String>> {
     let begin = reading.reader.place();
-    let mut chunk = Chunk { batches: Vec::new(), bytes: 0, number: reading.number, end: begin, records: 0 };
+    let mut chunk = Chunk { batches: Vec::new(), bytes: 0, number: reading.number, ends: Vec::new() };
     while chunk.bytes < bytes as u64 {
         let record = match reading.reader.next_within(size)? {
             Found::Record(record) => record,
             Found::End => break,
-            Found::Damaged if chunk.batches.is_empty() => return Ok(Err("a checksum is wrong".to_owned())),
-            Found::Damaged => break,
+            Found::Torn | Found::Damaged if chunk.batches.is_empty() => {
+                return Ok(Err("a checksum is wrong".to_owned()));
+            }
+            Found::Torn | Found::Damaged => break,
         };
         match reading.decoder.decode(&record.content) {
             Ok(mut batch) => {
@@ -374,8 +451,7 @@ fn read_chunk(reading: &mut Reading, size: u64, bytes: usize) -> io::Result<Resu
             // Those before it first.
             Err(_) => break,
         }
-        chunk.records += 1;
-        chunk.end = record.end;
+        chunk.ends.push(record.end);
         chunk.bytes = record.end - begin;
     }
     if chunk.batches.is_empty() { Ok(Err("it ends too early".to_owned())) } else { Ok(Ok(chunk)) }

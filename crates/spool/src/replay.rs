@@ -25,9 +25,6 @@ const PAUSES: [Duration; 5] = [
     Duration::from_secs(2),
 ];
 
-/// A store that answers and refuses the same batch so often for a reason that passes will not take it.
-const MAX_REFUSALS: usize = 20;
-
 /// How often what waits is shown when nothing happens.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -74,12 +71,16 @@ impl Replay {
     }
 
     async fn next_chunk(&self) -> std::io::Result<Option<Chunk>> {
-        if self.shared.status.batches() == 0 {
+        // What was put aside takes room until a person takes it away.
+        if self.shared.status.batches() == 0 && self.shared.status.bytes() == 0 {
             return Ok(None);
         }
         let shared = self.shared.clone();
         let read = spawn_blocking(move || {
             let mut log = shared.log.lock();
+            if log.batches() == 0 {
+                log.count_aside()?;
+            }
             let before = log.damaged();
             let chunk = log.oldest_batches();
             shared.metrics.damaged.inc_by(log.damaged() - before);
@@ -95,12 +96,12 @@ impl Replay {
         match self.append(&chunk.batches).await {
             Ok(receipts) => {
                 self.told(&chunk.batches, &receipts);
-                self.forget(chunk, started.elapsed()).await;
+                let all = chunk.batches.len();
+                self.forget(chunk, all, started.elapsed()).await;
                 true
             }
             Err(error) if error.is_retryable() && self.store.ping().await.is_err() => {
-                self.shared.status.drained(0, LOOK);
-                self.shared.turned.notify_waiters();
+                self.is_away(None);
                 false
             }
             // It answers, and will not have all of these together.
@@ -115,36 +116,39 @@ impl Replay {
         }
     }
 
+    /// Batch by batch, up to one that the store does not take now. What it does not take for a reason that passes, such as
+    /// a full disk, waits however long that is: it was acknowledged.
     async fn bring_each(&self, chunk: Chunk, started: Instant) -> bool {
+        let mut done = 0;
         for batch in &chunk.batches {
             let one = std::slice::from_ref(batch);
-            let mut refusals = 0;
-            loop {
-                let error = match self.append(one).await {
-                    Ok(receipts) => break self.told(one, &receipts),
-                    Err(error) => error,
-                };
-                if self.stop.is_cancelled() {
-                    return false;
+            match self.append(one).await {
+                Ok(receipts) => self.told(one, &receipts),
+                Err(error) if error.is_retryable() => {
+                    self.is_away(Some(&error));
+                    break;
                 }
-                if error.is_retryable() {
-                    if self.store.ping().await.is_err() {
-                        return false;
-                    }
-                    refusals += 1;
-                    if refusals < MAX_REFUSALS {
-                        self.pause(PAUSES[refusals.min(PAUSES.len() - 1)]).await;
-                        continue;
-                    }
-                }
-                if !self.park(batch, &error).await {
-                    return false;
-                }
+                Err(error) if self.park(batch, &error).await => {}
+                Err(_) => break,
+            }
+            done += 1;
+            if self.stop.is_cancelled() {
                 break;
             }
         }
-        self.forget(chunk, started.elapsed()).await;
-        true
+        let all = done == chunk.batches.len();
+        self.forget(chunk, done, started.elapsed()).await;
+        all
+    }
+
+    /// Nothing leaves now; counted where the store answers all the same.
+    fn is_away(&self, refused: Option<&PortError>) {
+        self.shared.status.drained(0, LOOK);
+        self.shared.turned.notify_waiters();
+        if let Some(error) = refused {
+            self.shared.metrics.refused.inc();
+            warn!(error = error.chain(), "the store answers and takes no batches; they wait in the spool");
+        }
     }
 
     async fn append(&self, batches: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError> {
@@ -184,16 +188,22 @@ impl Replay {
         }
     }
 
-    async fn forget(&self, chunk: Chunk, within: Duration) {
+    /// The first of a chunk's batches, so many, are done with.
+    async fn forget(&self, chunk: Chunk, count: usize, within: Duration) {
+        if count == 0 {
+            return;
+        }
         let shared = self.shared.clone();
-        let bytes = chunk.bytes;
+        let bytes = if count == chunk.batches.len() { chunk.bytes } else { 0 };
         let forgotten = spawn_blocking(move || {
             let mut log = shared.log.lock();
-            log.replayed(&chunk);
+            log.replayed(&chunk, count);
             shared.show(&log);
             log.batches()
         });
-        self.shared.status.drained(bytes, within);
+        if bytes > 0 {
+            self.shared.status.drained(bytes, within);
+        }
         if let Ok(0) = forgotten.await {
             self.shared.turned.notify_waiters();
             info!("all that waited in the spool is stored");

@@ -1,8 +1,8 @@
 //! One file of the log: a mark, then records, each with its length, the time when it was written, and a checksum over all
 //! of that.
 //!
-//! A file ends where its last whole record does: what a killed process left of another is cut off when the file is
-//! opened for writing, and not read.
+//! A file ends where its last whole record does: what a killed process left of another is cut off when the folder is
+//! opened. No file is written on after that: whoever opens a folder begins a new one.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -13,11 +13,23 @@ use metricsd_model::Millis;
 /// What every file begins with; the last byte is the version.
 const MARK: &[u8; 8] = b"mdspool\x01";
 
+/// No longer file holds a record.
+pub(crate) const EMPTY: u64 = MARK.len() as u64;
+
 /// Length, time and checksum before each record's content.
 const HEAD: usize = 4 + 8 + 4;
 
 /// A longer record is none.
 const MAX_RECORD: u32 = 1 << 30;
+
+/// A longer rest of a file is no record that was not finished.
+const MAX_TORN: u64 = 64 << 20;
+
+/// Bytes under a checksum, at most, while whole records are looked for behind one that is not.
+const MAX_LOOKED_AT: u64 = 1 << 30;
+
+/// No record is written later: in 2109.
+const LATEST: u64 = 1 << 42;
 
 /// One record as it lies in the file.
 #[derive(Debug)]
@@ -37,7 +49,9 @@ pub(crate) enum Found {
     Record(Record),
     /// The end.
     End,
-    /// Something that is no whole record: the end of what was written before a kill, or damage.
+    /// A record that goes on beyond the end, such as one that was being written before a kill.
+    Torn,
+    /// Something that is no record.
     Damaged,
 }
 
@@ -77,7 +91,7 @@ impl Reader {
         }
         let mut head = [0; HEAD];
         if self.at + HEAD as u64 > size {
-            return Ok(Found::Damaged);
+            return Ok(Found::Torn);
         }
         self.file.read_exact(&mut head)?;
         let [length, at, sum] = parts(&head);
@@ -85,7 +99,7 @@ impl Reader {
         let end = self.at + HEAD as u64 + u64::from(length);
         if length > MAX_RECORD || end > size {
             self.file.seek(SeekFrom::Start(self.at))?;
-            return Ok(Found::Damaged);
+            return Ok(if length > MAX_RECORD { Found::Damaged } else { Found::Torn });
         }
         let mut content = vec![0; length as usize];
         self.file.read_exact(&mut content)?;
@@ -101,6 +115,46 @@ impl Reader {
     pub(crate) fn next(&mut self) -> io::Result<Found> {
         self.next_within(self.size)
     }
+
+    /// Whether whole records may follow behind this place, where none stands: then it is no torn end but damage.
+    pub(crate) fn may_follow(&mut self) -> io::Result<bool> {
+        let size = self.size.saturating_sub(self.at);
+        if size > MAX_TORN {
+            return Ok(true);
+        }
+        self.file.seek(SeekFrom::Start(self.at))?;
+        let mut rest = Vec::new();
+        (&mut self.file).take(size).read_to_end(&mut rest)?;
+        self.file.seek(SeekFrom::Start(self.at))?;
+        Ok(holds_record(rest.get(1..).unwrap_or_default()))
+    }
+}
+
+/// Whether a whole record begins anywhere in some bytes.
+fn holds_record(bytes: &[u8]) -> bool {
+    let mut looked_at = 0;
+    for (start, head) in bytes.windows(HEAD).enumerate() {
+        // The time of a record is a number of milliseconds: what is none needs no checksum.
+        let Ok(head) = <&[u8; HEAD]>::try_from(head) else { continue };
+        if head[10..12] != [0, 0] {
+            continue;
+        }
+        let [length, at, sum] = parts(head);
+        let content = bytes.get(start + HEAD..).and_then(|rest| rest.get(..length as usize));
+        let Some(content) = content.filter(|_| length > 0 && at < LATEST) else { continue };
+        looked_at += length;
+        if looked_at > MAX_LOOKED_AT || u64::from(checksum(head, content)) == sum {
+            return true;
+        }
+    }
+    false
+}
+
+/// Cuts off what follows behind the last whole record.
+pub(crate) fn cut(path: &Path, size: u64) -> io::Result<()> {
+    let file = std::fs::OpenOptions::new().write(true).open(path)?;
+    file.set_len(size)?;
+    file.sync_all()
 }
 
 /// Length, time, checksum.
@@ -144,6 +198,23 @@ pub(crate) struct Writer {
     file: File,
     /// All that is durable.
     pub(crate) size: u64,
+}
+
+/// Appends one record, durably, to a file that is made where it is missing.
+pub(crate) fn append_one(path: &Path, record: &[u8]) -> io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    let size = file.metadata()?.len();
+    let begun = if size == 0 { file.write_all(MARK) } else { Ok(()) };
+    let written = begun.and_then(|()| file.write_all(record)).and_then(|()| file.sync_data());
+    if written.is_err() {
+        // What follows half a record would never be read.
+        let _ = file.set_len(size);
+    }
+    written
 }
 
 impl Writer {

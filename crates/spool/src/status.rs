@@ -55,7 +55,7 @@ impl SpoolStatus {
         self.rate.store(smooth, Ordering::Relaxed);
     }
 
-    /// Bytes on disk.
+    /// Bytes on disk, with those of what was put aside.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -101,6 +101,7 @@ pub struct SpoolMetrics {
     pub(crate) spooled: Counter,
     pub(crate) replayed: Counter,
     pub(crate) repeated: Counter,
+    pub(crate) refused: Counter,
     pub(crate) full: Counter,
     pub(crate) errors: Counter,
     pub(crate) parked: Counter,
@@ -118,6 +119,7 @@ impl SpoolMetrics {
             spooled: Counter::default(),
             replayed: Counter::default(),
             repeated: Counter::default(),
+            refused: Counter::default(),
             full: Counter::default(),
             errors: Counter::default(),
             parked: Counter::default(),
@@ -132,10 +134,11 @@ impl SpoolMetrics {
             ("spooled_batches", "Batches that went to the spool", &metrics.spooled),
             ("replayed_batches", "Batches that the store took from the spool", &metrics.replayed),
             ("repeated_batches", "Batches of the spool that the store had already", &metrics.repeated),
+            ("refused", "Refusals of a store that answers and takes no batches now", &metrics.refused),
             ("full", "Groups of batches that found no room in the spool", &metrics.full),
             ("errors", "Failed attempts to write or read the spool", &metrics.errors),
             ("parked_batches", "Batches of the spool that no store takes, put aside", &metrics.parked),
-            ("damaged_files", "Files of the spool that were not whole", &metrics.damaged),
+            ("damaged_files", "Files of the spool that were damaged and are put aside", &metrics.damaged),
         ];
         for (name, help, counter) in counters {
             spool.register(name, help, counter.clone());

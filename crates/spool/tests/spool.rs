@@ -1,202 +1,15 @@
 //! The spool before a store that goes away, comes back, is slow, or refuses.
 
-use std::collections::HashSet;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+#[allow(dead_code, reason = "other tests use the rest")]
+mod support;
+
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use metricsd_model::{
-    Batch, BatchId, Collection, CollectionMethod, Frame, HealthStatus, JobStatus, LabelSet, Layout, Ledger,
-    MetricSource, MetricType, Series, SeriesId, TypeCounts, Waited,
-};
-use metricsd_ports::{Backlog, ErrorKind, PortError, Receipt, SampleSink};
-use metricsd_spool::{Between, Folder, Order, SpoolLog, SpoolMetrics, SpoolOptions, SpooledSink};
-use parking_lot::Mutex;
-use prometheus_client::registry::Registry;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-
-/// A folder that goes with its test.
-struct Temp(PathBuf);
-
-impl Temp {
-    fn new() -> Self {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("metricsd-spool-{}-{number}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        Self(path)
-    }
-}
-
-impl Drop for Temp {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// What the store does with what it is given.
-#[derive(Clone, Copy, PartialEq)]
-enum Mood {
-    Takes,
-    Away,
-    Hangs,
-    /// Takes all, after a while.
-    Slow,
-    /// Refuses one batch for good.
-    Refuses(u128),
-}
-
-/// Keeps the order in which batches are stored, each once.
-struct Store {
-    mood: Mutex<Mood>,
-    stored: Mutex<Vec<Arc<Batch>>>,
-    asked: AtomicU64,
-}
-
-impl Store {
-    fn new(mood: Mood) -> Arc<Self> {
-        Arc::new(Self { mood: Mutex::new(mood), stored: Mutex::default(), asked: AtomicU64::new(0) })
-    }
-
-    fn is(&self, mood: Mood) {
-        *self.mood.lock() = mood;
-    }
-
-    fn ids(&self) -> Vec<u128> {
-        self.stored.lock().iter().map(|batch| batch.id.0).collect()
-    }
-}
-
-#[async_trait]
-impl SampleSink for Store {
-    async fn append(&self, batches: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        let mood = *self.mood.lock();
-        match mood {
-            Mood::Away => return Err(PortError::new(ErrorKind::Unavailable, "away")),
-            Mood::Hangs => std::future::pending::<()>().await,
-            Mood::Refuses(id) if batches.iter().any(|batch| batch.id.0 == id) => {
-                return Err(PortError::new(ErrorKind::Invalid, "no"));
-            }
-            Mood::Slow => tokio::time::sleep(Duration::from_millis(50)).await,
-            Mood::Refuses(_) | Mood::Takes => {}
-        }
-        let mut stored = self.stored.lock();
-        let mut known: HashSet<u128> = stored.iter().map(|batch| batch.id.0).collect();
-        let mut receipts = Vec::new();
-        for batch in batches {
-            let new = known.insert(batch.id.0);
-            receipts.push(if new { Receipt::Stored } else { Receipt::Duplicate });
-            if new {
-                stored.push(batch.clone());
-            }
-        }
-        Ok(receipts)
-    }
-
-    async fn ping(&self) -> Result<(), PortError> {
-        let away = matches!(*self.mood.lock(), Mood::Away | Mood::Hangs);
-        if away { Err(PortError::new(ErrorKind::Unavailable, "away")) } else { Ok(()) }
-    }
-}
-
-fn layout(series: usize) -> Arc<Layout> {
-    let one = |number: usize| {
-        let labels = LabelSet::new([("__name__", "m".to_owned()), ("n", format!("{number:0>200}"))]).unwrap();
-        Arc::new(Series {
-            id: SeriesId::of(&labels),
-            labels,
-            metric_type: MetricType::Gauge,
-            source_type: MetricSource::Application,
-            source: "s".into(),
-            target_id: "t".into(),
-            help: None,
-            unit: None,
-        })
-    };
-    Layout::shared((0..series).map(one).collect())
-}
-
-fn batch(id: u128, layout: &Arc<Layout>) -> Arc<Batch> {
-    let count = layout.ids.len();
-    let frame = Frame {
-        layout: layout.clone(),
-        time: id as i64,
-        offsets: None,
-        values: (0..count).map(|column| id as f64 * 1.37 + column as f64).collect(),
-        histograms: Vec::new(),
-    };
-    let collection = Collection {
-        source_id: "s".into(),
-        target_id: "t".into(),
-        method: CollectionMethod::PullScraping,
-        started: id as i64,
-        duration_ms: 1.0,
-        status: JobStatus::Completed,
-        health: HealthStatus::Healthy,
-        reason: None,
-        error: None,
-        ledger: Ledger { received: count as u64, stored: count as u64, ..Ledger::default() },
-        types: TypeCounts::default(),
-    };
-    Arc::new(Batch::new(BatchId(id), collection, vec![frame]))
-}
-
-/// One process: a spool and its replay.
-struct Process {
-    sink: Arc<SpooledSink>,
-    task: JoinHandle<()>,
-    stop: CancellationToken,
-}
-
-impl Process {
-    fn start(store: &Arc<Store>, folder: &Path, options: SpoolOptions) -> Self {
-        let stop = CancellationToken::new();
-        let between = Between {
-            store: store.clone(),
-            whole: store.clone(),
-            pressure: Arc::new(|| false),
-            replayed: Arc::new(|_, _| {}),
-        };
-        let metrics = SpoolMetrics::register(&mut Registry::default());
-        let log = SpoolLog::open(folder, options).unwrap();
-        let (sink, task) = SpooledSink::start(between, log, metrics, stop.clone());
-        Self { sink, task, stop }
-    }
-
-    async fn append(&self, ids: impl IntoIterator<Item = u128>, layout: &Arc<Layout>) -> Vec<Receipt> {
-        let batches: Vec<_> = ids.into_iter().map(|id| batch(id, layout)).collect();
-        self.sink.append(&batches).await.expect("taken")
-    }
-
-    /// As a kill would leave it: nothing is said, nothing is closed.
-    async fn die(self) {
-        self.stop.cancel();
-        self.task.abort();
-        let _ = self.task.await;
-    }
-
-    async fn drained(&self) {
-        for _ in 0..600 {
-            if self.sink.status().batches() == 0 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("{} batches still wait", self.sink.status().batches());
-    }
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> =
-        entries.filter(|path| path.extension().is_some_and(|extension| extension == "spool")).collect();
-    files.sort();
-    files
-}
+use metricsd_model::{BatchId, Waited};
+use metricsd_ports::{Backlog, ErrorKind, Receipt, SampleSink};
+use metricsd_spool::{Folder, Order, SpoolLog, SpoolOptions};
+use support::{Mood, Process, Store, Temp, batch, files, layout, parked};
 
 #[tokio::test]
 async fn while_the_store_takes_all_the_disk_is_not_touched() {
@@ -370,7 +183,18 @@ async fn a_batch_that_no_store_takes_is_put_aside_and_holds_up_no_other() {
     store.is(Mood::Refuses(4));
     process.drained().await;
     assert_eq!(store.ids(), [0, 1, 2, 3, 5, 6, 7, 8, 9]);
-    assert!(std::fs::metadata(folder.0.join("parked")).unwrap().len() > 0);
+    assert_eq!(parked(&folder.0), 1);
+    // It takes room until a person takes it away.
+    let taken = std::fs::metadata(folder.0.join("parked")).unwrap().len();
+    assert_eq!(process.sink.status().bytes(), taken);
+    // The store has learned to take it: the file goes back to the queue.
+    process.die().await;
+    std::fs::rename(folder.0.join("parked"), folder.0.join(format!("{:020}.spool", 0))).unwrap();
+    store.is(Mood::Takes);
+    let process = Process::start(&store, &folder.0, SpoolOptions::default());
+    process.drained().await;
+    assert_eq!(store.ids(), [0, 1, 2, 3, 5, 6, 7, 8, 9, 4]);
+    assert_eq!(process.sink.status().bytes(), 0);
 }
 
 #[tokio::test]
@@ -398,22 +222,26 @@ async fn a_damaged_file_is_put_aside_and_what_follows_is_replayed() {
     let mut sorted = ids.clone();
     sorted.sort_unstable();
     assert_eq!(ids, sorted, "in order");
+    assert!(
+        all[1].with_extension("damaged").exists(),
+        "it is kept whole, with what stands behind the damage"
+    );
 }
 
 #[test]
 fn a_process_takes_a_folder_of_its_own_and_what_one_that_is_gone_has_left() {
     let base = Temp::new();
-    let (first, second) = (Folder::take(&base.0).unwrap(), Folder::take(&base.0).unwrap());
+    let (first, second) = (Folder::take(&base.0, 1).unwrap(), Folder::take(&base.0, 1).unwrap());
     assert_ne!(first.path(), second.path());
     let lane = second.path().join("1");
     let mut log = SpoolLog::open(&lane, SpoolOptions::default()).unwrap();
     log.append(&[batch(5, &layout(3))], 77).unwrap();
     // It lives: nobody takes anything from it.
     drop(first);
-    let first = Folder::take(&base.0).unwrap();
+    let first = Folder::take(&base.0, 1).unwrap();
     assert_eq!(SpoolLog::open(&first.path().join("1"), SpoolOptions::default()).unwrap().batches(), 0);
     drop((first, log, second));
-    let third = Folder::take(&base.0).unwrap();
+    let third = Folder::take(&base.0, 1).unwrap();
     let mut log = SpoolLog::open(&third.path().join("1"), SpoolOptions::default()).unwrap();
     assert_eq!((log.batches(), log.oldest()), (1, Some(77)));
     assert_eq!(log.oldest_batches().unwrap().unwrap().batches[0].id, BatchId(5));

@@ -40,9 +40,9 @@ pub(super) fn before(
     registry: &mut Registry,
     stop: &CancellationToken,
 ) -> Result<(Stores, Spools, Vec<JoinHandle<()>>)> {
-    let folder = Folder::take(&settings.directory).context("the spool cannot be opened")?;
-    let shown = SpoolMetrics::register(registry);
     let Stores { whole, each, route, .. } = stores;
+    let folder = Folder::take(&settings.directory, each.len()).context("the spool cannot be opened")?;
+    let shown = SpoolMetrics::register(registry);
     let options = SpoolOptions {
         max_bytes: settings.max_bytes / each.len().max(1) as u64,
         order: if settings.newest_first { Order::Newest } else { Order::Oldest },
