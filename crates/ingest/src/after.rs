@@ -97,16 +97,21 @@ impl AfterCommit {
 
     pub(crate) fn committed(&self, batch: &Arc<Batch>) {
         self.relays.send_replace(());
+        self.collected(batch);
+    }
+
+    /// A batch is durable, and no reader sees it yet: targets' health, the caches and who follows samples are told what it found all
+    /// the same.
+    pub(crate) fn kept(&self, batch: &Arc<Batch>) {
+        self.collected(batch);
+    }
+
+    fn collected(&self, batch: &Arc<Batch>) {
         // What was not done says nothing of the target.
         if batch.collection.reason == Some(FailureReason::Missed) {
             return;
         }
         self.taps.tell(batch);
-        self.tell(Committed::Batch(batch.clone()));
-    }
-
-    /// A batch is durable, and no reader sees it yet: targets' health and the caches say what it found all the same.
-    pub(crate) fn kept(&self, batch: &Arc<Batch>) {
         self.tell(Committed::Batch(batch.clone()));
     }
 

@@ -44,7 +44,7 @@ pub struct CommitOptions {
 impl Default for CommitOptions {
     fn default() -> Self {
         Self {
-            max_delay: Duration::from_millis(50),
+            max_delay: Duration::from_millis(20),
             max_bytes: 4 << 20,
             max_queue_bytes: 256 << 20,
             patience: Duration::from_secs(10),

@@ -137,7 +137,7 @@ pub struct Recount {
     pub counted_batches: u64,
     /// Samples that were found of these.
     pub counted: u64,
-    /// Batches that were compacted since: their samples lie with those of others.
+    /// Batches that were compacted since, so that their samples lie with those of others, or of whose time nothing is kept any more.
     pub compacted_batches: u64,
     /// Samples of these by the ledger.
     pub compacted: u64,

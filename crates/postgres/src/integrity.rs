@@ -70,7 +70,7 @@ fn sum(row: &PgRow) -> Result<LedgerSum, Fault> {
 }
 
 async fn ledger(store: &PostgresStore, range: &LedgerRange, limit: usize) -> Result<LedgerHours, Fault> {
-    let mut tx = store.pool.begin().await?;
+    let mut tx = store.readers.begin().await?;
     // Both questions about one state of the tables.
     sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").execute(&mut *tx).await?;
     let (start, end) = (bound(range.start), bound(range.end));
@@ -106,7 +106,7 @@ async fn recount(store: &PostgresStore, range: &LedgerRange) -> Result<Recount, 
         .bind(bound(range.end))
         .bind(range.target_id.as_deref())
         .bind(MAX_DIFFERING as i64)
-        .fetch_all(&store.pool)
+        .fetch_all(&store.readers)
         .await?;
     let mut recount = Recount::default();
     for row in &rows {

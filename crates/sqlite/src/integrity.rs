@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use metricsd_codec::pack::unpack_floats;
-use metricsd_model::{Millis, Missed, Refusal};
+use metricsd_model::{CollectionMethod, Millis, Missed, Refusal};
 use metricsd_ports::integrity::{
     Difference, HOUR, Integrity, LedgerHours, LedgerKey, LedgerRange, LedgerSum, MAX_DIFFERING, Recount,
 };
@@ -45,11 +45,19 @@ const KEPT: &str = "SELECT * FROM ledger_hours
 /// Jobs that a count looks at a time.
 const COUNTED_AT_ONCE: i64 = 500;
 
-/// Whether a target has segments of about a time.
+/// Whether samples of a batch that has no frames lie with others': a scrape's (`?4`) where segments of its target cover its time,
+/// a push's where there are any (its samples are of any time); or whether nothing as old is kept of its target.
 const COMPACTED: &str = "SELECT EXISTS (
         SELECT 1 FROM spans s JOIN origins o ON o.id = s.origin
-        WHERE o.target_id = ?1 AND o.source = ?2 AND s.time > ?3 - 172800000 AND s.time <= ?3 + 3600000
-    )";
+        WHERE o.target_id = ?1 AND o.source = ?2 AND (
+            NOT ?4 OR s.time <= ?3 AND ?3 < s.time + CASE WHEN s.daily THEN 86400000 ELSE 3600000 END
+        )
+    ) OR NOT (EXISTS (
+        SELECT 1 FROM frames f WHERE f.target_id = ?1 AND f.source = ?2 AND f.time <= ?3
+    ) OR EXISTS (
+        SELECT 1 FROM spans s JOIN origins o ON o.id = s.origin
+        WHERE o.target_id = ?1 AND o.source = ?2 AND s.time <= ?3
+    ))";
 
 /// Adds the sums of jobs that are removed in this transaction.
 pub(crate) async fn keep_sums(tx: &mut SqliteConnection, hours: &LedgerHours) -> Result<(), Fault> {
@@ -173,7 +181,9 @@ async fn recount_job(tx: &mut SqliteConnection, row: &SqliteRow, recount: &mut R
     recount.expected += expected;
     if frames.is_empty() {
         let (source, at): (&str, Millis) = (row.try_get("source_id")?, row.try_get("created_at")?);
-        let asked = sqlx::query(COMPACTED).bind(&target_id).bind(source).bind(at);
+        let is_scrape =
+            row.try_get::<&str, _>("collection_method")? == CollectionMethod::PullScraping.as_str();
+        let asked = sqlx::query(COMPACTED).bind(&target_id).bind(source).bind(at).bind(is_scrape);
         if asked.fetch_one(&mut *tx).await?.try_get::<bool, _>(0)? {
             recount.compacted_batches += 1;
             recount.compacted += expected;

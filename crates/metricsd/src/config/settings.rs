@@ -205,7 +205,7 @@ pub(super) struct Commit {
 
 impl Default for Commit {
     fn default() -> Self {
-        let max_delay = PromDuration(std::time::Duration::from_millis(50));
+        let max_delay = PromDuration(std::time::Duration::from_millis(20));
         Self { max_delay, max_bytes: ByteSize(4 << 20) }
     }
 }

@@ -51,7 +51,7 @@ fn nothing_at_all_is_standalone() {
     assert_eq!(config.cache, CacheConfig::InProcess);
     assert_eq!(config.events, EventsConfig::InProcess);
     assert_eq!(config.limits, Limits::default());
-    assert_eq!((config.commit.max_delay, config.commit.max_bytes), (Duration::from_millis(50), 4 << 20));
+    assert_eq!((config.commit.max_delay, config.commit.max_bytes), (Duration::from_millis(20), 4 << 20));
     assert!(config.scrape.self_scrape);
     assert_eq!(config.scrape.node_exporter.as_deref(), Some("http://127.0.0.1:9100/metrics"));
     assert_eq!(config.sealing_key, None);

@@ -230,10 +230,16 @@ impl Worker {
             return self.leave(report.member).await;
         }
         let uneven = !draining && self.evened_out.elapsed() > EVEN_OUT_EVERY;
-        if (renewal.unsettled || uneven)
-            && let Some(round) = self.plan(&load, &report, uneven).await?
-        {
-            return Ok(round);
+        if renewal.unsettled || uneven {
+            // A plan may wait for the database, or for others' plans; the lease does not.
+            let limit = self.settings.heartbeat * 2;
+            let Ok(planned) = timeout(limit, self.plan(&load, &report, uneven)).await else {
+                let what = "the database took too long over a plan for the ring";
+                return Err(PortError::new(metricsd_ports::ErrorKind::Timeout, what));
+            };
+            if let Some(round) = planned? {
+                return Ok(round);
+            }
         }
         Ok(Round::Held(self.pause(&renewal)))
     }

@@ -1,13 +1,22 @@
--- The samples of every batch beside what its job says. Those of a batch whose frames are gone lie in segments, where its
--- target has any of that time.
+-- The samples of every batch beside what its job says. Of a batch that has no frames nothing is counted where its samples lie with
+-- others': a scrape's where segments of its target cover its time, a push's where there are any (its samples are of any time); nor
+-- where nothing as old is kept of its target.
 WITH counted AS MATERIALIZED (
     SELECT j.job_id, j.target_id, j.stored + j.added AS expected, f.found,
-           f.found IS NULL AND EXISTS (
+           f.found IS NULL AND (EXISTS (
                SELECT 1
                FROM spans s JOIN origins o ON o.id = s.origin
                WHERE o.target_id = j.target_id AND o.source = j.source_id
-                 AND s.time > j.created_at - interval '2 days' AND s.time <= j.created_at + interval '1 hour'
-           ) AS compacted
+                 AND (j.collection_method <> 'PULL_SCRAPING' OR s.time <= j.created_at
+                      AND j.created_at < s.time + CASE WHEN s.daily THEN interval '24 hours' ELSE interval '1 hour' END)
+           ) OR NOT (EXISTS (
+               SELECT 1 FROM frames f
+               WHERE f.target_id = j.target_id AND f.source = j.source_id AND f.time <= j.created_at
+           ) OR EXISTS (
+               SELECT 1
+               FROM spans s JOIN origins o ON o.id = s.origin
+               WHERE o.target_id = j.target_id AND o.source = j.source_id AND s.time <= j.created_at
+           ))) AS compacted
     FROM collection_jobs j
     LEFT JOIN LATERAL (
         SELECT sum(cardinality(f."values"))::int8 AS found FROM frames f WHERE f.batch_id = j.id

@@ -78,6 +78,22 @@ impl Segments {
         self.passed.get(&hour).is_some_and(|ended| ended.elapsed() < rest)
     }
 
+    /// Times of a target's samples.
+    fn times<'s>(&'s self, target_id: &'s str) -> impl Iterator<Item = Millis> + 's {
+        let all = self.series.values().flatten();
+        all.filter(move |(_, held)| held.target_id == target_id).map(|(time, _)| *time)
+    }
+
+    /// Whether there are samples of a target in the hour of a time.
+    pub(super) fn cover(&self, target_id: &str, time: Millis) -> bool {
+        self.times(target_id).any(|other| hour_of(other) == hour_of(time))
+    }
+
+    /// Whether there are samples of a target from a time or before.
+    pub(super) fn reach(&self, target_id: &str, time: Millis) -> bool {
+        self.times(target_id).any(|other| other <= time)
+    }
+
     /// Removes samples before a time of the targets that are meant; answers how many.
     pub(super) fn remove_before(&mut self, before: Millis, is_meant: impl Fn(&str) -> bool) -> u64 {
         let mut removed = 0;

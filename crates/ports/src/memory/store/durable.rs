@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use metricsd_model::{Batch, Millis};
+use metricsd_model::{Batch, CollectionMethod, Job, Millis};
 
 use super::{MemoryStore, State};
 use crate::integrity::{Difference, Integrity, LedgerHours, LedgerRange, MAX_DIFFERING, Recount, add_job};
@@ -118,6 +118,18 @@ impl Integrity for MemoryStore {
 }
 
 impl State {
+    /// Whether samples of a batch that has no frames lie with others', or nothing as old is kept of its target.
+    fn is_uncountable(&self, job: &Job) -> bool {
+        let (target, time) = (job.target_id.as_str(), job.created_at);
+        let is_there = match job.collection_method {
+            CollectionMethod::PullScraping => self.segments.cover(target, time),
+            _ => self.segments.reach(target, Millis::MAX),
+        };
+        let has_frames =
+            self.frames.iter().any(|stored| stored.target_id == target && stored.frame.time <= time);
+        is_there || !(has_frames || self.segments.reach(target, time))
+    }
+
     fn recount(&self, range: &LedgerRange) -> Recount {
         let mut recount = Recount::default();
         for (id, job) in self.jobs.iter().filter(|(_, job)| is_in(range, job.created_at, &job.target_id)) {
@@ -129,7 +141,7 @@ impl State {
             recount.expected += expected;
             let frames = self.frames.iter().filter(|stored| stored.batch == *id);
             let found: u64 = frames.map(|stored| stored.frame.values.len() as u64).sum();
-            if found == 0 && !self.segments.series.is_empty() {
+            if found == 0 && self.is_uncountable(job) {
                 recount.compacted_batches += 1;
                 recount.compacted += expected;
                 continue;
