@@ -10,7 +10,7 @@
 mod mapping;
 mod scan;
 
-pub use mapping::{Mapped, Mapping, Precision};
+pub use mapping::{Mapped, Mapping, Precision, TooLarge};
 pub use scan::{FieldValue, Line, LineError, LineParser, Text};
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use prost::Message;
 use crate::exposition::MetricKind;
 use crate::remote_write::{BodyWriter, SeriesItem, WireError, WriteScanner, label_bytes};
 
-pub use read::{PushError, read};
+pub use read::{PushBounds, PushError, read};
 
 /// When the group was last pushed.
 pub const PUSH_TIME: &str = "push_time_seconds";

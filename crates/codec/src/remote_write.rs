@@ -22,7 +22,7 @@ pub(crate) use scan::kind_of;
 pub use scan::{MetadataEntry, Outline, WriteScanner, outline};
 pub use series::{ExemplarBytes, ExemplarEntry, RawLabel, SeriesItem, SeriesItems, TimeSeries};
 pub(crate) use write::push_raw_label;
-pub use write::{BodyWriter, SeriesWriter, label_bytes};
+pub use write::{BodyWriter, MAX_BODY_BYTES, SeriesWriter, label_bytes};
 
 #[cfg(test)]
 mod property_tests;

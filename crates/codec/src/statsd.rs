@@ -95,8 +95,15 @@ impl<'a> Item<'a> {
                 metric.timestamp = Some(time);
             }
         }
-        if metric.values().any(|value| value.is_err()) {
-            return Err(NO_NUMBER);
+        for value in metric.values() {
+            let speaks_for = match value? {
+                // A gauge is what it is, at any rate.
+                Value::Number(number) if kind != Kind::Gauge => number.abs().max(1.0) / metric.rate,
+                _ => 0.0,
+            };
+            if !speaks_for.is_finite() {
+                return Err("the sample rate makes more of a value than can be counted");
+            }
         }
         Ok(Self::Metric(metric))
     }
@@ -192,6 +199,8 @@ mod tests {
             ("a:1|c|@0", "the sample rate is not above 0 and at most 1"),
             ("a:1|c|@2", "the sample rate is not above 0 and at most 1"),
             ("a:1|c|@nan", "the sample rate is not above 0 and at most 1"),
+            ("a:1e10|c|@1e-300", "the sample rate makes more of a value than can be counted"),
+            ("a:0|ms|@1e-310", "the sample rate makes more of a value than can be counted"),
             ("a:1|c|Tsoon", "the timestamp is not a number of seconds"),
         ] {
             assert_eq!(Item::parse(line), Err(problem), "{line}");
@@ -202,6 +211,13 @@ mod tests {
         #[test]
         fn no_text_makes_it_panic(line in "\\PC{0,100}") {
             let _ = Item::parse(&line);
+        }
+
+        #[test]
+        fn no_rate_makes_a_value_infinite(value in 0f64..f64::MAX, rate in 0..400, kind in "c|ms|h|d") {
+            if let Ok(Item::Metric(metric)) = Item::parse(&format!("a:{value:e}|{kind}|@1e-{rate}")) {
+                prop_assert!((value / metric.rate).is_finite() && (1.0 / metric.rate).is_finite());
+            }
         }
 
         #[test]

@@ -194,7 +194,7 @@ async fn read_items(
     };
     read.map_err(|error| match error {
         BodyError::Syntax { .. } | BodyError::Message(_) => Problem::malformed(error.to_string()),
-        BodyError::TooManyItems { .. } => {
+        BodyError::TooManyItems { .. } | BodyError::TooLarge { .. } => {
             Problem::too_large(format!("{error}: send them in several requests"))
         }
     })

@@ -161,7 +161,8 @@ async fn write(
     let mut read = match large {
         false => read(),
         true => tokio::task::spawn_blocking(read).await.map_err(|_| version.problem(&Problem::internal()))?,
-    };
+    }
+    .map_err(|error| version.error(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()))?;
     let origin = WriteOrigin { caller, ..WriteOrigin::new(source_id, Protocol::Influx) };
     let write = OwnedWrite { origin, body: std::mem::take(&mut read.body).into(), received_at };
     let prepared = ingest.prepare_write(write).await.map_err(|failure| version.failure(failure))?;

@@ -17,7 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
     while let Some(line) = parser.next_line() {
         let number = match line {
             Ok(line) => {
-                mapping.write(&line, line.timestamp.unwrap_or(0), &mut body);
+                let _ = mapping.write(&line, line.timestamp.unwrap_or(0), &mut body, 1 << 20);
                 line.number
             }
             Err(error) => error.line,

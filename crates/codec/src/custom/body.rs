@@ -1,19 +1,23 @@
 //! Items become a body of remote write 1.0.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, RwLockReadGuard};
+use std::sync::Arc;
 
 use metricsd_model::{MetricSource, Millis, Refusal};
+use parking_lot::RwLockReadGuard;
 
-use super::expand::expand;
+use super::expand::{expand, expanded_size};
 use super::memory::{Family, Key, Known, Memory, State, Table};
 use super::metric::{CustomMetric, CustomValue, ItemError, Wrong};
 use super::{BodyError, checks, lines, list, protobuf};
-use crate::remote_write::{BodyWriter, label_bytes};
+use crate::remote_write::{BodyWriter, MAX_BODY_BYTES, label_bytes};
 use crate::wire::WireError;
 
 /// Items at fault that are described; all are counted.
 const MAX_ERRORS: usize = 100;
+
+/// After so many items whoever waits to remember something may do so.
+const TURN: usize = 64;
 
 /// What a request's items became.
 #[derive(Debug, Clone, Default)]
@@ -136,7 +140,13 @@ impl<'m> CustomWriter<'m> {
         if self.out.items >= self.max_items {
             return Err(BodyError::TooManyItems { limit: self.max_items });
         }
+        if self.writer.len() > MAX_BODY_BYTES {
+            return Err(BodyError::TooLarge { limit: MAX_BODY_BYTES });
+        }
         self.out.items += 1;
+        if self.out.items.is_multiple_of(TURN) {
+            RwLockReadGuard::bump(&mut self.known);
+        }
         Ok(Some(index))
     }
 
@@ -180,16 +190,21 @@ impl<'m> CustomWriter<'m> {
     }
 
     /// Adds an item that was read field by field, and remembers it under its key.
-    pub(super) fn metric(&mut self, index: usize, key: Option<Key>, metric: &CustomMetric) {
+    fn metric(&mut self, index: usize, key: Option<Key>, metric: &CustomMetric) -> Result<(), BodyError> {
         if let Err(wrong) = checks::labels(&metric.labels) {
-            return self.refuse(index, wrong);
+            self.refuse(index, wrong);
+            return Ok(());
+        }
+        // Labels are said once and written for every bucket: before any limit on labels is asked.
+        if self.writer.len().saturating_add(expanded_size(metric)) > MAX_BODY_BYTES {
+            return Err(BodyError::TooLarge { limit: MAX_BODY_BYTES });
         }
         if let (CustomValue::Float(value), Some(key), true) =
             (&metric.value, key, metric.exemplars.is_empty())
         {
             self.fresh.insert(key, Arc::new(known(metric)));
             self.float(index, key, metric.timestamp, *value);
-            return;
+            return Ok(());
         }
         let source = *self.out.source.get_or_insert(metric.source);
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -204,12 +219,21 @@ impl<'m> CustomWriter<'m> {
         expand(metric, self.now, hint, &mut self.writer);
         let added = self.writer.series_count() - before;
         self.out.places.extend(std::iter::repeat_n(index as u32, added));
+        Ok(())
     }
 
-    pub(super) fn item(&mut self, index: usize, key: Option<Key>, item: Result<CustomMetric, Wrong>) {
+    pub(super) fn item(
+        &mut self,
+        index: usize,
+        key: Option<Key>,
+        item: Result<CustomMetric, Wrong>,
+    ) -> Result<(), BodyError> {
         match item {
             Ok(metric) => self.metric(index, key, &metric),
-            Err(wrong) => self.refuse(index, wrong),
+            Err(wrong) => {
+                self.refuse(index, wrong);
+                Ok(())
+            }
         }
     }
 

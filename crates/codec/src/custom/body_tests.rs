@@ -172,6 +172,74 @@ fn items_of_a_message_are_judged_one_by_one() {
 }
 
 #[test]
+fn what_an_item_becomes_is_bounded_before_it_is_written() {
+    let bucket = |place: usize| Bucket { upper_bound: place as f64, cumulative_count: place as f64 };
+    let histogram = |buckets: usize| Metric {
+        name: "h".into(),
+        labels: Label::list([("l", "x".repeat(100_000).as_str())]),
+        histogram: Some(Histogram {
+            buckets: (0..buckets).map(bucket).collect(),
+            sum: 1.0,
+            count: buckets as f64,
+        }),
+        ..Metric::default()
+    };
+    let quantiles = (0..5_000).map(|place| Quantile { quantile: f64::from(place) / 5_000.0, value: 1.0 });
+    let summary = Metric {
+        histogram: None,
+        summary: Some(Summary { quantiles: quantiles.collect(), sum: 1.0, count: 1.0 }),
+        ..histogram(0)
+    };
+    let read = |metrics: Vec<Metric>| {
+        let bytes = Metrics { metrics, first_sequence: 0 }.to_bytes();
+        CustomWriter::new(&memory(), NOW, 100).protobuf(&bytes)
+    };
+    let too_large = Err(BodyError::TooLarge { limit: 128 << 20 });
+    assert_eq!(read(vec![histogram(5_000)]).map(|body| body.body.len()), too_large);
+    assert_eq!(read(vec![summary]).map(|body| body.body.len()), too_large);
+    assert_eq!(read(vec![histogram(600); 3]).map(|body| body.body.len()), too_large);
+    assert_eq!(read(vec![histogram(10); 3]).map(|body| body.places.len()), Ok(39));
+}
+
+#[test]
+fn examples_belong_to_the_buckets_that_they_fall_into() {
+    let example = |value: &str| format!(r#"{{"labels":{{"v":{value:?}}},"value":{value}}}"#);
+    let values = ["3", "0.5", "0.1", "0.500001", "-7", "\"NaN\"", "\"-Inf\"", "\"+Inf\"", "2"];
+    let examples: Vec<String> = values.iter().map(|value| example(value)).collect();
+    let line = format!(
+        r#"{{"name":"h","histogram":{{"buckets":{{"0.5":1,"2":3}},"sum":4.5,"count":4}},"exemplars":[{}]}}"#,
+        examples.join(",")
+    );
+    let body = CustomWriter::new(&memory(), NOW, 10).lines(line.as_bytes()).unwrap();
+    assert_eq!(body.errors, []);
+    let of = |series: &crate::remote_write::message::TimeSeries| {
+        series.exemplars.iter().map(|exemplar| exemplar.value).collect::<Vec<_>>()
+    };
+    let found: Vec<_> = written(&body).timeseries.iter().map(of).collect();
+    assert_eq!(found[..3], [vec![0.5, 0.1, -7.0], vec![0.500_001, 2.0], vec![3.0, f64::INFINITY]]);
+    assert!(found[3..].iter().all(Vec::is_empty));
+}
+
+#[test]
+fn who_reads_long_holds_up_nobody() {
+    let memory = std::sync::Arc::new(memory());
+    let (told, tell) = std::sync::mpsc::channel();
+    let long = CustomWriter::new(&memory, NOW, 10);
+    let shared = memory.clone();
+    std::thread::spawn(move || {
+        for line in [&b"{\"name\":\"a\",\"value\":1}"[..], b"{\"name\":\"b\",\"value\":1}"] {
+            let body = CustomWriter::new(&shared, NOW, 10).lines(line).unwrap();
+            told.send(shown(&body).len()).unwrap();
+        }
+    });
+    let patience = std::time::Duration::from_secs(20);
+    assert_eq!((tell.recv_timeout(patience), tell.recv_timeout(patience)), (Ok(1), Ok(1)));
+    assert_eq!(memory.len(), 0);
+    drop(long.lines(b"{\"name\":\"c\",\"value\":1}").unwrap());
+    assert_eq!(memory.len(), 3, "what waited is remembered with the next");
+}
+
+#[test]
 fn items_that_were_taken_before_are_passed_over() {
     let lines = b"{\"name\":\"a\",\"value\":1}\n{\"name\":\"b\",\"value\":1}\n{\"name\":\"c\"}";
     let body = CustomWriter::new(&memory(), NOW, 2).skip(1).lines(lines).unwrap();

@@ -28,7 +28,7 @@ pub(super) fn read(mut body: &[u8], out: &mut CustomWriter<'_>) -> Result<(), Bo
         {
             continue;
         }
-        out.item(index, scanned.map(|item| item.key), read_line(line));
+        out.item(index, scanned.map(|item| item.key), read_line(line))?;
     }
     Ok(())
 }

@@ -40,6 +40,12 @@ pub enum BodyError {
         /// The limit.
         limit: usize,
     },
+    /// Its items take more room as series than there may be.
+    #[error("the items become more than {limit} bytes of series")]
+    TooLarge {
+        /// How many there may be.
+        limit: usize,
+    },
 }
 
 /// Items in the order of the body, good and bad.
@@ -88,7 +94,7 @@ fn scan(body: &[u8], out: &mut CustomWriter<'_>) -> Result<Scanned, BodyError> {
             _ => {
                 let Some((item, length)) = one(rest) else { return Ok(Scanned::Damaged) };
                 if let Some(index) = index {
-                    out.item(index, scanned.map(|item| item.key), item);
+                    out.item(index, scanned.map(|item| item.key), item)?;
                 }
                 length
             }

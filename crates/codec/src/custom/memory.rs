@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::Arc;
+use std::time::Duration;
 
 use metricsd_model::{MetricSource, MetricType};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::exposition::MetricKind;
@@ -38,7 +40,16 @@ pub struct Memory {
     seed: u64,
     max_bytes: usize,
     state: RwLock<State>,
+    /// What could not be remembered at once; the next who can does it.
+    pending: Mutex<Pending>,
 }
+
+/// What waits to be remembered may take this part of all.
+const PENDING_PART: usize = 8;
+
+/// How long it is waited for those who read: they are asked to make room now and then, and whoever comes meanwhile waits
+/// no longer than this.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// Two halves: when the newer is full it takes the place of the older.
 #[derive(Default)]
@@ -77,7 +88,8 @@ impl Hasher for Plain {
 impl Memory {
     /// Remembers items in at most so many bytes, or nothing where that is 0.
     pub fn new(max_bytes: usize) -> Self {
-        Self { seed: RandomState::new().hash_one(max_bytes), max_bytes, state: RwLock::default() }
+        let seed = RandomState::new().hash_one(max_bytes);
+        Self { seed, max_bytes, state: RwLock::default(), pending: Mutex::default() }
     }
 
     /// The key of an item: begins with [`Self::key`], goes on with [`mix`].
@@ -87,7 +99,7 @@ impl Memory {
     }
 
     pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+        self.state.read()
     }
 
     /// Items that are remembered.
@@ -101,19 +113,41 @@ impl Memory {
         self.len() == 0
     }
 
-    /// Remembers what was new in a request.
+    /// Remembers what was new in a request, later where others read for long.
     pub(super) fn remember(&self, fresh: Table) {
         if fresh.is_empty() || self.max_bytes == 0 {
             return;
         }
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        for (key, known) in fresh {
+        let Some(mut state) = self.state.try_write_for(PATIENCE) else {
+            return self.pending.lock().add(fresh, self.max_bytes / PENDING_PART);
+        };
+        let pending = std::mem::take(&mut *self.pending.lock());
+        for (key, known) in pending.table.into_iter().chain(fresh) {
             if state.bytes >= self.max_bytes / 2 {
                 state.older = std::mem::take(&mut state.newer);
                 state.bytes = 0;
             }
             state.bytes += known.size();
             state.newer.insert(key, known);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Pending {
+    table: Table,
+    bytes: usize,
+}
+
+impl Pending {
+    /// Adds what there is room for; the rest is read field by field once more.
+    fn add(&mut self, fresh: Table, max_bytes: usize) {
+        for (key, known) in fresh {
+            if self.bytes >= max_bytes {
+                return;
+            }
+            self.bytes += known.size();
+            self.table.insert(key, known);
         }
     }
 }

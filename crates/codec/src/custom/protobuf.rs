@@ -33,7 +33,7 @@ pub(super) fn read(body: &[u8], out: &mut CustomWriter<'_>) -> Result<(), BodyEr
             (METRICS, wire) => {
                 let message = reader.message(wire, "a metric")?;
                 let Some(index) = out.begin()? else { continue };
-                item(message, index, out);
+                item(message, index, out)?;
             }
             (_, wire) => reader.skip(wire)?,
         }
@@ -58,13 +58,13 @@ pub fn first_sequence(body: &[u8]) -> Result<Option<u64>, WireError> {
 }
 
 #[inline]
-fn item(message: Reader<'_>, index: usize, out: &mut CustomWriter<'_>) {
+fn item(message: Reader<'_>, index: usize, out: &mut CustomWriter<'_>) -> Result<(), BodyError> {
     let mut key = None;
     if let Some((identity, rest)) = identity(message) {
         let identity = mix(out.key(), u64::MAX, identity);
         if let Some((value, timestamp)) = only_float(rest) {
             if out.float(index, identity, timestamp, value) {
-                return;
+                return Ok(());
             }
             key = Some(identity);
         }
@@ -72,7 +72,7 @@ fn item(message: Reader<'_>, index: usize, out: &mut CustomWriter<'_>) {
     let item = metric(message).unwrap_or_else(|error| {
         Err(Wrong::new("", Refusal::InvalidValue, format!("{} {}", error.what, error.problem)))
     });
-    out.item(index, key, item);
+    out.item(index, key, item)
 }
 
 /// The bytes of the fields that tell an item from others, where they stand at the front, and what follows.

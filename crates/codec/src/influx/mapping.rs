@@ -64,6 +64,14 @@ pub struct Mapping {
     pub labels: Vec<(String, String)>,
 }
 
+/// Why a body is refused: its tags are said once a line and stand in every series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the lines become more than {limit} bytes of series; send them in several requests")]
+pub struct TooLarge {
+    /// How many there may be.
+    pub limit: usize,
+}
+
 /// What became of a line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Mapped {
@@ -75,7 +83,16 @@ pub struct Mapped {
 
 impl Mapping {
     /// Writes a line's samples, at `timestamp`, into a body.
-    pub fn write(&self, line: &Line<'_, '_>, timestamp: Millis, body: &mut BodyWriter) -> Mapped {
+    ///
+    /// # Errors
+    /// The body would become larger than `limit` bytes.
+    pub fn write(
+        &self,
+        line: &Line<'_, '_>,
+        timestamp: Millis,
+        body: &mut BodyWriter,
+        limit: usize,
+    ) -> Result<Mapped, TooLarge> {
         let mut mapped = Mapped::default();
         let labels = self.labels_of(line.tags);
         let mut measurement = String::new();
@@ -90,6 +107,9 @@ impl Mapping {
                     continue;
                 }
             };
+            if body.len() + labels.len() + measurement.len() > limit {
+                return Err(TooLarge { limit });
+            }
             name.clear();
             self.names.push_metric(&mut name, &measurement);
             if !(self.value_alone && key.plain() == Some("value")) {
@@ -101,7 +121,7 @@ impl Mapping {
             body.series().label(METRIC_NAME, &name).raw_labels(&labels).sample(timestamp, value);
             mapped.samples += 1;
         }
-        mapped
+        Ok(mapped)
     }
 
     fn labels_of(&self, tags: &[(Text<'_>, Text<'_>)]) -> Vec<u8> {

@@ -73,6 +73,9 @@ pub struct LineError {
 /// Characters of a line that an error shows.
 const SHOWN: usize = 80;
 
+/// Tags of a line; no series has as many labels.
+const MAX_TAGS: usize = 1_024;
+
 /// Walks the lines of a body. Its size is the caller's to limit.
 #[derive(Debug)]
 pub struct LineParser<'a> {
@@ -163,6 +166,9 @@ impl<'a> LineParser<'a> {
                 return Err("duplicate tags");
             }
             if !value.raw.is_empty() {
+                if self.tags.len() == MAX_TAGS {
+                    return Err("more than 1024 tags");
+                }
                 self.tags.push((name, value));
             }
         }

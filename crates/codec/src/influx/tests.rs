@@ -15,7 +15,7 @@ fn read(body: &[u8], mapping: &Mapping) -> (Vec<String>, Vec<String>) {
     while let Some(line) = parser.next_line() {
         match line {
             Ok(line) => {
-                mapping.write(&line, line.timestamp.unwrap_or(-1), &mut out);
+                mapping.write(&line, line.timestamp.unwrap_or(-1), &mut out, 1 << 20).unwrap();
             }
             Err(error) => errors.push(error.to_string()),
         }
@@ -117,6 +117,30 @@ fn bad_lines_harm_no_neighbour() {
     assert_eq!((series.len(), errors.len()), (1, 1));
     let (_, errors) = read(b"m s=\"open\nm n=1", &mapping());
     assert_eq!(errors.len(), 1);
+}
+
+#[test]
+fn what_a_line_becomes_is_bounded_while_it_is_written() {
+    let fields: Vec<String> = (0..10_000).map(|number| format!("f{number}=1")).collect();
+    let line = format!("m,t={} {}", "x".repeat(10_000), fields.join(","));
+    let mut parser = LineParser::new(line.as_bytes());
+    let line = parser.next_line().unwrap().unwrap();
+    let mut body = BodyWriter::new();
+    let limit = 1 << 20;
+    assert_eq!(mapping().write(&line, 1, &mut body, limit), Err(TooLarge { limit }));
+    assert!(body.len() <= limit + 100, "{}", body.len());
+}
+
+#[test]
+fn a_line_has_so_many_tags_at_most() {
+    let line = |count: usize| {
+        let tags: String = (0..count).map(|number| format!(",t{number}=1")).collect();
+        format!("m{tags} n=1\nb n=2 2")
+    };
+    assert_eq!(read(line(1_024).as_bytes(), &mapping()).1, Vec::<String>::new());
+    let (series, errors) = read(line(1_025).as_bytes(), &mapping());
+    assert_eq!(series, ["__name__=b_n 2 2"]);
+    assert!(errors[0].ends_with("more than 1024 tags"), "{errors:?}");
 }
 
 #[test]

@@ -20,6 +20,10 @@ const MAX_FAULTS: usize = 10;
 /// Characters of a metric's name that a message shows.
 const SHOWN: usize = 100;
 
+/// Labels that are put together, for data points that are stored and for others, may take so many times the room of
+/// those that are stored: a resource says once what all its data points repeat.
+const LABELLED: usize = 4;
+
 /// The owner of series that no data point is to blame for.
 const NOBODY: u32 = u32::MAX;
 
@@ -109,6 +113,7 @@ pub fn convert(
         refused: 0,
         faults: Vec::new(),
         newest: 0,
+        labelled: 0,
     };
     let walked = converter.walk();
     let Converter { sink, streams, points, refused, faults, .. } = converter;
@@ -144,6 +149,8 @@ pub(super) struct Converter<'a, 's> {
     pub(super) faults: Vec<String>,
     /// The newest data point of the resource, in nanoseconds.
     pub(super) newest: u64,
+    /// Bytes of labels that were put together.
+    pub(super) labelled: usize,
 }
 
 /// A metric while its data points are read.
@@ -218,6 +225,16 @@ impl<'a> Converter<'a, '_> {
         self.describe_resource(&resource)
     }
 
+    /// Counts labels that were put together.
+    pub(super) fn charge(&mut self, bytes: usize) -> Result<(), OtlpError> {
+        self.labelled = self.labelled.saturating_add(bytes);
+        let limit = self.sink.options.max_bytes;
+        if self.labelled > limit.saturating_mul(LABELLED) {
+            return Err(OtlpError::TooLarge { limit });
+        }
+        Ok(())
+    }
+
     /// Writes `target_info` beside the newest data point.
     fn describe_resource(&mut self, resource: &Resource) -> Result<(), OtlpError> {
         let Some(info) = resource.info.as_ref().filter(|_| self.newest > 0) else { return Ok(()) };
@@ -238,11 +255,18 @@ impl<'a> Converter<'a, '_> {
             }
         }
         let scope: BTreeMap<String, String> = scope_labels(&scopes, schema_url, self.sink.options)?;
-        let base = resource.base(scope);
-        let mut reader = message;
+        let (mut reader, mut scope, mut base) = (message, Some(scope), BaseLabels::default());
         while !reader.is_empty() {
             match reader.tag()? {
-                (2, wire) => self.metric(reader.message(wire, "Metric")?, &base)?,
+                (2, wire) => {
+                    let metric = reader.message(wire, "Metric")?;
+                    // Scopes without metrics may be many, and the labels of a resource long.
+                    if let Some(scope) = scope.take() {
+                        base = resource.base(scope);
+                        self.charge(base.bytes().len())?;
+                    }
+                    self.metric(metric, &base)?;
+                }
                 (_, wire) => reader.skip(wire)?,
             }
         }

@@ -50,6 +50,22 @@ fn sums_are_added_up_and_repetitions_say_the_same() {
 }
 
 #[test]
+fn a_delta_from_the_future_does_not_shut_its_stream() {
+    let mut streams = streams(1 << 20);
+    let mut take = |points: &[(&str, i64, f64)]| {
+        let body = deltas(points).to_bytes();
+        let request =
+            Request { body: &body, source_id: "s", received_at: NOW, earliest: 0, latest: NOW + 1_000 };
+        let converted = convert(request, &options(), Some(&mut streams)).unwrap();
+        (converted.refused, converted.faults)
+    };
+    assert_eq!(take(&[("x", 0, 5.0)]).0, 0);
+    let (refused, faults) = take(&[("x", 1_001, 1.0)]);
+    assert_eq!((refused, faults), (1, vec!["a: the time of a delta is too far in the future".to_owned()]));
+    assert_eq!(take(&[("x", 10, 1.0), ("x", 1_000, 1.0)]).0, 0);
+}
+
+#[test]
 fn a_body_that_does_not_read_changes_nothing() {
     let mut streams = streams(1 << 20);
     check(&mut streams, &deltas(&[("x", 0, 5.0)]), &[r#"a_total{k="x"} 5@0"#], 0);

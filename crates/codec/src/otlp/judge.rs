@@ -13,15 +13,21 @@ const MIXED: &str = "a data point is of another kind than those before it";
 
 impl<'a> Converter<'a, '_> {
     /// Writes the labels of a data point; they are then in `labels`.
-    fn name(&mut self, point: &Point<'a>, metric: &Metric<'_>, own: Option<&str>) -> Judged {
+    fn name(
+        &mut self,
+        point: &Point<'a>,
+        metric: &Metric<'_>,
+        own: Option<&str>,
+    ) -> Result<Judged, OtlpError> {
         if point.too_many {
-            return Err("a data point has more than 1024 attributes".to_owned());
+            return Ok(Err("a data point has more than 1024 attributes".to_owned()));
         }
         if point.time == 0 {
-            return Err("a data point has no time".to_owned());
+            return Ok(Err("a data point has no time".to_owned()));
         }
         self.labels.write(self.sink.options.translation, metric.base, &point.attributes, own);
-        Ok(())
+        self.charge(self.labels.bytes().len())?;
+        Ok(Ok(()))
     }
 
     /// When the series of a data point began, if a zero is to say so.
@@ -55,6 +61,10 @@ impl<'a> Converter<'a, '_> {
         metric: &Metric<'_>,
         delta: Total,
     ) -> Result<(Total, Option<Millis>), String> {
+        // It would hold up all that is not from the future as older than itself.
+        if millis(point.time) > self.request.latest {
+            return Err("the time of a delta is too far in the future".to_owned());
+        }
         let start = self.start_of(point);
         self.write_key(metric);
         let streams = self.streams.as_mut().ok_or("deltas are not added up here")?;
@@ -71,7 +81,10 @@ impl<'a> Converter<'a, '_> {
         sum: Option<&Kind>,
     ) -> Result<Judged, OtlpError> {
         let value = message::number(reader, point)?;
-        if let Err(reason) = self.name(point, metric, None) {
+        if value.is_none() && !point.ends() {
+            return Ok(Err("a data point has no value".to_owned()));
+        }
+        if let Err(reason) = self.name(point, metric, None)? {
             return Ok(Err(reason));
         }
         let monotonic = sum.is_some_and(|sum| sum.monotonic);
@@ -79,9 +92,8 @@ impl<'a> Converter<'a, '_> {
             // Exemplars of other numbers mean nothing.
             point.exemplars.clear();
         }
-        let (value, zero) = match value {
-            _ if point.ends() => (stale_marker(), None),
-            None => return Ok(Err("a data point has no value".to_owned())),
+        let (value, zero) = match value.filter(|_| !point.ends()) {
+            None => (stale_marker(), None),
             Some(value) if sum.is_some_and(|sum| sum.temporality == Temporality::Delta) => {
                 match self.add_up(point, metric, Total::Sum(value)) {
                     Ok((Total::Sum(total), zero)) => (total, zero),
@@ -121,9 +133,13 @@ impl<'a> Converter<'a, '_> {
         kind: &Kind,
         histogram: &Histogram,
     ) -> Result<Judged, OtlpError> {
+        if !point.ends()
+            && let Err(reason) = check(histogram)
+        {
+            return Ok(Err(reason));
+        }
         let own = (!self.sink.options.custom_buckets).then_some("le");
-        let named = self.name(point, metric, own);
-        if let Err(reason) = named.and_then(|()| if point.ends() { Ok(()) } else { check(histogram) }) {
+        if let Err(reason) = self.name(point, metric, own)? {
             return Ok(Err(reason));
         }
         let delta = kind.temporality == Temporality::Delta && !point.ends();
@@ -159,7 +175,7 @@ impl<'a> Converter<'a, '_> {
         kind: &Kind,
     ) -> Result<Judged, OtlpError> {
         let read = message::exponential(reader, point)?;
-        if let Err(reason) = self.name(point, metric, None) {
+        if let Err(reason) = self.name(point, metric, None)? {
             return Ok(Err(reason));
         }
         let converted = if point.ends() { Ok(native::stale()) } else { native::of_exponential(&read) };
@@ -186,7 +202,7 @@ impl<'a> Converter<'a, '_> {
         metric: &Metric<'_>,
     ) -> Result<Judged, OtlpError> {
         let summary = message::summary(reader, point)?;
-        if let Err(reason) = self.name(point, metric, Some("quantile")) {
+        if let Err(reason) = self.name(point, metric, Some("quantile"))? {
             return Ok(Err(reason));
         }
         let zero = self.zero_of(point, metric);

@@ -13,6 +13,8 @@ use crate::remote_write::{label_bytes, push_raw_label};
 pub(super) struct BaseLabels {
     /// Whether a label goes before an attribute of the same name, the name, the value.
     labels: Vec<(bool, String, String)>,
+    /// Places of the labels, in the order of their names.
+    order: Vec<usize>,
     bytes: Vec<u8>,
 }
 
@@ -27,7 +29,9 @@ impl BaseLabels {
         );
         labels.retain(|(_, name, value)| !name.is_empty() && !value.is_empty());
         let bytes = label_bytes(labels.iter().map(|(_, name, value)| (name.as_str(), value.as_str())));
-        Self { labels, bytes }
+        let mut order: Vec<usize> = (0..labels.len()).collect();
+        order.sort_unstable_by(|one, other| name_at(&labels, *one).cmp(name_at(&labels, *other)));
+        Self { labels, order, bytes }
     }
 
     /// As a series carries them.
@@ -36,8 +40,12 @@ impl BaseLabels {
     }
 
     fn has(&self, name: &str) -> bool {
-        self.labels.iter().any(|(_, known, _)| known == name)
+        self.order.binary_search_by(|place| name_at(&self.labels, *place).cmp(name)).is_ok()
     }
+}
+
+fn name_at(labels: &[(bool, String, String)], place: usize) -> &str {
+    labels.get(place).map_or("", |(_, name, _)| name)
 }
 
 /// Writes the labels of one data point after the other. The data points of a metric usually have the same keys in the

@@ -86,6 +86,36 @@ fn a_request_that_becomes_too_large_is_refused() {
 }
 
 #[test]
+fn labels_of_a_resource_are_not_repeated_without_end() {
+    let options = OtlpOptions {
+        promotion: Promotion::AllBut(BTreeSet::new()),
+        max_bytes: 100_000,
+        ..OtlpOptions::default()
+    };
+    let resource = KeyValue::texts(&[("large", &"x".repeat(10_000))]);
+    let read = |body: &[u8]| {
+        let request = Request { body, source_id: "", received_at: NOW, earliest: 0, latest: i64::MAX };
+        convert(request, &options, None).map(|converted| (converted.points, converted.refused))
+    };
+    let scopes = |metrics: Vec<Metric>| {
+        let mut request = ExportRequest::of(resource.clone(), Vec::new());
+        let scope = ScopeMetrics { scope: None, metrics, schema_url: String::new() };
+        request.resource_metrics[0].scope_metrics = vec![scope; 10_000];
+        request.to_bytes()
+    };
+    assert_eq!(read(&scopes(Vec::new())), Ok((0, 0)));
+    let too_large = Err(OtlpError::TooLarge { limit: 100_000 });
+    assert_eq!(read(&scopes(vec![Metric { data: None, ..Metric::new("", "", delta_free()) }])), too_large);
+    let request = |value: Option<NumberPoint>, count: usize| {
+        let points = vec![value.unwrap_or(NumberPoint { value: None, ..number(&[], NOW, 1.0) }); count];
+        ExportRequest::of(resource.clone(), vec![Metric::new("a", "", gauge(points))]).to_bytes()
+    };
+    // What is refused anyway is not named before.
+    assert_eq!(read(&request(None, 1_000)), Ok((1_000, 1_000)));
+    assert_eq!(read(&request(Some(number(&[], NOW, 1.0)), 1_000)), too_large);
+}
+
+#[test]
 fn json_says_the_same() {
     let json = r#"{"resourceMetrics":[{"resource":{"attributes":[
         {"key":"service.name","value":{"stringValue":"shop"}},{"key":"n","value":{"intValue":"5"}}],"droppedAttributesCount":1},

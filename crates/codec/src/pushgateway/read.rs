@@ -34,6 +34,43 @@ pub enum PushError {
     /// A series comes twice.
     #[error("{0}: the series comes twice in one push")]
     Twice(String),
+    /// It says more than may stand.
+    #[error("the push has more than {limit} {what}; send less, or allow more by pushgateway.{key}")]
+    TooMuch {
+        /// How much there may be.
+        limit: u64,
+        /// Of what.
+        what: &'static str,
+        /// Where that is configured.
+        key: &'static str,
+    },
+}
+
+/// Bounds that hold while a page is read: the labels of its group are said once and stand in every series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PushBounds {
+    /// Series, and families.
+    pub max_series: u64,
+    /// Bytes of the labels of all series.
+    pub max_bytes: u64,
+}
+
+impl PushBounds {
+    fn check_series(&self, series: usize) -> Result<(), PushError> {
+        let limit = self.max_series;
+        match series as u64 > limit {
+            true => Err(PushError::TooMuch { limit, what: "series", key: "max_series" }),
+            false => Ok(()),
+        }
+    }
+
+    fn check_bytes(&self, bytes: usize) -> Result<(), PushError> {
+        let limit = self.max_bytes;
+        match bytes as u64 > limit {
+            true => Err(PushError::TooMuch { limit, what: "bytes of labels", key: "max_bytes" }),
+            false => Ok(()),
+        }
+    }
 }
 
 /// Reads a page under the labels of a group. When it was pushed is not for the page to say: its families of those names
@@ -41,8 +78,13 @@ pub enum PushError {
 ///
 /// # Errors
 /// Nothing of the page is taken.
-pub fn read(page: &[u8], format: Format, group: &BTreeMap<String, String>) -> Result<Families, PushError> {
-    let mut reading = Reading { group, families: BTreeMap::new(), seen: HashSet::new() };
+pub fn read(
+    page: &[u8],
+    format: Format,
+    group: &BTreeMap<String, String>,
+    bounds: PushBounds,
+) -> Result<Families, PushError> {
+    let mut reading = Reading { group, bounds, families: BTreeMap::new(), seen: HashSet::new(), bytes: 0 };
     match format {
         Format::Protobuf => reading.protobuf(page)?,
         Format::Text | Format::OpenMetrics => reading.text(page, format)?,
@@ -52,9 +94,12 @@ pub fn read(page: &[u8], format: Format, group: &BTreeMap<String, String>) -> Re
 
 struct Reading<'g> {
     group: &'g BTreeMap<String, String>,
+    bounds: PushBounds,
     families: BTreeMap<String, (PushedFamily, BodyWriter)>,
     /// Labels of the series so far.
     seen: HashSet<Vec<u8>>,
+    /// Bytes of these.
+    bytes: usize,
 }
 
 /// A sample's value.
@@ -92,6 +137,7 @@ impl Reading<'_> {
                 Entry::Unit { name, unit } => self.describe(&name, None, None, Some(unit)),
                 Entry::Sample(sample) => samples.push(sample),
             }
+            self.bounds.check_series(samples.len().max(self.families.len()))?;
         }
         // What describes a family may stand behind its samples.
         for sample in samples {
@@ -109,6 +155,7 @@ impl Reading<'_> {
         let mut key = String::new();
         while let Some(family) = reader.next_family()? {
             self.describe(family.name, Some(family.kind), Some(family.help), Some(family.unit));
+            self.bounds.check_series(self.families.len())?;
             let place = || format!("family {:?}", family.name.chars().take(200).collect::<String>());
             let mut metrics = family.metrics();
             while let Some(metric) = metrics.next_metric()? {
@@ -171,9 +218,12 @@ impl Reading<'_> {
             return Err(PushError::Series { place: place(), problem });
         }
         let bytes = series_labels(name, labels.iter().map(|(name, value)| (*name, value.as_ref())));
+        self.bytes += bytes.len();
+        self.bounds.check_bytes(self.bytes)?;
         if !self.seen.insert(bytes.clone()) {
             return Err(PushError::Twice(place()));
         }
+        self.bounds.check_series(self.seen.len())?;
         let (family, body) = self.family(&family);
         family.count += 1;
         let mut out = body.series();

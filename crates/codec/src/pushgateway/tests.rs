@@ -4,6 +4,8 @@ use super::*;
 use crate::exposition::Format;
 use crate::metric_family::message;
 
+const BOUNDS: PushBounds = PushBounds { max_series: 1_000, max_bytes: 1 << 20 };
+
 fn group() -> BTreeMap<String, String> {
     [("job", "j"), ("zone", "z"), ("none", "")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -11,7 +13,7 @@ fn group() -> BTreeMap<String, String> {
 }
 
 fn text(page: &str) -> Families {
-    read(page.as_bytes(), Format::Text, &group()).unwrap()
+    read(page.as_bytes(), Format::Text, &group(), BOUNDS).unwrap()
 }
 
 /// Series of a body as text, in order.
@@ -42,6 +44,21 @@ fn all(families: &Families) -> Vec<String> {
 }
 
 #[test]
+fn what_a_page_becomes_is_bounded_while_it_is_read() {
+    let page: String = (0..200).map(|number| format!("a{number} 1\n")).collect();
+    let long = [("job".to_owned(), "x".repeat(10_000))].into();
+    let error = read(page.as_bytes(), Format::Text, &long, BOUNDS).unwrap_err();
+    assert_eq!(error, PushError::TooMuch { limit: 1 << 20, what: "bytes of labels", key: "max_bytes" });
+    let few = PushBounds { max_series: 199, ..BOUNDS };
+    let error = read(page.as_bytes(), Format::Text, &group(), few).unwrap_err();
+    assert_eq!(error, PushError::TooMuch { limit: 199, what: "series", key: "max_series" });
+    let silent: String = (0..200).map(|number| format!("# TYPE a{number} gauge\n")).collect();
+    assert!(read(silent.as_bytes(), Format::Text, &group(), few).is_err());
+    let bounds = PushBounds { max_series: 200, ..BOUNDS };
+    assert_eq!(read(page.as_bytes(), Format::Text, &group(), bounds).unwrap().series_count(), 200);
+}
+
+#[test]
 fn labels_of_the_group_go_before() {
     let families = text("# HELP a Help.\n# TYPE a counter\na{job=\"own\",b=\"1\",none=\"x\"} 5\nplain 1\n");
     assert_eq!(all(&families), ["a,b=1,job=j,zone=z 5 7", "plain,job=j,zone=z 1 7"]);
@@ -64,7 +81,7 @@ fn samples_belong_to_their_families() {
     assert_eq!(all(&families)[1], "h_bucket,job=j,le=1.0,zone=z 1 7");
     assert!(all(&families).contains(&"s,job=j,quantile=0.5,zone=z 1 7".to_owned()));
     let page = "# TYPE c counter\n# UNIT c \nc_total 1\nc_created 5\n# EOF\n";
-    let families = read(page.as_bytes(), Format::OpenMetrics, &group()).unwrap();
+    let families = read(page.as_bytes(), Format::OpenMetrics, &group(), BOUNDS).unwrap();
     assert_eq!((families.list[0].name.as_str(), families.list[0].count), ("c", 2));
 }
 
@@ -81,7 +98,7 @@ fn what_was_pushed_at_is_not_for_the_page_to_say() {
 #[test]
 fn bad_pushes_are_refused_as_a_whole() {
     let check = |page: &str, expected: &str| {
-        let error = read(page.as_bytes(), Format::Text, &group()).unwrap_err();
+        let error = read(page.as_bytes(), Format::Text, &group(), BOUNDS).unwrap_err();
         assert!(error.to_string().starts_with(expected), "{page}: {error}");
     };
     check("a 1\na 1 1000\n", "line 2: pushed metrics must not have timestamps");
@@ -114,14 +131,14 @@ fn protobuf_reads_as_text_does() {
         ..message::MetricFamily::default()
     };
     let page = message::page(std::slice::from_ref(&family));
-    let families = read(&page, Format::Protobuf, &group()).unwrap();
+    let families = read(&page, Format::Protobuf, &group(), BOUNDS).unwrap();
     assert_eq!(families, text("# HELP a Help.\n# TYPE a counter\na{b=\"1\"} 5\n"));
-    assert!(read(&page[..page.len() - 1], Format::Protobuf, &group()).is_err());
+    assert!(read(&page[..page.len() - 1], Format::Protobuf, &group(), BOUNDS).is_err());
     let timed = message::MetricFamily {
         metric: vec![message::Metric { timestamp_ms: 5, ..family.metric[0].clone() }],
         ..family
     };
-    let error = read(&message::page(&[timed]), Format::Protobuf, &group()).unwrap_err();
+    let error = read(&message::page(&[timed]), Format::Protobuf, &group(), BOUNDS).unwrap_err();
     assert_eq!(error, PushError::Timestamp("family \"a\"".to_owned()));
 }
 
@@ -129,7 +146,7 @@ proptest! {
     #[test]
     fn no_bytes_make_it_panic(page in prop::collection::vec(any::<u8>(), 0..300)) {
         for format in [Format::Text, Format::OpenMetrics, Format::Protobuf] {
-            if let Ok(families) = read(&page, format, &group()) {
+            if let Ok(families) = read(&page, format, &group(), BOUNDS) {
                 let again = Families::from_bytes(&families.to_bytes());
                 prop_assert_eq!(again.as_ref(), Some(&families));
                 prop_assert_eq!(all(&families).len() as u64, families.series_count());

@@ -17,6 +17,9 @@ const HISTOGRAMS_TAG: u8 = 4 << 3 | 2;
 /// A field of our own, which others pass over: the place of the kind of source among all.
 const SOURCE_TAG: u8 = (super::series::SOURCE as u8) << 3;
 
+/// Bytes of a body that is made of a request which says labels once for many series: past them the request is refused.
+pub const MAX_BODY_BYTES: usize = 128 << 20;
+
 /// A body that grows. What it holds is never larger than what was put into it and some bytes a field.
 #[derive(Debug, Clone, Default)]
 pub struct BodyWriter {

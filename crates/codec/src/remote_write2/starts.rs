@@ -25,6 +25,9 @@ pub struct Start {
 /// Beginnings of one request, so that what is kept of them is bounded.
 const MAX_STARTS: usize = 1_000_000;
 
+/// Bytes of the body that tells of them, which are mostly labels: those are written out for every sample.
+const MAX_BYTES: usize = 64 << 20;
+
 impl<'a> Starts<'a> {
     /// Asks `unknown` for each series and beginning whether it is to be told.
     pub fn new(unknown: &'a mut dyn FnMut(&[u8], Millis) -> bool) -> Self {
@@ -41,6 +44,7 @@ impl<'a> Starts<'a> {
         start != 0
             && start < at
             && self.found.len() < MAX_STARTS
+            && self.body.len() + labels.len() <= MAX_BYTES
             && self.found.last().is_none_or(|last| last.at != start || last.labels != labels)
             && (self.unknown)(labels, start)
     }

@@ -161,6 +161,20 @@ fn what_began_is_told_once() {
 }
 
 #[test]
+fn what_is_told_of_beginnings_is_bounded() {
+    let mut request = Request::default();
+    let labels_refs = request.labels([("__name__", "x".repeat(100_000).as_str())]);
+    let begun = |at| Sample { start_timestamp: at, ..sample(2_000, 1.0) };
+    let samples = (1..1_500).map(begun).collect();
+    request.timeseries = vec![TimeSeries { labels_refs, samples, ..TimeSeries::default() }];
+    let mut unknown = |_: &[u8], _| true;
+    let mut starts = Starts::new(&mut unknown);
+    transcode(&request.to_bytes(), BOUNDS, Some(&mut starts)).unwrap();
+    let (found, body) = starts.finish();
+    assert!(found.len() > 600 && body.len() <= (64 << 20) + 1_000, "{} in {}", found.len(), body.len());
+}
+
+#[test]
 fn what_does_not_read_is_refused_as_a_whole() {
     let refused = |request: &Request| transcode(&request.to_bytes(), BOUNDS, None).unwrap_err().to_string();
     let with = |symbols: &[&str], labels_refs: Vec<u32>| Request {

@@ -1,7 +1,7 @@
 //! From lines to a body, and from what became of it back to lines.
 
-use metricsd_codec::influx::LineParser;
-use metricsd_codec::remote_write::BodyWriter;
+use metricsd_codec::influx::{LineParser, TooLarge};
+use metricsd_codec::remote_write::{BodyWriter, MAX_BODY_BYTES};
 use metricsd_ingest::Written;
 use metricsd_model::Millis;
 
@@ -40,13 +40,16 @@ impl Faults {
 
 impl Read {
     /// Reads lines. A body of more than `limit` samples is left off there: the door refuses it as a whole.
+    ///
+    /// # Errors
+    /// What the lines become takes too much room.
     pub(super) fn lines(
         bytes: &[u8],
         options: &InfluxOptions,
         asked: &Asked,
         received_at: Millis,
         limit: usize,
-    ) -> Self {
+    ) -> Result<Self, TooLarge> {
         let mut mapping = options.mapping.clone();
         if !asked.db.is_empty() && !options.db_label.is_empty() {
             mapping.labels.push((options.db_label.clone(), asked.db.clone()));
@@ -67,13 +70,13 @@ impl Read {
                 continue;
             };
             read.starts.push((body.series_count(), line.number));
-            read.texts += mapping.write(&line, at, &mut body).texts as u64;
+            read.texts += mapping.write(&line, at, &mut body, MAX_BODY_BYTES)?.texts as u64;
             if body.series_count() > limit {
                 break;
             }
         }
         read.body = body.into_bytes();
-        read
+        Ok(read)
     }
 
     /// What was wrong, by reading and by storing; `None` where nothing was.

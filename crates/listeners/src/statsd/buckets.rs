@@ -48,6 +48,11 @@ impl Default for Buckets {
 }
 
 impl Buckets {
+    /// The larger of what count and sum would come to with a value that was seen `times` times.
+    pub(super) fn total_with(&self, value: f64, times: f64) -> f64 {
+        (self.count + times).max((self.sum + value * times).abs())
+    }
+
     /// Adds a value that was seen `times` times.
     pub(super) fn observe(&mut self, value: f64, times: f64) {
         self.count += times;

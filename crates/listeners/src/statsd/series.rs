@@ -47,6 +47,11 @@ enum State {
     Summary(Box<Buckets>, f64, f64),
 }
 
+/// What would never be a number again is not added up.
+fn finite(total: f64) -> Result<f64, Dropped> {
+    if total.is_finite() { Ok(total) } else { Err(Dropped::Malformed) }
+}
+
 impl Series {
     pub(super) fn new(name: &str, labels: Vec<u8>, kind: Kind, timers: Timers, now: Millis) -> Self {
         let state = match (kind, timers) {
@@ -84,10 +89,12 @@ impl Series {
         // Times come in milliseconds and are kept in seconds.
         let scaled = |number: f64| if kind == Kind::Timer { number / 1_000.0 } else { number };
         match (&mut self.state, value) {
-            (State::Counter(total), Value::Number(number)) if number >= 0.0 => *total += number / rate,
+            (State::Counter(total), Value::Number(number)) if number >= 0.0 => {
+                *total = finite(*total + number / rate)?;
+            }
             (State::Counter(_), _) => return Err(Dropped::Negative),
             (State::Gauge(last), Value::Number(number)) => *last = number,
-            (State::Gauge(last), Value::Change(change)) => *last += change,
+            (State::Gauge(last), Value::Change(change)) => *last = finite(*last + change)?,
             (State::Set(members), Value::Member(member)) => {
                 if members.len() < MAX_MEMBERS {
                     let mut hasher = DefaultHasher::new();
@@ -95,9 +102,14 @@ impl Series {
                     members.insert(hasher.finish());
                 }
             }
-            (State::Native(buckets), Value::Number(number)) => buckets.observe(scaled(number), 1.0 / rate),
+            (State::Native(buckets), Value::Number(number)) => {
+                finite(buckets.total_with(scaled(number), 1.0 / rate))?;
+                buckets.observe(scaled(number), 1.0 / rate);
+            }
             (State::Summary(buckets, count, sum), Value::Number(number)) => {
                 let number = scaled(number);
+                finite(buckets.total_with(number, 1.0 / rate))?;
+                finite((*count + 1.0 / rate).max((*sum + number / rate).abs()))?;
                 buckets.observe(number, 1.0 / rate);
                 (*count, *sum) = (*count + 1.0 / rate, *sum + number / rate);
             }

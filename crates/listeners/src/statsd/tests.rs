@@ -70,6 +70,20 @@ fn counters_are_totals() {
 }
 
 #[test]
+fn what_would_be_no_number_is_dropped() {
+    let large = ["c:1.5e308|c", "g:1.5e308|g", "t:1.5e308|d", "u:-1.5e308|d"];
+    for timers in [Timers::Native, Timers::Summary] {
+        let mut table = Table::new(StatsdOptions { timers, ..options() });
+        assert_eq!(add(&mut table, &large, 0), []);
+        let more = ["c:1.5e308|c", "g:+1.5e308|g", "t:1.5e308|d", "u:-1.5e308|d"];
+        assert_eq!(add(&mut table, &more, 0), [Dropped::Malformed; 4]);
+        assert_eq!(add(&mut table, &["c:1|c", "g:-1|g", "t:-1|d", "u:1|d"], 0), []);
+        let found = flush(&mut table, 10).join("\n");
+        assert!(!found.contains("inf") && !found.contains("NaN"), "{found}");
+    }
+}
+
+#[test]
 fn gauges_are_set_and_changed() {
     let mut table = Table::new(options());
     add(&mut table, &["a:333|g", "a:-10|g", "a:+4|g", "b:-1|g"], 0);
