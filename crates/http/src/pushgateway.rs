@@ -121,15 +121,18 @@ async fn push(
         unpacked: shared.api.limits.max_decompressed_bytes,
         patience: body::patience(shared.api.settings.request_timeout),
     };
-    // Bodies wait in the socket rather than in memory.
-    let _slot = shared.pushes.acquire().await;
+    // Bodies wait in the socket rather than in memory. Who waits for a group takes no place of other protocols.
+    let _place = gateway.place().await;
+    let slot = shared.pushes.acquire().await;
     let page = body::read(&headers, body, limits).await?;
+    drop(slot);
     let push = PagePush {
         key: GroupKey::new(labels, asked.source_id),
         change: if method == Method::PUT { Change::Replace } else { Change::Merge },
         page,
         format: format.unwrap_or(Format::Text),
         expire_after: asked.expire_after,
+        caller,
     };
     gateway.push(push).await.map_err(problem)?;
     Ok(StatusCode::OK.into_response())

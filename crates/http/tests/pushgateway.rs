@@ -3,16 +3,20 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::body::Body;
 use axum::http::Request;
 use common::{Answer, Service};
 use metricsd_codec::metric_family::message;
-use metricsd_http::GatewayAccess;
-use metricsd_ingest::Limits;
+use metricsd_http::{Api, GatewayAccess};
+use metricsd_ingest::{Access, AccessMetrics, AccessOptions, Door, Limits};
 use metricsd_listeners::gateway::{Gateway, GatewayOptions};
+use metricsd_model::{Batch, Secret};
 use metricsd_ports::memory::store::MemoryStore;
+use metricsd_ports::{ErrorKind, PortError, Receipt, SampleSink};
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -25,8 +29,20 @@ struct Pushed {
 
 fn with(options: GatewayOptions, admin: bool) -> Pushed {
     let store = Arc::new(MemoryStore::new());
+    over(store.clone(), store, options, admin, |_| {})
+}
+
+/// A gateway whose samples go elsewhere than its groups.
+fn over(
+    store: Arc<MemoryStore>,
+    sink: Arc<dyn SampleSink>,
+    options: GatewayOptions,
+    admin: bool,
+    change: impl FnOnce(&mut Api),
+) -> Pushed {
     let mut made = None;
-    let service = Service::over(store.clone(), store.clone(), Limits::default(), |api| {
+    let service = Service::over(store.clone(), sink, Limits::default(), |api| {
+        change(api);
         let ingest = api.ingest.clone().unwrap();
         let gateway = Gateway::new(store.clone(), ingest, options, &mut Registry::default());
         made = Some(gateway.clone());
@@ -281,4 +297,129 @@ async fn a_group_is_changed_by_one_after_another() {
         push.await.unwrap();
     }
     assert_eq!(gateway.found("j").await.len(), 20, "no push was lost");
+}
+
+/// A sink that may be away, or never answer.
+struct Moody {
+    store: Arc<MemoryStore>,
+    mood: AtomicU8,
+}
+
+const THERE: u8 = 0;
+const AWAY: u8 = 1;
+const SILENT: u8 = 2;
+
+impl Moody {
+    fn over(store: &Arc<MemoryStore>, mood: u8) -> Arc<Self> {
+        Arc::new(Self { store: store.clone(), mood: AtomicU8::new(mood) })
+    }
+
+    fn be(&self, mood: u8) {
+        self.mood.store(mood, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl SampleSink for Moody {
+    async fn append(&self, batches: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError> {
+        match self.mood.load(Ordering::Relaxed) {
+            THERE => self.store.append(batches).await,
+            AWAY => Err(PortError::new(ErrorKind::Unavailable, "away")),
+            _ => std::future::pending().await,
+        }
+    }
+
+    async fn ping(&self) -> Result<(), PortError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_a_group_no_longer_has_ends_though_the_store_was_away() {
+    let store = Arc::new(MemoryStore::new());
+    let sink = Moody::over(&store, THERE);
+    let gateway = over(store, sink.clone(), GatewayOptions::default(), false, |_| {});
+    gateway.push("PUT", "/metrics/job/j", "a 1\nb 2\n").await;
+    sink.be(AWAY);
+    assert_eq!(gateway.send("PUT", "/metrics/job/j", "a 3\n").await.status, 503);
+    let groups = gateway.service.get("/api/v1/metrics/groups").await.json();
+    assert_eq!(groups[0]["families"].as_array().unwrap().len(), 2, "nothing was changed: {groups}");
+    sink.be(THERE);
+    gateway.push("PUT", "/metrics/job/j", "a 3\n").await;
+    assert_eq!(gateway.found("j").await, [r#"{"__name__":"a"} 3"#]);
+    sink.be(AWAY);
+    assert_eq!(gateway.send("DELETE", "/metrics/job/j", "").await.status, 503);
+    assert_eq!(gateway.service.get("/api/v1/metrics/groups").await.json().as_array().unwrap().len(), 1);
+    sink.be(THERE);
+    assert_eq!(gateway.send("DELETE", "/metrics/job/j", "").await.status, 202);
+    assert_eq!(gateway.found("j").await, Vec::<String>::new());
+    assert_eq!(gateway.service.get("/api/v1/metrics/groups").await.json(), json!([]));
+}
+
+#[tokio::test]
+async fn a_lapsed_group_stays_while_the_store_is_away() {
+    let store = Arc::new(MemoryStore::new());
+    let sink = Moody::over(&store, THERE);
+    let options = GatewayOptions { interval: Duration::from_millis(20), ..GatewayOptions::default() };
+    let gateway = over(store, sink.clone(), options, false, |_| {});
+    gateway.push("PUT", "/metrics/job/j?expire_after=1ms", "a 1\n").await;
+    sink.be(AWAY);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(gateway.gateway.clone().run(gateway.store.clone(), stop.clone()));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let groups = async || gateway.service.get("/api/v1/metrics/groups").await.json();
+    assert_eq!(groups().await.as_array().unwrap().len(), 1);
+    sink.be(THERE);
+    for _ in 0..200 {
+        if groups().await == json!([]) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    stop.cancel();
+    running.await.unwrap();
+    assert_eq!((groups().await, gateway.found("j").await), (json!([]), Vec::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_group_takes_no_place_of_others() {
+    let store = Arc::new(MemoryStore::new());
+    let sink = Moody::over(&store, SILENT);
+    let one = |api: &mut Api| api.settings.max_concurrent_pushes = 1;
+    let gateway = Arc::new(over(store, sink, GatewayOptions::default(), false, one));
+    let waiting = gateway.clone();
+    let waiting =
+        tokio::spawn(async move { waiting.send("PUT", "/metrics/job/j", "a 1\n").await.status.as_u16() });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let answer = gateway.send("POST", "/api/v1/metrics/custom", "not json").await;
+    assert_eq!((answer.status.as_u16(), waiting.is_finished()), (400, false));
+    assert_eq!(waiting.await.unwrap(), 503);
+}
+
+#[tokio::test]
+async fn quotas_hold_before_a_group_is_changed() {
+    let store = Arc::new(MemoryStore::new());
+    let options =
+        AccessOptions { bootstrap: Some(Secret::new("bootstrap-of-the-tests")), ..AccessOptions::default() };
+    let access = Access::new(store.clone(), options, AccessMetrics::default());
+    access.refresh().await.unwrap();
+    let guard = |api: &mut Api| (api.access, api.door) = (access, Door::Elsewhere);
+    let gateway = over(store.clone(), store, GatewayOptions::default(), false, guard);
+    let send = async |token: &str, method: &str, uri: &str, body: String| {
+        let request = Request::builder().method(method).uri(uri);
+        let request = request.header("authorization", format!("Bearer {token}"));
+        let request = request.header("content-type", "application/json").body(Body::from(body));
+        gateway.service.send(request.unwrap()).await
+    };
+    let asked = json!({"name": "p", "rights": ["push", "read"], "quota": {"active_series": 3}});
+    let made =
+        send("bootstrap-of-the-tests", "POST", "/api/v1/metrics/tokens", asked.to_string()).await.json();
+    let token = made["token"].as_str().unwrap();
+    // The group's own series and the two of its times.
+    assert_eq!(send(token, "PUT", "/metrics/job/j", "a 1\n".to_owned()).await.status, 200);
+    let refused = send(token, "PUT", "/metrics/job/k", "a 1\nb 1\n".to_owned()).await;
+    assert_eq!(refused.status, 429, "{}", refused.text());
+    assert!(refused.text().contains("active_series"), "{}", refused.text());
+    let groups = send(token, "GET", "/api/v1/metrics/groups", String::new()).await.json();
+    assert_eq!(groups.as_array().unwrap().len(), 1, "{groups}");
 }

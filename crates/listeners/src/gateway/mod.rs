@@ -12,14 +12,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use metricsd_codec::exposition::Format;
-use metricsd_codec::pushgateway::{self, Families, PushError};
-use metricsd_codec::remote_write::{BodyWriter, WireError};
-use metricsd_ingest::{Ingest, IngestError, OwnedWrite, Protocol, WriteFailure, WriteOrigin};
+use metricsd_codec::pushgateway::{self, Families, PushBounds, PushError};
+use metricsd_codec::remote_write::{BodyWriter, MAX_BODY_BYTES, WireError};
+use metricsd_ingest::{
+    Caller, Ingest, IngestError, OwnedWrite, Protocol, WriteFailure, WriteFault, WriteOrigin,
+};
 use metricsd_model::Millis;
 use metricsd_ports::{PortError, PushedGroup, PushedGroups};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::now;
@@ -94,6 +97,8 @@ pub struct PagePush {
     pub format: Format,
     /// How long after this push the group goes: zero for never; absent: as configured, or as a group that is merged has it.
     pub expire_after: Option<Duration>,
+    /// Who pushes, whose quotas hold.
+    pub caller: Caller,
 }
 
 /// Why nothing was pushed.
@@ -143,6 +148,9 @@ const ATTEMPTS: usize = 16;
 /// Groups of different places are changed side by side.
 const TURNS: usize = 64;
 
+/// Pushes that may be in memory at once.
+const PLACES: usize = 16;
+
 /// Faults that an answer names.
 const MAX_FAULTS: usize = 10;
 
@@ -156,6 +164,7 @@ struct Inner {
     options: GatewayOptions,
     /// Whoever changes a group in this process waits for who does so before.
     turns: [Mutex<()>; TURNS],
+    places: Semaphore,
     shown: Shown,
 }
 
@@ -181,13 +190,20 @@ impl Gateway {
         own.register("groups", "Pushed groups, in the process that samples them", shown.groups.clone());
         own.register("series", "Series of pushed groups, likewise", shown.series.clone());
         let turns = std::array::from_fn(|_| Mutex::new(()));
-        Self(Arc::new(Inner { groups, ingest, options, turns, shown }))
+        let places = Semaphore::new(PLACES);
+        Self(Arc::new(Inner { groups, ingest, options, turns, places, shown }))
+    }
+
+    /// A place for a push, to be had before its page is read: those who wait for each other's groups wait here, and not in
+    /// the places of other protocols. `None` cannot be.
+    pub async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        self.0.places.acquire().await.ok()
     }
 
     /// Takes a push. On `Ok` the group stands, and its samples are committed. A push that is refused is noted with its group.
     ///
     /// # Errors
-    /// Nothing was changed but that.
+    /// The group is as it was, but for that. Samples may be stored: those of the group are brought again.
     pub async fn push(&self, push: PagePush) -> Result<(), GatewayError> {
         let _turn = self.turn(push.key.id).await;
         let key = push.key.clone();
@@ -198,10 +214,10 @@ impl Gateway {
         outcome
     }
 
-    /// Removes a group and ends its series; answers whether it was there.
+    /// Ends the series of a group and removes it; answers whether it was there.
     ///
     /// # Errors
-    /// Whether it is still there is not known.
+    /// It may still be there, and then its samples are brought again.
     pub async fn delete(&self, key: &GroupKey) -> Result<bool, GatewayError> {
         let _turn = self.turn(key.id).await;
         self.0.remove(key.id, None).await
@@ -254,10 +270,14 @@ fn families_of(group: &PushedGroup) -> Families {
 
 impl Inner {
     async fn push(&self, push: PagePush) -> Result<(), GatewayError> {
-        let PagePush { key, change, page, format, expire_after } = push;
+        let PagePush { key, change, page, format, expire_after, caller } = push;
         let labels = key.labels.clone();
         let large = page.len() > LARGE;
-        let read = move || pushgateway::read(&page, format, &labels);
+        let bounds = PushBounds {
+            max_series: self.options.max_series,
+            max_bytes: self.options.max_bytes.min(MAX_BODY_BYTES as u64),
+        };
+        let read = move || pushgateway::read(&page, format, &labels, bounds);
         let pushed = match large {
             false => read()?,
             true => match tokio::task::spawn_blocking(read).await {
@@ -282,9 +302,13 @@ impl Inner {
                 ..group_of(&key, &new)
             };
             self.check_room(&group).await?;
-            self.check_samples(&group, &new).await?;
+            // Before the group is changed: what it no longer has would otherwise never end, should this fail.
+            let ended = self.store(&group, &new, &old, caller.clone()).await?;
             if self.groups.put_group(&group, standing.map(|group| group.version)).await? {
-                return self.store(&group, &new, &old).await;
+                if ended {
+                    self.end_again(&group, &old, &new, now()).await;
+                }
+                return Ok(());
             }
         }
         Err(GatewayError::Busy)
@@ -323,33 +347,45 @@ impl Inner {
         Ok(())
     }
 
-    /// What the door would refuse is refused as a whole.
-    async fn check_samples(&self, group: &PushedGroup, families: &Families) -> Result<(), GatewayError> {
+    /// Brings a group's samples, and ends the series that it had and no longer has; answers whether there are any. What the
+    /// door would refuse of the group is refused as a whole.
+    async fn store(
+        &self,
+        group: &PushedGroup,
+        new: &Families,
+        old: &Families,
+        caller: Caller,
+    ) -> Result<bool, GatewayError> {
         let at = now();
         let mut body = BodyWriter::new();
-        families.write(at, &mut body)?;
-        let prepared = self.ingest.prepare_write(write_of(&group.source_id, body, at)).await?;
-        let outcome = prepared.outcome();
-        if outcome.is_whole() {
-            return Ok(());
-        }
-        let faults: Vec<&str> =
-            outcome.faults.iter().take(MAX_FAULTS).map(|fault| fault.message.as_str()).collect();
-        Err(GatewayError::Refused(faults.join("; ")))
-    }
-
-    /// Brings a group's samples, and ends the series that it had and no longer has.
-    async fn store(&self, group: &PushedGroup, new: &Families, old: &Families) -> Result<(), GatewayError> {
-        let at = now();
-        let mut body = BodyWriter::new();
-        old.end(new, at, &mut body)?;
         new.write(at, &mut body)?;
         write_times(group, at, &mut body);
-        let written = self.ingest.write(write_of(&group.source_id, body, at)).await?;
-        match written.faults.first() {
-            Some(fault) if !written.is_whole() => Err(GatewayError::Refused(fault.message.clone())),
-            _ => Ok(()),
+        let own = body.series_count();
+        old.end(new, at, &mut body)?;
+        let ended = body.series_count() > own;
+        let write = write_of(&group.source_id, body, at, caller);
+        let prepared = self.ingest.prepare_write(write).await?;
+        check_faults(&prepared.outcome().faults, own)?;
+        let written = self.ingest.store_write(prepared).await?;
+        check_faults(&written.faults, own)?;
+        Ok(ended)
+    }
+
+    /// Ends series once more after a group was changed: whoever sampled it meanwhile may have brought them again.
+    async fn end_again(&self, group: &PushedGroup, old: &Families, new: &Families, at: Millis) {
+        let mut body = BodyWriter::new();
+        let written = match old.end(new, at, &mut body) {
+            Ok(()) => self.write(group, body, at).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = written {
+            warn!(%error, group = %group.id, "series of a pushed group may end late");
         }
+    }
+
+    async fn write(&self, group: &PushedGroup, body: BodyWriter, at: Millis) -> Result<(), GatewayError> {
+        self.ingest.write(write_of(&group.source_id, body, at, Caller::anonymous())).await?;
+        Ok(())
     }
 
     /// Notes that a push failed, as far as that is possible.
@@ -365,7 +401,7 @@ impl Inner {
                     let at = now();
                     let mut body = BodyWriter::new();
                     write_times(&group, at, &mut body);
-                    self.ingest.write(write_of(&group.source_id, body, at)).await?;
+                    self.write(&group, body, at).await?;
                     return Ok(());
                 }
             }
@@ -376,18 +412,29 @@ impl Inner {
         }
     }
 
-    /// Removes a group, of this version only where one is given.
+    /// Ends the series of a group and removes it, of this version only where one is given. The ends come first: were they to
+    /// fail once the group has gone, nobody would know of them.
     async fn remove(&self, id: Uuid, version: Option<Uuid>) -> Result<bool, GatewayError> {
-        let Some(group) = self.groups.remove_group(id, version).await? else {
-            return Ok(false);
-        };
-        // After all samples: who brings them has taken the time before looking which groups there are.
-        let at = now() + 1;
-        let mut body = BodyWriter::new();
-        families_of(&group).end(&Families::default(), at, &mut body)?;
-        pushgateway::write_times(&group.labels, None, at, &mut body);
-        self.ingest.write(write_of(&group.source_id, body, at)).await?;
-        Ok(true)
+        for _ in 0..ATTEMPTS {
+            let standing = self.groups.group(id).await?;
+            let Some(group) = standing.filter(|group| version.is_none_or(|version| group.version == version))
+            else {
+                return Ok(false);
+            };
+            let (body, at) = ends_of(&group)?;
+            self.write(&group, body, at).await?;
+            if self.groups.remove_group(id, Some(group.version)).await?.is_none() {
+                // Somebody changed it meanwhile.
+                continue;
+            }
+            // Whoever looked which groups there are while it was still there may have brought it again.
+            let (body, at) = ends_of(&group)?;
+            if let Err(error) = self.write(&group, body, at).await {
+                warn!(%error, group = %id, "series of a pushed group may end late");
+            }
+            return Ok(true);
+        }
+        Err(GatewayError::Busy)
     }
 
     fn expires_at(&self, group: &PushedGroup) -> Option<Millis> {
@@ -412,8 +459,24 @@ fn group_of(key: &GroupKey, families: &Families) -> PushedGroup {
     }
 }
 
-fn write_of(source_id: &str, body: BodyWriter, received_at: Millis) -> OwnedWrite {
-    let origin = WriteOrigin::new(source_id, Protocol::Pushgateway);
+/// Markers for all series of a group, and their time. It is after all samples: who brings them has taken the time before
+/// looking which groups there are.
+fn ends_of(group: &PushedGroup) -> Result<(BodyWriter, Millis), WireError> {
+    let (mut body, at) = (BodyWriter::new(), now() + 1);
+    families_of(group).end(&Families::default(), at, &mut body)?;
+    pushgateway::write_times(&group.labels, None, at, &mut body);
+    Ok((body, at))
+}
+
+/// Refuses what is wrong with the first series of a body, which are those of the group.
+fn check_faults(faults: &[WriteFault], own: usize) -> Result<(), GatewayError> {
+    let own = faults.iter().filter(|fault| fault.series < own);
+    let faults: Vec<&str> = own.take(MAX_FAULTS).map(|fault| fault.message.as_str()).collect();
+    if faults.is_empty() { Ok(()) } else { Err(GatewayError::Refused(faults.join("; "))) }
+}
+
+fn write_of(source_id: &str, body: BodyWriter, received_at: Millis, caller: Caller) -> OwnedWrite {
+    let origin = WriteOrigin { caller, ..WriteOrigin::new(source_id, Protocol::Pushgateway) };
     OwnedWrite { origin, body: body.into_bytes().into(), received_at }
 }
 

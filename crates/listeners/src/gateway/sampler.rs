@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use metricsd_codec::pushgateway::Families;
 use metricsd_codec::remote_write::BodyWriter;
+use metricsd_ingest::Caller;
 use metricsd_ports::{Catalog, Leadership, PortError, PushedGroup};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -161,7 +162,9 @@ impl Sampler<'_> {
     }
 
     async fn bring(&self, source_id: &str, body: BodyWriter, at: i64) {
-        if let Err(error) = self.gateway.0.ingest.write(write_of(source_id, body, at)).await {
+        if let Err(error) =
+            self.gateway.0.ingest.write(write_of(source_id, body, at, Caller::anonymous())).await
+        {
             warn!(%error, "samples of pushed groups were not stored; they are brought again");
         }
     }
