@@ -67,7 +67,10 @@ const MAX_HEADERS: u32 = 16 << 10;
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long a client may take to begin to speak.
+/// What a client says first (RFC 9113, 3.4); its own words are bounded from then on.
+const PREFACE: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
+
+/// How long a client may take to say that.
 const FIRST_WORD: Duration = Duration::from_secs(10);
 
 /// Pause after a failure to accept, such as no free file descriptor.
@@ -77,7 +80,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve(listener: TcpListener, services: Services, options: GrpcOptions, stop: CancellationToken) {
     let health = Health { services: vec![MetricsService::NAME], stop: stop.clone() };
     let entrance = listener.local_addr().map_or(Door::Elsewhere, Door::of);
-    let incoming = accepted(listener, Arc::new(Semaphore::new(options.max_connections)));
+    let incoming = accepted(listener, Arc::new(Semaphore::new(options.max_connections)), FIRST_WORD);
     let served = tonic::transport::Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
@@ -95,8 +98,12 @@ pub async fn serve(listener: TcpListener, services: Services, options: GrpcOptio
 }
 
 /// Connections as they come, as long as there is room for them.
-fn accepted(listener: TcpListener, places: Arc<Semaphore>) -> impl Stream<Item = io::Result<Connection>> {
-    stream::unfold((listener, places), async |(listener, places)| {
+fn accepted(
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+    first_word: Duration,
+) -> impl Stream<Item = io::Result<Connection>> {
+    stream::unfold((listener, places, first_word), async |(listener, places, first_word)| {
         loop {
             let (socket, place) = match listener.accept().await {
                 Ok((socket, _)) => (socket, places.clone().try_acquire_owned()),
@@ -111,17 +118,20 @@ fn accepted(listener: TcpListener, places: Arc<Semaphore>) -> impl Stream<Item =
                 continue;
             };
             let _ = socket.set_nodelay(true);
-            let patience = Some(Box::pin(tokio::time::sleep(FIRST_WORD)));
-            return Some((Ok(Connection { socket, patience, _place: place }), (listener, places)));
+            let patience = Some(Box::pin(tokio::time::sleep(first_word)));
+            let connection = Connection { socket, patience, said: 0, _place: place };
+            return Some((Ok(connection), (listener, places, first_word)));
         }
     })
 }
 
-/// A connection that holds its place, and is given up when it never begins to speak.
+/// A connection that holds its place, and is given up when it never says what clients say first.
 struct Connection {
     socket: TcpStream,
-    /// Until the first byte.
+    /// Until the whole of that was said.
     patience: Option<Pin<Box<Sleep>>>,
+    /// Bytes of it that were.
+    said: usize,
     _place: OwnedSemaphorePermit,
 }
 
@@ -139,9 +149,13 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
         let read = Pin::new(&mut self.socket).poll_read(context, into);
         if read.is_ready() {
-            self.patience = None;
+            self.said = self.said.saturating_add(into.filled().len() - before);
+            if self.said >= PREFACE {
+                self.patience = None;
+            }
         } else if let Some(patience) = &mut self.patience
             && patience.as_mut().poll(context).is_ready()
         {
@@ -178,5 +192,39 @@ impl AsyncWrite for Connection {
 
     fn is_write_vectored(&self) -> bool {
         self.socket.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_does_not_say_all_of_the_first_word_loses_its_place() {
+        let patience = Duration::from_millis(200);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let places = Arc::new(Semaphore::new(2));
+        let mut connections = Box::pin(accepted(listener, places.clone(), patience));
+        let mut buffer = [0; 64];
+        let mut short = TcpStream::connect(address).await.unwrap();
+        short.write_all(b"PRI * ").await.unwrap();
+        let mut connection = connections.next().await.unwrap().unwrap();
+        let rest = async {
+            assert_eq!(connection.read(&mut buffer).await.unwrap(), 6);
+            connection.read(&mut buffer).await
+        };
+        let given_up = tokio::time::timeout(20 * patience, rest).await.expect("it is given up");
+        assert_eq!(given_up.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(connection);
+        assert_eq!(places.available_permits(), 2);
+        let mut whole = TcpStream::connect(address).await.unwrap();
+        whole.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        let mut connection = connections.next().await.unwrap().unwrap();
+        connection.read_exact(&mut buffer[..PREFACE]).await.unwrap();
+        assert!(tokio::time::timeout(2 * patience, connection.read(&mut buffer)).await.is_err());
     }
 }

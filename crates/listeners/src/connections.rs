@@ -21,6 +21,8 @@ pub(crate) struct Places {
 #[derive(Default)]
 struct Taken {
     next: u64,
+    /// Connections that are open: those in `by_id` and those that were displaced and have not left yet.
+    open: usize,
     by_id: HashMap<u64, Arc<Guest>>,
 }
 
@@ -46,6 +48,10 @@ impl Places {
     pub(crate) fn take(self: &Arc<Self>) -> Option<(Place, bool)> {
         let now = self.millis();
         let mut taken = self.taken.lock();
+        // Who was displaced while its lines wait to be taken leaves only after that.
+        if taken.open >= self.most.saturating_mul(2) {
+            return None;
+        }
         let full = taken.by_id.len() >= self.most;
         if full {
             let heard = |guest: &Arc<Guest>| guest.heard.load(Ordering::Relaxed);
@@ -59,6 +65,7 @@ impl Places {
         }
         let guest = Arc::new(Guest { heard: AtomicU64::new(now), leave: CancellationToken::new() });
         taken.next += 1;
+        taken.open += 1;
         let id = taken.next;
         taken.by_id.insert(id, guest.clone());
         Some((Place { id, guest, places: self.clone() }, full))
@@ -88,7 +95,9 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.taken.lock().by_id.remove(&self.id);
+        let mut taken = self.places.taken.lock();
+        taken.by_id.remove(&self.id);
+        taken.open -= 1;
     }
 }
 
@@ -114,5 +123,20 @@ mod tests {
         assert!(!places.take().unwrap().1);
         drop(third);
         assert_eq!(places.len(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_cannot_leave_counts() {
+        let places = Places::new(1);
+        let (first, _) = places.take().unwrap();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let (second, displaced) = places.take().unwrap();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert!(displaced && places.take().is_none(), "the first is still here");
+        drop(first);
+        let (third, displaced) = places.take().unwrap();
+        assert!(displaced);
+        drop((second, third));
+        assert_eq!((places.len(), places.taken.lock().open), (0, 0));
     }
 }

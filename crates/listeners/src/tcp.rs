@@ -146,3 +146,49 @@ impl<'s, S: LineSink> Connection<'s, S> {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::registry::Registry;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::metrics::ListenerMetrics;
+
+    /// Never has room for a line.
+    struct Full;
+
+    impl LineSink for Full {
+        async fn take(&self, _: &[u8], _: bool) {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_are_bounded_though_no_line_is_taken() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let limits = ListenLimits { max_connections: 2, ..ListenLimits::default() };
+        let counted = ListenerMetrics::register(&mut Registry::default()).of("test");
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, Arc::new(Full), limits, counted, stop));
+        let connect = async || {
+            let mut socket = TcpStream::connect(address).await.unwrap();
+            socket.write_all(b"a 1 1\n").await.unwrap();
+            socket
+        };
+        let mut open = Vec::new();
+        for _ in 0..2 {
+            open.push(connect().await);
+            open.push(connect().await);
+            // Who spoke just now is not displaced.
+            tokio::time::sleep(Duration::from_millis(1_200)).await;
+        }
+        let mut one_more = connect().await;
+        let closed = tokio::time::timeout(Duration::from_secs(5), one_more.read(&mut [0; 8])).await;
+        assert!(matches!(closed, Ok(Ok(0) | Err(_))), "{closed:?}");
+        let still = tokio::time::timeout(Duration::from_millis(50), open[3].read(&mut [0; 8])).await;
+        assert!(still.is_err(), "{still:?}");
+        serving.abort();
+    }
+}
