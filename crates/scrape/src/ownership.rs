@@ -99,6 +99,11 @@ impl Ownership {
         self.0.as_ref().is_none_or(|shared| shared.keeper.lock().holds(shared.base.elapsed()))
     }
 
+    /// Whether what is this process's may be scraped and handed in.
+    pub(crate) fn may_go_on(&self) -> bool {
+        self.0.as_ref().is_none_or(|shared| shared.keeper.lock().may_go_on(shared.base.elapsed()))
+    }
+
     /// How long the lease still is.
     pub fn left(&self) -> Duration {
         self.0.as_ref().map_or(Duration::MAX, |shared| shared.keeper.lock().left(shared.base.elapsed()))
@@ -182,7 +187,7 @@ impl Ownership {
         if !keeper.owns(bucket, slot) {
             return Right::None;
         }
-        match keeper.holds(shared.base.elapsed()) {
+        match keeper.may_go_on(shared.base.elapsed()) {
             true => {
                 let (member, epoch) = (keeper.member(), keeper.table().epoch());
                 Right::Mine(Some(Fence { member, epoch, bucket, slot }))
@@ -226,7 +231,7 @@ mod tests {
 
     fn renewal(now: Millis, changed: Vec<(u16, Grant)>) -> Renewal {
         let epoch = changed.iter().map(|(_, grant)| grant.epoch).max().unwrap_or(0);
-        Renewal { now, epoch, changed, unsettled: false, next_expiry: now }
+        Renewal { now, epoch, changed, unsettled: false, next_expiry: now, alone: false }
     }
 
     #[tokio::test(start_paused = true)]

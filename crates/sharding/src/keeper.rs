@@ -32,6 +32,8 @@ pub struct Keeper {
     member: Uuid,
     lease: Duration,
     valid_until: Option<Duration>,
+    /// Whether there was no other member at the last renewal.
+    alone: bool,
     table: Table,
     /// Whether the database is known to know that the worker wants to go.
     drained: bool,
@@ -46,7 +48,7 @@ const PATIENCE_MS: i64 = 2_000;
 impl Keeper {
     /// Of a member that has no lease yet. A table that is known from before may be taken along.
     pub fn new(member: Uuid, lease: Duration, table: Table) -> Self {
-        Self { member, lease, valid_until: None, table, drained: false, pending: Vec::new() }
+        Self { member, lease, valid_until: None, alone: false, table, drained: false, pending: Vec::new() }
     }
 
     /// Who.
@@ -64,7 +66,9 @@ impl Keeper {
     pub fn renewed(&mut self, sent: Duration, draining: bool, renewal: &Renewal, at: i64) -> Vec<Gap> {
         self.drained |= draining;
         let until = sent + self.lease - self.lease / MARGIN_PARTS;
-        self.valid_until = Some(self.valid_until.map_or(until, |known| known.max(until)));
+        if self.valid_until.is_none_or(|known| known <= until) {
+            (self.valid_until, self.alone) = (Some(until), renewal.alone);
+        }
         let new = renewal.changed.iter().filter_map(|(bucket, grant)| {
             let gap = self.gap(*bucket, grant, at)?;
             Some((grant.epoch, gap))
@@ -120,6 +124,13 @@ impl Keeper {
         self.valid_until.is_some_and(|until| now < until)
     }
 
+    /// Whether the worker may go on with what it owns: with a valid lease; or without, where it was the only member when it last
+    /// heard of the database. Then nobody waits to take over, and a database that is away would cost scrapes that can be kept
+    /// until it is back. Should another have come unheard of, the store refuses what is that one's.
+    pub fn may_go_on(&self, now: Duration) -> bool {
+        self.holds(now) || (self.alone && self.valid_until.is_some())
+    }
+
     /// How long it still is.
     pub fn left(&self, now: Duration) -> Duration {
         self.valid_until.unwrap_or_default().saturating_sub(now)
@@ -132,7 +143,7 @@ impl Keeper {
 
     /// Whether the worker may scrape what is scheduled at `slot`.
     pub fn may_scrape(&self, bucket: u16, slot: i64, now: Duration) -> bool {
-        self.holds(now) && self.owns(bucket, slot)
+        self.may_go_on(now) && self.owns(bucket, slot)
     }
 
     /// Whether the worker owns something of the bucket at the scheduled time `slot` or later.
@@ -163,7 +174,7 @@ mod tests {
     }
 
     fn renewal(epoch: u64, changed: Vec<(u16, Grant)>) -> Renewal {
-        Renewal { now: 0, epoch, changed, unsettled: false, next_expiry: 0 }
+        Renewal { now: 0, epoch, changed, unsettled: false, next_expiry: 0, alone: false }
     }
 
     #[test]
@@ -177,6 +188,22 @@ mod tests {
         assert!(keeper.holds(Duration::from_millis(14_499)), "an answer that was overtaken shortens nothing");
         keeper.lost();
         assert!(!keeper.holds(Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn the_only_member_goes_on_without_a_lease() {
+        let mut keeper = Keeper::new(Uuid::from_u128(1), Duration::from_secs(5), Table::new(4));
+        let alone = Renewal { alone: true, ..renewal(0, vec![]) };
+        assert!(!keeper.may_go_on(Duration::ZERO), "not before it was a member");
+        keeper.renewed(Duration::from_secs(10), false, &alone, 0);
+        assert!(!keeper.holds(Duration::from_secs(90)) && keeper.may_go_on(Duration::from_secs(90)));
+        keeper.renewed(Duration::from_secs(9), false, &renewal(0, vec![]), 0);
+        assert!(keeper.may_go_on(Duration::from_secs(90)), "an answer that was overtaken says nothing");
+        keeper.renewed(Duration::from_secs(91), false, &renewal(0, vec![]), 0);
+        assert!(keeper.may_go_on(Duration::from_secs(95)) && !keeper.may_go_on(Duration::from_secs(96)));
+        keeper.renewed(Duration::from_secs(97), false, &alone, 0);
+        keeper.lost();
+        assert!(!keeper.may_go_on(Duration::from_secs(97)));
     }
 
     #[test]

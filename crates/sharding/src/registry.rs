@@ -58,6 +58,8 @@ pub struct Renewal {
     pub unsettled: bool,
     /// When the next lease runs out, unless it is renewed.
     pub next_expiry: i64,
+    /// Whether there is no other member.
+    pub alone: bool,
 }
 
 /// Everything that a plan is made from.
@@ -114,6 +116,7 @@ impl Registry {
             changed: self.table.since(known),
             unsettled: self.leases.values().any(calls),
             next_expiry: self.leases.values().map(|lease| lease.expires).min().unwrap_or(now),
+            alone: self.leases.len() < 2,
         }
     }
 

@@ -84,7 +84,8 @@ async fn renew(
         epoch = changed.iter().map(|(_, grant)| grant.epoch).fold(epoch, u64::max);
     }
     let (now, unsettled) = (row.try_get("now")?, row.try_get("unsettled")?);
-    Ok(Some(Renewal { now, epoch, changed, unsettled, next_expiry: row.try_get("next_expiry")? }))
+    let (next_expiry, alone) = (row.try_get("next_expiry")?, row.try_get("alone")?);
+    Ok(Some(Renewal { now, epoch, changed, unsettled, next_expiry, alone }))
 }
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;

@@ -15,5 +15,6 @@ SELECT metricsd_now() AS now,
        ) AS unsettled,
        floor(extract(epoch FROM least(
            renewed.expires, (SELECT min(expires) FROM workers WHERE member <> $1)
-       )) * 1000)::bigint AS next_expiry
+       )) * 1000)::bigint AS next_expiry,
+       NOT EXISTS (SELECT FROM workers WHERE member <> $1) AS alone
 FROM renewed, ring

@@ -11,7 +11,7 @@ use super::Shared;
 impl Shared {
     /// Hands a batch to the store, and answers whether it is accounted for. The target's next scrape does not wait for this.
     pub(super) async fn store(&self, target: String, batch: Batch, started: Instant) -> bool {
-        if batch.fence.is_some() && !self.options.ownership.holds() {
+        if batch.fence.is_some() && !self.options.ownership.may_go_on() {
             // The process may have been stopped on the way: a page read late is not that of the scheduled time, and a request
             // that ran out says nothing of the target. Whoever has the target next notes the scrape as missed.
             self.options.metrics.skip("lease");

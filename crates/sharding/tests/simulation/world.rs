@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use metricsd_sharding::{Keeper, Plan, Renewal, Report, Snapshot};
+use metricsd_sharding::{Gap, Keeper, Plan, Renewal, Report, Snapshot};
 use uuid::Uuid;
 
 pub(crate) const BUCKETS: u16 = 24;
@@ -12,7 +12,7 @@ pub(crate) const HEARTBEAT: i64 = 1_000;
 pub(crate) const LEAD: i64 = 2_500;
 pub(crate) const INTERVAL: i64 = 1_000;
 /// A schedule's length, of which trouble ends some time before the end.
-pub(crate) const LENGTH: i64 = 60_000;
+pub(crate) const LENGTH: i64 = 75_000;
 pub(crate) const CALM_FROM: i64 = 40_000;
 
 /// A small generator of numbers: the same from the same seed on every machine.
@@ -47,8 +47,12 @@ pub(crate) struct World {
     pub(crate) faults: bool,
     /// Parts in a thousand by which clocks go wrong.
     pub(crate) drift: i64,
+    /// Workers are cut off from the database for a while.
+    pub(crate) cuts: bool,
     /// Percent of heartbeats at which somebody evens the ring out unasked.
     pub(crate) rebalance: i64,
+    /// Workers at the beginning, and of which at least two thirds are left.
+    pub(crate) workers: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -66,12 +70,14 @@ pub(crate) enum Event {
         bucket: u16,
         slot: i64,
         epoch: u64,
+        spooled: bool,
     },
     Missed {
         bucket: u16,
         slot: i64,
     },
     Trouble,
+    CutOff(usize, i64),
 }
 
 #[derive(Debug, Clone)]
@@ -96,6 +102,8 @@ pub(crate) struct Worker {
     pub(crate) joined: bool,
     /// Stopped until then; events wait.
     pub(crate) stopped_until: i64,
+    /// Cut off from the database until then: what it sends is lost, and what it stores waits in its spool.
+    pub(crate) cut_until: i64,
     /// The worker's monotonic clock: how fast it goes, in thousandths.
     pub(crate) rate: i64,
     /// Since when its lease is valid without interruption.
@@ -111,4 +119,12 @@ pub(crate) struct Ledger {
     /// How often each was done, stored or not.
     pub(crate) done: BTreeMap<(u16, i64), u32>,
     pub(crate) refused: u32,
+    /// Gaps that were told.
+    pub(crate) gaps: Vec<Gap>,
+}
+
+impl Ledger {
+    pub(crate) fn is_in_gap(&self, bucket: u16, slot: i64) -> bool {
+        self.gaps.iter().any(|gap| gap.bucket == bucket && (gap.from..gap.until).contains(&slot))
+    }
 }
