@@ -355,7 +355,7 @@ pub(super) struct Cluster {
 impl Default for Cluster {
     fn default() -> Self {
         Self {
-            share_targets: false,
+            share_targets: true,
             heartbeat: PromDuration::from_secs(1),
             lease: PromDuration::from_secs(5),
             capacity: 500_000,
