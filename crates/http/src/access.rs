@@ -4,6 +4,7 @@
 //! the request's extensions, where handlers find it: those that take samples hand it on with them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -57,12 +58,10 @@ pub(crate) async fn enter(
         Err(denied) => return Problem::from(denied).into_response(),
     };
     if right == Right::Push && caller.counts_bytes() {
-        request = match metered(request, &caller) {
-            Ok(request) => request,
-            Err(denied) => {
-                shared.api.access.count(&denied);
-                return Problem::from(denied).into_response();
-            }
+        let (parts, body) = request.into_parts();
+        request = match metered(&shared, &parts.headers, body, &caller, Duration::MAX) {
+            Ok(body) => Request::from_parts(parts, body),
+            Err(denied) => return Problem::from(denied).into_response(),
         };
     }
     request.extensions_mut().insert(caller);
@@ -75,29 +74,55 @@ pub(crate) fn caller_of(shared: &Shared, headers: &HeaderMap, right: Right) -> R
     shared.api.access.check(presented.as_deref(), right, shared.api.door)
 }
 
-/// Takes a body out of the quota: at once where its length is told, as it is read where not. That slows down who reads it
-/// rather than breaking off, since streams go on for long.
-fn metered(request: Request, caller: &Caller) -> Result<Request, Denied> {
-    let declared = request.headers().get(header::CONTENT_LENGTH);
+/// Ends with what a stream of answers ends with: the process, or the token of who reads.
+pub(crate) fn end_of_reading(shared: &Shared, caller: Caller) -> impl Future<Output = ()> + Send + use<> {
+    let shutdown = shared.api.shutdown.clone();
+    async move {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            _ = caller.ended() => {}
+        }
+    }
+}
+
+/// Takes a body out of the quota: at once where its length is told, as it is read where not. That slows down who reads it,
+/// and breaks off with the refusal where that would take longer than `most`.
+fn metered(
+    shared: &Shared,
+    headers: &HeaderMap,
+    body: Body,
+    caller: &Caller,
+    most: Duration,
+) -> Result<Body, Denied> {
+    let declared = headers.get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if let Some(length) = declared {
-        caller.take_bytes(length)?;
-        return Ok(request);
+        caller.take_bytes(length).inspect_err(|denied| shared.api.access.count(denied))?;
+        return Ok(body);
     }
-    let caller = caller.clone();
-    Ok(request.map(|body| {
-        let chunks = body.into_data_stream().then(move |chunk| {
-            let read = chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
-            let pause = caller.take_streamed_bytes(read);
-            async move {
-                if !pause.is_zero() {
-                    tokio::time::sleep(pause).await;
-                }
-                chunk
+    let (caller, access) = (caller.clone(), shared.api.access.clone());
+    let chunks = body.into_data_stream().then(move |chunk| {
+        let read = chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        let pause = caller.take_bytes_within(read, most).inspect_err(|denied| access.count(denied));
+        async move {
+            let pause = pause.map_err(axum::Error::new)?;
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
             }
-        });
-        Body::from_stream(chunks)
-    }))
+            chunk
+        }
+    });
+    Ok(Body::from_stream(chunks))
+}
+
+/// The body of a stream, which is slowed down for as long as its caller's quota of bytes asks.
+pub(crate) fn metered_stream(
+    shared: &Shared,
+    headers: &HeaderMap,
+    body: Body,
+    caller: &Caller,
+) -> Result<Body, Denied> {
+    if caller.counts_bytes() { metered(shared, headers, body, caller, Duration::MAX) } else { Ok(body) }
 }
 
 impl From<&Denied> for Problem {

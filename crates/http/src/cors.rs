@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use regex::Regex;
 
 use crate::api::Shared;
+use crate::{Problem, ProblemKind};
 
 /// Which origins may ask. None by default.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +31,29 @@ impl CorsOrigins {
         let matches = || self.pattern.as_ref().is_some_and(|pattern| pattern.is_match(text));
         (known || matches()).then(|| origin.clone())
     }
+}
+
+/// Whether a page may open a WebSocket: browsers ask for no leave before they open one to another origin, and let the page
+/// read it. Clients that are no browsers name no origin.
+pub(crate) fn check_socket(shared: &Shared, headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    if is_own(origin, headers.get(header::HOST))
+        || shared.api.settings.prometheus.cors.allowed(origin).is_some()
+    {
+        return Ok(());
+    }
+    let shown: String = String::from_utf8_lossy(origin.as_bytes()).chars().take(100).collect();
+    let detail = format!(
+        "a page of {shown:?} may not open a WebSocket here; http.cors_allow_origins says which other origins may"
+    );
+    Err(Problem::new(StatusCode::FORBIDDEN, ProblemKind::Forbidden, detail))
+}
+
+/// Whether a page came from where it asks.
+fn is_own(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
+    let authority = origin.to_str().ok().and_then(|origin| Some(origin.split_once("://")?.1));
+    let host = host.and_then(|host| host.to_str().ok());
+    authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
 }
 
 const ALLOWED: [(HeaderName, HeaderValue); 3] = [

@@ -4,15 +4,17 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{RawQuery, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use futures::stream;
+use metricsd_ingest::Caller;
 use metricsd_model::MetricsCollected;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::access::end_of_reading;
 use crate::api::{AppState, Shared};
 use crate::params::Params;
 use crate::targets::check_source_id;
@@ -45,7 +47,11 @@ impl Drop for Open {
 }
 
 /// The handler.
-pub(crate) async fn stream(State(shared): AppState, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+pub(crate) async fn stream(
+    State(shared): AppState,
+    Extension(caller): Extension<Caller>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
     let mut params = Params::new(query.as_deref());
     let source_id = params.parsed("source_id", |text| check_source_id(text).map(|()| text.to_owned()));
     params.finish()?;
@@ -65,8 +71,8 @@ pub(crate) async fn stream(State(shared): AppState, RawQuery(query): RawQuery) -
         let wanted = source_id.as_ref().is_none_or(|source| event.metrics_collected.source_id == *source);
         futures::future::ready(wanted.then(|| to_sse(&event)).flatten())
     });
-    let until_drained = wanted.take_until(shared.api.shutdown.clone().cancelled_owned());
-    let body = hello.chain(until_drained).map(Ok::<_, Infallible>);
+    let until_ended = wanted.take_until(end_of_reading(&shared, caller));
+    let body = hello.chain(until_ended).map(Ok::<_, Infallible>);
     let answer = Sse::new(body).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("still here"));
     Ok(([UNBUFFERED], answer).into_response())
 }

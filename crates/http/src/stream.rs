@@ -18,8 +18,9 @@ use metricsd_ingest::stream::{StreamError, Streams};
 use metricsd_ports::Right;
 use serde::Serialize;
 
-use crate::access::caller_of;
+use crate::access::{caller_of, metered_stream};
 use crate::api::{AppState, Shared};
+use crate::cors;
 use crate::custom::source_from;
 use crate::params::Params;
 use crate::targets::check_source_id;
@@ -95,6 +96,7 @@ pub(crate) async fn post(
     let caller = caller_of(&shared, &headers, Right::Push)?;
     let form = input::Form::of(&headers)?;
     let asked = Asked::read(Params::new(query.as_deref()), &headers, caller)?;
+    let body = metered_stream(&shared, &headers, body, &asked.caller)?;
     input::answer(&shared, asked, form, body).await
 }
 
@@ -107,10 +109,13 @@ pub(crate) async fn get(
 ) -> Result<Response, Problem> {
     let mut params = Params::new(query.as_deref());
     let selectors = params.all("match[]");
+    if socket.is_ok() {
+        cors::check_socket(&shared, &headers)?;
+    }
     if !selectors.is_empty() {
-        caller_of(&shared, &headers, Right::Read)?;
+        let caller = caller_of(&shared, &headers, Right::Read)?;
         params.finish()?;
-        return output::answer(shared, &selectors, socket.ok());
+        return output::answer(shared, caller, &selectors, socket.ok());
     }
     let caller = caller_of(&shared, &headers, Right::Push)?;
     let Ok(socket) = socket else {

@@ -9,6 +9,8 @@
 //! Several commits may be under way at once: one is written while another waits for the disk. What one target is asked for
 //! is committed in the order in which it came all the same; callers that wait for their answers make their own order.
 
+mod room;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,6 +23,7 @@ use tokio::task::{self, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::room::Room;
 use crate::tap::Taps;
 use crate::{AfterCommit, IngestError, IngestMetrics, SeriesLimits, SeriesTracker};
 
@@ -392,12 +395,9 @@ struct Writer {
 impl Writer {
     /// Commits a group; answers how long that took.
     async fn write(&self, group: Vec<Waiting>) -> Duration {
-        let bytes: usize = group.iter().map(|waiting| waiting.size).sum();
-        let started = Instant::now();
+        let (bytes, started) = (group.iter().map(|waiting| waiting.size).sum(), Instant::now());
+        let _given_back = Room { writer: self, bytes };
         self.commit(group).await;
-        self.queued.fetch_sub(bytes, Ordering::AcqRel);
-        let left = self.total.fetch_sub(bytes, Ordering::AcqRel) - bytes;
-        self.metrics.queue_bytes.set(left as i64);
         started.elapsed()
     }
 

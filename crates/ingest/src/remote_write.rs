@@ -138,6 +138,8 @@ pub struct Written {
     pub id: Option<BatchId>,
     /// The same request was stored before; this one changed nothing.
     pub duplicate: bool,
+    /// It is durable, and not yet in the store: readers see it later.
+    pub kept: bool,
     /// Samples that the body held.
     pub received: u64,
     /// Samples stored.
@@ -236,17 +238,22 @@ impl Ingest {
             let receipt =
                 self.commit(batch).await.inspect_err(|_| caller.put_back_samples(outcome.received))?;
             outcome.duplicate = receipt == Receipt::Duplicate;
+            outcome.kept = receipt == Receipt::Kept;
         }
         counts.pushes.committed(protocol, &outcome);
         Ok(outcome)
     }
 }
 
-/// Whether the quotas of who sent it have room for it. The samples come last: nothing is taken of what is refused.
+/// Whether who sent it may still do so, and their quotas have room for it. Nothing is taken of what is refused.
 pub(crate) fn may_store(caller: &Caller, batch: Option<&Batch>, received: u64) -> Result<(), Denied> {
+    // A stream goes on for long: its token may have ended since it was opened.
+    caller.check()?;
     if let Some(batch) = batch {
         caller.check_source(&batch.collection.source_id)?;
-        caller.admit_series(batch.frames.iter().flat_map(|frame| frame.layout.ids.iter().copied()))?;
     }
-    caller.take_samples(received)
+    caller.take_samples(received)?;
+    let Some(batch) = batch else { return Ok(()) };
+    let series = batch.frames.iter().flat_map(|frame| frame.layout.ids.iter().copied());
+    caller.admit_series(series).inspect_err(|_| caller.put_back_samples(received))
 }

@@ -13,6 +13,8 @@ mod input;
 mod position;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trouble_tests;
 
 use std::time::Duration;
 
@@ -31,13 +33,20 @@ pub struct StreamOptions {
     pub max_streams: usize,
     /// Bytes of one stream that may be read and not yet committed; beyond, its client waits.
     pub max_bytes_in_flight: usize,
-    /// How long a client may be silent.
+    /// How long a client may be silent, and how long it may leave what it is told unread.
     pub idle: Duration,
+    /// How long a batch that is kept before the store is waited for: it is acknowledged once it can be read.
+    pub patience: Duration,
 }
 
 impl Default for StreamOptions {
     fn default() -> Self {
-        Self { max_streams: 256, max_bytes_in_flight: 8 << 20, idle: Duration::from_secs(300) }
+        Self {
+            max_streams: 256,
+            max_bytes_in_flight: 8 << 20,
+            idle: Duration::from_secs(300),
+            patience: Duration::from_secs(10),
+        }
     }
 }
 

@@ -17,8 +17,8 @@ use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// A store that is away for its first `away` calls, never takes batches of the source `poison`, and says of those of
-/// the source `stubborn` that it will take them later, which it never does.
+/// A store that is away for its first `away` calls, never takes batches of the source `poison`, panics at those of the
+/// source `panic`, and says of those of the source `stubborn` that it will take them later, which it never does.
 struct Moody {
     store: Arc<MemoryStore>,
     away: AtomicUsize,
@@ -37,6 +37,7 @@ impl SampleSink for Moody {
         if batches.iter().any(|batch| batch.collection.source_id == "poison") {
             return Err(PortError::new(ErrorKind::Invalid, "poisoned"));
         }
+        assert!(batches.iter().all(|batch| batch.collection.source_id != "panic"), "as it was asked to");
         if batches.iter().any(|batch| batch.collection.source_id == "stubborn") {
             return Err(PortError::new(ErrorKind::Unavailable, "not just now"));
         }
@@ -255,4 +256,16 @@ async fn a_push_of_which_nothing_is_accepted_does_not_take_its_key() {
     let mended = push(&bench.ingest, "s", "k", &[("m", 1.0)]).await.unwrap();
     assert_eq!((mended.stored, mended.duplicate), (1, false));
     assert_eq!(stored(&bench.store, "m").await, 1);
+}
+
+#[tokio::test]
+async fn a_commit_that_panics_keeps_no_room_in_the_queue() {
+    // A queue that has room for one batch, and only while nothing else waits.
+    let bench = bench(0, CommitOptions { max_queue_bytes: 1, ..CommitOptions::default() });
+    for _ in 0..3 {
+        let lost = push(&bench.ingest, "panic", "k", &[("m", 1.0)]).await.unwrap_err();
+        assert!(matches!(lost, IngestError::Closed), "{lost}");
+    }
+    let next = push(&bench.ingest, "s", "k", &[("m", 1.0)]).await.unwrap();
+    assert_eq!((next.stored, stored(&bench.store, "m").await), (1, 1));
 }

@@ -9,8 +9,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Buf, BytesMut};
 use futures::StreamExt;
+use metricsd_ingest::IngestError;
 use metricsd_ingest::stream::{OpenStream, StreamError, StreamInput};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{Asked, lines, streams};
@@ -70,20 +72,20 @@ pub(super) async fn answer(
     // The channel is empty.
     let _ = told.try_send(lines::begin(asked.stream_id.as_deref(), position));
     let ended = CancellationToken::new();
-    tokio::spawn(tell(acks, told.clone(), ended.clone()));
+    tokio::spawn(tell(acks, told.clone(), ended.clone(), idle));
     let shutdown = shared.api.shutdown.clone();
     tokio::spawn(async move {
         let reading = read(form, body, &mut input, idle);
         let read = tokio::select! {
             read = reading => read,
-            () = shutdown.cancelled() => Err(StreamError::Unreadable("metricsd is shutting down".to_owned())),
+            () = shutdown.cancelled() => Err(StreamError::Ingest(IngestError::Closed)),
             () = ended.cancelled() => Ok(()),
         };
         // What was read is committed and acknowledged before the error is told.
         drop(input);
         ended.cancelled().await;
         if let Err(error) = read {
-            let _ = told.send(lines::error(&error)).await;
+            let _ = timeout(idle, told.send(lines::error(&error))).await;
         }
     });
     let body = tokio_stream(lines).map(|line| Ok::<_, Infallible>(Bytes::from(line + "\n")));
@@ -100,14 +102,15 @@ async fn tell(
     mut acks: mpsc::Receiver<Result<metricsd_ingest::stream::Ack, StreamError>>,
     told: mpsc::Sender<String>,
     ended: CancellationToken,
+    idle: Duration,
 ) {
     while let Some(ack) = acks.recv().await {
         let line = match ack {
             Ok(ack) => lines::ack(ack),
             Err(error) => lines::error(&error),
         };
-        // A client that is gone is told nothing; what it sent is committed all the same.
-        if told.send(line).await.is_err() {
+        // A client that is gone, or reads nothing, is told nothing; what it sent is committed all the same.
+        if !matches!(timeout(idle, told.send(line)).await, Ok(Ok(()))) {
             break;
         }
     }
@@ -119,7 +122,7 @@ async fn read(form: Form, body: Body, input: &mut StreamInput, idle: Duration) -
     let mut chunks = body.into_data_stream();
     let mut held = BytesMut::new();
     loop {
-        let chunk = match tokio::time::timeout(idle, chunks.next()).await {
+        let chunk = match timeout(idle, chunks.next()).await {
             Ok(Some(Ok(chunk))) => chunk,
             Ok(None) => break,
             // What came whole is taken.
@@ -134,7 +137,7 @@ async fn read(form: Form, body: Body, input: &mut StreamInput, idle: Duration) -
             }
         };
         // A client that does not read its acknowledgements is not read from.
-        tokio::time::timeout(idle, taken).await.map_err(|_| lines::silent(idle))??;
+        timeout(idle, taken).await.map_err(|_| lines::silent(idle))??;
         if held.len() > MAX_FRAME {
             return Err(StreamError::Unreadable(format!(
                 "a line or a message is larger than {MAX_FRAME} bytes"

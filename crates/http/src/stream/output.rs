@@ -13,12 +13,14 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::{StreamExt, stream};
+use metricsd_ingest::Caller;
 use metricsd_ingest::after::metrics_json;
 use metricsd_ingest::tap::Listener;
 use metricsd_model::{Batch, HISTOGRAM_MARKER_BITS, LabelSet, LayoutId, Matcher, SampleValue};
 use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::access::end_of_reading;
 use crate::api::Shared;
 use crate::problem::FieldError;
 use crate::{Problem, ProblemKind};
@@ -58,6 +60,7 @@ enum Told {
 
 pub(super) fn answer(
     shared: Arc<Shared>,
+    caller: Caller,
     selectors: &[String],
     socket: Option<WebSocketUpgrade>,
 ) -> Result<Response, Problem> {
@@ -78,12 +81,12 @@ pub(super) fn answer(
         ready: Vec::new().into_iter(),
         _slot: slot,
     };
-    let shutdown = shared.api.shutdown.clone();
+    let ended = end_of_reading(&shared, caller);
     if let Some(socket) = socket {
         return Ok(socket.on_upgrade(move |socket| async move {
             tokio::select! {
                 () = serve(reader, socket) => {}
-                () = shutdown.cancelled() => {}
+                () = ended => {}
             }
         }));
     }
@@ -92,7 +95,7 @@ pub(super) fn answer(
         let told = reader.next().await?;
         Some((told.event(), reader))
     });
-    let body = hello.chain(told.take_until(shutdown.cancelled_owned())).map(Ok::<_, Infallible>);
+    let body = hello.chain(told.take_until(ended)).map(Ok::<_, Infallible>);
     let answer = Sse::new(body).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("still here"));
     Ok(([UNBUFFERED], answer).into_response())
 }

@@ -8,7 +8,9 @@ use axum::response::Response;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use metricsd_ingest::stream::{Ack, OpenStream, StreamError, StreamInput};
+use metricsd_ingest::{Caller, IngestError};
 use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Asked, lines, streams};
@@ -41,62 +43,81 @@ async fn serve(shared: Arc<Shared>, asked: Asked, stream: OpenStream, socket: We
     let ended = CancellationToken::new();
     let first = lines::begin(asked.stream_id.as_deref(), position);
     // Acknowledgements go out while items come in, or neither would end where both are full.
-    let teller = tokio::spawn(tell(sink, first, acks, ended.clone()));
+    let teller = tokio::spawn(tell(Teller { sink, idle }, first, acks, ended.clone()));
     let error = tokio::select! {
-        read = read(&mut messages, &mut input, idle) => read.err(),
+        read = read(&mut messages, &mut input, &asked.caller, idle) => read.err(),
         () = ended.cancelled() => None,
-        () = shared.api.shutdown.cancelled() => {
-            Some(StreamError::Unreadable("metricsd is shutting down".to_owned()))
-        }
+        () = shared.api.shutdown.cancelled() => Some(StreamError::Ingest(IngestError::Closed)),
     };
     // What was taken is committed and acknowledged.
     drop(input);
-    let Ok(Some(mut sink)) = teller.await else { return };
+    let Ok(Some(mut teller)) = teller.await else { return };
     if let Some(error) = error {
-        close(&mut sink, &error).await;
+        teller.close(&error).await;
     } else {
-        let _ = sink.send(Message::Close(None)).await;
+        teller.say(Message::Close(None)).await;
     }
 }
 
-type Sink = SplitSink<WebSocket, Message>;
+/// Tells a client something, as long as it reads.
+struct Teller {
+    sink: SplitSink<WebSocket, Message>,
+    idle: Duration,
+}
+
+impl Teller {
+    /// `None` where the client is gone, or has read nothing for too long.
+    async fn say(&mut self, message: Message) -> Option<()> {
+        timeout(self.idle, self.sink.send(message)).await.ok()?.ok()
+    }
+
+    async fn close(&mut self, error: &StreamError) -> Option<()> {
+        self.say(Message::Text(lines::error(error).into())).await?;
+        let code = if error.is_retryable() { close_code::AGAIN } else { close_code::POLICY };
+        let frame = CloseFrame { code, reason: "see the message before".into() };
+        self.say(Message::Close(Some(frame))).await
+    }
+}
 
 /// Tells where the stream is and what commits; gives the socket back unless it is gone or was closed.
 async fn tell(
-    mut sink: Sink,
+    mut teller: Teller,
     first: String,
     mut acks: mpsc::Receiver<Result<Ack, StreamError>>,
     ended: CancellationToken,
-) -> Option<Sink> {
+) -> Option<Teller> {
     let _end = ended.drop_guard();
-    sink.send(Message::Text(first.into())).await.ok()?;
+    teller.say(Message::Text(first.into())).await?;
     while let Some(ack) = acks.recv().await {
         match ack {
-            Ok(ack) => sink.send(Message::Text(lines::ack(ack).into())).await.ok()?,
+            Ok(ack) => teller.say(Message::Text(lines::ack(ack).into())).await?,
             Err(error) => {
-                close(&mut sink, &error).await;
+                teller.close(&error).await;
                 return None;
             }
         }
     }
-    Some(sink)
-}
-
-async fn close(sink: &mut Sink, error: &StreamError) {
-    let _ = sink.send(Message::Text(lines::error(error).into())).await;
-    let code = if error.is_retryable() { close_code::AGAIN } else { close_code::POLICY };
-    let frame = CloseFrame { code, reason: "see the message before".into() };
-    let _ = sink.send(Message::Close(Some(frame))).await;
+    Some(teller)
 }
 
 /// Reads until the client closes, or is silent for too long, or does not read what it is told.
 async fn read(
     messages: &mut SplitStream<WebSocket>,
     input: &mut StreamInput,
+    caller: &Caller,
     idle: Duration,
 ) -> Result<(), StreamError> {
     loop {
-        let message = tokio::time::timeout(idle, messages.next()).await.map_err(|_| lines::silent(idle))?;
+        let message = timeout(idle, messages.next()).await.map_err(|_| lines::silent(idle))?;
+        let bytes = match &message {
+            Some(Ok(Message::Text(text))) => text.len(),
+            Some(Ok(Message::Binary(bytes))) => bytes.len(),
+            _ => 0,
+        };
+        let pause = caller.take_streamed_bytes(bytes as u64);
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
         let taken = async {
             match message {
                 Some(Ok(Message::Text(text))) => input.lines(text.as_bytes()).await.map(|()| true),
@@ -105,7 +126,7 @@ async fn read(
                 Some(Ok(Message::Close(_)) | Err(_)) | None => Ok(false),
             }
         };
-        if !tokio::time::timeout(idle, taken).await.map_err(|_| lines::silent(idle))?? {
+        if !timeout(idle, taken).await.map_err(|_| lines::silent(idle))?? {
             return Ok(());
         }
     }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of the harness")]
 
+pub mod stream;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,13 +17,15 @@ use metricsd_codec::otlp::{OtlpOptions, StreamLimits};
 use metricsd_http::{
     Api, ApiSettings, Cardinality, Dependency, HttpMetrics, Resolve, Roles, UploadAccess, router,
 };
+use metricsd_ingest::access::NewToken;
 use metricsd_ingest::{
-    Access, AfterCommit, CommitOptions, Door, GroupCommit, Ingest, IngestMetrics, Limits, OtlpDoor,
+    Access, AccessMetrics, AccessOptions, AfterCommit, CommitOptions, Door, GroupCommit, Ingest,
+    IngestMetrics, Limits, OtlpDoor,
 };
 use metricsd_ports::memory::bus::MemoryBus;
 use metricsd_ports::memory::cache::MemoryCache;
 use metricsd_ports::memory::store::MemoryStore;
-use metricsd_ports::{Catalog, Process, SampleSink};
+use metricsd_ports::{AccessToken, Catalog, Process, Quota, Right, Rights, SampleSink, TokenCatalog};
 use metricsd_promql::{Engine, EngineOptions};
 use metricsd_scrape::guard::AddressPolicy;
 use metricsd_scrape::{Context, PageClient, SecretAccess};
@@ -73,6 +77,35 @@ impl Answer {
         assert_eq!(problem["status"], status);
         problem
     }
+}
+
+/// Makes a token with this quota, which the service knows at once where it looks for tokens in its store; answers its id too.
+pub async fn token(service: &Service, access: &Access, rights: &[Right], quota: Quota) -> (Uuid, String) {
+    let made = NewToken::generate().unwrap();
+    let token = AccessToken {
+        id: made.id,
+        name: "t".to_owned(),
+        digest: made.digest,
+        rights: Rights::new(rights.iter().copied()),
+        source_id: None,
+        quota,
+        created_at: 0,
+        expires_at: None,
+        revoked_at: None,
+        last_used_at: None,
+    };
+    service.store.create_token(&token).await.unwrap();
+    access.refresh().await.unwrap();
+    (made.id, format!("Bearer {}", made.text.expose()))
+}
+
+/// A service that asks everyone for a token, and who decides.
+pub fn guarded() -> (Service, Arc<Access>) {
+    let store = Arc::new(MemoryStore::new());
+    let options = AccessOptions { required: true, ..AccessOptions::default() };
+    let access = Access::new(store.clone(), options, AccessMetrics::default());
+    let given = access.clone();
+    (Service::over(store.clone(), store, Limits::default(), |api| api.access = given), access)
 }
 
 /// Resolves every name to addresses that are given.

@@ -12,6 +12,9 @@ use uuid::Uuid;
 use super::meter::{Meter, SeriesMeter};
 use super::{Denied, all_rights, digest_of, now};
 
+/// How often what goes on for long looks whether its token is still accepted.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+
 /// A token and what of its quotas is used up.
 pub(super) struct Holder {
     pub(super) token: AccessToken,
@@ -113,6 +116,19 @@ impl Caller {
         self.0.as_ref().map_or(Ok(()), |holder| holder.check_usable(now()))
     }
 
+    /// Waits until the token is no longer accepted, and says why. Never ends for who presented none.
+    pub async fn ended(&self) -> Denied {
+        if self.0.is_none() {
+            return std::future::pending().await;
+        }
+        loop {
+            if let Err(denied) = self.check() {
+                return denied;
+            }
+            tokio::time::sleep(CHECK_EVERY).await;
+        }
+    }
+
     /// Whose samples the caller pushes: as asked, or else the source that the token is bound to. `None` where nobody says.
     pub fn source(&self, asked: Option<String>) -> Result<Option<String>, Denied> {
         if let Some(asked) = asked {
@@ -160,6 +176,15 @@ impl Caller {
     pub fn take_streamed_bytes(&self, count: u64) -> Duration {
         let metered = self.metered(|holder| holder.bytes.as_ref());
         metered.map_or(Duration::ZERO, |(_, meter)| meter.take_anyway(count, Instant::now()))
+    }
+
+    /// The same where a pause longer than `most` is refused; what was read is counted all the same.
+    pub fn take_bytes_within(&self, count: u64, most: Duration) -> Result<Duration, Denied> {
+        let Some((holder, meter)) = self.metered(|holder| holder.bytes.as_ref()) else {
+            return Ok(Duration::ZERO);
+        };
+        let pause = meter.take_anyway(count, Instant::now());
+        if pause > most { Err(Denied::bytes(&holder.token.name, meter.rate(), pause)) } else { Ok(pause) }
     }
 
     /// Whether bytes are counted at all.

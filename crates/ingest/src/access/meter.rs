@@ -13,6 +13,9 @@ use crate::tracker::{ACTIVE_EPOCHS, EPOCH_MILLIS};
 /// Seconds' worth of a rate that may come at once: clients collect for some time and send then.
 const BURST_SECONDS: f64 = 10.0;
 
+/// Seconds' worth of a rate that may be owed for what came whether it was there or not.
+const DEBT_SECONDS: f64 = 60.0;
+
 /// A token bucket: fills at a steady rate, and what comes takes out of it.
 ///
 /// What is more than the whole bucket holds passes when it is full, and leaves a debt: on average the rate holds.
@@ -58,7 +61,9 @@ impl Meter {
     /// Takes so many whether they are there or not, and answers how long to pause before more is taken.
     pub(super) fn take_anyway(&self, count: u64, now: Instant) -> Duration {
         let mut state = self.filled(now);
-        state.level -= count as f64;
+        // Many that send at once do not make one wait for ever.
+        let least = -(self.rate as f64 * DEBT_SECONDS);
+        state.level = (state.level - count as f64).max(least.min(state.level));
         self.until(0.0, state.level)
     }
 
@@ -155,6 +160,7 @@ mod tests {
         assert_eq!(meter.take(1_000, at(11.0)), Ok(()));
         assert_eq!(meter.take_anyway(50, at(11.0)), Duration::from_millis(500));
         assert_eq!(meter.take_anyway(0, at(12.0)), Duration::ZERO);
+        assert_eq!(meter.take_anyway(1_000_000, at(12.0)), Duration::from_secs(60), "no more is owed");
     }
 
     #[test]

@@ -178,3 +178,42 @@ fn tokens_are_never_shown() {
     let other = NewToken::generate().unwrap();
     assert!(other.digest != made.digest && other.id != made.id);
 }
+
+/// A push of a sample of each of these series.
+fn batch(names: &[&str]) -> metricsd_model::Batch {
+    let store = Arc::new(MemoryStore::new());
+    let metrics = crate::IngestMetrics::register(&mut Registry::default());
+    let stop = CancellationToken::new();
+    let cache = Arc::new(metricsd_ports::memory::MemoryCache::new(1 << 20));
+    let (after, _) = crate::AfterCommit::start(store.clone(), cache, metrics.clone(), stop.clone());
+    let (commit, _) = crate::GroupCommit::start(store, crate::CommitOptions::default(), metrics, after, stop);
+    let ingest = crate::Ingest::new(commit, Arc::new(crate::Limits::default()));
+    let mut body = metricsd_codec::remote_write::BodyWriter::new();
+    for name in names {
+        body.series().label("__name__", name).sample(now(), 1.0);
+    }
+    let origin = crate::WriteOrigin::new("s", crate::Protocol::Custom);
+    let body = body.into_bytes();
+    let request = crate::WriteRequest { origin: &origin, body: &body, received_at: now() };
+    ingest.read_write(request).unwrap().batch().unwrap().clone()
+}
+
+#[tokio::test]
+async fn what_is_refused_takes_nothing_of_any_quota_and_who_has_no_token_any_more_stores_nothing() {
+    let fixture = Fixture::new(AccessOptions::default());
+    let quota = Quota { samples_per_second: Some(1), active_series: Some(5), body_bytes_per_second: None };
+    let token = fixture.token(&[Right::Push], |token| token.quota = quota).await;
+    let caller = fixture.check(Some(&token), Right::Push).unwrap();
+    let may = |batch: &metricsd_model::Batch, samples| {
+        crate::remote_write::may_store(&caller, Some(batch), samples).map_err(|denied| denied.reason())
+    };
+    // Ten seconds' worth may come at once.
+    caller.take_samples(7).unwrap();
+    assert_eq!(may(&batch(&["a", "b", "c", "d"]), 4), Err("samples_quota"));
+    assert_eq!(may(&batch(&["e", "f", "g"]), 1), Ok(()), "the four are not active");
+    assert_eq!(may(&batch(&["h", "i", "j"]), 2), Err("series_quota"));
+    assert_eq!(may(&batch(&["e", "f"]), 2), Ok(()), "the two samples are not used up");
+    fixture.store.revoke_token(caller.token_id().unwrap(), 1).await.unwrap();
+    fixture.access.refresh().await.unwrap();
+    assert_eq!(may(&batch(&["e"]), 0), Err("revoked_token"));
+}

@@ -1,11 +1,13 @@
 //! Commits a stream, a batch behind the other: what comes meanwhile waits, and goes into the next.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use metricsd_codec::custom::CustomBody;
 use metricsd_codec::remote_write::BodyWriter;
 use metricsd_ports::SampleSource;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::hub::now;
@@ -21,39 +23,40 @@ const MAX_BATCH_BYTES: usize = 4 << 20;
 /// Items at fault that an acknowledgement describes; all are counted.
 const MAX_ERRORS: usize = 20;
 
+/// How long a client that reads nothing is waited for before it is given up without being told why.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// How often it is asked whether a batch that is kept has reached the store.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
 pub(super) struct Committer {
-    ingest: Ingest,
-    source: Arc<dyn SampleSource>,
+    pub(super) ingest: Ingest,
+    pub(super) source: Arc<dyn SampleSource>,
     /// Who streams.
-    origin: WriteOrigin,
+    pub(super) origin: WriteOrigin,
     /// Absent: the stream has no name, and keeps no position.
-    key: Option<StreamKey>,
-    position: Position,
-    acks: mpsc::Sender<Result<Ack, StreamError>>,
-    stop: CancellationToken,
+    pub(super) key: Option<StreamKey>,
+    pub(super) position: Position,
+    pub(super) acks: mpsc::Sender<Result<Ack, StreamError>>,
+    pub(super) stop: CancellationToken,
+    /// How long a client may leave acknowledgements unread.
+    pub(super) idle: Duration,
+    /// How long a batch that is kept before the store is waited for.
+    pub(super) patience: Duration,
 }
 
 impl Committer {
-    pub(super) fn new(
-        ingest: Ingest,
-        source: Arc<dyn SampleSource>,
-        origin: WriteOrigin,
-        key: Option<StreamKey>,
-        position: Position,
-        acks: mpsc::Sender<Result<Ack, StreamError>>,
-        stop: CancellationToken,
-    ) -> Self {
-        Self { ingest, source, origin, key, position, acks, stop }
-    }
-
     pub(super) async fn run(mut self, mut parts: mpsc::Receiver<Part>) {
         let mut left = None;
+        let caller = self.origin.caller.clone();
+        let mut ended = std::pin::pin!(caller.ended());
         loop {
             let next = match left.take() {
                 Some(part) => Some(part),
                 None => tokio::select! {
                     biased;
                     () = self.stop.cancelled() => return self.end(StreamError::Superseded).await,
+                    denied = &mut ended => return self.end(IngestError::from(denied).into()).await,
                     part = parts.recv() => part,
                 },
             };
@@ -69,10 +72,10 @@ impl Committer {
                 }
             }
             match self.commit(gathered).await {
-                // Who does not read acknowledgements sends nothing more either.
+                // Who does not read acknowledgements sends nothing more either, and does not keep the place for ever.
                 Ok(ack) => tokio::select! {
                     biased;
-                    sent = self.acks.send(Ok(ack)) => if sent.is_err() { return },
+                    sent = self.acks.send_timeout(Ok(ack), self.idle) => if sent.is_err() { return },
                     () = self.stop.cancelled() => return,
                 },
                 Err(error) => return self.end(error).await,
@@ -82,7 +85,7 @@ impl Committer {
 
     async fn end(&self, error: StreamError) {
         // A client that is gone need not be told.
-        let _ = self.acks.try_send(Err(error));
+        let _ = self.acks.send_timeout(Err(error), LAST_WORD).await;
     }
 
     async fn commit(&mut self, gathered: Gathered) -> Result<Ack, StreamError> {
@@ -108,8 +111,10 @@ impl Committer {
             WriteFailure::Refused(error) => StreamError::Unreadable(error.to_string()),
             WriteFailure::Failed(error) => StreamError::Ingest(error),
         })?;
-        if written.duplicate && self.key.is_some() {
+        if written.duplicate {
             self.overtaken(last).await?;
+        } else if written.kept {
+            self.wait_until_stored(last).await?;
         }
         let outcome = item_outcome(&items, &written);
         if written.faults.iter().any(|fault| fault.series < own) {
@@ -136,6 +141,30 @@ impl Committer {
         let Some(key) = &self.key else { return Ok(()) };
         let position = key.position(&self.source, now()).await?.last;
         if position == last { Ok(()) } else { Err(StreamError::Overtaken { position }) }
+    }
+
+    /// A batch that is kept before the store says nothing of where the stream is: of two that begin at one place the store
+    /// will take one, and which is not known yet. So it is acknowledged once it can be read.
+    async fn wait_until_stored(&self, last: u64) -> Result<(), StreamError> {
+        let Some(key) = &self.key else { return Ok(()) };
+        let until = Instant::now() + self.patience;
+        loop {
+            // A store that is away says nothing; that is waited for too.
+            if let Ok(Position { last: position, .. }) = key.position(&self.source, now()).await {
+                match position {
+                    _ if position == last => return Ok(()),
+                    _ if position == self.position.last => {}
+                    _ => return Err(StreamError::Overtaken { position }),
+                }
+            }
+            if Instant::now() >= until {
+                return Err(StreamError::Ingest(IngestError::Overloaded { retry_after: self.patience }));
+            }
+            tokio::select! {
+                () = sleep(LOOK_EVERY) => {}
+                () = self.stop.cancelled() => return Err(StreamError::Superseded),
+            }
+        }
     }
 }
 

@@ -29,11 +29,14 @@ pub struct Streams {
 }
 
 /// Whose turn a stream is: the connection that opened it last.
-#[derive(Clone)]
+#[derive(Default)]
 struct Turn {
+    /// Of that connection.
     stop: CancellationToken,
     /// Held while a connection may still commit.
     held: Arc<tokio::sync::Mutex<()>>,
+    /// Connections that have the stream, or wait for it.
+    claims: usize,
 }
 
 /// A stream that is open. It is committed to its end once the input is dropped.
@@ -85,8 +88,8 @@ impl Streams {
             Some(key) => Some(self.take_over(key).await),
             None => None,
         };
-        let stop = turn.as_ref().map_or_else(CancellationToken::new, |turn| turn.stop.clone());
-        let place = Place { streams: self.clone(), key: key.clone(), turn, _slot: slot };
+        let stop = turn.as_ref().map_or_else(CancellationToken::new, |turn| turn.claim.stop.clone());
+        let place = Place { _turn: turn, _slot: slot };
         let position = match &key {
             Some(key) => key.position(&self.source, now()).await?,
             None => Position::default(),
@@ -97,8 +100,17 @@ impl Streams {
         let most = self.options.max_bytes_in_flight;
         let input = StreamInput::new(self.ingest.clone(), position.last, parts, budget, most);
         let origin = WriteOrigin { caller, ..WriteOrigin::new(source_id, Protocol::Stream) };
-        let committer =
-            Committer::new(self.ingest.clone(), self.source.clone(), origin, key, position, acks, stop);
+        let committer = Committer {
+            ingest: self.ingest.clone(),
+            source: self.source.clone(),
+            origin,
+            key,
+            position,
+            acks,
+            stop,
+            idle: self.options.idle,
+            patience: self.options.patience,
+        };
         tokio::spawn(async move {
             committer.run(waiting).await;
             drop(place);
@@ -113,44 +125,50 @@ impl Streams {
     }
 
     /// Ends the connection that has the stream, and waits until it commits no more.
-    async fn take_over(&self, key: &StreamKey) -> HeldTurn {
-        let (turn, before) = {
-            let mut open = self.open.lock();
-            let held = open.get(key).map_or_else(Arc::default, |turn| turn.held.clone());
-            let turn = Turn { stop: CancellationToken::new(), held };
-            (turn.clone(), open.insert(key.clone(), turn))
-        };
-        if let Some(before) = before {
-            before.stop.cancel();
+    async fn take_over(self: &Arc<Self>, key: &StreamKey) -> HeldTurn {
+        // Who asks may go while it waits: the claim goes with them.
+        let (claim, held) = self.claim(key);
+        HeldTurn { _guard: held.lock_owned().await, claim }
+    }
+
+    fn claim(self: &Arc<Self>, key: &StreamKey) -> (Claim, Arc<tokio::sync::Mutex<()>>) {
+        let stop = CancellationToken::new();
+        let mut open = self.open.lock();
+        let turn = open.entry(key.clone()).or_default();
+        turn.claims += 1;
+        std::mem::replace(&mut turn.stop, stop.clone()).cancel();
+        (Claim { streams: self.clone(), key: key.clone(), stop }, turn.held.clone())
+    }
+}
+
+/// A connection that has a stream, or waits for it.
+struct Claim {
+    streams: Arc<Streams>,
+    key: StreamKey,
+    stop: CancellationToken,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut open = self.streams.open.lock();
+        if let Some(turn) = open.get_mut(&self.key) {
+            turn.claims -= 1;
+            if turn.claims == 0 {
+                open.remove(&self.key);
+            }
         }
-        let guard = turn.held.clone().lock_owned().await;
-        HeldTurn { stop: turn.stop, held: turn.held, _guard: guard }
     }
 }
 
 struct HeldTurn {
-    stop: CancellationToken,
-    held: Arc<tokio::sync::Mutex<()>>,
+    claim: Claim,
     _guard: tokio::sync::OwnedMutexGuard<()>,
 }
 
 /// An open stream's place; given up with it.
 struct Place {
-    streams: Arc<Streams>,
-    key: Option<StreamKey>,
-    turn: Option<HeldTurn>,
+    _turn: Option<HeldTurn>,
     _slot: OwnedSemaphorePermit,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let (Some(key), Some(turn)) = (&self.key, self.turn.take()) else { return };
-        let mut open = self.streams.open.lock();
-        // Whoever took it over, or waits to, has the entry now.
-        if open.get(key).is_some_and(|now| Arc::ptr_eq(&now.held, &turn.held) && !turn.stop.is_cancelled()) {
-            open.remove(key);
-        }
-    }
 }
 
 /// Bytes of a stream's name.
