@@ -70,6 +70,9 @@ pub(crate) async fn ensure(options: &Arc<KafkaOptions>, limit: Duration) -> Resu
     }
     let topic =
         NewTopic::new(&options.topic, options.partitions, TopicReplication::Fixed(options.replication));
+    // The key of a record is whose it is: a compacted topic would keep the last of each. How long records are kept, and how
+    // many bytes of them, is for those who run the brokers to say.
+    let topic = topic.set("cleanup.policy", "delete");
     let max_bytes = options.max_record_bytes.to_string();
     let topic = match options.max_record_bytes > DEFAULT_RECORD_BYTES {
         true => topic.set("max.message.bytes", &max_bytes),

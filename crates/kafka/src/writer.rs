@@ -5,9 +5,10 @@
 //! does not know yet that it is another's, reads on from there or is refused.
 
 mod group;
+mod positions;
 mod status;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,17 +17,19 @@ use metricsd_model::{Batch, Waited};
 use metricsd_ports::{ErrorKind, LogSink, PortError, Receipt};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{CommitMode, Consumer, StreamConsumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use crate::KafkaOptions;
 use crate::error::port_error;
 use crate::parting::Parting;
-use crate::topic::{crashed, ensure};
+use crate::topic::ensure;
 use group::{Assigned, Member};
 
 pub use status::LogStatus;
@@ -55,7 +58,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How often the end of each partition is asked for.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// A store that answers and refuses the same record so often for a reason that passes will not take it.
+/// A store that answers and refuses a group so often for a reason that passes is asked for one record at a time.
 const MAX_REFUSALS: usize = 20;
 
 /// Reads the sample log and fills the stores.
@@ -142,7 +145,8 @@ impl LogWriter {
             .map_err(|error| port_error(&self.options, "the sample log cannot be followed", &error))?;
         self.forget_positions();
         let mut generation = self.assigned.generation();
-        let mut looked = Instant::now();
+        let look = look(consumer.clone(), self.options.topic.clone(), self.status.clone());
+        let _looking = AbortOnDropHandle::new(tokio::spawn(look));
         info!(topic = self.options.topic, group, "reading the sample log");
         while !stop.is_cancelled() {
             let entries = self.next_group(&consumer).await?;
@@ -152,15 +156,13 @@ impl LogWriter {
                 generation = now;
                 self.forget_positions();
             }
-            if looked.elapsed() >= LOOK_EVERY {
-                looked = Instant::now();
-                self.look(&consumer).await;
-            }
+            self.status.holds(oldest(&entries));
             let entries = self.take_positions(&consumer, entries).await?;
             if !entries.is_empty() {
                 self.bring(entries, stop).await;
                 self.tell(&consumer);
             }
+            self.status.holds(None);
         }
         Ok(())
     }
@@ -180,6 +182,7 @@ impl LogWriter {
             let message = match received {
                 Ok(message) => message,
                 Err(error) => {
+                    self.status.failed();
                     let what = "reading the sample log is disturbed";
                     warn!(error = self.options.redact(&error.to_string()), "{what}");
                     tokio::time::sleep(PAUSE / 5).await;
@@ -207,72 +210,6 @@ impl LogWriter {
         Entry { partition: message.partition(), offset: message.offset(), batch }
     }
 
-    /// Sees to it that the first record of each partition is the one that its stores wait for, and leaves out those of
-    /// partitions that have to be read from elsewhere: what was read of them comes again.
-    async fn take_positions(
-        &mut self,
-        consumer: &Client,
-        entries: Vec<Entry>,
-    ) -> Result<Vec<Entry>, PortError> {
-        let mut first: BTreeMap<i32, i64> = BTreeMap::new();
-        for entry in &entries {
-            first.entry(entry.partition).or_insert(entry.offset);
-        }
-        let stands = |partition: &i32| self.positions.get(partition).and_then(|stores| stores.iter().min());
-        first.retain(|partition, offset| stands(partition) != Some(&*offset));
-        if first.is_empty() {
-            return Ok(entries);
-        }
-        let mut stored: Vec<BTreeMap<i32, i64>> = Vec::with_capacity(self.stores.len());
-        for store in &self.stores {
-            stored.push(store.log_positions(&self.options.topic).await?.into_iter().collect());
-        }
-        let mut again = BTreeSet::new();
-        for (partition, offset) in first {
-            let known = || stored.iter().filter_map(|of_store| of_store.get(&partition).copied());
-            // What a store has read nothing of it reads from the beginning; what none has, from here: that is the oldest.
-            let begin = match known().min() {
-                Some(lowest) if known().count() == stored.len() => lowest,
-                Some(_) => 0,
-                None => offset,
-            };
-            if begin != offset && self.sought.get(&partition) != Some(&begin) {
-                // A log that has forgotten what is wanted answers with the oldest that it has.
-                let wanted = begin.max(self.oldest(consumer, partition).await?);
-                self.sought.insert(partition, begin);
-                if wanted != offset {
-                    self.seek(consumer, partition, wanted).await?;
-                    self.positions.remove(&partition);
-                    again.insert(partition);
-                    continue;
-                }
-            }
-            let positions = stored.iter().map(|of_store| of_store.get(&partition).copied().unwrap_or(begin));
-            self.positions.insert(partition, positions.collect());
-        }
-        Ok(entries.into_iter().filter(|entry| !again.contains(&entry.partition)).collect())
-    }
-
-    async fn oldest(&self, consumer: &Client, partition: i32) -> Result<i64, PortError> {
-        let (client, options) = (consumer.clone(), self.options.clone());
-        let asked = spawn_blocking(move || {
-            client.fetch_watermarks(&options.topic, partition, QUESTION_LIMIT).map_err(|error| {
-                port_error(&options, "Kafka does not say where the sample log begins", &error)
-            })
-        });
-        Ok(asked.await.map_err(crashed)??.0)
-    }
-
-    async fn seek(&mut self, consumer: &Client, partition: i32, to: i64) -> Result<(), PortError> {
-        let (client, options) = (consumer.clone(), self.options.clone());
-        let sought = spawn_blocking(move || {
-            client.seek(&options.topic, partition, Offset::Offset(to), QUESTION_LIMIT).map_err(|error| {
-                port_error(&options, format!("partition {partition} cannot be read from {to} on"), &error)
-            })
-        });
-        sought.await.map_err(crashed)?
-    }
-
     /// Tells Kafka how far the partitions are stored, for those who watch, and where the next member begins to look.
     fn tell(&self, consumer: &Client) {
         let mut offsets = TopicPartitionList::with_capacity(self.positions.len());
@@ -283,25 +220,6 @@ impl LogWriter {
             }
         }
         let _ = consumer.commit(&offsets, CommitMode::Async);
-    }
-
-    /// How far each partition is behind its end.
-    async fn look(&self, consumer: &Client) {
-        let (client, options) = (consumer.clone(), self.options.clone());
-        let lowest = |positions: &Vec<i64>| positions.iter().min().copied().unwrap_or(0);
-        let positions: Vec<(i32, i64)> =
-            self.positions.iter().map(|(partition, positions)| (*partition, lowest(positions))).collect();
-        let asked = spawn_blocking(move || {
-            let mut lag = 0;
-            for (partition, position) in positions {
-                let ends = client.fetch_watermarks(&options.topic, partition, QUESTION_LIMIT);
-                lag += ends.map_or(0, |(_, end)| (end - position).max(0));
-            }
-            lag
-        });
-        if let Ok(lag) = asked.await {
-            self.status.stands(lag.unsigned_abs(), self.positions.len());
-        }
     }
 
     /// Stores entries, in their order, however long the stores are away.
@@ -341,7 +259,8 @@ impl LogWriter {
                 "batches of the sample log are not stored yet"
             );
             refusals += 1;
-            if !error.is_retryable() || (refusals >= MAX_REFUSALS && self.answers().await) {
+            let one_by_one = refusals == MAX_REFUSALS && group.len() > 1 && self.answers().await;
+            if !error.is_retryable() || one_by_one {
                 return Box::pin(self.bring_each(group, &error, stop)).await;
             }
             tokio::select! {
@@ -361,7 +280,8 @@ impl LogWriter {
         true
     }
 
-    /// One of them cannot be stored; its neighbours must not suffer for it.
+    /// One of them cannot be stored, or not now; its neighbours must not suffer for it. What a store does not take for a reason
+    /// that passes, such as a full disk, waits: it was acknowledged.
     async fn bring_each(&mut self, group: &[Entry], error: &PortError, stop: &CancellationToken) -> bool {
         if let [only] = group {
             return self.park(only, &error.chain(), stop).await;
@@ -383,4 +303,34 @@ impl LogWriter {
         }
         true
     }
+}
+
+/// When the first of the collections began.
+fn oldest(entries: &[Entry]) -> Option<i64> {
+    let batches = entries.iter().filter_map(|entry| entry.batch.as_ref().ok());
+    batches.map(|batch| batch.collection.started).min()
+}
+
+/// Looks how far the partitions of this member are behind their ends, also while a store is waited for.
+async fn look(consumer: Client, topic: String, status: Arc<LogStatus>) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let (client, topic) = (consumer.clone(), topic.clone());
+        let asked = spawn_blocking(move || lag(&client, &topic));
+        if let Ok(Ok((lag, partitions))) = asked.await {
+            status.stands(lag.unsigned_abs(), partitions);
+        }
+    }
+}
+
+/// Records behind what is stored, as Kafka was told, and the number of partitions.
+fn lag(client: &Client, topic: &str) -> Result<(i64, usize), KafkaError> {
+    let stored = client.committed(QUESTION_LIMIT)?;
+    let mut lag = 0;
+    for partition in stored.elements() {
+        let (begin, end) = client.fetch_watermarks(topic, partition.partition(), QUESTION_LIMIT)?;
+        let stored = if let Offset::Offset(stored) = partition.offset() { stored } else { begin };
+        lag += (end - stored.max(begin)).max(0);
+    }
+    Ok((lag, stored.count()))
 }

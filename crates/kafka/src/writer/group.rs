@@ -61,6 +61,11 @@ impl ConsumerContext for Member {
     }
 }
 
+/// Milliseconds since the epoch.
+pub(super) fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
 impl LogWriter {
     /// Appends the batches of a group to their stores, each with the steps along all partitions of the group: what is a
     /// store's before its own position it has already.
@@ -127,10 +132,9 @@ impl LogWriter {
     }
 
     fn told(&self, batches: &[Arc<Batch>], receipts: &[Receipt]) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
         let oldest = batches.iter().map(|batch| batch.collection.started).min();
         if let Some(oldest) = oldest {
-            self.status.stored(batches.len(), (now - oldest).max(0));
+            self.status.stored(batches.len(), (now() - oldest).max(0));
             (self.stored)(batches, receipts);
         }
     }

@@ -83,6 +83,8 @@ struct Shown {
     age: Gauge<f64, AtomicU64>,
     records: Counter,
     parked: Counter,
+    lost: Counter,
+    restarts: Counter,
     errors: Counter,
 }
 
@@ -94,6 +96,8 @@ impl Shown {
             age: Gauge::default(),
             records: Counter::default(),
             parked: Counter::default(),
+            lost: Counter::default(),
+            restarts: Counter::default(),
             errors: Counter::default(),
         };
         let log = registry.sub_registry_with_prefix("sample_log");
@@ -109,7 +113,7 @@ impl Shown {
         );
         log.register_with_unit(
             "age",
-            "From the start of a collection until its batch was stored, of the last group",
+            "From the start of a collection until its batch was stored, of the last group; until now where it is not stored yet",
             Unit::Seconds,
             shown.age.clone(),
         );
@@ -118,6 +122,16 @@ impl Shown {
             "parked",
             "Records of the sample log that no store takes, put aside",
             shown.parked.clone(),
+        );
+        log.register(
+            "lost",
+            "Records of the sample log that its retention removed before they were stored",
+            shown.lost.clone(),
+        );
+        log.register(
+            "restarts",
+            "Partitions of the sample log that ended before what was stored of them, and are read from their beginning",
+            shown.restarts.clone(),
         );
         log.register(
             "errors",
@@ -137,6 +151,8 @@ async fn show(status: Arc<LogStatus>, shown: Shown, stop: CancellationToken) {
         let counters = [
             (&shown.records, status.records()),
             (&shown.parked, status.parked()),
+            (&shown.lost, status.lost_records()),
+            (&shown.restarts, status.restarts()),
             (&shown.errors, status.errors()),
         ];
         for (counter, value) in counters {
