@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use metricsd_model::{Batch, Millis};
 
-use crate::{PortError, Receipt};
+use crate::{ErrorKind, PortError, Receipt};
 
 /// A step along one partition of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,15 @@ pub struct LogStep {
     pub from: i64,
     /// Where it stands then: the position of the first record that is not stored.
     pub next: i64,
+}
+
+impl LogStep {
+    /// What a store answers whose position is not what the step begins with: another has read on.
+    pub fn conflict(&self) -> PortError {
+        let Self { log, partition, from, .. } = self;
+        let message = format!("partition {partition} of the log {log} does not stand at {from} any more");
+        PortError::new(ErrorKind::Conflict, message)
+    }
 }
 
 /// A record of a log that no store takes, kept for a person.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use metricsd_model::Batch;
-use metricsd_ports::{ErrorKind, LogSink, LogStep, ParkedRecord, PortError, Receipt};
+use metricsd_ports::{LogSink, LogStep, ParkedRecord, PortError, Receipt};
 use sqlx::{PgConnection, Row};
 
 use crate::PostgresStore;
@@ -15,13 +15,13 @@ use crate::error::Fault;
 pub(crate) async fn step(tx: &mut PgConnection, steps: &[LogStep]) -> Result<(), Fault> {
     let mut sorted: Vec<&LogStep> = steps.iter().collect();
     sorted.sort_unstable_by_key(|step| (&step.log, step.partition));
-    for LogStep { log, partition, from, next } in sorted {
+    for step in sorted {
+        let LogStep { log, partition, from, next } = step;
         let sql = include_str!("sql/step_log.sql");
         let moved =
             sqlx::query(sql).bind(log).bind(partition).bind(from).bind(next).execute(&mut *tx).await?;
         if moved.rows_affected() == 0 {
-            let message = format!("partition {partition} of the log {log} does not stand at {from} any more");
-            return Err(PortError::new(ErrorKind::Conflict, message).into());
+            return Err(step.conflict().into());
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use metricsd_model::Batch;
-use metricsd_ports::{ErrorKind, LogSink, LogStep, ParkedRecord, PortError, Receipt};
+use metricsd_ports::{LogSink, LogStep, ParkedRecord, PortError, Receipt};
 use sqlx::{Row, SqliteConnection};
 
 use crate::SqliteStore;
@@ -16,12 +16,12 @@ const STEP: &str = "INSERT INTO log_positions (log, \"partition\", next) VALUES 
 
 /// Moves positions.
 pub(crate) async fn step(tx: &mut SqliteConnection, steps: &[LogStep]) -> Result<(), Fault> {
-    for LogStep { log, partition, from, next } in steps {
+    for step in steps {
+        let LogStep { log, partition, from, next } = step;
         let moved =
             sqlx::query(STEP).bind(log).bind(partition).bind(from).bind(next).execute(&mut *tx).await?;
         if moved.rows_affected() == 0 {
-            let message = format!("partition {partition} of the log {log} does not stand at {from} any more");
-            return Err(PortError::new(ErrorKind::Conflict, message).into());
+            return Err(step.conflict().into());
         }
     }
     Ok(())

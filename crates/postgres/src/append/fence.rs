@@ -1,6 +1,6 @@
 //! Batches of workers that do not own their targets any more.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use metricsd_model::{Batch, Fence};
@@ -21,9 +21,16 @@ pub(super) async fn fenced(tx: &mut PgConnection, batches: &[Arc<Batch>]) -> Res
         .bind(i64::try_from(known).unwrap_or(i64::MAX))
         .fetch_all(tx)
         .await?;
+    // After many moves there are thousands of both.
+    let mut by_bucket: HashMap<i32, Vec<&(Uuid, Fence)>> = HashMap::new();
+    if !rows.is_empty() {
+        for fence in &fences {
+            by_bucket.entry(i32::from(fence.1.bucket)).or_default().push(fence);
+        }
+    }
     let mut refused = HashSet::new();
     for row in rows {
-        let bucket: i32 = row.try_get(0)?;
+        let Some(of_bucket) = by_bucket.get(&row.try_get::<i32, _>(0)?) else { continue };
         let grant = metricsd_sharding::Grant {
             owner: row.try_get(1)?,
             epoch: 0,
@@ -32,10 +39,8 @@ pub(super) async fn fenced(tx: &mut PgConnection, batches: &[Arc<Batch>]) -> Res
             began: row.try_get(4)?,
             gap: None,
         };
-        let is_refused = |(_, fence): &&(Uuid, Fence)| {
-            i32::from(fence.bucket) == bucket && grant.refuses(fence.member, fence.slot)
-        };
-        refused.extend(fences.iter().filter(is_refused).map(|(id, _)| *id));
+        let is_refused = |(_, fence): &&&(Uuid, Fence)| grant.refuses(fence.member, fence.slot);
+        refused.extend(of_bucket.iter().filter(is_refused).map(|(id, _)| *id));
     }
     Ok(refused)
 }

@@ -24,7 +24,7 @@ impl Durable {
         for step in steps {
             let stored = self.positions.get(&(step.log.clone(), step.partition));
             if stored.is_some_and(|stored| *stored != step.from) {
-                return Err(moved(step));
+                return Err(step.conflict());
             }
         }
         Ok(())
@@ -35,13 +35,6 @@ impl Durable {
             self.positions.insert((step.log.clone(), step.partition), step.next);
         }
     }
-}
-
-/// Another has read on.
-fn moved(step: &LogStep) -> PortError {
-    let LogStep { log, partition, from, .. } = step;
-    let message = format!("partition {partition} of the log {log} does not stand at {from} any more");
-    PortError::new(ErrorKind::Conflict, message)
 }
 
 #[async_trait]
