@@ -20,9 +20,11 @@ pub use block::{BlockError, pack, unpack};
 pub use histogram::{HistogramBytes, HistogramSample};
 pub(crate) use scan::kind_of;
 pub use scan::{MetadataEntry, Outline, WriteScanner, outline};
-pub use series::{ExemplarBytes, ExemplarEntry, RawLabel, SeriesItem, SeriesItems, TimeSeries};
-pub(crate) use write::push_raw_label;
+pub use series::{
+    ExemplarBytes, ExemplarEntry, MAX_EXEMPLAR_CHARACTERS, RawLabel, SeriesItem, SeriesItems, TimeSeries,
+};
 pub use write::{BodyWriter, MAX_BODY_BYTES, SeriesWriter, label_bytes};
+pub(crate) use write::{push_raw_label, push_varint};
 
 #[cfg(test)]
 mod property_tests;

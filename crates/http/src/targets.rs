@@ -27,15 +27,14 @@ use axum::http::request::Parts;
 use crate::Problem;
 use crate::api::Shared;
 
+pub(crate) use metricsd_model::{MAX_ID, check_source_id, check_target_id};
+
 pub(crate) use debug::debug;
 pub(crate) use latest::latest;
 pub(crate) use list::{all, list, show, split_label};
 pub(crate) use remove::delete;
 pub(crate) use scrape::scrape;
 pub(crate) use write::{change, create, replace};
-
-/// The longest target or source id: what the documented columns hold.
-pub(crate) const MAX_ID: usize = 100;
 
 /// The target that an address names.
 pub(crate) struct TargetId(pub(crate) String);
@@ -64,28 +63,4 @@ pub(crate) fn discovered(job: &str) -> Problem {
         "this target was found by job {job:?} and is as its provider and the job's settings say: change those, \
          or drop the target in the job's relabel_configs"
     ))
-}
-
-/// What a target may be called: it stands in addresses, keys of caches and rows of databases.
-pub(crate) fn check_target_id(id: &str) -> Result<(), String> {
-    check_id(id, "._:@-")
-}
-
-/// What a source may be called: as a target, and with slashes, as it becomes the `job` label.
-pub(crate) fn check_source_id(id: &str) -> Result<(), String> {
-    check_id(id, "._:@/-")
-}
-
-fn check_id(id: &str, marks: &str) -> Result<(), String> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || marks.contains(c);
-    if id.is_empty() {
-        return Err("is empty".to_owned());
-    }
-    if id.len() > MAX_ID {
-        return Err(format!("is longer than {MAX_ID} characters"));
-    }
-    if !id.starts_with(|c: char| c.is_ascii_alphanumeric()) || !id.chars().all(allowed) {
-        return Err(format!("must begin with a letter or digit and hold only letters, digits and {marks}"));
-    }
-    Ok(())
 }

@@ -176,3 +176,24 @@ async fn a_process_that_takes_nothing_says_when_to_come_back() {
     let info = RetryInfo::decode(status.details[0].value.as_slice()).unwrap();
     assert_eq!(info.retry_delay.unwrap().seconds, 5);
 }
+
+#[tokio::test]
+async fn refused_data_points_are_counted_whatever_series_they_became() {
+    let service = Service::new();
+    let histogram = |place: usize| {
+        let time = if place.is_multiple_of(3) { now() } else { now() - 400 * 86_400_000 };
+        HistogramPoint {
+            attributes: KeyValue::texts(&[("place", &place.to_string())]),
+            time_unix_nano: time.cast_unsigned() * 1_000_000,
+            count: 12,
+            bucket_counts: vec![1; 12],
+            explicit_bounds: (1..12).map(f64::from).collect(),
+            ..HistogramPoint::default()
+        }
+    };
+    let data_points = (0..30).map(histogram).collect();
+    let data = Data::Histogram(Histogram { data_points, aggregation_temporality: CUMULATIVE });
+    let answer = send(&service, PATHS[0], &PROTOBUF, request(vec![Metric::new("h", "", data)])).await;
+    let partial = ExportResponse::decode(answer.body).unwrap().partial_success.unwrap();
+    assert_eq!(partial.rejected_data_points, 20, "{}", partial.error_message);
+}

@@ -292,6 +292,23 @@ async fn bodies_that_do_not_unpack_are_refused() {
     refused(twice, whole, 415, "supported are gzip and zstd").await;
 }
 
+#[tokio::test]
+async fn refused_items_are_counted_whatever_series_they_became() {
+    let service = Service::new();
+    let buckets: serde_json::Map<String, Value> =
+        (1..12).map(|bound| (bound.to_string(), json!(bound))).collect();
+    let item = |place: usize| {
+        // Three of a kind: too old.
+        let timestamp = if place.is_multiple_of(3) { now() } else { now() - 400 * 86_400_000 };
+        json!({"name": format!("h{place}"), "timestamp": timestamp,
+            "histogram": {"buckets": buckets, "sum": 1, "count": 11}})
+    };
+    let body = Value::from_iter((0..30).map(item));
+    let answer = push(&service, post(), body.to_string()).await;
+    let result = answer.json();
+    assert_eq!((&result["accepted"], &result["rejected"]), (&json!(10), &json!(20)), "{result}");
+}
+
 /// A store that is away.
 struct Away;
 

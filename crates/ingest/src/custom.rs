@@ -45,7 +45,6 @@ pub fn item_write(mut origin: WriteOrigin, items: &mut CustomBody, received_at: 
 /// What became of items, from what became of their series.
 pub fn item_outcome(items: &CustomBody, written: &Written) -> ItemOutcome {
     let unreadable: u64 = items.refused.values().sum();
-    let refused = written.refused.values().sum::<u64>().saturating_sub(unreadable);
     let mut seen = BTreeSet::new();
     let mut errors: Vec<Rejected> = Vec::new();
     for error in &items.errors {
@@ -66,8 +65,10 @@ pub fn item_outcome(items: &CustomBody, written: &Written) -> ItemOutcome {
     }
     errors.sort_by_key(|error| error.index);
     errors.truncate(MAX_REJECTED);
-    let beyond = refused.saturating_sub(written.faults.len() as u64);
+    // An item may have become many series, and not all faults are described.
+    let refused = written.refused_series.iter().map(|series| items.places.get(*series as usize));
+    let refused: BTreeSet<Option<&u32>> = refused.collect();
     let items = items.items as u64;
-    let rejected = (unreadable + seen.len() as u64 + beyond).min(items);
+    let rejected = (unreadable + refused.len() as u64).min(items);
     ItemOutcome { accepted: items - rejected, rejected, errors }
 }

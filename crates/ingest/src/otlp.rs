@@ -167,8 +167,7 @@ impl Inner {
 /// What the sender is told: data points, whatever series they became.
 fn outcome(converted: &Converted, written: &Written) -> OtlpOutcome {
     let refused: u64 = written.refused.values().sum();
-    let unplaced = refused.saturating_sub(written.faults.len() as u64);
-    let rejected = converted.rejected(written.faults.iter().map(|fault| fault.series), unplaced);
+    let rejected = converted.rejected(written.refused_series.iter().map(|series| *series as usize));
     let mut outcome = OtlpOutcome { points: converted.points, rejected, message: String::new() };
     if rejected == 0 && refused == 0 {
         return outcome;

@@ -150,6 +150,8 @@ pub struct Written {
     pub refused: BTreeMap<Refusal, u64>,
     /// The first hundred of them.
     pub faults: Vec<WriteFault>,
+    /// Places in the body of all series of which samples are refused, each once, in order.
+    pub refused_series: Vec<u32>,
     /// Native histograms among those stored and those repeated.
     pub histograms: u64,
     /// Exemplars not stored, which is no reason to refuse anything.

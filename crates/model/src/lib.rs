@@ -18,6 +18,7 @@ pub mod matcher;
 pub mod event;
 pub mod filter;
 pub mod http_options;
+pub mod ids;
 pub mod job;
 pub mod relabel;
 pub mod scrape_options;
@@ -35,6 +36,7 @@ pub use histogram::{NativeHistogram, ResetHint, Span};
 pub use http_options::{
     HeaderValues, HttpAuth, HttpOptions, Oauth2Options, ProxyOptions, TlsOptions, TlsVersion,
 };
+pub use ids::{MAX_ID, check_source_id, check_target_id};
 pub use job::{Job, JobStatus};
 pub use labels::{LabelError, LabelSet};
 pub use matcher::{MatchOp, Matcher};

@@ -85,11 +85,6 @@ impl Rules {
         lines.into_iter().map(rule).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// What the first rule that matches makes of a path.
     pub fn apply(&self, path: &str) -> Mapped {
         for rule in &self.0 {

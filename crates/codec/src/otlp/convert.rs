@@ -75,16 +75,11 @@ pub struct Converted {
 
 impl Converted {
     /// How many data points were not stored as a whole, given the places of the series in the body of which samples were
-    /// refused, and how many more samples were that have no place.
-    pub fn rejected(&self, places: impl IntoIterator<Item = usize>, unplaced: u64) -> u64 {
+    /// refused.
+    pub fn rejected(&self, places: impl IntoIterator<Item = usize>) -> u64 {
         let owners = places.into_iter().filter_map(|place| self.owners.get(place));
         let distinct: HashSet<u32> = owners.copied().filter(|owner| *owner != NOBODY).collect();
-        (self.refused + distinct.len() as u64 + unplaced).min(self.points)
-    }
-
-    /// Whether the series at a place comes from a data point.
-    pub fn is_of_point(&self, place: usize) -> bool {
-        self.owners.get(place).is_some_and(|owner| *owner != NOBODY)
+        (self.refused + distinct.len() as u64).min(self.points)
     }
 }
 

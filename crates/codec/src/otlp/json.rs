@@ -5,10 +5,14 @@
 
 use std::fmt;
 
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::schema::{Field, Form, REQUEST, Schema};
+use crate::remote_write::push_varint;
 
 /// What does not read, and where.
 #[derive(Debug, thiserror::Error)]
@@ -32,21 +36,13 @@ const VARINT: u32 = 0;
 const FIXED: u32 = 1;
 const BYTES: u32 = 2;
 
-fn put_varint(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
 fn put_tag(out: &mut Vec<u8>, number: u32, wire: u32) {
-    put_varint(out, u64::from(number << 3 | wire));
+    push_varint(out, u64::from(number << 3 | wire));
 }
 
 fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
     put_tag(out, number, BYTES);
-    put_varint(out, bytes.len() as u64);
+    push_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
@@ -193,7 +189,7 @@ impl<'de> DeserializeSeed<'de> for Single<'_> {
 impl Single<'_> {
     fn varint(self, number: u64) {
         put_tag(self.out, self.field.number, VARINT);
-        put_varint(self.out, number);
+        push_varint(self.out, number);
     }
 
     fn fixed(self, bits: u64) {
@@ -325,27 +321,12 @@ fn hex(text: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.last()?)?)).collect()
 }
 
+/// Reads what other encoders make of the last bits, too.
+const LENIENT: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, NO_PAD.with_decode_allow_trailing_bits(true));
+
 /// Either alphabet, with padding or without.
 fn base64(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| match byte {
-        b'A'..=b'Z' => Some(byte - b'A'),
-        b'a'..=b'z' => Some(byte - b'a' + 26),
-        b'0'..=b'9' => Some(byte - b'0' + 52),
-        b'+' | b'-' => Some(62),
-        b'/' | b'_' => Some(63),
-        _ => None,
-    };
-    let digits = text.trim_end_matches('=').as_bytes();
-    let mut out = Vec::with_capacity(digits.len() / 4 * 3 + 2);
-    for chunk in digits.chunks(4) {
-        if chunk.len() == 1 {
-            return None;
-        }
-        let mut bits = 0u32;
-        for place in 0..4 {
-            bits = bits << 6 | u32::from(chunk.get(place).map_or(Some(0), |byte| digit(*byte))?);
-        }
-        out.extend(bits.to_be_bytes().into_iter().skip(1).take(chunk.len() - 1));
-    }
-    Some(out)
+    let digits = text.trim_end_matches('=').replace('-', "+").replace('_', "/");
+    LENIENT.decode(digits).ok()
 }

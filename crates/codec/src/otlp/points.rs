@@ -7,11 +7,8 @@ use super::message::{Exemplar, Histogram, Point, Summary, exemplar};
 use super::names::label_name;
 use super::{OtlpOptions, native};
 use crate::exposition::open_metrics_float;
-use crate::remote_write::{BodyWriter, SeriesWriter, label_bytes};
+use crate::remote_write::{BodyWriter, MAX_EXEMPLAR_CHARACTERS, SeriesWriter, label_bytes};
 use crate::wire::WireError;
-
-/// Characters of an exemplar's labels, names and values together.
-const MAX_EXEMPLAR_CHARACTERS: usize = 128;
 
 /// Where series go.
 #[derive(Debug)]

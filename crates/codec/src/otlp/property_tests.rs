@@ -14,7 +14,7 @@ fn read(body: &[u8], options: &OtlpOptions) -> Result<Converted, OtlpError> {
     let converted = convert(request, options, Some(&mut streams))?;
     let body = written::WriteRequest::decode(converted.body.as_slice()).expect("a body of remote write");
     assert!(converted.refused <= converted.points);
-    assert!(converted.rejected(0..body.timeseries.len(), 0).max(converted.refused) <= converted.points);
+    assert!(converted.rejected(0..body.timeseries.len()).max(converted.refused) <= converted.points);
     assert!(streams.size().1 <= 10_000);
     Ok(converted)
 }

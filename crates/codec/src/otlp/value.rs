@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::wire::{Reader, WireError};
 
 /// One attribute: the values of labels are texts.
@@ -196,23 +199,9 @@ fn double(number: f64) -> String {
     }
 }
 
-/// Bytes as base64 with padding.
+/// Bytes as base64 with padding. What is longer than any label may be is not written to its end.
 fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().min(MAX_TEXT) / 3 * 4 + 4);
-    for chunk in bytes.chunks(3) {
-        if out.len() > MAX_TEXT {
-            break;
-        }
-        let [first, second, third] = std::array::from_fn(|place| chunk.get(place).copied().unwrap_or(0));
-        let bits = u32::from(first) << 16 | u32::from(second) << 8 | u32::from(third);
-        for place in 0..4 {
-            let letter = ALPHABET.get((bits >> (18 - 6 * place) & 63) as usize);
-            let is_padding = place > chunk.len();
-            out.push(letter.filter(|_| !is_padding).map_or('=', |letter| char::from(*letter)));
-        }
-    }
-    out
+    STANDARD.encode(bytes.get(..MAX_TEXT / 4 * 3 + 3).unwrap_or(bytes))
 }
 
 /// Bytes as two digits each.

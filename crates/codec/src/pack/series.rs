@@ -1,6 +1,7 @@
 //! Values of one series over time. Many never change, and many more are counts.
 
 use super::{CONSTANT, MAX_VALUES, PackError, WHOLE, pack_floats};
+use crate::remote_write::push_varint;
 
 /// Beyond so many values pco is smaller than differences in whole bytes, or nearly so.
 const MAX_FOR_WHOLE: usize = 64;
@@ -22,7 +23,7 @@ pub fn pack_series(values: &[f64]) -> Vec<u8> {
 /// The number of values, then the float's bytes from the highest on, without the zeros at its end.
 fn pack_constant(value: f64, count: usize) -> Vec<u8> {
     let mut blob = vec![CONSTANT];
-    put_varint(&mut blob, count as u64);
+    push_varint(&mut blob, count as u64);
     let bytes = value.to_be_bytes();
     let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     blob.extend_from_slice(&bytes[..used]);
@@ -50,7 +51,7 @@ fn pack_whole(values: &[f64]) -> Option<Vec<u8>> {
             return None;
         }
         let difference = number - before;
-        put_varint(&mut blob, ((difference << 1) ^ (difference >> 63)).cast_unsigned());
+        push_varint(&mut blob, ((difference << 1) ^ (difference >> 63)).cast_unsigned());
         before = number;
     }
     Some(blob)
@@ -70,14 +71,6 @@ pub(super) fn whole(mut bytes: &[u8]) -> Result<Vec<f64>, PackError> {
         values.push(number as f64);
     }
     Ok(values)
-}
-
-fn put_varint(blob: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        blob.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    blob.push(value as u8);
 }
 
 fn take_varint(bytes: &mut &[u8]) -> Result<u64, PackError> {

@@ -208,6 +208,9 @@ fn sample(mut reader: Reader<'_>) -> Result<SeriesItem<'_>, WireError> {
 #[derive(Debug, Clone, Copy)]
 pub struct ExemplarBytes<'a>(Reader<'a>);
 
+/// Characters of an exemplar's labels, names and values together, beyond which it is not stored: what OpenMetrics allows.
+pub const MAX_EXEMPLAR_CHARACTERS: usize = 128;
+
 /// An exemplar.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExemplarEntry<'a> {

@@ -220,6 +220,11 @@ fn push_label(out: &mut Vec<u8>, tag: u8, name: &[u8], value: &[u8]) {
     out.extend_from_slice(value);
 }
 
+/// Adds a number as [`varint`] writes it.
+pub(crate) fn push_varint(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(varint(number, &mut [0; 10]));
+}
+
 /// A number in groups of seven bits, the lowest first.
 #[inline]
 fn varint(mut number: u64, room: &mut [u8; 10]) -> &[u8] {

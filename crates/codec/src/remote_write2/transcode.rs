@@ -7,7 +7,7 @@ use metricsd_model::METRIC_NAME;
 use super::Starts;
 use super::symbols::Symbols;
 use crate::exposition::{MetricKind, OPEN_METRICS};
-use crate::remote_write::{BodyWriter, kind_of, push_raw_label};
+use crate::remote_write::{BodyWriter, kind_of, push_raw_label, push_varint};
 use crate::wire::{Reader, Wire, WireError};
 
 /// Field of `Request`.
@@ -295,12 +295,7 @@ fn exemplar(mut reader: Reader<'_>, symbols: &Symbols<'_>, out: &mut Vec<u8>) ->
     out.push(2 << 3 | 1);
     out.extend_from_slice(&f64::to_le_bytes(value));
     out.push(3 << 3);
-    let mut rest = timestamp.cast_unsigned();
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
+    push_varint(out, timestamp.cast_unsigned());
     Ok(())
 }
 

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use metricsd_codec::exposition::MetricKind;
 use metricsd_codec::remote_write::{
-    ExemplarEntry, HistogramSample, MetadataEntry, Outline, SeriesItem, TimeSeries, WriteScanner, outline,
+    ExemplarEntry, HistogramSample, MAX_EXEMPLAR_CHARACTERS, MetadataEntry, Outline, SeriesItem, TimeSeries,
+    WriteScanner, outline,
 };
 use metricsd_model::batch::content_key;
 use metricsd_model::{
@@ -24,9 +25,6 @@ use crate::{Acquaintance, Admission, BatchBuilder, Limits};
 
 /// Faults that an answer describes; all are counted.
 const MAX_FAULTS: usize = 100;
-
-/// Characters of an exemplar's labels, names and values together, as OpenMetrics bounds them.
-const MAX_EXEMPLAR_CHARACTERS: usize = 128;
 
 /// One request while it is read.
 pub(super) struct Intake<'a> {
@@ -328,6 +326,11 @@ impl<'a> Intake<'a> {
     fn refuse(&mut self, series: &TimeSeries<'_>, timestamp: Millis, fault: &Fault) {
         let sink = &mut self.sink;
         *sink.outcome.refused.entry(fault.reason).or_default() += 1;
+        // Series are read one after the other: what a series had refused before is the last that was noted.
+        let series_place = u32::try_from(sink.series).unwrap_or(u32::MAX);
+        if sink.outcome.refused_series.last() != Some(&series_place) {
+            sink.outcome.refused_series.push(series_place);
+        }
         let place = sink.items as u64;
         sink.selection = crate::hash::fold(sink.selection ^ place, 0x9e37_79b9_7f4a_7c15).max(1);
         if sink.outcome.faults.len() < MAX_FAULTS {
