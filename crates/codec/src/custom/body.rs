@@ -140,9 +140,6 @@ impl<'m> CustomWriter<'m> {
         if self.out.items >= self.max_items {
             return Err(BodyError::TooManyItems { limit: self.max_items });
         }
-        if self.writer.len() > MAX_BODY_BYTES {
-            return Err(BodyError::TooLarge { limit: MAX_BODY_BYTES });
-        }
         self.out.items += 1;
         if self.out.items.is_multiple_of(TURN) {
             RwLockReadGuard::bump(&mut self.known);
@@ -195,16 +192,16 @@ impl<'m> CustomWriter<'m> {
             self.refuse(index, wrong);
             return Ok(());
         }
-        // Labels are said once and written for every bucket: before any limit on labels is asked.
-        if self.writer.len().saturating_add(expanded_size(metric)) > MAX_BODY_BYTES {
-            return Err(BodyError::TooLarge { limit: MAX_BODY_BYTES });
-        }
         if let (CustomValue::Float(value), Some(key), true) =
             (&metric.value, key, metric.exemplars.is_empty())
         {
             self.fresh.insert(key, Arc::new(known(metric)));
             self.float(index, key, metric.timestamp, *value);
             return Ok(());
+        }
+        // Labels are said once and written for every bucket: before any limit on labels is asked.
+        if self.writer.len().saturating_add(expanded_size(metric)) > MAX_BODY_BYTES {
+            return Err(BodyError::TooLarge { limit: MAX_BODY_BYTES });
         }
         let source = *self.out.source.get_or_insert(metric.source);
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
