@@ -9,7 +9,6 @@ use metricsd_codec::otlp::answer::ExportResponse;
 use metricsd_ingest::access::credential;
 use metricsd_ingest::{Access, Caller, Door, OtlpDoor, OtlpExport, OtlpForm, Protocol, WriteOrigin};
 use metricsd_ports::Right;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::codegen::{BoxFuture, http};
@@ -18,6 +17,7 @@ use tonic::{Request, Response, Status};
 use tower_service::Service;
 
 use crate::GrpcOptions;
+use crate::arrival::{Places, Slot};
 use crate::raw::Raw;
 use crate::server::Services;
 use crate::status::{mended, of_denied, of_error, of_failure};
@@ -39,14 +39,13 @@ pub(crate) struct MetricsService {
     /// Where calls come in.
     entrance: Door,
     options: GrpcOptions,
-    /// Messages that may be in memory at once; more wait in their sockets.
-    slots: Arc<Semaphore>,
+    places: Places,
 }
 
 impl MetricsService {
     pub(crate) fn new(services: Services, entrance: Door, options: GrpcOptions) -> Self {
-        let slots = Arc::new(Semaphore::new(options.max_concurrent_pushes));
-        Self { door: services.otlp, access: services.access, entrance, slots, options }
+        let places = Places::new(options.max_concurrent_pushes);
+        Self { door: services.otlp, access: services.access, entrance, places, options }
     }
 
     /// Who calls, if they may push.
@@ -61,7 +60,10 @@ impl MetricsService {
         let caller = self.caller(request.headers())?;
         let (limit, patience) = (self.options.max_message_bytes, self.options.timeout);
         let answered = async move {
-            let slot = self.slots.acquire_owned().await.ok();
+            let (request, slot) = match self.places.whole(request, limit).await {
+                Ok((request, slot)) => (request, Some(slot)),
+                Err(status) => return status.into_http(),
+            };
             Grpc::new(Raw)
                 .accept_compressed(CompressionEncoding::Gzip)
                 .max_decoding_message_size(limit)
@@ -106,7 +108,7 @@ impl Service<http::Request<Body>> for MetricsService {
 struct Export {
     door: OtlpDoor,
     caller: Caller,
-    slot: Option<OwnedSemaphorePermit>,
+    slot: Option<Slot>,
 }
 
 impl UnaryService<Bytes> for Export {

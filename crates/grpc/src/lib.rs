@@ -5,6 +5,7 @@
 
 pub mod server;
 
+mod arrival;
 mod raw;
 mod status;
 

@@ -215,3 +215,25 @@ async fn connections_are_bounded_and_end_with_the_process() {
     tokio::time::timeout(Duration::from_secs(5), running.served).await.expect("it ends").unwrap();
     assert!(TcpStream::connect(running.address).await.is_err());
 }
+
+#[tokio::test]
+async fn messages_that_never_come_hold_up_nobody() {
+    let options = GrpcOptions { max_concurrent_pushes: 2, ..GrpcOptions::default() };
+    let running = Running::start(options).await;
+    for _ in 0..4 {
+        let mut client = Grpc::new(running.channel.clone());
+        tokio::spawn(async move {
+            client.ready().await.unwrap();
+            let never = Request::new(futures::stream::pending::<Vec<u8>>());
+            let path = PathAndQuery::from_static(EXPORT);
+            client.client_streaming(never, path, Raw).await.map(|_: Response<Bytes>| ())
+        });
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let exported = tokio::time::timeout(Duration::from_secs(5), running.export(body("level", &[now()]))).await;
+    assert_eq!(exported.expect("it is answered").unwrap(), None);
+    // A large one takes a place of its own.
+    let times: Vec<i64> = (0..10_000).map(|place| now() - place).collect();
+    let exported = tokio::time::timeout(Duration::from_secs(20), running.export(body("many", &times))).await;
+    assert_eq!(exported.expect("it is answered").unwrap(), None);
+}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -17,7 +17,11 @@ use metricsd_ingest::{Caller, Denied, DeniedKind};
 use metricsd_ports::Right;
 
 use crate::api::Shared;
+use crate::router::Patience;
 use crate::{Problem, ProblemKind};
+
+/// How long the body of a request is held back for its caller's quota before the request is refused.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a route needs of who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +63,11 @@ pub(crate) async fn enter(
     };
     if right == Right::Push && caller.counts_bytes() {
         let (parts, body) = request.into_parts();
-        request = match metered(&shared, &parts.headers, body, &caller, Duration::MAX) {
+        let matched = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
+        // What takes its time anyhow is slowed down.
+        let goes_on = matched.is_some_and(|path| Patience::of(path, &parts.method) == Patience::Own);
+        let most = if goes_on { Duration::MAX } else { MAX_PAUSE };
+        request = match metered(&shared, &parts.headers, body, &caller, most) {
             Ok(body) => Request::from_parts(parts, body),
             Err(denied) => return Problem::from(denied).into_response(),
         };

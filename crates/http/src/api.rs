@@ -40,7 +40,7 @@ pub struct ApiSettings {
     pub default_timeout: PromDuration,
     /// Requests that may be at work at once; more are answered 503.
     pub max_concurrent_requests: usize,
-    /// Pushes whose bodies may be in memory at once; more wait.
+    /// Pushes that may be at work at once, and larger ones whose bodies may be in memory; more wait.
     pub max_concurrent_pushes: usize,
     /// Event streams that may be open at once.
     pub max_event_streams: usize,
@@ -184,7 +184,10 @@ pub struct Api {
 pub(crate) struct Shared {
     pub(crate) api: Api,
     pub(crate) requests: Arc<Semaphore>,
+    /// Pushes that are read, unpacked and prepared.
     pub(crate) pushes: Semaphore,
+    /// Pushes of more than some bytes, from when they are so large until they are prepared.
+    pub(crate) large: Semaphore,
     pub(crate) streams: Arc<Semaphore>,
     /// Streams of items; absent where pushes are not taken.
     pub(crate) inputs: Option<Arc<Streams>>,
@@ -215,6 +218,7 @@ impl Shared {
         Arc::new(Self {
             requests: Arc::new(Semaphore::new(settings.max_concurrent_requests)),
             pushes: Semaphore::new(settings.max_concurrent_pushes),
+            large: Semaphore::new(settings.max_concurrent_pushes),
             streams: Arc::new(Semaphore::new(settings.max_event_streams)),
             inputs: api
                 .ingest

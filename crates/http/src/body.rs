@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
+use metricsd_ingest::Denied;
 
 use crate::{Problem, ProblemKind};
 
@@ -35,7 +36,7 @@ enum Encoding {
 }
 
 /// Room that is made for a body because it says that it is so large, before it has arrived.
-const TRUSTED: usize = 256 << 10;
+pub(crate) const TRUSTED: usize = 256 << 10;
 
 /// Bodies above this are unpacked and read on a thread of their own, so that they do not hold up other requests.
 pub(crate) const LARGE: usize = 128 << 10;
@@ -104,7 +105,19 @@ fn encoding_of(headers: &HeaderMap) -> Result<Encoding, Problem> {
     }
 }
 
-fn too_slow(patience: Duration) -> Problem {
+/// A body that does not come to its end: its sender has gone, or may send no more.
+pub(crate) fn broken(error: &axum::Error) -> Problem {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(denied) = error.downcast_ref::<Denied>() {
+            return denied.into();
+        }
+        cause = error.source();
+    }
+    Problem::malformed("the body broke off")
+}
+
+pub(crate) fn too_slow(patience: Duration) -> Problem {
     let detail = format!("the body did not arrive within {}", metricsd_model::format_duration(patience));
     Problem::new(StatusCode::REQUEST_TIMEOUT, ProblemKind::Timeout, detail)
 }
@@ -118,16 +131,25 @@ async fn receive(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes,
     if declared.is_some_and(|length| length > limit) {
         return Err(too_large());
     }
-    let mut received = BytesMut::with_capacity(declared.unwrap_or(0).min(TRUSTED));
     let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Problem::malformed("the body broke off"))?;
+    let mut next = async || chunks.next().await.transpose().map_err(|error| broken(&error));
+    let Some(first) = next().await? else { return Ok(Bytes::new()) };
+    if first.len() > limit {
+        return Err(too_large());
+    }
+    let Some(mut chunk) = next().await? else { return Ok(first) };
+    let mut received = BytesMut::with_capacity(declared.unwrap_or(0).min(TRUSTED));
+    received.extend_from_slice(&first);
+    loop {
         if received.len() + chunk.len() > limit {
             return Err(too_large());
         }
         received.extend_from_slice(&chunk);
+        match next().await? {
+            Some(more) => chunk = more,
+            None => return Ok(received.freeze()),
+        }
     }
-    Ok(received.freeze())
 }
 
 fn too_large_unpacked(limit: usize) -> Problem {

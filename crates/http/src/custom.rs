@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::Problem;
 use crate::api::{AppState, now};
+use crate::arrival;
 use crate::body::{self, BodyLimits};
 use crate::params::Params;
 use crate::problem::FieldError;
@@ -68,8 +69,7 @@ pub(crate) async fn push(
     let form = Form::of(&headers)?;
     let source_id = source_of(query.as_deref(), &headers, &caller)?;
     let idempotency_key = key_of(&headers)?;
-    // Bodies wait in the socket rather than in memory.
-    let slot = shared.pushes.acquire().await;
+    let (body, slot) = arrival::whole(&shared, &headers, body).await?;
     let limits = BodyLimits {
         received: api.limits.max_body_bytes,
         unpacked: api.limits.max_decompressed_bytes,

@@ -21,6 +21,7 @@ use prometheus_client::registry::Registry;
 
 use crate::Problem;
 use crate::api::{AppState, Shared, now};
+use crate::arrival;
 use crate::body::{self, BodyLimits, LARGE};
 use crate::custom::source_from;
 use crate::router::{Route, route};
@@ -145,8 +146,8 @@ async fn write(
     let asked = Asked::read(query, version)?;
     let source_id = source_from(asked.source_id.clone(), headers, &caller, DEFAULT_SOURCE)
         .map_err(|problem| version.problem(&problem))?;
-    // Bodies wait in the socket rather than in memory.
-    let slot = shared.pushes.acquire().await;
+    let arrived = arrival::whole(shared, headers, body).await;
+    let (body, slot) = arrived.map_err(|problem| version.problem(&problem))?;
     let limits = BodyLimits {
         received: api.limits.max_body_bytes,
         unpacked: api.limits.max_decompressed_bytes,

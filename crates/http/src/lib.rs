@@ -8,6 +8,7 @@ pub mod api;
 pub mod router;
 
 mod access;
+mod arrival;
 mod body;
 mod compress;
 mod cors;

@@ -12,6 +12,7 @@ use metricsd_ingest::{Caller, OtlpExport, OtlpFailure, OtlpForm, OtlpOutcome, Pr
 
 use crate::Problem;
 use crate::api::{AppState, Shared, now};
+use crate::arrival;
 use crate::body::{self, BodyLimits};
 use crate::custom::source_from;
 use crate::params::Params;
@@ -55,8 +56,7 @@ async fn take(
     };
     let origin = WriteOrigin::new(source_of(query, headers, &caller)?, Protocol::Otlp);
     let origin = WriteOrigin { caller, ..origin };
-    // Bodies wait in the socket rather than in memory.
-    let slot = shared.pushes.acquire().await;
+    let (body, slot) = arrival::whole(shared, headers, body).await?;
     let limits = BodyLimits {
         received: api.limits.max_body_bytes,
         unpacked: api.limits.max_decompressed_bytes,

@@ -17,6 +17,7 @@ use metricsd_listeners::gateway::{Change, Gateway, GatewayError, GroupKey, PageP
 use metricsd_model::{ScrapeProtocol, parse_duration};
 
 use crate::api::{AppState, Shared};
+use crate::arrival;
 use crate::body::{self, BodyLimits};
 use crate::custom::source_from;
 use crate::prometheus::write::Plain;
@@ -121,9 +122,10 @@ async fn push(
         unpacked: shared.api.limits.max_decompressed_bytes,
         patience: body::patience(shared.api.settings.request_timeout),
     };
-    // Bodies wait in the socket rather than in memory. Who waits for a group takes no place of other protocols.
+    let arrived = arrival::arrived(&shared, &headers, body).await?;
+    // Who waits for a group takes no place of other protocols.
     let _place = gateway.place().await;
-    let slot = shared.pushes.acquire().await;
+    let (body, slot) = arrived.admitted(&shared).await;
     let page = body::read(&headers, body, limits).await?;
     drop(slot);
     let push = PagePush {

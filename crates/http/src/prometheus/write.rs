@@ -20,6 +20,7 @@ use metricsd_ingest::{Caller, OwnedWrite, Protocol, WriteError, WriteFailure, Wr
 use super::AppState;
 use crate::Problem;
 use crate::api::{Shared, now};
+use crate::arrival;
 use crate::body::{self, BodyLimits};
 use crate::custom::source_from;
 use crate::targets::check_source_id;
@@ -60,8 +61,7 @@ pub(crate) async fn write(
     }
     check_encoding(&headers)?;
     let source_id = source_of(query.as_deref(), &headers, &caller)?;
-    // Bodies wait in the socket rather than in memory.
-    let slot = shared.pushes.acquire().await;
+    let (body, slot) = arrival::whole(&shared, &headers, body).await?;
     let packed = receive(&shared, &headers, body).await?;
     let body = unpacked(packed, shared.api.limits.max_decompressed_bytes).await?;
     let origin = WriteOrigin { caller, ..WriteOrigin::new(source_id, Protocol::RemoteWrite) };

@@ -13,6 +13,7 @@ use tracing::warn;
 use super::{Plain, answer, check_encoding, receive, source_of, unpacked};
 use crate::Problem;
 use crate::api::{Shared, now};
+use crate::arrival;
 
 const SAMPLES: HeaderName = HeaderName::from_static("x-prometheus-remote-write-samples-written");
 const HISTOGRAMS: HeaderName = HeaderName::from_static("x-prometheus-remote-write-histograms-written");
@@ -67,7 +68,7 @@ async fn store(
     let source_id = source_of(query, headers, &caller)?;
     let origin = WriteOrigin { caller, ..WriteOrigin::new(source_id, Protocol::RemoteWrite2) };
     let told = wants_starts(query)?;
-    let slot = shared.pushes.acquire().await;
+    let (body, slot) = arrival::whole(shared, headers, body).await?;
     let packed = receive(shared, headers, body).await?;
     let limits = &shared.api.limits;
     let request = unpacked(packed, limits.max_decompressed_bytes).await?;
