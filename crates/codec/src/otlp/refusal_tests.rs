@@ -154,6 +154,23 @@ fn json_says_the_same() {
 }
 
 #[test]
+fn buckets_of_a_data_point_are_bounded_before_they_are_kept() {
+    // A bucket takes a byte in the request and eight in memory.
+    let point = |buckets: usize| {
+        let positive = Some(Buckets { offset: 0, bucket_counts: vec![0; buckets] });
+        let time_unix_nano = nanos(NOW);
+        let point = ExponentialPoint { time_unix_nano, positive, ..ExponentialPoint::default() };
+        let data = Exponential { data_points: vec![point], aggregation_temporality: CUMULATIVE };
+        let body =
+            ExportRequest::of(Vec::new(), vec![Metric::new("e", "", Data::Exponential(data))]).to_bytes();
+        let request = Request { body: &body, source_id: "", received_at: NOW, earliest: 0, latest: i64::MAX };
+        convert(request, &OtlpOptions::default(), None).map(|converted| converted.points)
+    };
+    assert_eq!(point(65_536), Ok(1));
+    assert!(point(65_537).unwrap_err().to_string().contains("more than 65536 buckets"));
+}
+
+#[test]
 fn bytes_in_json_are_read_in_either_alphabet() {
     for (text, expected) in [
         ("AP8HAQ==", Some("AP8HAQ==")),
