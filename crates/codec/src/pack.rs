@@ -1,12 +1,15 @@
 //! Columns of numbers as blobs: for SQLite's frames, and for segments that are packed.
 //!
 //! A blob starts with a tag: 0 for the numbers as they are (little-endian), 1 for pco, 2 for one float again and again,
-//! 3 for whole numbers by their differences. Whatever is packed comes back bit for bit, every NaN included, and no blob
+//! 3 for whole numbers by their differences, 4 for whole multiples of one step in bits. Whatever is packed comes back bit for bit, every NaN included, and no blob
 //! makes a reader allocate more than [`MAX_VALUES`] numbers.
 
+mod bits;
 mod series;
+mod whole;
 
 pub use series::pack_series;
+pub use whole::whole_numbers;
 
 use metricsd_model::NativeHistogram;
 use pco::data_types::Number;
@@ -26,6 +29,7 @@ const RAW: u8 = 0;
 const PCO: u8 = 1;
 const CONSTANT: u8 = 2;
 const WHOLE: u8 = 3;
+const BITS: u8 = 4;
 
 /// The bytes were not what the packer wrote.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +61,7 @@ pub fn unpack_floats(blob: &[u8]) -> Result<Vec<f64>, PackError> {
     match blob.split_first() {
         Some((&CONSTANT, bytes)) => series::constant(bytes),
         Some((&WHOLE, bytes)) => series::whole(bytes),
+        Some((&BITS, bytes)) => bits::unpack(bytes),
         _ => unpack(blob, f64::from_le_bytes),
     }
 }

@@ -19,6 +19,7 @@ mod compact;
 mod retention;
 mod rollup;
 mod unused;
+mod values;
 
 mod catalog;
 mod feed;

@@ -16,7 +16,7 @@ struct Migration {
 }
 
 /// Never changed once released; a new version is a new file.
-const MIGRATIONS: [Migration; 13] = [
+const MIGRATIONS: [Migration; 14] = [
     Migration {
         version: 1,
         name: "catalogue",
@@ -77,6 +77,11 @@ const MIGRATIONS: [Migration; 13] = [
         version: 13,
         name: "durability",
         sql: include_str!("../../../migrations/postgres/0013_durability.sql"),
+    },
+    Migration {
+        version: 15,
+        name: "whole_numbers",
+        sql: include_str!("../../../migrations/postgres/0015_whole_numbers.sql"),
     },
 ];
 

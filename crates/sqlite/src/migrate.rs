@@ -16,7 +16,7 @@ struct Migration {
 }
 
 /// Never changed once released; a new version is a new file.
-const MIGRATIONS: [Migration; 12] = [
+const MIGRATIONS: [Migration; 13] = [
     Migration {
         version: 1,
         name: "catalogue",
@@ -68,6 +68,11 @@ const MIGRATIONS: [Migration; 12] = [
         version: 13,
         name: "durability",
         sql: include_str!("../../../migrations/sqlite/0013_durability.sql"),
+    },
+    Migration {
+        version: 15,
+        name: "shared_texts",
+        sql: include_str!("../../../migrations/sqlite/0015_shared_texts.sql"),
     },
 ];
 

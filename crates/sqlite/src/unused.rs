@@ -36,6 +36,8 @@ pub(crate) struct Sweep {
     inline: HashSet<i64>,
     seen: i64,
     generation: Option<i64>,
+    /// Whether this sweep has removed series.
+    removed: bool,
 }
 
 /// What was removed after `removal`, and the number of the newest removal.
@@ -74,13 +76,17 @@ pub(crate) async fn remove_unused(store: &SqliteStore, before: Millis) -> Result
     }
     let page = series_page(store, sweep.after, before).await?;
     let Some(last) = page.last().copied() else {
+        if sweep.removed {
+            remove_texts(store).await?;
+        }
         *sweep = Sweep::default();
         return Ok(Unused::default());
     };
     let mut tx = store.snapshot().await?;
     let planned = generation(&mut tx).await?;
     if sweep.generation != Some(planned) {
-        *sweep = Sweep { after: sweep.after, generation: Some(planned), ..Sweep::default() };
+        let Sweep { after, removed, .. } = *sweep;
+        *sweep = Sweep { after, removed, generation: Some(planned), ..Sweep::default() };
         note_inline(&mut tx, &mut sweep).await?;
     }
     let unused = without_samples(&mut tx, page, &sweep.inline).await?;
@@ -94,7 +100,20 @@ pub(crate) async fn remove_unused(store: &SqliteStore, before: Millis) -> Result
         },
     };
     sweep.after = Some(last);
+    sweep.removed |= series > 0;
     Ok(Unused { series, lists: 0, more: true })
+}
+
+/// Removes names and owners of which no series is left. Who appends looks them up in the transaction that uses them.
+async fn remove_texts(store: &SqliteStore) -> Result<(), Fault> {
+    let mut tx = store.write().await?;
+    for sql in [
+        "DELETE FROM series_names WHERE id NOT IN (SELECT name FROM series_rows)",
+        "DELETE FROM series_owners WHERE id NOT IN (SELECT owner FROM series_rows)",
+    ] {
+        sqlx::query(sql).execute(&mut *tx).await?;
+    }
+    Ok(tx.commit().await?)
 }
 
 /// Notes which series stand in frames that carry their own ids, of those that were not looked at.
@@ -140,7 +159,7 @@ async fn remove_layouts(store: &SqliteStore, before: Millis) -> Result<u64, Faul
 
 async fn series_page(store: &SqliteStore, after: Option<i64>, before: Millis) -> Result<Vec<i64>, Fault> {
     // The first id may be the smallest number there is.
-    let sql = "SELECT id FROM series WHERE id > ?1 AND first_seen < ?2 ORDER BY id LIMIT ?3";
+    let sql = "SELECT id FROM series_rows WHERE id > ?1 AND first_seen < ?2 ORDER BY id LIMIT ?3";
     let query = sqlx::query(sql).bind(after.unwrap_or(i64::MIN)).bind(before).bind(signed_len(SERIES));
     query.fetch_all(&store.readers).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
@@ -218,7 +237,7 @@ async fn remove_series(
         keep_others(&mut series, held)?;
     }
     let list = id_list(series.iter().copied());
-    let removed = sqlx::query("DELETE FROM series WHERE id IN (SELECT value FROM json_each(?1))");
+    let removed = sqlx::query("DELETE FROM series_rows WHERE id IN (SELECT value FROM json_each(?1))");
     let removed = removed.bind(&list).execute(&mut *tx).await?.rows_affected();
     sqlx::query("INSERT INTO removals (layout, id) SELECT 0, value FROM json_each(?1)")
         .bind(&list)

@@ -10,6 +10,7 @@ mod rests;
 mod timeline;
 mod transpose;
 mod units;
+mod whole;
 
 pub use bucket::{Bucket, DAY, HOUR, SPARSE, day_of, hour_of, place};
 pub use merge::{Merged, Segment, merge};
@@ -17,3 +18,4 @@ pub use rests::Rests;
 pub use timeline::{Timelines, timeline_id};
 pub use transpose::{Scrape, Slots, Transposed, Transposer, passes};
 pub use units::Units;
+pub use whole::{Line, Numbers, Shape, Whole};

@@ -1,23 +1,32 @@
 //! Values of one series over time. Many never change, and many more are counts.
 
-use super::{CONSTANT, MAX_VALUES, PackError, WHOLE, pack_floats};
+use super::whole::EXACT;
+use super::{CONSTANT, MAX_VALUES, PackError, WHOLE, bits, pack_floats};
 use crate::remote_write::push_varint;
 
 /// Beyond so many values pco is smaller than differences in whole bytes, or nearly so.
 const MAX_FOR_WHOLE: usize = 64;
 
-/// Whole numbers up to here, and differences of two of them, are exact.
-const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53
+/// Fewer values are packed as if they were no multiples of one step: saying of which takes more than it saves.
+const MIN_FOR_BITS: usize = 3;
 
-/// Packs the values of one series: as [`pack_floats`] does, or smaller where they are all the same or few and whole.
+/// Up to so many values bits are smaller than pco wherever they can be had.
+const MAX_FOR_BITS: usize = 512;
+
+/// Packs the values of one series: as [`pack_floats`] does, or smaller where they are all the same, or whole multiples of
+/// one step.
 pub fn pack_series(values: &[f64]) -> Vec<u8> {
     let Some((first, rest)) = values.split_first() else { return pack_floats(values) };
     if !rest.is_empty() && rest.iter().all(|value| value.to_bits() == first.to_bits()) {
         return pack_constant(*first, values.len());
     }
     let whole = if values.len() <= MAX_FOR_WHOLE { pack_whole(values) } else { None };
-    let packed = pack_floats(values);
-    whole.filter(|whole| whole.len() < packed.len()).unwrap_or(packed)
+    let bits = if values.len() >= MIN_FOR_BITS { bits::pack(values) } else { None };
+    let packed = match &bits {
+        Some(_) if values.len() <= MAX_FOR_BITS => None,
+        _ => Some(pack_floats(values)),
+    };
+    [whole, bits, packed].into_iter().flatten().min_by_key(Vec::len).unwrap_or_default()
 }
 
 /// The number of values, then the float's bytes from the highest on, without the zeros at its end.
@@ -73,7 +82,7 @@ pub(super) fn whole(mut bytes: &[u8]) -> Result<Vec<f64>, PackError> {
     Ok(values)
 }
 
-fn take_varint(bytes: &mut &[u8]) -> Result<u64, PackError> {
+pub(super) fn take_varint(bytes: &mut &[u8]) -> Result<u64, PackError> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let (byte, rest) = bytes.split_first().ok_or(PackError::Damaged)?;
@@ -119,7 +128,9 @@ mod tests {
         assert_eq!(check(&[100.0, 101.0, 99.0, -1.0]), [3, 200, 1, 2, 3, 199, 1]);
         assert_eq!(check(&[0.5, 0.25]), [0, 0, 0, 0, 0, 0, 0, 0xe0, 0x3f, 0, 0, 0, 0, 0, 0, 0xd0, 0x3f]);
         let long: Vec<f64> = (0..240).map(|at| f64::from(at) * 15.0 + 1e6).collect();
-        assert_eq!(check(&long)[0], 1);
+        assert_eq!(check(&long)[0], 4);
+        let odd: Vec<f64> = long.iter().map(|value| value.sqrt()).collect();
+        assert_eq!(check(&odd)[0], 1);
     }
 
     /// pco writes versions of its format into its blobs and reads all that came before.
@@ -172,7 +183,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic(mut blob in vec(any::<u8>(), 0..100), tag in 2u8..4) {
+        fn no_bytes_make_it_panic(mut blob in vec(any::<u8>(), 0..100), tag in 2u8..5) {
             blob.insert(0, tag);
             let _ = unpack_floats(&blob);
         }

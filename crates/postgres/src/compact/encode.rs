@@ -2,19 +2,20 @@
 
 use metricsd_codec::pack::{pack_floats, pack_histograms, pack_ints};
 use metricsd_store::column::Column;
-use metricsd_store::compact::Bucket;
+use metricsd_store::compact::{Bucket, Numbers, Shape};
 
 use crate::copy::micros;
 use crate::error::{Fault, damaged};
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 const NULL: i32 = -1;
+const OID_INT2: u32 = 21;
 const OID_INT4: u32 = 23;
 const OID_FLOAT8: u32 = 701;
 
 /// Opens the stream of [`Encoder::segment`].
 pub(super) const COPY_SEGMENTS: &str = "COPY staged_segments (time, series, timeline, origin, offsets, \"values\", \
-     histograms, daily, samples, packed) FROM STDIN (FORMAT binary)";
+     histograms, daily, samples, packed, base, slope, scale, shorts, longs) FROM STDIN (FORMAT binary)";
 
 /// Opens the stream of [`Encoder::timeline`].
 pub(super) const COPY_TIMELINES: &str = "COPY staged_timelines (id, offsets) FROM STDIN (FORMAT binary)";
@@ -47,7 +48,8 @@ impl Encoder {
     pub(super) fn segment(&mut self, row: &SegmentRow<'_>) -> Result<(), Fault> {
         let start = micros(row.bucket.start()).ok_or_else(|| damaged("a segment begins out of bounds"))?;
         let column = row.column;
-        self.buffer.extend_from_slice(&10i16.to_be_bytes());
+        let shape = if row.packed { Shape::Floats } else { Shape::of(&column.values) };
+        self.buffer.extend_from_slice(&15i16.to_be_bytes());
         self.field(&start.to_be_bytes());
         self.field(&row.series.to_be_bytes());
         match row.timeline {
@@ -59,7 +61,7 @@ impl Encoder {
             true => self.array(OID_INT4, row.offsets.iter().map(|offset| offset.to_be_bytes())),
             false => self.null(),
         }
-        match row.packed {
+        match row.packed || shape != Shape::Floats {
             true => self.null(),
             false => self.array(OID_FLOAT8, column.values.iter().map(|value| value.to_be_bytes())),
         }
@@ -78,7 +80,33 @@ impl Encoder {
             true => self.field(&pack(row.offsets, &column.values)),
             false => self.null(),
         }
+        self.shape(&shape);
         Ok(())
+    }
+
+    /// Base, slope, scale, shorts, longs.
+    fn shape(&mut self, shape: &Shape) {
+        let whole = match shape {
+            Shape::Floats => return (0..5).for_each(|_| self.null()),
+            Shape::Constant(value) => {
+                self.field(&value.to_be_bytes());
+                return (0..4).for_each(|_| self.null());
+            }
+            Shape::Whole(whole) => whole,
+        };
+        for number in [whole.line.base, whole.line.slope, whole.line.scale] {
+            self.field(&number.to_be_bytes());
+        }
+        match &whole.numbers {
+            Numbers::Short(numbers) => {
+                self.array(OID_INT2, numbers.iter().map(|number| number.to_be_bytes()));
+                self.null();
+            }
+            Numbers::Long(numbers) => {
+                self.null();
+                self.array(OID_INT4, numbers.iter().map(|number| number.to_be_bytes()));
+            }
+        }
     }
 
     pub(super) fn timeline(&mut self, id: i64, offsets: &[i32]) {

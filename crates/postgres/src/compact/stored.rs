@@ -13,6 +13,7 @@ use sqlx::postgres::PgRow;
 use crate::binary::{bytes, required, required_array};
 use crate::copy::{bound, millis};
 use crate::error::{Fault, damaged};
+use crate::values::Values;
 
 /// What a series has.
 #[derive(Default)]
@@ -51,16 +52,18 @@ pub(super) async fn stored(
     Ok(found)
 }
 
-/// Reads the columns time, series, origin, offsets, values, histograms, packed.
+/// Reads the columns time, series, origin, offsets, values, histograms, packed, and what [`Values`] reads.
 pub(crate) fn segment(row: &PgRow, bucket: fn(Millis) -> Bucket) -> Result<(i64, Segment<i32>), Fault> {
     let start = millis(i64::from_be_bytes(required(row, 0)?));
     let mut column = Column::default();
     let (offsets, values) = match bytes(row, 6)? {
         Some(packed) => unpack(packed)?,
-        None => (
-            required_array::<4>(row, 3)?.iter().map(i32::from_be_bytes).collect(),
-            required_array::<8>(row, 4)?.iter().map(f64::from_be_bytes).collect(),
-        ),
+        None => {
+            let offsets: Vec<i32> = required_array::<4>(row, 3)?.iter().map(i32::from_be_bytes).collect();
+            let mut values = Vec::with_capacity(offsets.len());
+            Values::of(row, 4, 7)?.read(0, offsets.len(), &mut values)?;
+            (offsets, values)
+        }
     };
     if offsets.len() != values.len() {
         return Err(damaged("a segment has not one value a timestamp"));

@@ -18,6 +18,7 @@ use crate::binary::{array, bytes, number, required, required_array};
 use crate::compact::unpack;
 use crate::copy::{bound, millis};
 use crate::error::{Fault, damaged};
+use crate::values::Values;
 
 /// Segments that one statement may find, roughly: what refers to timestamps that are not in memory waits for them.
 const SEGMENTS_A_LOOK: i64 = 50_000;
@@ -42,7 +43,7 @@ pub(crate) async fn read_segments(
     let at_once = (SEGMENTS_A_LOOK / hours).clamp(1, SERIES_A_LOOK) as usize;
     let mut ids: Vec<i64> = wanted.keys().copied().collect();
     ids.sort_unstable();
-    let mut reader = Reader { store, wanted, timelines: HashMap::new() };
+    let mut reader = Reader { store, wanted, timelines: HashMap::new(), values: Vec::new() };
     for ids in ids.chunks(at_once) {
         for (sql, first) in
             [(include_str!("../sql/segments.sql"), hour), (include_str!("../sql/segments_daily.sql"), day)]
@@ -67,12 +68,15 @@ pub(crate) async fn read_segments(
     Ok(())
 }
 
-/// Gives rows of the columns time, series, timeline, first, values, offsets, histograms, packed.
+/// Gives rows of the columns time, series, timeline, first, values, offsets, histograms, packed, what [`Values`] reads, and
+/// last.
 struct Reader<'s> {
     store: &'s PostgresStore,
     wanted: &'s Wanted,
     /// Timestamps that this call has met.
     timelines: HashMap<i64, Arc<[i32]>>,
+    /// Values of one segment, to be used again for the next.
+    values: Vec<f64>,
 }
 
 impl Reader<'_> {
@@ -92,21 +96,21 @@ impl Reader<'_> {
             giver.give(0, offsets.into_iter(), values.into_iter())?;
             return Ok(true);
         }
-        let values = required_array::<8>(row, 4)?;
-        let decoded = values.iter().map(f64::from_be_bytes);
+        let values = Values::of(row, 4, 8)?;
         if let Some(offsets) = array::<4>(row, 5)? {
-            if offsets.len() != values.len() {
-                return Err(damaged("a segment has not one value a timestamp"));
-            }
-            giver.give(place, offsets.iter().map(i32::from_be_bytes), decoded)?;
+            values.read(place, offsets.len(), &mut self.values)?;
+            giver.give(place, offsets.iter().map(i32::from_be_bytes), self.values.iter().copied())?;
             return Ok(true);
         }
         let Some(timeline) = self.timeline(i64::from_be_bytes(required(row, 2)?)) else {
             return Ok(false);
         };
-        let offsets = timeline.get(place..place.saturating_add(values.len()));
+        let last = number(row, 13)?.map(|last| i32::from_be_bytes(last).max(0) as usize);
+        let end = values.len().map(|count| place.saturating_add(count)).or(last).unwrap_or(timeline.len());
+        let offsets = timeline.get(place..end);
         let offsets = offsets.ok_or_else(|| damaged("a segment has not one value a timestamp"))?;
-        giver.give(place, offsets.iter().copied(), decoded)?;
+        values.read(place, offsets.len(), &mut self.values)?;
+        giver.give(place, offsets.iter().copied(), self.values.iter().copied())?;
         Ok(true)
     }
 

@@ -1,4 +1,5 @@
-SELECT s.time, s.series, s.origin, coalesce(s.offsets, t.offsets), s."values", s.histograms, s.packed
+SELECT s.time, s.series, s.origin, coalesce(s.offsets, t.offsets), s."values", s.histograms, s.packed,
+       s.base, s.slope, s.scale, s.shorts, s.longs
 FROM segments_daily s
 LEFT JOIN timelines t ON t.id = s.timeline
 WHERE s.series = ANY($1) AND s.time = $2

@@ -1,4 +1,5 @@
-SELECT s.time, s.series, s.origin, coalesce(s.offsets, t.offsets), s."values", s.histograms, NULL::bytea
+SELECT s.time, s.series, s.origin, coalesce(s.offsets, t.offsets), s."values", s.histograms, NULL::bytea,
+       s.base, s.slope, s.scale, s.shorts, s.longs
 FROM segments s
 LEFT JOIN timelines t ON t.id = s.timeline
 WHERE s.series = ANY($1) AND s.time >= $2 AND s.time < $3

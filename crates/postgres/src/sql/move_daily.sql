@@ -1,2 +1,5 @@
-INSERT INTO segments_daily (time, series, timeline, origin, samples, offsets, "values", histograms, packed)
-SELECT time, series, timeline, origin, samples, offsets, "values", histograms, packed FROM staged_segments WHERE daily
+INSERT INTO segments_daily (
+    time, series, timeline, origin, samples, offsets, "values", histograms, packed, base, slope, scale, shorts, longs
+)
+SELECT time, series, timeline, origin, samples, offsets, "values", histograms, packed, base, slope, scale, shorts, longs
+FROM staged_segments WHERE daily

@@ -1,2 +1,3 @@
-INSERT INTO segments (time, series, timeline, origin, offsets, "values", histograms)
-SELECT time, series, timeline, origin, offsets, "values", histograms FROM staged_segments WHERE NOT daily
+INSERT INTO segments (time, series, timeline, origin, offsets, "values", histograms, base, slope, scale, shorts, longs)
+SELECT time, series, timeline, origin, offsets, "values", histograms, base, slope, scale, shorts, longs
+FROM staged_segments WHERE NOT daily

@@ -2,7 +2,11 @@
 SELECT g.time, g.series, g.timeline, w.first,
        CASE WHEN w.first IS NULL THEN g."values" ELSE g."values"[w.first + 1 : w.last] END,
        CASE WHEN w.first IS NULL THEN g.offsets ELSE g.offsets[w.first + 1 : w.last] END,
-       g.histograms, g.packed
+       g.histograms, g.packed,
+       g.base, g.slope, g.scale,
+       CASE WHEN w.first IS NULL THEN g.shorts ELSE g.shorts[w.first + 1 : w.last] END,
+       CASE WHEN w.first IS NULL THEN g.longs ELSE g.longs[w.first + 1 : w.last] END,
+       w.last
 FROM segments_daily g
 LEFT JOIN LATERAL (
     SELECT width_bucket((date_part('epoch', greatest($3, g.time) - g.time) * 1000)::int4 - 1, o.offsets) AS first,

@@ -2,8 +2,9 @@
 SELECT series, sum(samples)::int8
 FROM (
     (
-        SELECT series, sum(cardinality("values")) AS samples
-        FROM segments
+        SELECT series, sum(cardinality(coalesce(g.offsets, t.offsets))) AS samples
+        FROM segments g
+        LEFT JOIN timelines t ON t.id = g.timeline
         WHERE time >= $1 AND time < $2 AND series >= $3
         GROUP BY series ORDER BY series LIMIT $4
     )

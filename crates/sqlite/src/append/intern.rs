@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use metricsd_model::{Layout, Series};
 use metricsd_store::follow::Own;
-use metricsd_store::owners::{Changed, Known, MAX_ATTEMPTS, Owners, labels_json};
+use metricsd_store::owners::{Changed, Known, MAX_ATTEMPTS, Owners};
 use parking_lot::Mutex;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use super::layouts::place_layouts;
+use super::texts::{self, Texts};
 use super::{Columns, Interned, ROWS};
-use crate::columns::{id_list, written};
+use crate::columns::id_list;
 use crate::error::Fault;
 use crate::read::{SERIES_COLUMNS, series_of_row};
 
@@ -50,9 +51,11 @@ async fn write(
 ) -> Result<(), Fault> {
     let added = next_added(tx).await?;
     let mut taken = Vec::new();
+    let mut texts = texts::texts(tx, &missing).await?.into_iter();
     for part in missing.chunks(ROWS) {
         // Told by their number alone where all are new: rows that come back cost as much as those that go.
-        let written = insert_series(tx, part, added).await?;
+        let rows = part.iter().map(|(id, _)| *id).zip(texts.by_ref());
+        let written = insert_series(tx, rows, added).await?;
         let old = if written == part.len() { HashSet::new() } else { older(tx, part, added).await? };
         for (id, series) in part {
             if old.contains(id) {
@@ -79,7 +82,7 @@ pub(super) async fn own(tx: &mut SqliteConnection, interned: &mut Interned) -> R
         return Ok(None);
     };
     let first = series.first().map(|(id, _)| *id);
-    let row = sqlx::query("SELECT (SELECT added FROM series WHERE id = ?1), number FROM last_added")
+    let row = sqlx::query("SELECT (SELECT added FROM series_rows WHERE id = ?1), number FROM last_added")
         .bind(first)
         .fetch_one(tx)
         .await?;
@@ -96,26 +99,16 @@ async fn next_added(tx: &mut SqliteConnection) -> Result<i64, Fault> {
 /// Answers how many ids were free.
 async fn insert_series(
     tx: &mut SqliteConnection,
-    series: &[(i64, Arc<Series>)],
+    rows: impl Iterator<Item = (i64, Texts)>,
     added: i64,
 ) -> Result<usize, Fault> {
-    let mut rows = Vec::with_capacity(series.len());
-    for (id, series) in series {
-        rows.push((*id, series, written(labels_json(series))?));
-    }
-    let mut insert = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO series (id, metric_name, metric_type, labels, source, target_id, source_type, help, unit, added) ",
-    );
-    insert.push_values(rows, |mut row, (id, series, labels)| {
+    let mut insert =
+        QueryBuilder::<Sqlite>::new("INSERT INTO series_rows (id, name, owner, labels, added) ");
+    insert.push_values(rows, |mut row, (id, texts)| {
         row.push_bind(id)
-            .push_bind(series.labels.metric_name())
-            .push_bind(series.metric_type.as_str())
-            .push_bind(labels)
-            .push_bind(&*series.source)
-            .push_bind(&*series.target_id)
-            .push_bind(series.source_type.as_str())
-            .push_bind(series.help.as_deref())
-            .push_bind(series.unit.as_deref())
+            .push_bind(texts.name)
+            .push_bind(texts.owner)
+            .push_bind(texts.labels)
             .push_bind(added);
     });
     insert.push(" ON CONFLICT (id) DO NOTHING");
@@ -131,7 +124,7 @@ async fn older(
 ) -> Result<HashSet<i64>, Fault> {
     let ids = id_list(series.iter().map(|(id, _)| *id));
     let rows =
-        sqlx::query("SELECT id FROM series WHERE id IN (SELECT value FROM json_each(?1)) AND added <> ?2")
+        sqlx::query("SELECT id FROM series_rows WHERE id IN (SELECT value FROM json_each(?1)) AND added <> ?2")
             .bind(ids)
             .bind(added)
             .fetch_all(tx)
@@ -145,18 +138,5 @@ async fn describe(tx: &mut SqliteConnection, changed: &Changed) -> Result<(), Fa
         return Ok(());
     }
     let added = next_added(tx).await?;
-    for (id, series) in changed {
-        sqlx::query(
-            "UPDATE series SET metric_type = ?2, help = coalesce(?3, help), unit = coalesce(?4, unit), added = ?5
-             WHERE id = ?1",
-        )
-        .bind(id)
-        .bind(series.metric_type.as_str())
-        .bind(series.help.as_deref())
-        .bind(series.unit.as_deref())
-        .bind(added)
-        .execute(&mut *tx)
-        .await?;
-    }
-    Ok(())
+    texts::describe(tx, changed, added).await
 }

@@ -3,6 +3,7 @@
 mod beside;
 mod intern;
 mod layouts;
+mod texts;
 
 use std::collections::HashSet;
 use std::sync::Arc;

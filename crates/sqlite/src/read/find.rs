@@ -124,7 +124,7 @@ pub(crate) async fn stored(store: &SqliteStore, ids: &[SeriesId]) -> Result<Hash
     let mut found = HashSet::new();
     for page in ids.chunks(PAGE) {
         let asked = id_list(page.iter().map(|id| id.to_i64()));
-        let query = sqlx::query("SELECT id FROM series WHERE id IN (SELECT value FROM json_each(?1))");
+        let query = sqlx::query("SELECT id FROM series_rows WHERE id IN (SELECT value FROM json_each(?1))");
         for row in query.bind(asked).fetch_all(&store.readers).await? {
             found.insert(SeriesId::from_i64(row.try_get(0)?));
         }

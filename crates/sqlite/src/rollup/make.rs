@@ -118,7 +118,7 @@ async fn next_segment(tx: &mut SqliteConnection, from: Millis) -> Result<Option<
 }
 
 async fn series_after(store: &SqliteStore, last: Option<i64>, count: usize) -> Result<Vec<i64>, Fault> {
-    let sql = "SELECT id FROM series WHERE ?1 IS NULL OR id > ?1 ORDER BY id LIMIT ?2";
+    let sql = "SELECT id FROM series_rows WHERE ?1 IS NULL OR id > ?1 ORDER BY id LIMIT ?2";
     let rows = sqlx::query(sql).bind(last).bind(signed_len(count)).fetch_all(&store.readers).await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
