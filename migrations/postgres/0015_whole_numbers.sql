@@ -86,7 +86,3 @@ CROSS JOIN LATERAL unnest(coalesce(g."values", g.shorts::float8[], g.longs::floa
 WHERE g.packed IS NULL
   AND (g.scale IS NOT NULL OR coalesce(v.number, g.base) <> 'NaN'
        OR float8send(coalesce(v.number, g.base)) NOT IN ('\x7ff0000000000002', '\x7ff0000000000003'));
-
--- Waiting entries would leave their pages in the index for good: more than the entries themselves take.
-ALTER INDEX layouts_series SET (fastupdate = off);
-REINDEX INDEX layouts_series;

@@ -2,11 +2,11 @@
 
 mod support;
 
-use metricsd_model::{HISTOGRAM_MARKER_BITS, Layout, NativeHistogram, stale_marker};
-use metricsd_ports::{Compacted, CompactionPolicy, SampleSink};
+use metricsd_model::{HISTOGRAM_MARKER_BITS, Layout, Matcher, NativeHistogram, stale_marker};
+use metricsd_ports::{Compacted, CompactionPolicy, SampleSink, SampleSource, SelectedSeries};
 use sqlx::{Connection, Executor, Row};
 use support::compacting::{START, WIDTH, compact_all, count, exact, policy, shown, view};
-use support::{Database, all_of_m, batch, frame, many};
+use support::{Database, all_of_m, batch, frame, many, selection};
 
 #[tokio::test]
 async fn all_kinds_of_frames_become_segments_and_read_as_before() {
@@ -37,6 +37,69 @@ async fn all_kinds_of_frames_become_segments_and_read_as_before() {
     assert_eq!(exact(&all_of_m(&store).await), exact(&before));
     assert_eq!(view(&mut connection).await, shown(&before));
     assert_eq!(compact_all(&store, &policy()).await, Compacted::default());
+}
+
+#[tokio::test]
+async fn every_form_of_values_reads_as_before() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    let layout = Layout::shared(many(8));
+    let at = |n: i64| {
+        let n = n as f64;
+        // Never, hundredths, a steady counter, a large one, pages, neither, negative zero and a marker once.
+        let odd = if n == 17.0 { -0.0 } else { n };
+        let ended = if n == 39.0 { stale_marker() } else { 3.0 };
+        let wild = (n * 7919.0) % 1009.0 * 99_991.0;
+        vec![f64::NAN, n % 7.0 / 100.0, 1e12 + n * 15_000.0, wild, n % 3.0 * 4096.0, n.sqrt(), odd, ended]
+    };
+    let frames = (0..40).map(|n| frame(&layout, START + n * 60_000, at(n)));
+    store.append(&[batch(1, frames.collect())]).await.expect("append");
+    let before = all_of_m(&store).await;
+    compact_all(&store, &policy()).await;
+    let mut connection = database.connection().await;
+    for (form, expected) in [("shorts", 3), ("longs", 1), ("\"values\"", 3), ("base", 5), ("scale", 4)] {
+        let table = format!("segments WHERE {form} IS NOT NULL");
+        assert_eq!(count(&mut connection, &table).await, expected, "{form}");
+    }
+    let check = async |connection: &mut sqlx::PgConnection, expected: &[_], what: &str| {
+        let read = all_of_m(&store).await;
+        assert_eq!(exact(&read), exact(expected), "{what}");
+        assert_eq!(view(connection).await, shown(&read), "{what}");
+    };
+    check(&mut connection, &before, "compacted").await;
+    // Parts of the hour are cut by the database.
+    for (first, last) in [(0, 0), (0, 600_000), (600_001, 1_260_000), (60_000 * 39, WIDTH)] {
+        let part = selection(vec![Matcher::equal("__name__", "m")], START + first, START + last);
+        let part = store.select(&part).await.expect("select");
+        let within = |series: &SelectedSeries| -> Vec<(i64, u64)> {
+            let samples = series.timestamps.iter().zip(&series.values);
+            let within = samples.filter(|(at, _)| (START + first..=START + last).contains(*at));
+            within.map(|(at, value)| (*at, value.to_bits())).collect()
+        };
+        let found: Vec<_> = part.iter().map(within).collect();
+        assert_eq!(found, before.iter().map(within).collect::<Vec<_>>(), "{first}..{last}");
+        assert!(part.iter().all(|series| series.timestamps.iter().all(|at| *at <= START + last)));
+    }
+    // As segments were before there were other forms than floats.
+    let floats = "UPDATE segments g SET \"values\" = (
+            SELECT array_agg(CASE WHEN g.scale IS NULL THEN coalesce(v.number, g.base)
+                             ELSE (g.base + g.slope * (v.place - 1) + v.number) / g.scale END ORDER BY v.place)
+            FROM timelines t
+            CROSS JOIN LATERAL unnest(coalesce(g.shorts::float8[], g.longs::float8[]), coalesce(g.offsets, t.offsets))
+                WITH ORDINALITY AS v (number, millis, place)
+            WHERE t.id = g.timeline
+        ), base = NULL, slope = NULL, scale = NULL, shorts = NULL, longs = NULL
+        WHERE \"values\" IS NULL";
+    connection.execute(floats).await.expect("turn back");
+    assert_eq!(count(&mut connection, "segments WHERE base IS NOT NULL").await, 0);
+    check(&mut connection, &before, "as floats").await;
+    // Late samples meet both forms.
+    let late = frame(&layout, START + 30_000, at(5));
+    store.append(&[batch(2, vec![late])]).await.expect("append");
+    let with_late = all_of_m(&store).await;
+    compact_all(&store, &policy()).await;
+    assert_eq!(count(&mut connection, "segments WHERE base IS NOT NULL").await, 5);
+    check(&mut connection, &with_late, "merged").await;
 }
 
 #[tokio::test]
