@@ -19,7 +19,7 @@ const REMOVED_A_CALL: i64 = 5_000;
 
 const FRAMES: &str = "DELETE FROM frames WHERE seq IN (
         SELECT seq FROM frames
-        WHERE target_id = ?1 AND time < ?2 AND (offsets IS NULL OR time < ?3)
+        WHERE target_id = ?1 AND time < ?2 AND (offsets IS NULL OR time <= ?3)
         ORDER BY time LIMIT ?4
     )";
 
@@ -33,7 +33,7 @@ const OTHER_FRAMES: &str = "WITH RECURSIVE targets (id) AS (
     DELETE FROM frames WHERE seq IN (
         SELECT f.seq FROM targets CROSS JOIN frames f ON f.target_id = targets.id
         WHERE targets.id NOT IN (SELECT value FROM json_each(?1))
-          AND f.time < ?2 AND (f.offsets IS NULL OR f.time < ?3)
+          AND f.time < ?2 AND (f.offsets IS NULL OR f.time <= ?3)
         LIMIT ?4
     )";
 
@@ -161,7 +161,7 @@ async fn remove(
     let removed = sqlx::query(frames)
         .bind(whose)
         .bind(before)
-        // A frame never crosses an hour, so none of its samples is later than that after its time.
+        // A frame never crosses an hour, so all of its samples come before its time and an hour.
         .bind(before.saturating_sub(HOUR))
         .bind(REMOVED_A_CALL)
         .execute(&mut *tx)

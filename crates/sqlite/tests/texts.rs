@@ -20,7 +20,11 @@ fn fleet() -> Vec<Arc<Series>> {
             all.push(series("texts", if device.is_empty() { &labels[1..] } else { &labels }));
         }
     }
-    all.extend([series("texts", &[("job", "node")]), series("texts", &[]), series("texts", &[("zone", "z")])]);
+    all.extend([
+        series("texts", &[("job", "node")]),
+        series("texts", &[]),
+        series("texts", &[("zone", "z")]),
+    ]);
     all
 }
 
@@ -67,9 +71,11 @@ async fn what_series_share_is_written_once_and_goes_with_the_last_of_them() {
         (one.help, one.metric_type) = (help.map(Into::into), kind);
         Layout::shared(vec![Arc::new(one)])
     };
-    for (id, help, kind, names) in
-        [(7, Some("Bytes."), MetricType::Counter, 2), (8, None, MetricType::Gauge, 3), (9, Some("Bytes."), MetricType::Counter, 3)]
-    {
+    for (id, help, kind, names) in [
+        (7, Some("Bytes."), MetricType::Counter, 2),
+        (8, None, MetricType::Gauge, 3),
+        (9, Some("Bytes."), MetricType::Counter, 3),
+    ] {
         let one = frame(&described(help, kind), NOON + id, &[1.0]);
         again.append(&[batch("texts", &id.to_string(), vec![one])]).await.expect("append");
         assert_eq!(texts(&folder).await, (9, names, 4), "{id}");

@@ -207,7 +207,8 @@ mod tests {
         let mut seldom = vec![5.0; 40];
         seldom[33..].fill(9_000_005.0);
         assert_eq!(check(&seldom), [4, 2, 40, 10, 0, 0, 0, 0, 1, 128, 209, 202, 8, 0]);
-        let idle: Vec<f64> = (0..70u32).map(|n| if n < 33 { 4096.0 } else { f64::from(n * n) * 4096.0 }).collect();
+        let idle: Vec<f64> =
+            (0..70u32).map(|n| if n < 33 { 4096.0 } else { f64::from(n * n) * 4096.0 }).collect();
         assert_eq!(check(&idle)[..3], [4, (21 << 2) | 3, 70]);
     }
 

@@ -2,6 +2,6 @@
 SELECT time, batch_id
 FROM frames
 WHERE target_id = $1 AND time < $2
-  AND (offsets IS NULL OR time < $3)
+  AND (offsets IS NULL OR time <= $3)
 ORDER BY time
 LIMIT $4

@@ -102,8 +102,7 @@ async fn insert_series(
     rows: impl Iterator<Item = (i64, Texts)>,
     added: i64,
 ) -> Result<usize, Fault> {
-    let mut insert =
-        QueryBuilder::<Sqlite>::new("INSERT INTO series_rows (id, name, owner, labels, added) ");
+    let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO series_rows (id, name, owner, labels, added) ");
     insert.push_values(rows, |mut row, (id, texts)| {
         row.push_bind(id)
             .push_bind(texts.name)
@@ -123,12 +122,13 @@ async fn older(
     added: i64,
 ) -> Result<HashSet<i64>, Fault> {
     let ids = id_list(series.iter().map(|(id, _)| *id));
-    let rows =
-        sqlx::query("SELECT id FROM series_rows WHERE id IN (SELECT value FROM json_each(?1)) AND added <> ?2")
-            .bind(ids)
-            .bind(added)
-            .fetch_all(tx)
-            .await?;
+    let rows = sqlx::query(
+        "SELECT id FROM series_rows WHERE id IN (SELECT value FROM json_each(?1)) AND added <> ?2",
+    )
+    .bind(ids)
+    .bind(added)
+    .fetch_all(tx)
+    .await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 

@@ -9,7 +9,7 @@ use metricsd_store::owners::Changed;
 use sqlx::{Row, SqliteConnection};
 
 use crate::columns::written;
-use crate::error::Fault;
+use crate::error::{Fault, damaged};
 
 /// Labels that series of one target mostly share, and that tell targets apart.
 const SHARED: [&str; 2] = ["instance", "job"];
@@ -59,17 +59,23 @@ pub(super) async fn texts(
 
 /// Shared labels and all others, each as the inside of a JSON object.
 fn fragments(series: &Series) -> Result<(String, String), Fault> {
-    let (mut shared, mut own) = (String::new(), String::with_capacity(64));
+    let (mut shared, mut own) = (Vec::new(), Vec::with_capacity(128));
     for (name, value) in series.labels.without_name() {
         let fragment = if SHARED.contains(&name) { &mut shared } else { &mut own };
-        if !fragment.is_empty() {
-            fragment.push(',');
-        }
-        fragment.push_str(&written(serde_json::to_string(name))?);
-        fragment.push(':');
-        fragment.push_str(&written(serde_json::to_string(value))?);
+        push(fragment, name, value).map_err(|error| damaged("cannot write labels").caused_by(error))?;
     }
-    Ok((shared, own))
+    let text =
+        |json| String::from_utf8(json).map_err(|error| damaged("cannot write labels").caused_by(error));
+    Ok((text(shared)?, text(own)?))
+}
+
+fn push(fragment: &mut Vec<u8>, name: &str, value: &str) -> serde_json::Result<()> {
+    if !fragment.is_empty() {
+        fragment.push(b',');
+    }
+    serde_json::to_writer(&mut *fragment, name)?;
+    fragment.push(b':');
+    serde_json::to_writer(fragment, value)
 }
 
 /// The name of each series, in their order.
@@ -163,15 +169,11 @@ async fn owners(
         known.insert([row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?], row.try_get(0)?);
     }
     let found = keys.iter().map(|key| known.get(key).copied());
-    found.collect::<Option<_>>().ok_or_else(|| crate::error::damaged("an owner of series is missing").into())
+    found.collect::<Option<_>>().ok_or_else(|| damaged("an owner of series is missing").into())
 }
 
 /// Writes descriptions that have changed, and marks their series as news. What a series leaves out stays as it was.
-pub(super) async fn describe(
-    tx: &mut SqliteConnection,
-    changed: &Changed,
-    added: i64,
-) -> Result<(), Fault> {
+pub(super) async fn describe(tx: &mut SqliteConnection, changed: &Changed, added: i64) -> Result<(), Fault> {
     for (id, series) in changed {
         let row = sqlx::query(
             "SELECT n.help, n.unit FROM series_rows s CROSS JOIN series_names n ON n.id = s.name WHERE s.id = ?1",

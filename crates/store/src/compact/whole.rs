@@ -81,7 +81,9 @@ fn whole(values: &[f64]) -> Option<Whole> {
     let number = |(place, whole): (i64, &i64)| whole - fit.slope * place - fit.base;
     let placed = (0..).zip(&wholes).map(number);
     let numbers = match fit.width {
-        Width::Short => Numbers::Short(placed.map(|number| i16::try_from(number).ok()).collect::<Option<_>>()?),
+        Width::Short => {
+            Numbers::Short(placed.map(|number| i16::try_from(number).ok()).collect::<Option<_>>()?)
+        }
         Width::Long => Numbers::Long(placed.map(|number| i32::try_from(number).ok()).collect::<Option<_>>()?),
     };
     let whole = Whole { line, numbers };
@@ -96,7 +98,8 @@ impl Whole {
             Numbers::Short(numbers) => (numbers.as_slice(), &[][..]),
             Numbers::Long(numbers) => (&[][..], numbers.as_slice()),
         };
-        let numbers = short.iter().map(|number| f64::from(*number)).chain(long.iter().map(|number| f64::from(*number)));
+        let numbers =
+            short.iter().map(|number| f64::from(*number)).chain(long.iter().map(|number| f64::from(*number)));
         numbers.enumerate().map(|(place, number)| self.line.value(place, number))
     }
 }
@@ -193,7 +196,9 @@ mod tests {
         let mut values: Vec<f64> = (0..20).map(f64::from).collect();
         assert!(matches!(check(&values), Shape::Whole(_)));
         assert_eq!(check(&values[..FEWEST - 1]), Shape::Floats, "too few");
-        for odd in [-0.0, f64::NAN, f64::from_bits(STALE_NAN_BITS), f64::INFINITY, 1.0 / 3.0, 1e300, 1e-300, 4e9] {
+        for odd in
+            [-0.0, f64::NAN, f64::from_bits(STALE_NAN_BITS), f64::INFINITY, 1.0 / 3.0, 1e300, 1e-300, 4e9]
+        {
             values[7] = odd;
             let expected = if odd == 4e9 { "whole" } else { "floats" };
             let found = if check(&values) == Shape::Floats { "floats" } else { "whole" };
