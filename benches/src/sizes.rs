@@ -1,5 +1,6 @@
 //! How much disk samples take, with their indexes and everything that they need beside them, but without what only says
-//! how they came: rows of collections are kept a day, events until they are published.
+//! how they came: rows of collections are kept a day, events until they are published, and of who scrapes what there are
+//! as many rows however many samples there are.
 
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use crate::server::{Kind, Subject};
 use anyhow::{Context, Result};
 
 /// Tables that hold no samples.
-const BESIDE: &str = "'collection_jobs', 'outbox'";
+const BESIDE: &str = "'collection_jobs', 'outbox', 'ring_grants'";
 
 /// Bytes on disk, and of which parts they are made. Ends the process of a metricsd on SQLite, which then leaves one file
 /// with all of it.
