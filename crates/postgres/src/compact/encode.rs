@@ -1,6 +1,6 @@
 //! Rows of segments in PostgreSQL's binary `COPY` format.
 
-use metricsd_codec::pack::{pack_floats, pack_histograms, pack_ints};
+use metricsd_codec::pack::{pack_histograms, pack_ints, pack_series};
 use metricsd_store::column::Column;
 use metricsd_store::compact::{Bucket, Numbers, Shape};
 
@@ -159,6 +159,6 @@ fn pack(offsets: &[i32], values: &[f64]) -> Vec<u8> {
     let offsets = pack_ints(offsets);
     let mut packed = (offsets.len() as u32).to_le_bytes().to_vec();
     packed.extend_from_slice(&offsets);
-    packed.extend_from_slice(&pack_floats(values));
+    packed.extend_from_slice(&pack_series(values));
     packed
 }
