@@ -43,7 +43,7 @@ usage: scripts/services.sh COMMAND [SERVER]
   stop-one SERVER     stop one server in good order
   restart-one SERVER  both
   kill-one SERVER     kill -9: no good-bye, as in a crash
-  remove-cluster      end the cluster that METRICSD_POSTGRES_CLUSTER names and remove its data
+  remove-cluster      end the server that METRICSD_POSTGRES_CLUSTER, _REDIS_ or _KAFKA_CLUSTER names and remove its data
   peers               install Prometheus and VictoriaMetrics for the benchmark; nothing is started
   kubernetes          build a Kubernetes API server and install etcd for the tests that use them when they are there; takes
                       minutes and a Go toolchain; nothing is started
@@ -54,7 +54,8 @@ SERVER is one of: ${SERVERS[*]}
 Environment: METRICSD_SERVICES_DIR (now $SERVICES_DIR),
 METRICSD_SERVICES_ENGINE=containers|native (default: what answers), METRICSD_{POSTGRES,REDIS,KAFKA,NODE_EXPORTER}_PORT.
 METRICSD_POSTGRES_CLUSTER=NAME with a METRICSD_POSTGRES_PORT of its own makes the commands for one server act on another
-cluster of postgres, which a test may kill while others use the common one.
+postgres, which a test may kill while others use the common one; METRICSD_REDIS_CLUSTER and METRICSD_KAFKA_CLUSTER (with
+METRICSD_KAFKA_CONTROLLER_PORT) do the same for redis and kafka. One of the three at a time.
 TEXT
 }
 
@@ -104,12 +105,15 @@ kill_one() {
 }
 
 remove_cluster() {
-  [[ -n "$POSTGRES_CLUSTER" ]] || die "METRICSD_POSTGRES_CLUSTER does not say which cluster"
+  local server
+  [[ -n "$OWN_CLUSTER" ]] || die "METRICSD_POSTGRES_CLUSTER, METRICSD_REDIS_CLUSTER or METRICSD_KAFKA_CLUSTER has to say which"
   if [[ "$ENGINE" == containers ]]; then
     containers_purge
-  else
-    postgres_remove
+    return
   fi
+  for server in postgres redis kafka; do
+    if [[ "$(cluster_of "$server")" == "$OWN_CLUSTER" ]]; then "${server}_remove"; fi
+  done
 }
 
 start_all() {
@@ -128,7 +132,11 @@ start_all() {
 stop_all() {
   local i
   for ((i = ${#SERVERS[@]} - 1; i >= 0; i--)); do stop_one "${SERVERS[i]}"; done
-  if [[ "$ENGINE" == native ]]; then postgres_remove_clusters; fi
+  if [[ "$ENGINE" == native ]]; then
+    postgres_remove_clusters
+    redis_remove_clusters
+    kafka_remove_clusters
+  fi
 }
 
 status_all() {
@@ -158,7 +166,7 @@ purge_all() {
 
 main() {
   local command="${1:-help}" server="${2:-}"
-  [[ "$POSTGRES_CLUSTER" =~ ^[a-z0-9-]*$ ]] || die "METRICSD_POSTGRES_CLUSTER: letters a to z, digits and dashes only"
+  check_cluster "$server"
   case "$command" in
     help | -h | --help) usage; return ;;
     env) print_env; return ;;

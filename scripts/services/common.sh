@@ -8,6 +8,13 @@ KAFKA_PORT="${METRICSD_KAFKA_PORT:-59092}"
 KAFKA_CONTROLLER_PORT="${METRICSD_KAFKA_CONTROLLER_PORT:-59093}"
 NODE_EXPORTER_PORT="${METRICSD_NODE_EXPORTER_PORT:-59100}"
 
+# A test that stops or kills a server may have one of its own, under a name of its own and on a port of its own, beside
+# the common one. Of Redis and Kafka as of Postgres.
+POSTGRES_CLUSTER="${METRICSD_POSTGRES_CLUSTER:-}"
+REDIS_CLUSTER="${METRICSD_REDIS_CLUSTER:-}"
+KAFKA_CLUSTER="${METRICSD_KAFKA_CLUSTER:-}"
+OWN_CLUSTER="$POSTGRES_CLUSTER$REDIS_CLUSTER$KAFKA_CLUSTER"
+
 # Fixed on purpose: they guard test data on a loopback port, nothing else.
 POSTGRES_USER=metricsd
 POSTGRES_PASSWORD=metricsd
@@ -76,6 +83,23 @@ port_of() {
     kafka) echo "$KAFKA_PORT" ;;
     node_exporter) echo "$NODE_EXPORTER_PORT" ;;
   esac
+}
+
+# The name of a test's own server, or nothing for the common one.
+cluster_of() {
+  case "$1" in
+    postgres) echo "$POSTGRES_CLUSTER" ;;
+    redis) echo "$REDIS_CLUSTER" ;;
+    kafka) echo "$KAFKA_CLUSTER" ;;
+    *) echo "" ;;
+  esac
+}
+
+# Who names a server of its own means that one: a command for another would act on the common one.
+check_cluster() {
+  [[ "$OWN_CLUSTER" =~ ^[a-z0-9-]*$ ]] || die "the name of a cluster: letters a to z, digits and dashes only"
+  [[ -z "$OWN_CLUSTER" || -z "$1" || "$(cluster_of "$1")" == "$OWN_CLUSTER" ]] ||
+    die "METRICSD_${1^^}_CLUSTER is not set, or that of another server is"
 }
 
 # Does the server answer a real request? The same answer counts for both engines.

@@ -7,7 +7,7 @@ containers_available() { timeout 20 docker info >/dev/null 2>&1 && docker compos
 compose() {
   METRICSD_POSTGRES_PORT="$POSTGRES_PORT" METRICSD_REDIS_PORT="$REDIS_PORT" METRICSD_KAFKA_PORT="$KAFKA_PORT" \
     METRICSD_NODE_EXPORTER_PORT="$NODE_EXPORTER_PORT" METRICSD_POSTGRES_PASSWORD="$POSTGRES_PASSWORD" \
-    docker compose --project-name "metricsd-test${POSTGRES_CLUSTER:+-$POSTGRES_CLUSTER}" --project-directory "$CHECKOUT" \
+    docker compose --project-name "metricsd-test${OWN_CLUSTER:+-$OWN_CLUSTER}" --project-directory "$CHECKOUT" \
     -f "$CHECKOUT/docker-compose.yml" -f "$CHECKOUT/deploy/compose.test.yml" "$@" 9>&-
 }
 

@@ -5,9 +5,11 @@ KAFKA_VERSION=4.1.0
 # Any id will do; it is kept so that a data folder made anew is still the same cluster.
 KAFKA_CLUSTER_ID=bWV0cmljc2QtdGVzdHMtMQ
 
-kafka_pid_file() { echo "$RUN_DIR/kafka.pid"; }
-kafka_mark() { echo "kafka.Kafka $KAFKA_DIR/server.properties"; }
-kafka_log() { echo "$LOG_DIR/kafka.log"; }
+KAFKA_HOME="$KAFKA_DIR${KAFKA_CLUSTER:+/cluster-}$KAFKA_CLUSTER"
+
+kafka_pid_file() { echo "$RUN_DIR/kafka${KAFKA_CLUSTER:+-}$KAFKA_CLUSTER.pid"; }
+kafka_mark() { echo "kafka.Kafka $KAFKA_HOME/server.properties"; }
+kafka_log() { echo "$LOG_DIR/kafka${KAFKA_CLUSTER:+-}$KAFKA_CLUSTER.log"; }
 kafka_stop_signal() { echo TERM; }
 
 # Asks for the cluster's metadata in Kafka's own protocol (Metadata, version 1, no topics) and counts the brokers:
@@ -75,7 +77,8 @@ POM
 
 # Small everything: one node, few partitions in the inner topics, no waiting for more members or brokers.
 kafka_configure() {
-  cat >"$KAFKA_DIR/server.properties" <<CONF
+  mkdir -p "$KAFKA_HOME"
+  cat >"$KAFKA_HOME/server.properties" <<CONF
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$KAFKA_CONTROLLER_PORT
@@ -84,7 +87,7 @@ advertised.listeners=PLAINTEXT://127.0.0.1:$KAFKA_PORT
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-log.dirs=$KAFKA_DIR/data
+log.dirs=$KAFKA_HOME/data
 num.partitions=4
 auto.create.topics.enable=true
 default.replication.factor=1
@@ -107,7 +110,7 @@ log.index.size.max.bytes=1048576
 log.retention.hours=24
 log.retention.bytes=268435456
 CONF
-  cat >"$KAFKA_DIR/log4j2.properties" <<'CONF'
+  cat >"$KAFKA_HOME/log4j2.properties" <<'CONF'
 appender.console.type=Console
 appender.console.name=console
 appender.console.layout.type=PatternLayout
@@ -121,19 +124,37 @@ kafka_start() {
   local java log
   java="$(kafka_java)"
   log="$(kafka_log)"
-  local run=("$java" -Xms128m -Xmx384m -XX:+UseSerialGC "-Dlog4j2.configurationFile=$KAFKA_DIR/log4j2.properties"
+  local run=("$java" -Xms128m -Xmx384m -XX:+UseSerialGC "-Dlog4j2.configurationFile=$KAFKA_HOME/log4j2.properties"
     -cp "$KAFKA_DIR/libs-$KAFKA_VERSION/*")
   kafka_configure
-  if [[ ! -s "$KAFKA_DIR/data/meta.properties" ]]; then
+  if [[ ! -s "$KAFKA_HOME/data/meta.properties" ]]; then
     say "kafka: making a new data folder"
-    rm -rf -- "$KAFKA_DIR/data"
+    rm -rf -- "$KAFKA_HOME/data"
     if ! "${run[@]}" kafka.tools.StorageTool format --ignore-formatted \
-      --cluster-id "$KAFKA_CLUSTER_ID" --config "$KAFKA_DIR/server.properties" </dev/null >"$log" 2>&1 9>&-; then
+      --cluster-id "$KAFKA_CLUSTER_ID" --config "$KAFKA_HOME/server.properties" </dev/null >"$log" 2>&1 9>&-; then
       show_log "$log"
       die "kafka could not format its data folder"
     fi
   fi
   : >"$log" # one run a file: it is only read when something fails
-  launch "$log" "${run[@]}" kafka.Kafka "$KAFKA_DIR/server.properties"
+  launch "$log" "${run[@]}" kafka.Kafka "$KAFKA_HOME/server.properties"
   echo "$!" >"$(kafka_pid_file)"
+}
+
+# Ends a test's own broker and removes it.
+kafka_remove() {
+  native_kill kafka
+  rm -rf --one-file-system -- "$KAFKA_HOME" "$(kafka_log)" "$(kafka_pid_file)"
+}
+
+# Those that tests left behind because they were killed themselves.
+kafka_remove_clusters() {
+  local home own="$KAFKA_HOME" name="$KAFKA_CLUSTER"
+  for home in "$KAFKA_DIR"/cluster-*/; do
+    [[ -d "$home" ]] || continue
+    KAFKA_HOME="${home%/}"
+    KAFKA_CLUSTER="${KAFKA_HOME##*/cluster-}"
+    kafka_remove
+  done
+  KAFKA_HOME="$own" KAFKA_CLUSTER="$name"
 }

@@ -2,8 +2,6 @@
 # PostgreSQL 17 with TimescaleDB, run inside the Debian 13 folder. Sourced by scripts/services.sh.
 
 POSTGRES_BIN=/usr/lib/postgresql/17/bin
-# A test that kills the server may have a cluster of its own, on a port of its own.
-POSTGRES_CLUSTER="${METRICSD_POSTGRES_CLUSTER:-}"
 POSTGRES_DATA="/srv/metricsd/${POSTGRES_CLUSTER:+cluster-}${POSTGRES_CLUSTER:-postgres}" # inside $ROOT_DIR
 POSTGRES_LOG="$POSTGRES_DATA.log"
 

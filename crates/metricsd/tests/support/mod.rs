@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "every test program uses a part of this")]
 
+pub mod own;
 pub mod page;
 pub mod postgres;
 pub mod prometheus;
@@ -59,6 +60,14 @@ impl<'a> Start<'a> {
     }
 
     pub async fn start(&self) -> Node {
+        let mut node = self.spawn();
+        let ready = node.wait_ready().await;
+        assert!(ready, "metricsd was not ready in time; its log:\n{}", self.log_text());
+        node
+    }
+
+    /// The same without waiting for it.
+    pub fn spawn(&self) -> Node {
         let address = format!("127.0.0.1:{}", self.port);
         let mut command = Command::new(env!("CARGO_BIN_EXE_metricsd"));
         command.args(["run", "--listen", &address, "--data-dir"]).arg(self.data).env_clear();
@@ -69,11 +78,7 @@ impl<'a> Start<'a> {
             .stderr(self.log())
             .kill_on_drop(true);
         let child = command.spawn().unwrap();
-        let client = client();
-        let mut node = Node { child, address, client };
-        let ready = node.wait_ready().await;
-        assert!(ready, "metricsd was not ready in time; its log:\n{}", self.log_text());
-        node
+        Node { child, address, client: client() }
     }
 
     fn log(&self) -> std::fs::File {
@@ -176,6 +181,11 @@ impl Node {
         let id = self.child.id().unwrap().to_string();
         let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().await.unwrap();
         assert!(sent.success());
+    }
+
+    /// Whether it has not ended by itself.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     /// kill -9.

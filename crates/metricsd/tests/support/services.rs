@@ -57,8 +57,13 @@ pub struct Events {
 
 impl Events {
     pub fn of(topic: &str) -> Self {
+        Self::at(&address("METRICSD_TEST_KAFKA_BROKERS"), topic)
+    }
+
+    /// The same at a broker of the test's own.
+    pub fn at(brokers: &str, topic: &str) -> Self {
         let consumer: StreamConsumer = ClientConfig::new()
-            .set("bootstrap.servers", address("METRICSD_TEST_KAFKA_BROKERS"))
+            .set("bootstrap.servers", brokers)
             .set("group.id", format!("e2e-{}", uuid::Uuid::new_v4()))
             .set("auto.offset.reset", "earliest")
             .set("allow.auto.create.topics", "true")

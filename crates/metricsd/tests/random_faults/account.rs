@@ -1,0 +1,243 @@
+//! What is counted afterwards: scheduled scrapes, samples, markers, events.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use serde_json::{Value, json};
+use sqlx::{PgConnection, Row};
+
+use crate::fleet::Fleet;
+use crate::pages;
+use crate::pushes::{self, Pushed};
+use crate::support::services::Events;
+
+/// Between two scrapes of a target.
+pub(crate) const INTERVAL: i64 = 1_000;
+
+/// A time in which scrapes may be missed, and why.
+#[derive(Debug, Clone)]
+pub(crate) struct Window {
+    pub(crate) from: i64,
+    pub(crate) until: i64,
+    #[expect(dead_code, reason = "printed where a check fails")]
+    pub(crate) why: String,
+}
+
+/// Counts of scheduled scrapes.
+#[derive(Debug, Default)]
+pub(crate) struct Scrapes {
+    pub(crate) stored: u64,
+    /// Recorded as missed, by what the record says.
+    pub(crate) missed: BTreeMap<String, u64>,
+    /// Without a job of their own, told by the next one's account.
+    pub(crate) told: u64,
+    /// Missed by reason in accounts.
+    pub(crate) accounts: BTreeMap<String, u64>,
+}
+
+struct Job {
+    status: String,
+    error: Option<String>,
+}
+
+async fn one(sql: &mut PgConnection, query: &'static str) -> i64 {
+    sqlx::query(query).fetch_one(sql).await.unwrap().get(0)
+}
+
+/// Each scheduled scrape of a time is stored or recorded as missed, and missed only in the windows.
+pub(crate) async fn scrapes(
+    sql: &mut PgConnection,
+    targets: &[String],
+    span: (i64, i64),
+    windows: &[Window],
+) -> Scrapes {
+    let mut counts = Scrapes::default();
+    let mut jobs: HashMap<String, BTreeMap<i64, Job>> = HashMap::new();
+    let mut told: HashMap<String, u64> = HashMap::new();
+    let query = "SELECT target_id, (extract(epoch FROM created_at) * 1000)::bigint, status, error_details, missed::text
+        FROM collection_jobs WHERE collection_method = 'PULL_SCRAPING'";
+    let mut rows = sqlx::query(query).fetch(&mut *sql);
+    while let Some(row) = rows.try_next().await.unwrap() {
+        let (target, slot): (String, i64) = (row.get(0), row.get(1));
+        if let Some(missed) = row.get::<Option<String>, _>(4) {
+            let missed: BTreeMap<String, u64> = serde_json::from_str(&missed).unwrap();
+            *told.entry(target.clone()).or_default() += missed.values().sum::<u64>();
+            missed.into_iter().for_each(|(why, count)| *counts.accounts.entry(why).or_default() += count);
+        }
+        let job = Job { status: row.get(2), error: row.get(3) };
+        assert!(jobs.entry(target).or_default().insert(slot, job).is_none(), "one job a scheduled time");
+    }
+    drop(rows);
+    let mut faults = Vec::new();
+    for target in targets {
+        let jobs = jobs.get(target).unwrap_or_else(|| panic!("{target} was never scraped"));
+        let mut untold = 0;
+        let phase = jobs.iter().find(|(_, job)| job.status == "completed").unwrap().0.rem_euclid(INTERVAL);
+        let stray = jobs.keys().filter(|slot| slot.rem_euclid(INTERVAL) != phase);
+        faults.extend(stray.map(|slot| format!("{target} was scraped out of turn at {slot}")));
+        let first = span.0 + (phase - span.0).rem_euclid(INTERVAL);
+        for slot in (first..span.1).step_by(INTERVAL as usize) {
+            let window = windows.iter().find(|window| (window.from..window.until).contains(&slot));
+            match jobs.get(&slot) {
+                Some(job) if job.status == "completed" => counts.stored += 1,
+                Some(job) => {
+                    let why = job.error.clone().unwrap_or_default();
+                    if !why.starts_with("missed: ") || window.is_none() {
+                        faults.push(format!("{target} at {slot}: {why}"));
+                    }
+                    *counts.missed.entry(why).or_default() += 1;
+                }
+                None => {
+                    untold += 1;
+                    if window.is_none() {
+                        faults.push(format!("{target} at {slot} is neither stored nor recorded as missed"));
+                    }
+                }
+            }
+        }
+        counts.told += untold;
+        let known = told.get(target).copied().unwrap_or(0);
+        if untold > known {
+            faults.push(format!("{target}: {untold} scrapes without a job, {known} told"));
+        }
+    }
+    println!("scrapes: {counts:?}");
+    assert!(
+        faults.is_empty(),
+        "{} faults, the first: {:#?}\nwindows: {windows:#?}",
+        faults.len(),
+        &faults[..faults.len().min(20)]
+    );
+    counts
+}
+
+/// Every page that is stored is one that its target served, stored once, under the time that it was scheduled at.
+pub(crate) async fn pages(sql: &mut PgConnection, targets: &[String], served: u64) {
+    let places: HashMap<&str, usize> =
+        targets.iter().enumerate().map(|(place, id)| (id.as_str(), place)).collect();
+    let query =
+        "SELECT target_id, (extract(epoch FROM timestamp) * 1000)::bigint, metric_name, labels->>'n', value
+        FROM metrics_ts WHERE metric_name IN ('served', 'load')";
+    let mut found: HashMap<(usize, i64), (i64, BTreeMap<u64, u64>)> = HashMap::new();
+    let mut rows = sqlx::query(query).fetch(&mut *sql);
+    while let Some(row) = rows.try_next().await.unwrap() {
+        let (target, slot): (&str, i64) = (row.get(0), row.get(1));
+        let page = found.entry((places[target], slot)).or_default();
+        let value: f64 = row.get(4);
+        let twice = match row.get::<Option<&str>, _>(3) {
+            None => std::mem::replace(&mut page.0, value as i64) != 0,
+            Some(series) => page.1.insert(series.parse().unwrap(), value as u64).is_some(),
+        };
+        assert!(!twice, "{target} at {slot}: stored twice");
+    }
+    drop(rows);
+    let mut seen = HashSet::new();
+    for ((target, slot), (at, loads)) in &found {
+        assert!(seen.insert((target, at)), "target {target}: the page of {at} is stored twice");
+        assert!(
+            (slot - 100..slot + 2_000).contains(at),
+            "target {target}: the page of {at} is stored at {slot}"
+        );
+        let expected: BTreeMap<u64, u64> =
+            (0..pages::SERIES).map(|series| (series, pages::value(*target, series, *at))).collect();
+        assert_eq!(*loads, expected, "target {target} at {slot}");
+    }
+    println!("pages: {served} served, {} stored, each value is right", found.len());
+    let marked = "SELECT count(*) FROM frames f, unnest(f.values) AS v (value)
+        WHERE value = 'NaN' AND float8send(value) = '\\x7ff0000000000002'";
+    assert_eq!(one(sql, marked).await, 0, "staleness markers of series that go on");
+    let added = "SELECT count(*) FROM metrics_ts WHERE metric_name = 'scrape_series_added' AND value > 0";
+    assert_eq!(one(sql, added).await, targets.len() as i64, "series are new once");
+    println!("pages: 0 staleness markers, series were new once");
+}
+
+/// What was acknowledged is stored once, each value as it was sent.
+pub(crate) async fn pushed(sql: &mut PgConnection, pushed: &Pushed, acknowledged: u64) {
+    let query = "SELECT (extract(epoch FROM timestamp) * 1000)::bigint, labels->>'s', value
+        FROM metrics_ts WHERE metric_name = $1";
+    let mut found = BTreeSet::new();
+    let mut rows = sqlx::query(query).bind(pushed.name).fetch(&mut *sql);
+    while let Some(row) = rows.try_next().await.unwrap() {
+        let number = (row.get::<i64, _>(0) - pushed.begun).unsigned_abs();
+        let series: u64 = row.get::<&str, _>(1).parse().unwrap();
+        assert_eq!(row.get::<f64, _>(2), pushed.value(series, number) as f64, "{} {number}", pushed.name);
+        assert!(found.insert((number, series)), "{} {number} of {series} is stored twice", pushed.name);
+    }
+    let numbers = acknowledged * pushed.points;
+    let lost = (0..numbers).flat_map(|number| (0..pushes::SERIES).map(move |series| (number, series)));
+    let lost: Vec<_> = lost.filter(|key| !found.contains(key)).collect();
+    assert!(
+        lost.is_empty(),
+        "{}: {} acknowledged samples are lost, {:?}",
+        pushed.name,
+        lost.len(),
+        &lost[..lost.len().min(10)]
+    );
+    assert_eq!(found.len() as u64, numbers * pushes::SERIES, "{}: more is stored than was sent", pushed.name);
+    println!("{}: {} samples acknowledged, 0 lost, 0 twice", pushed.name, found.len());
+}
+
+/// The ledger explains everything, and what it says is in the store.
+pub(crate) async fn ledger(fleet: &Fleet, begun: i64) {
+    let path = format!("/api/v1/metrics/integrity?start={}", begun / 1_000);
+    let (status, ledger) = fleet.get(&path).await.unwrap();
+    println!("ledger: {ledger}");
+    let (unexplained, percentage) = (&ledger["unexplained"], &ledger["percentage"]);
+    assert_eq!((status, unexplained, percentage), (200, &json!(0), &json!(100.0)), "{ledger}");
+    let (status, recount) = fleet.get(&path.replace("integrity?", "integrity/recount?")).await.unwrap();
+    println!("recount: {recount}");
+    assert_eq!((status, &recount["differences"]), (200, &json!(0)), "{recount}");
+}
+
+struct Seen {
+    source: String,
+    event_id: String,
+    place: usize,
+}
+
+/// Every collection has an event, always under the same id, and of each source they come in the order of the commits.
+pub(crate) async fn events(fleet: &Fleet, sql: &mut PgConnection) {
+    let query =
+        "SELECT job_id, source_id, (extract(epoch FROM pg_xact_commit_timestamp(xmin)) * 1000000)::bigint
+        FROM collection_jobs";
+    let rows = sqlx::query(query).fetch_all(sql).await.unwrap();
+    let jobs: HashMap<String, (String, i64)> =
+        rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
+    let read = Events::at(&fleet.servers.brokers(), &fleet.topic).read(Duration::from_secs(15)).await;
+    let mut seen: HashMap<String, Seen> = HashMap::new();
+    for (place, (key, event)) in read.iter().enumerate() {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let data = &event["metrics_collected"];
+        let (batch, event_id) = (text(&data["collection_batch_id"]), text(&event["event_id"]));
+        assert_eq!(key, &data["source_id"], "{event}");
+        let first =
+            seen.entry(batch).or_insert(Seen { source: key.clone(), event_id: event_id.clone(), place });
+        assert_eq!(first.event_id, event_id, "{event}");
+    }
+    let silent: Vec<_> = jobs.keys().filter(|job| !seen.contains_key(*job)).collect();
+    assert!(
+        silent.is_empty(),
+        "{} of {} collections without an event: {:?}",
+        silent.len(),
+        jobs.len(),
+        &silent[..silent.len().min(5)]
+    );
+    let mut sources: BTreeMap<&str, Vec<(usize, i64, &str)>> = BTreeMap::new();
+    for (batch, Seen { source, place, .. }) in &seen {
+        let (of, committed) = jobs.get(batch).unwrap_or_else(|| panic!("{batch} was told and is not stored"));
+        assert_eq!(of, source, "{batch}");
+        sources.entry(source).or_default().push((*place, *committed, batch));
+    }
+    for (source, events) in &mut sources {
+        events.sort_unstable();
+        // Commits that come within some milliseconds of each other may be read in either order.
+        let turned = events.windows(2).find(|pair| pair[1].1 + 20_000 < pair[0].1);
+        assert!(turned.is_none(), "{source}: out of order: {turned:?}");
+    }
+    println!(
+        "events: {} collections, {} events read, none missing, in order per source",
+        jobs.len(),
+        read.len()
+    );
+}
