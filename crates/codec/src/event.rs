@@ -1,8 +1,11 @@
 //! The `metrics_collected` event as protobuf: `proto/metrics_collected.proto`, written out by hand so that building
 //! needs no protobuf compiler.
 
+use std::collections::BTreeMap;
+
 use metricsd_model::{
-    CollectionMethod, HealthStatus, MetricsCollected, MetricsCollectedData, MetricsSummary,
+    CollectionMethod, HealthStatus, Ledger, MetricsCollected, MetricsCollectedData, MetricsSummary, Missed,
+    Refusal, Waited,
 };
 use prost::Message;
 use uuid::Uuid;
@@ -53,6 +56,69 @@ struct Data {
     error_count: u64,
     #[prost(uint64, tag = "9")]
     samples_per_second: u64,
+    #[prost(message, optional, tag = "10")]
+    ledger: Option<Account>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Account {
+    #[prost(uint64, tag = "1")]
+    received: u64,
+    #[prost(uint64, tag = "2")]
+    dropped: u64,
+    #[prost(btree_map = "string, uint64", tag = "3")]
+    refused: BTreeMap<String, u64>,
+    #[prost(uint64, tag = "4")]
+    stored: u64,
+    #[prost(uint64, tag = "5")]
+    added: u64,
+    #[prost(btree_map = "string, uint64", tag = "6")]
+    missed: BTreeMap<String, u64>,
+    #[prost(string, tag = "7")]
+    waited: String,
+}
+
+impl From<&Ledger> for Account {
+    fn from(ledger: &Ledger) -> Self {
+        let refused = ledger.refused.iter().map(|(reason, count)| (reason.as_str().to_owned(), *count));
+        let missed = ledger.missed.iter().map(|(reason, count)| (reason.as_str().to_owned(), *count));
+        Self {
+            received: ledger.received,
+            dropped: ledger.dropped,
+            refused: refused.collect(),
+            stored: ledger.stored,
+            added: ledger.added,
+            missed: missed.collect(),
+            waited: ledger.waited.map_or("", Waited::as_str).to_owned(),
+        }
+    }
+}
+
+impl TryFrom<Account> for Ledger {
+    type Error = EventError;
+
+    fn try_from(account: Account) -> Result<Self, EventError> {
+        let refused = account
+            .refused
+            .iter()
+            .map(|(name, count)| Ok((Refusal::from_name(name).ok_or_else(|| bad("refused", name))?, *count)));
+        let missed = account
+            .missed
+            .iter()
+            .map(|(name, count)| Ok((Missed::from_name(name).ok_or_else(|| bad("missed", name))?, *count)));
+        Ok(Self {
+            received: account.received,
+            dropped: account.dropped,
+            refused: refused.collect::<Result<_, EventError>>()?,
+            stored: account.stored,
+            added: account.added,
+            missed: missed.collect::<Result<_, EventError>>()?,
+            waited: match account.waited.as_str() {
+                "" => None,
+                name => Some(Waited::from_name(name).ok_or_else(|| bad("waited", name))?),
+            },
+        })
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -89,6 +155,7 @@ pub fn encode_event(event: &MetricsCollected) -> Vec<u8> {
             }),
             error_count: data.error_count,
             samples_per_second: data.samples_per_second,
+            ledger: data.ledger.as_ref().map(Account::from),
         }),
     };
     message.encode_to_vec()
@@ -119,6 +186,7 @@ pub fn decode_event(bytes: &[u8]) -> Result<MetricsCollected, EventError> {
             },
             error_count: data.error_count,
             samples_per_second: data.samples_per_second,
+            ledger: data.ledger.map(Ledger::try_from).transpose()?,
         },
     })
 }
@@ -156,6 +224,15 @@ mod tests {
                 metrics_summary: MetricsSummary { counters, gauges, histograms, summaries },
                 error_count,
                 samples_per_second,
+                ledger: Some(Ledger {
+                    received: gauges,
+                    dropped: counters,
+                    refused: BTreeMap::from([(Refusal::Duplicate, error_count)]),
+                    stored: histograms,
+                    added: summaries,
+                    missed: BTreeMap::from([(Missed::Late, metrics_count)]),
+                    waited: Some(Waited::Spool),
+                }),
             },
         }
     }
@@ -166,6 +243,17 @@ mod tests {
         let text = |number: u8, text: &[u8]| [&[number << 3 | 2, text.len() as u8], text].concat();
         let int = |number: u8, value: u8| vec![number << 3, value];
         let summary = [int(1, 5), int(2, 6), int(3, 7), int(4, 8)].concat();
+        let count = |name: &[u8], count: u8| [text(1, name), int(2, count)].concat();
+        let ledger = [
+            int(1, 6),
+            int(2, 5),
+            text(3, &count(b"duplicate", 3)),
+            int(4, 7),
+            int(5, 8),
+            text(6, &count(b"late", 1)),
+            text(7, b"spool"),
+        ]
+        .concat();
         let data = [
             text(1, b"batch_20250621_1"),
             text(2, b"portfolio_management_service"),
@@ -176,6 +264,7 @@ mod tests {
             text(7, &summary),
             int(8, 3),
             int(9, 4),
+            text(10, &ledger),
         ]
         .concat();
         let expected = [
@@ -210,10 +299,18 @@ mod tests {
             "MetricsSummaryData metrics_summary = 7",
             "uint64 error_count = 8",
             "uint64 samples_per_second = 9",
+            "Ledger ledger = 10",
             "uint64 counters = 1",
             "uint64 gauges = 2",
             "uint64 histograms = 3",
             "uint64 summaries = 4",
+            "uint64 received = 1",
+            "uint64 dropped = 2",
+            "map<string, uint64> refused = 3",
+            "uint64 stored = 4",
+            "uint64 added = 5",
+            "map<string, uint64> missed = 6",
+            "string waited = 7",
         ];
         assert_eq!(fields, expected);
     }

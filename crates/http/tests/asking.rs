@@ -168,6 +168,7 @@ fn event(source_id: &str) -> MetricsCollected {
             metrics_summary: TypeCounts { gauges: 1, ..TypeCounts::default() },
             error_count: 0,
             samples_per_second: 1_000,
+            ledger: None,
         },
     }
 }

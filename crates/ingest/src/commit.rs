@@ -465,7 +465,7 @@ impl Writer {
     fn committed(&self, waiting: Waiting, receipt: Receipt) {
         match receipt {
             Receipt::Stored => {
-                self.metrics.committed(&waiting.batch, now());
+                self.metrics.committed(&waiting.batch, now(), false);
                 self.after.committed(&waiting.batch);
             }
             Receipt::Duplicate => {

@@ -2,7 +2,7 @@
 
 mod pushes;
 
-use metricsd_model::{Batch, CollectionMethod};
+use metricsd_model::{Batch, CollectionMethod, Protocol};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -26,9 +26,23 @@ const SCRAPE: &str = "scrape";
 
 /// Labels of collections.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct MethodLabel {
-    /// `CollectionMethod`.
-    pub method: &'static str,
+pub struct CollectionLabels {
+    /// Of the process that brought them to the store: `worker` scraped them, `ingest` took them in, `writer` had them from
+    /// the sample log.
+    pub role: &'static str,
+    /// What they came by: a protocol's name, or `scrape`.
+    pub protocol: &'static str,
+}
+
+impl CollectionLabels {
+    fn of(batch: &Batch, from_log: bool) -> Self {
+        let role = match batch.protocol {
+            _ if from_log => "writer",
+            Some(_) => "ingest",
+            None => "worker",
+        };
+        Self { role, protocol: batch.protocol.map_or(SCRAPE, Protocol::as_str) }
+    }
 }
 
 /// Metrics of the door, the group commit, the caches and the event relay. Clones share their values.
@@ -55,7 +69,7 @@ pub struct IngestMetrics {
     /// One group, from begin to commit.
     pub commit_seconds: Histogram,
     /// A batch, from its collection's start until it can be queried.
-    pub queryable_seconds: Family<MethodLabel, Histogram>,
+    pub queryable_seconds: Family<CollectionLabels, Histogram>,
     /// Notices for caches and health that were dropped because too many waited.
     pub notices_dropped: Counter,
     /// Failed attempts to write the caches.
@@ -106,7 +120,7 @@ impl IngestMetrics {
         metrics.register_ingest(registry.sub_registry_with_prefix("ingest"));
         registry.register_with_unit(
             "collection_to_queryable",
-            "From the start of a collection until its samples can be queried",
+            "From the start of a collection until its samples can be queried, by role of the process and by protocol",
             Unit::Seconds,
             metrics.queryable_seconds.clone(),
         );
@@ -168,8 +182,8 @@ impl IngestMetrics {
         );
     }
 
-    /// Counts a committed batch.
-    pub fn committed(&self, batch: &Batch, now: metricsd_model::Millis) {
+    /// Counts a committed batch; `from_log` where it came through the sample log.
+    pub fn committed(&self, batch: &Batch, now: metricsd_model::Millis, from_log: bool) {
         self.batches.inc();
         self.samples.inc_by(batch.samples() as u64);
         // What was pushed is counted by its protocol where it came in.
@@ -178,8 +192,7 @@ impl IngestMetrics {
                 self.pushes.refused_of_scrape(*reason, *count);
             }
         }
-        let method = MethodLabel { method: batch.collection.method.as_str() };
         let seconds = (now - batch.collection.started).max(0) as f64 / 1e3;
-        self.queryable_seconds.get_or_create(&method).observe(seconds);
+        self.queryable_seconds.get_or_create(&CollectionLabels::of(batch, from_log)).observe(seconds);
     }
 }

@@ -33,7 +33,8 @@ use crate::{Admission, Caller, Denied, Ingest, IngestError};
 pub(crate) use cache::SeriesCache;
 use intake::Intake;
 pub(crate) use lists::SeenLists;
-pub use origin::{Protocol, Unreadable, WriteOrigin};
+pub use metricsd_model::Protocol;
+pub use origin::{Unreadable, WriteOrigin};
 
 /// One remote-write request.
 #[derive(Debug, Clone, Copy)]

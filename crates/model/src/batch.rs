@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 use crate::series::names;
 use crate::{
     CollectionMethod, FailureReason, FamilyMetadata, HealthStatus, JobStatus, MetricType, Millis,
-    NativeHistogram, Series, SeriesExemplar, SeriesId,
+    NativeHistogram, Protocol, Series, SeriesExemplar, SeriesId,
 };
 
 /// Frames never cross a multiple of this (one hour), so that whole chunks of frames can be compacted and dropped.
@@ -333,6 +333,8 @@ pub struct Batch {
     pub families: Vec<FamilyMetadata>,
     /// Who scraped it, where several workers share the targets.
     pub fence: Option<Fence>,
+    /// What it was pushed by; `None` where it was scraped.
+    pub protocol: Option<Protocol>,
 }
 
 /// What a batch costs beside its samples while it waits: strings, the account, the task that waits for the answer.
@@ -341,7 +343,15 @@ const WAITING_BYTES: usize = 4 << 10;
 impl Batch {
     /// A batch of samples alone.
     pub fn new(id: BatchId, collection: Collection, frames: Vec<Frame>) -> Self {
-        Self { id, collection, frames, exemplars: Vec::new(), families: Vec::new(), fence: None }
+        Self {
+            id,
+            collection,
+            frames,
+            exemplars: Vec::new(),
+            families: Vec::new(),
+            fence: None,
+            protocol: None,
+        }
     }
 
     /// Bytes that the batch takes in queues, approximately.

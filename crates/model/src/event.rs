@@ -1,10 +1,10 @@
-//! The `metrics_collected` event, in the exact JSON of the source document.
+//! The `metrics_collected` event, in the exact JSON of the source document, and with the account of the collection.
 
 use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Batch, CollectionMethod, HealthStatus, Millis, TypeCounts};
+use crate::{Batch, CollectionMethod, HealthStatus, Ledger, Millis, TypeCounts};
 
 /// Published once a collection's samples are committed; consumers may see it again with the same `event_id`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,9 @@ pub struct MetricsCollectedData {
     pub error_count: u64,
     /// `metrics_count` over the duration, rounded down; a duration below a millisecond counts as one.
     pub samples_per_second: u64,
+    /// The account of the collection, as its job has it; absent in events of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<Ledger>,
 }
 
 /// Samples by type; sums to `metrics_count`.
@@ -66,6 +69,7 @@ impl MetricsCollected {
                 metrics_summary: collection.types,
                 error_count: collection.ledger.refused_total().max(failed),
                 samples_per_second: samples_per_second(metrics_count, duration as u64),
+                ledger: Some(Ledger { added: batch.added(), ..collection.ledger.clone() }),
             },
         }
     }
@@ -83,9 +87,9 @@ pub fn rfc3339(millis: Millis) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BatchId, Collection, JobStatus, Ledger};
+    use crate::{BatchId, Collection, JobStatus};
 
-    /// The example of the source document, field for field.
+    /// The example of the source document, field for field, and the account.
     #[test]
     fn the_event_is_the_documented_json() {
         let collection = Collection {
@@ -114,7 +118,8 @@ mod tests {
                 "target_health": "healthy",
                 "metrics_summary": {"counters": 450, "gauges": 600, "histograms": 150, "summaries": 50},
                 "error_count": 0,
-                "samples_per_second": 14705
+                "samples_per_second": 14705,
+                "ledger": {"received": 1250, "dropped": 0, "refused": {}, "stored": 1250, "added": 0}
             }
         });
         assert_eq!(serde_json::to_value(&event).unwrap(), expected);

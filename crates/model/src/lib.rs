@@ -14,6 +14,7 @@ pub mod sum;
 pub mod batch;
 pub mod family;
 pub mod matcher;
+pub mod protocol;
 
 pub mod event;
 pub mod filter;
@@ -40,6 +41,7 @@ pub use ids::{MAX_ID, check_source_id, check_target_id};
 pub use job::{Job, JobStatus};
 pub use labels::{LabelError, LabelSet};
 pub use matcher::{MatchOp, Matcher};
+pub use protocol::Protocol;
 pub use relabel::{RelabelAction, RelabelConfig};
 pub use sample::{HISTOGRAM_MARKER_BITS, STALE_NAN_BITS, Sample, SampleValue, is_stale, stale_marker};
 pub use scrape_options::{NameEscaping, NameValidation, OnLimit, ScrapeOptions, ScrapeProtocol};

@@ -70,7 +70,7 @@ fn sum(row: &PgRow) -> Result<LedgerSum, Fault> {
 }
 
 async fn ledger(store: &PostgresStore, range: &LedgerRange, limit: usize) -> Result<LedgerHours, Fault> {
-    let mut tx = store.readers.begin().await?;
+    let mut tx = crate::held::begin(&store.readers).await?;
     // Both questions about one state of the tables.
     sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").execute(&mut *tx).await?;
     let (start, end) = (bound(range.start), bound(range.end));

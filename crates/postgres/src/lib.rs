@@ -23,6 +23,7 @@ mod values;
 
 mod catalog;
 mod feed;
+mod held;
 mod integrity;
 mod log;
 mod outbox;

@@ -48,7 +48,7 @@ impl LogSink for PostgresStore {
 
     async fn park(&self, record: &ParkedRecord, at: &LogStep) -> Result<(), PortError> {
         let park = async {
-            let mut tx = self.pool.begin().await?;
+            let mut tx = crate::held::begin(&self.pool).await?;
             step(&mut tx, std::slice::from_ref(at)).await?;
             let sql = "INSERT INTO parked_records (log, \"partition\", position, error, content) \
                        VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";

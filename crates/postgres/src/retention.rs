@@ -121,7 +121,7 @@ pub(crate) async fn drop_chunks(
     table: &str,
     before: DateTime<Utc>,
 ) -> Result<u64, Fault> {
-    let mut tx = store.pool.begin().await?;
+    let mut tx = crate::held::begin(&store.pool).await?;
     sqlx::query(CHUNK_PATIENCE).execute(&mut *tx).await?;
     let drop = sqlx::query(include_str!("sql/drop_chunks.sql")).bind(table).bind(before);
     let row = drop.fetch_one(&mut *tx).await?;

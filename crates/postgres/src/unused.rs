@@ -81,7 +81,7 @@ pub(crate) async fn remove_unused(store: &PostgresStore, before: Millis) -> Resu
 
 /// A transaction in which nobody appends.
 async fn alone(store: &PostgresStore) -> Result<PgTransaction<'static>, Fault> {
-    let mut tx = store.pool.begin().await?;
+    let mut tx = crate::held::begin(&store.pool).await?;
     sqlx::raw_sql(PATIENCE).execute(&mut *tx).await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
     Ok(tx)

@@ -176,7 +176,7 @@ async fn store_bytes(
     bytes: &[u8],
     bound: u64,
 ) -> Result<Stored, Fault> {
-    let mut tx = store.pool.begin().await?;
+    let mut tx = crate::held::begin(&store.pool).await?;
     let sql = "SELECT received FROM work WHERE id = $1 AND state = 'receiving' FOR UPDATE";
     let Some(row) = sqlx::query(sql).bind(id).fetch_optional(&mut *tx).await? else {
         return Ok(Stored::Closed);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use metricsd_model::Layout;
 use metricsd_ports::{Catalog, ErrorKind, Receipt, SampleSink};
 use metricsd_postgres::{PostgresOptions, PostgresStore};
-use sqlx::{AssertSqlSafe, Connection, Executor};
+use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 use support::{Database, HOUR, all_of_m, batch, frame, many, options, series};
 
 #[tokio::test]
@@ -131,4 +131,37 @@ async fn queries_that_hang_do_not_hold_up_appends() {
     for query in queries {
         assert_eq!(query.await.expect("a query"), 1_200);
     }
+}
+
+/// Whoever appends may stop waiting at any moment, and what was begun on a connection then must not be taken for the answer to
+/// what another asks on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn appends_that_are_given_up_half_way_spoil_no_connection() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    let layout = Layout::shared(many(50));
+    let batches: Vec<_> = (0..120)
+        .map(|n: u16| {
+            let values = vec![f64::from(n); layout.ids.len()];
+            batch(u128::from(n), vec![frame(&layout, HOUR + i64::from(n), values)])
+        })
+        .collect();
+    let mut given_up = 0;
+    for (place, batch) in batches.iter().enumerate() {
+        // From at once until after the end, as long as that takes here.
+        for step in 0..4 {
+            let within = Duration::from_micros(150 * (place * 4 + step) as u64 % 24_000);
+            let append = store.append(std::slice::from_ref(batch));
+            given_up += usize::from(tokio::time::timeout(within, append).await.is_err());
+        }
+    }
+    assert!(given_up > 20, "only {given_up} appends were given up");
+    for batch in &batches {
+        store.append(std::slice::from_ref(batch)).await.expect("a sound connection");
+    }
+    assert_eq!(all_of_m(&store).await.iter().map(|series| series.values.len()).sum::<usize>(), 120 * 50);
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                AND state LIKE 'idle in transaction%'";
+    let open: i64 = sqlx::query(open).fetch_one(&mut database.connection().await).await.expect("ask").get(0);
+    assert_eq!(open, 0, "transactions that nobody ends");
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use metricsd_model::{
     Batch, BatchId, Collection, CollectionMethod, Exemplar, FailureReason, FamilyMetadata, FamilyType, Fence,
-    Frame, HealthStatus, JobStatus, LabelSet, Layout, Ledger, MetricSource, MetricType, Missed, Refusal,
-    Series, SeriesExemplar, SeriesId, TypeCounts, Waited,
+    Frame, HealthStatus, JobStatus, LabelSet, Layout, Ledger, MetricSource, MetricType, Missed, Protocol,
+    Refusal, Series, SeriesExemplar, SeriesId, TypeCounts, Waited,
 };
 use prost::Message;
 use xxhash_rust::xxh3::xxh3_128;
@@ -60,6 +60,8 @@ impl BatchDecoder {
             families: record.families.into_iter().map(family).collect::<Result<_, _>>()?,
             collection: collection(record.collection.ok_or(BatchError::Field("collection"))?)?,
             fence: record.fence.map(fence).transpose()?,
+            // One that this version does not know is none: it says nothing of the samples.
+            protocol: record.protocol.as_deref().and_then(Protocol::from_name),
         })
     }
 

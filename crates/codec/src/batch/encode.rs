@@ -102,6 +102,7 @@ impl BatchEncoder {
                 bucket: u32::from(fence.bucket),
                 slot: fence.slot,
             }),
+            protocol: batch.protocol.map(|protocol| protocol.as_str().to_owned()),
         };
         let packed = compress(&record.encode_to_vec())?;
         let mut bytes = Vec::with_capacity(packed.len() + 1);

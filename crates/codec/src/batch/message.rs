@@ -18,6 +18,8 @@ pub(super) struct SampleBatch {
     pub(super) families: Vec<Family>,
     #[prost(message, optional, tag = "7")]
     pub(super) fence: Option<Fence>,
+    #[prost(string, optional, tag = "8")]
+    pub(super) protocol: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]

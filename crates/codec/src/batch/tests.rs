@@ -3,7 +3,7 @@ use std::sync::Arc;
 use metricsd_model::{
     Batch, BatchId, Collection, CollectionMethod, Exemplar, FailureReason, FamilyMetadata, FamilyType, Fence,
     Frame, HISTOGRAM_MARKER_BITS, HealthStatus, JobStatus, LabelSet, Layout, Ledger, MetricSource,
-    MetricType, Missed, NativeHistogram, Refusal, STALE_NAN_BITS, Series, SeriesExemplar, SeriesId,
+    MetricType, Missed, NativeHistogram, Protocol, Refusal, STALE_NAN_BITS, Series, SeriesExemplar, SeriesId,
     TypeCounts, Waited,
 };
 use proptest::prelude::*;
@@ -107,13 +107,15 @@ fn batch() -> impl Strategy<Value = Batch> {
                 bucket: seed,
                 slot: -i64::from(seed),
             }),
+            protocol: Protocol::ALL.get(usize::from(seed % 16)).copied(),
         })
 }
 
 /// All that a batch says. Floats show as their bits, since a NaN is not equal to itself.
 fn said(batch: &Batch) -> String {
     use std::fmt::Write;
-    let mut text = format!("{:?} {:?} {:?} {:?}", batch.id, batch.collection, batch.families, batch.fence);
+    let mut text = format!("{:?} {:?} {:?}", batch.id, batch.collection, batch.families);
+    let _ = write!(text, "{:?} {:?}", batch.fence, batch.protocol);
     for frame in &batch.frames {
         let bits: Vec<u64> = frame.values.iter().map(|value| value.to_bits()).collect();
         let packed: Vec<_> = frame.histograms.iter().map(|(column, it)| (column, it.pack())).collect();

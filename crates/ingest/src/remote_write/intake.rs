@@ -12,7 +12,7 @@ use metricsd_codec::remote_write::{
 use metricsd_model::batch::content_key;
 use metricsd_model::{
     Batch, BatchId, Collection, Exemplar, FamilyMetadata, Frame, HealthStatus, JobStatus, LabelSet, Ledger,
-    Millis, Refusal, Series, SeriesExemplar, TypeCounts, is_stale, stale_marker,
+    Millis, Protocol, Refusal, Series, SeriesExemplar, TypeCounts, is_stale, stale_marker,
 };
 
 use super::cache::{Cursor, Found, FreshSeries, Known, Place, SeriesCache, State};
@@ -287,7 +287,7 @@ impl<'a> Intake<'a> {
 
     #[cold]
     fn repeated(&mut self, series: &TimeSeries<'_>, timestamp: Millis, added: Added) {
-        if added == Added::Repeated && !self.request.origin.protocol.refuses_repeats() {
+        if added == Added::Repeated && !refuses_repeats(self.request.origin.protocol) {
             self.sink.outcome.repeated += 1;
             return;
         }
@@ -398,7 +398,7 @@ impl<'a> Intake<'a> {
         };
         let batch = builder.finish(batch_id(&request, selection, outcome.stored), collection);
         PreparedWrite {
-            batch: Some(Batch { exemplars, families, ..batch }),
+            batch: Some(Batch { exemplars, families, protocol: Some(protocol), ..batch }),
             outcome,
             doubt,
             protocol,
@@ -443,4 +443,9 @@ fn exemplar_labels(entry: &ExemplarEntry<'_>, limits: &Limits) -> Option<LabelSe
         return None;
     }
     LabelSet::new(pairs).ok()
+}
+
+/// Whether the same sample twice in one request is a fault, even with the same value: the protocol's contract says so.
+fn refuses_repeats(protocol: Protocol) -> bool {
+    protocol == Protocol::Custom
 }

@@ -2,66 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use metricsd_model::{CollectionMethod, MetricSource, Refusal};
+use metricsd_model::{CollectionMethod, MetricSource, Protocol, Refusal};
 
 use crate::Caller;
-
-/// What a push spoke. A closed set, small enough to be a label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Protocol {
-    /// Remote write 1.0.
-    RemoteWrite,
-    /// Remote write 2.0.
-    RemoteWrite2,
-    /// Our own lists of metrics: JSON, NDJSON, protobuf.
-    Custom,
-    /// OpenTelemetry's.
-    Otlp,
-    /// The Pushgateway's.
-    Pushgateway,
-    /// Influx line protocol.
-    Influx,
-    /// Graphite plaintext.
-    Graphite,
-    /// StatsD and its dialects.
-    Statsd,
-    /// A stream that a client keeps open.
-    Stream,
-    /// A file that was uploaded.
-    Upload,
-}
-
-impl Protocol {
-    /// The label's value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::RemoteWrite => "remote_write",
-            Self::RemoteWrite2 => "remote_write_2",
-            Self::Custom => "custom",
-            Self::Otlp => "otlp",
-            Self::Pushgateway => "pushgateway",
-            Self::Influx => "influx",
-            Self::Graphite => "graphite",
-            Self::Statsd => "statsd",
-            Self::Stream => "stream",
-            Self::Upload => "upload",
-        }
-    }
-
-    /// Whether the same sample twice in one request is a fault, even with the same value: its contract says so.
-    pub(crate) fn refuses_repeats(self) -> bool {
-        self == Self::Custom
-    }
-
-    /// How its collections are called.
-    fn method(self) -> CollectionMethod {
-        match self {
-            Self::Stream => CollectionMethod::Streaming,
-            Self::Upload => CollectionMethod::BatchUpload,
-            _ => CollectionMethod::PushGateway,
-        }
-    }
-}
 
 /// Who writes, and how: what the samples themselves do not say.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -69,7 +69,7 @@ pub(super) fn start_writer(
     stop: &CancellationToken,
 ) -> Result<Vec<JoinHandle<()>>> {
     let stores: Vec<Arc<dyn LogSink>> = adapters.members.iter().map(|member| member.log.clone()).collect();
-    let (route, stored) = (adapters.stores.route.clone(), spool::stored(metrics, after));
+    let (route, stored) = (adapters.stores.route.clone(), spool::stored(metrics, after, true));
     let writer = LogWriter::new(options(settings), stores, route, stored);
     let writer = writer.context("the sample log cannot be read (sample_log)")?;
     let shown = Shown::register(registry);

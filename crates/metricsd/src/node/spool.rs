@@ -60,7 +60,7 @@ pub(super) fn before(
             store,
             whole: all.clone(),
             pressure: pressure(config, metrics),
-            replayed: stored(metrics, after),
+            replayed: stored(metrics, after, false),
         };
         let (sink, task) = SpooledSink::start(between, log, shown.clone(), stop.clone());
         statuses.push(sink.status().clone());
@@ -79,13 +79,17 @@ fn pressure(config: &Config, metrics: &IngestMetrics) -> metricsd_spool::Pressur
 }
 
 /// What follows the commit of batches that waited; health and caches were told when they began to.
-pub(super) fn stored(metrics: &IngestMetrics, after: &AfterCommit) -> metricsd_spool::Replayed {
+pub(super) fn stored(
+    metrics: &IngestMetrics,
+    after: &AfterCommit,
+    from_log: bool,
+) -> metricsd_spool::Replayed {
     let (metrics, after) = (metrics.clone(), after.clone());
     Arc::new(move |batches: &[Arc<Batch>], receipts: &[Receipt]| {
         let now = chrono::Utc::now().timestamp_millis();
         for (batch, receipt) in batches.iter().zip(receipts) {
             match receipt {
-                Receipt::Stored => metrics.committed(batch, now),
+                Receipt::Stored => metrics.committed(batch, now, from_log),
                 Receipt::Duplicate => drop(metrics.duplicates.inc()),
                 // In the sample log now, or another worker's.
                 Receipt::Kept | Receipt::Fenced => {}

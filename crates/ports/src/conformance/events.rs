@@ -142,6 +142,7 @@ pub fn event(source_id: &str, n: usize) -> MetricsCollected {
             metrics_summary: TypeCounts { counters: number, gauges: 0, histograms: 0, summaries: 0 },
             error_count: 0,
             samples_per_second: number * 1_000 / 85,
+            ledger: None,
         },
     }
 }

@@ -19,12 +19,13 @@ use metricsd_ports::{LogStep, PortError, Receipt, SampleSink};
 use metricsd_store::group::{Bounds, Group, JobRow};
 use metricsd_store::{exemplars, families, owners};
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
+use sqlx::{Connection, PgConnection, Row};
 use uuid::Uuid;
 
 use crate::PostgresStore;
 use crate::copy::{BinaryRows, COPY_FRAMES, Columns, FrameRow, micros};
 use crate::error::{Fault, MAX_ATTEMPTS, back_off, damaged};
+use crate::held::Held;
 use crate::store::bounded;
 use crate::unused::removals_after;
 use intern::{intern, own};
@@ -120,7 +121,20 @@ async fn attempt_append(
     steps: &[LogStep],
     replayed: &HashSet<Uuid>,
 ) -> Result<(HashSet<Uuid>, HashSet<Uuid>), Fault> {
-    let mut tx = store.appenders.begin().await?;
+    let mut connection = Held::acquire(&store.appenders).await?;
+    let result = append_on(&mut connection, store, group, steps, replayed).await;
+    connection.release();
+    result
+}
+
+async fn append_on(
+    connection: &mut PgConnection,
+    store: &PostgresStore,
+    group: &Group,
+    steps: &[LogStep],
+    replayed: &HashSet<Uuid>,
+) -> Result<(HashSet<Uuid>, HashSet<Uuid>), Fault> {
+    let mut tx = connection.begin().await?;
     forget_removed(store, &mut tx).await?;
     let fenced = fence::fenced(&mut tx, group.distinct()).await?;
     let fresh = insert_jobs(&mut tx, group, &fenced.union(replayed).copied().collect()).await?;

@@ -88,7 +88,7 @@ async fn sync(
     targets: &[DiscoveredTarget],
     completeness: Completeness,
 ) -> Result<Synced, Fault> {
-    let mut tx = store.pool.begin().await?;
+    let mut tx = crate::held::begin(&store.pool).await?;
     let row = sqlx::query("SELECT revision FROM catalogue FOR UPDATE").fetch_one(&mut *tx).await?;
     let mut revision: i64 = row.try_get(0)?;
     let ids: Vec<&str> = targets.iter().map(|found| found.spec.target_id.as_str()).collect();

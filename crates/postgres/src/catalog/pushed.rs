@@ -59,7 +59,7 @@ async fn put(
         None => include_str!("../sql/insert_pushed_group.sql"),
         Some(_) => include_str!("../sql/update_pushed_group.sql"),
     };
-    let mut tx = store.pool.begin().await?;
+    let mut tx = crate::held::begin(&store.pool).await?;
     let query = sqlx::query(sql)
         .bind(group.id)
         .bind(group.version)
@@ -125,7 +125,7 @@ async fn remove(
     id: Uuid,
     version: Option<Uuid>,
 ) -> Result<Option<PushedGroup>, Fault> {
-    let mut tx = store.pool.begin().await?;
+    let mut tx = crate::held::begin(&store.pool).await?;
     let sql = "SELECT version FROM pushed_groups WHERE id = $1 AND ($2 IS NULL OR version = $2) FOR UPDATE";
     if sqlx::query(sql).bind(id).bind(version).fetch_optional(&mut *tx).await?.is_none() {
         return Ok(None);

@@ -45,7 +45,7 @@ async fn changed(connection: &mut PgConnection) -> Result<(), Fault> {
 }
 
 async fn create(store: &PostgresStore, token: &AccessToken) -> Result<(), Fault> {
-    let mut tx = store.pool.begin().await?;
+    let mut tx = crate::held::begin(&store.pool).await?;
     changed(&mut tx).await?;
     let most = i64::try_from(MAX_TOKENS).unwrap_or(i64::MAX);
     if count(&mut tx).await? >= most {
@@ -91,7 +91,7 @@ async fn revision(store: &PostgresStore) -> Result<i64, Fault> {
 }
 
 async fn revoke(store: &PostgresStore, id: Uuid, at: Millis) -> Result<Option<AccessToken>, Fault> {
-    let mut tx = store.pool.begin().await?;
+    let mut tx = crate::held::begin(&store.pool).await?;
     changed(&mut tx).await?;
     let sql = include_str!("../sql/revoke_token.sql");
     let row = sqlx::query(sql).bind(id).bind(bound(at)).fetch_optional(&mut *tx).await?;

@@ -18,7 +18,7 @@ const SPANS_A_CALL: i64 = 500;
 
 /// Segments of a target whose span is over before `before`.
 pub(super) async fn remove(store: &PostgresStore, target_id: &str, before: Millis) -> Result<u64, Fault> {
-    let tx = store.pool.begin().await?;
+    let tx = crate::held::begin(&store.pool).await?;
     remove_old(tx, sqlx::query(include_str!("../sql/old_spans.sql")).bind(target_id), before).await
 }
 
@@ -28,7 +28,7 @@ pub(super) async fn remove_others(
     spared: &[&str],
     before: Millis,
 ) -> Result<u64, Fault> {
-    let tx = store.pool.begin().await?;
+    let tx = crate::held::begin(&store.pool).await?;
     remove_old(tx, sqlx::query(include_str!("../sql/other_old_spans.sql")).bind(spared), before).await
 }
 

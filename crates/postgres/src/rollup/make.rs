@@ -52,7 +52,7 @@ async fn step(store: &PostgresStore, policy: &RollupPolicy, at: At) -> Result<(R
     if removed > 0 {
         return Ok((RolledUp { removed, more: true, ..RolledUp::default() }, at));
     }
-    let mut tx = store.pool.begin().await?;
+    let mut tx = crate::held::begin(&store.pool).await?;
     let done = locked(store, &mut tx, policy, at).await?;
     // Also where there was nothing to do: the lock goes with the transaction.
     tx.commit().await?;

@@ -15,7 +15,8 @@ use tracing::{debug, info};
 use super::{Entry, Shared};
 use crate::schedule::next_slot;
 
-/// Scrapes of one target that are recorded after one loss: of a longer time without any worker the first ones tell.
+/// Scrapes of one target that have a job each after one loss: of a longer time without any worker the last of these tells how
+/// many there were after it.
 const MAX_EACH: usize = 120;
 
 /// Records that wait for the store at once.
@@ -29,6 +30,8 @@ pub(super) struct Missed {
     target_id: String,
     source_id: String,
     slots: Vec<Millis>,
+    /// Scrapes after the last of these.
+    rest: u64,
     why: String,
     /// Where the process says it of itself: others may have the target by now.
     fence: Option<Fence>,
@@ -36,10 +39,16 @@ pub(super) struct Missed {
 
 impl Missed {
     fn batches(self) -> impl Iterator<Item = Batch> {
-        let Self { target_id, source_id, slots, why, fence } = self;
-        slots.into_iter().map(move |slot| Batch {
-            fence: fence.map(|fence| Fence { slot, ..fence }),
-            ..batch(&target_id, &source_id, slot, &why)
+        let Self { target_id, source_id, slots, rest, why, fence } = self;
+        let last = slots.last().copied();
+        slots.into_iter().map(move |slot| {
+            let mut batch = batch(&target_id, &source_id, slot, &why);
+            batch.fence = fence.map(|fence| Fence { slot, ..fence });
+            if rest > 0 && last == Some(slot) {
+                batch.collection.error = Some(format!("{why}, as were {rest} scrapes after this one"));
+                batch.collection.ledger.missed.insert(metricsd_model::Missed::Unowned, rest);
+            }
+            batch
         })
     }
 }
@@ -81,9 +90,12 @@ impl Shared {
             _ => "its worker could not renew its lease",
         };
         let ownership = &self.options.ownership;
-        let own = slots(slot, next, interval).into_iter().filter(|slot| ownership.owns(entry.bucket, *slot));
+        let (slots, rest) = slots(slot, next, interval);
+        let own = |slot: &Millis| ownership.owns(entry.bucket, *slot);
+        let rest = if slots.last().is_some_and(own) { rest } else { 0 };
+        let slots = slots.into_iter().filter(own).collect();
         let fence = ownership.fence(entry.bucket, slot);
-        let missed = self.missed(entry, own.collect(), why.to_owned());
+        let missed = self.missed(entry, (slots, rest), why.to_owned());
         self.record(missed.map(|missed| Missed { fence, ..missed }).into_iter().collect());
     }
 
@@ -100,12 +112,13 @@ impl Shared {
     }
 
     /// Of a target that is scraped less while it does not change nobody can tell which scrapes were to be done.
-    fn missed(&self, entry: &Entry, slots: Vec<Millis>, why: String) -> Option<Missed> {
+    fn missed(&self, entry: &Entry, (slots, rest): (Vec<Millis>, u64), why: String) -> Option<Missed> {
         let adapts = entry.spec.scrape_config.options.adaptive_interval_max_ms.is_some();
         (!adapts && !slots.is_empty()).then(|| Missed {
             target_id: entry.spec.target_id.clone(),
             source_id: entry.spec.source_id.clone(),
             slots,
+            rest,
             why,
             fence: None,
         })
@@ -150,7 +163,10 @@ impl Shared {
             match answer {
                 Ok(receipt) => {
                     let missed = receipt == Receipt::Stored;
-                    self.options.metrics.missed.inc_by(u64::from(missed));
+                    if missed {
+                        let unowned = batch.collection.ledger.missed.get(&metricsd_model::Missed::Unowned);
+                        self.options.metrics.missed.inc_by(1 + unowned.copied().unwrap_or(0));
+                    }
                     return missed;
                 }
                 Err(metricsd_ingest::IngestError::Closed) => return false,
@@ -164,8 +180,42 @@ impl Shared {
     }
 }
 
-/// Scheduled times from `first` on and before `until`.
-fn slots(first: Millis, until: Millis, interval: Millis) -> Vec<Millis> {
-    let step = usize::try_from(interval.max(1)).unwrap_or(usize::MAX);
-    (first..until).step_by(step).take(MAX_EACH).collect()
+/// Scheduled times from `first` on and before `until`: the first of them, and how many there are after these.
+fn slots(first: Millis, until: Millis, interval: Millis) -> (Vec<Millis>, u64) {
+    let interval = interval.max(1);
+    let step = usize::try_from(interval).unwrap_or(usize::MAX);
+    let slots: Vec<Millis> = (first..until).step_by(step).take(MAX_EACH).collect();
+    let next = slots.last().map_or(until, |last| last.saturating_add(interval));
+    let rest = until.saturating_sub(next).max(0).cast_unsigned().div_ceil(interval.cast_unsigned());
+    (slots, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scheduled_time_of_a_gap_is_told() {
+        assert_eq!(slots(1_000, 1_000, 500), (vec![], 0));
+        assert_eq!(slots(1_000, 2_001, 500), (vec![1_000, 1_500, 2_000], 0));
+        for until in [120_000, 120_001, 121_000, 121_001, 500_000] {
+            let (each, rest) = slots(0, until, 1_000);
+            assert_eq!(each.len(), 120);
+            assert_eq!(each.len() + rest as usize, (0..until).step_by(1_000).count(), "until {until}");
+        }
+    }
+
+    #[test]
+    fn the_last_job_of_a_long_gap_tells_of_the_rest() {
+        let (slots, rest) = slots(0, 200_000, 1_000);
+        let why = "its worker was lost".to_owned();
+        let (target_id, source_id) = ("t".to_owned(), "s".to_owned());
+        let batches: Vec<Batch> =
+            Missed { target_id, source_id, slots, rest, why, fence: None }.batches().collect();
+        let told: Vec<u64> =
+            batches.iter().map(|batch| 1 + batch.collection.ledger.missed.values().sum::<u64>()).collect();
+        assert_eq!((told.len(), told.iter().sum::<u64>(), told[119]), (120, 200, 81));
+        let error = batches[119].collection.error.as_deref();
+        assert_eq!(error, Some("its worker was lost, as were 80 scrapes after this one"));
+    }
 }
