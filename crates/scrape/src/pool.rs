@@ -430,8 +430,12 @@ impl Shared {
         let delay = (self.now() - slot).max(0) as f64 / 1e3;
         metrics.start_delay.observe(delay);
         let (shared, samples) = (self.clone(), entry.samples.clone());
+        let slept = self.slept(entry, slot, fence);
         self.tasks.spawn(async move {
-            let (target, mut batch, started) = shared.scrape(state, slot).await;
+            let Some((target, mut batch, started)) = shared.scrape(state, slot).await else {
+                drop(permit);
+                return shared.slept_through(slept, &untold).await;
+            };
             drop(permit);
             samples.store(batch.collection.ledger.received, Ordering::Relaxed);
             batch.fence = fence;
@@ -456,20 +460,26 @@ impl Shared {
             // The asker's clock may be ahead of ours; it waits for a scrape that is not older than its question.
             let at = shared.now().max(requested);
             let Right::Mine(fence) = shared.options.ownership.right(bucket, at) else { return };
-            let (target, mut batch, started) = shared.scrape(state, at).await;
+            let Some((target, mut batch, started)) = shared.scrape(state, at).await else { return };
             batch.fence = fence;
             shared.store(target, batch, started).await;
         });
     }
 
-    async fn scrape(&self, mut state: OwnedMutexGuard<LoopState>, at: Millis) -> (String, Batch, Instant) {
+    /// `None` where the process was held up on the way.
+    async fn scrape(
+        &self,
+        mut state: OwnedMutexGuard<LoopState>,
+        at: Millis,
+    ) -> Option<(String, Batch, Instant)> {
         let metrics = &self.options.metrics;
         metrics.in_flight.inc();
         let started = Instant::now();
         let id = state.target_id().to_owned();
         let batch = state.scrape(&self.options.client, at, async || self.known_series(&id).await).await;
         metrics.in_flight.dec();
+        let batch = batch?;
         metrics.ended(batch.collection.reason);
-        (batch.collection.target_id.clone(), batch, started)
+        Some((batch.collection.target_id.clone(), batch, started))
     }
 }

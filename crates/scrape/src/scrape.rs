@@ -1,7 +1,7 @@
 //! One scrape of one target, from request to batch.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use metricsd_codec::exposition::Format;
 use metricsd_codec::negotiation;
@@ -19,6 +19,9 @@ use crate::report::Report;
 
 /// Pages beyond this many bytes are read where they hold up no other task of the thread.
 const LARGE_PAGE: usize = 256 << 10;
+
+/// A timer that goes off so late did so because the process was stopped, or did not get the processor.
+const HELD_UP: Duration = Duration::from_millis(500);
 
 /// What a target's scrapes remember from one to the next.
 pub(crate) struct LoopState {
@@ -85,17 +88,22 @@ impl LoopState {
     }
 
     /// Scrapes the target; the samples get the timestamp `at`, or a later one where that was used before.
-    /// Where the scrape fails and this process does not know what the target had, `known` tells: it ends.
+    /// Where the scrape fails and this process does not know what the target had, `known` tells: it ends. `None` where the
+    /// process itself was held up on the way, which says nothing of the target: nothing has happened then.
     pub(crate) async fn scrape(
         &mut self,
         client: &PageClient,
         at: Millis,
         known: impl AsyncFnOnce() -> Option<Vec<Arc<Series>>>,
-    ) -> Batch {
+    ) -> Option<Batch> {
         let at = at.max(self.last + 1);
         self.last = at;
         let started = Instant::now();
         let page = self.fetch(client).await;
+        let timeout = self.namer.spec().scrape_config.scrape_timeout.0;
+        if page.as_ref().is_err_and(|error| was_held_up(error, started.elapsed(), timeout)) {
+            return None;
+        }
         self.body_bytes = match &page {
             Ok(page) => i64::try_from(page.body.len()).unwrap_or(i64::MAX),
             Err(error) => -i64::from(error.reason == FailureReason::TooLarge),
@@ -109,7 +117,7 @@ impl LoopState {
                 Ok(page) => self.read(&page, at).await,
                 Err(error) => Err(error),
             };
-            return self.batch(scraped, at, started.elapsed().as_secs_f64());
+            return Some(self.batch(scraped, at, started.elapsed().as_secs_f64()));
         }
         let scraped = match page {
             Ok(page) => self.read(&page, at).await,
@@ -122,7 +130,7 @@ impl LoopState {
         {
             self.reader.assume(&known);
         }
-        self.batch(scraped, at, elapsed)
+        Some(self.batch(scraped, at, elapsed))
     }
 
     async fn fetch(&self, client: &PageClient) -> Result<Page, ScrapeError> {
@@ -312,8 +320,28 @@ impl LoopState {
     }
 }
 
+/// Whether a request ran out because the process did not run: then the time was over long before it noticed.
+fn was_held_up(error: &ScrapeError, elapsed: Duration, timeout: Duration) -> bool {
+    error.reason == FailureReason::Timeout && elapsed > timeout.saturating_add(HELD_UP)
+}
+
 fn end(series: Vec<Arc<Series>>, at: Millis, builder: &mut BatchBuilder) {
     for series in series {
         builder.push_unique(series, at, SampleValue::Stale);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_that_comes_much_too_late_is_the_processs_own() {
+        let [timeout, refused] = [FailureReason::Timeout, FailureReason::Connect]
+            .map(|reason| ScrapeError::new(reason, "no answer"));
+        let second = Duration::from_secs(1);
+        assert!(!was_held_up(&timeout, Duration::from_millis(1_400), second));
+        assert!(was_held_up(&timeout, Duration::from_millis(3_000), second));
+        assert!(!was_held_up(&refused, Duration::from_millis(3_000), second));
     }
 }

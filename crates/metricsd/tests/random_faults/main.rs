@@ -12,6 +12,7 @@ mod fleet;
 mod pages;
 mod proxy;
 mod pushes;
+mod strain;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -19,12 +20,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use account::{INTERVAL, Window};
+use account::{Excuses, INTERVAL, Window};
 use chance::Chance;
 use faults::{Fault, round};
 use fleet::{FRONTS, Fleet, NARROW, WORKERS, WRITERS};
 use pages::Pages;
 use pushes::{Pushed, Pusher};
+use strain::Strain;
 
 /// Two of these at once would be too much for a small machine.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -76,7 +78,7 @@ impl Course {
             })
             .await;
         }
-        let pages = Pages::start(count).await;
+        let pages = Pages::start(count + 1).await;
         let mut targets = Vec::new();
         for target in 0..count {
             // Several targets of a source, as there are in life.
@@ -163,6 +165,8 @@ async fn run(log: bool) {
     let targets = setting("METRICSD_TEST_FAULTS_TARGETS", if seconds >= 300 { 500 } else { 60 });
     let mut course = Course::begin(log, targets as usize).await;
     let begun = now();
+    // A page of a target that is none.
+    let strain = Strain::watch(format!("{}/{targets}", course.pages.base));
     let [keyed, plain, bulk] = pushers(&course.fleet, begun);
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(seconds) {
@@ -188,8 +192,10 @@ async fn run(log: bool) {
     for (pushed, count) in &acknowledged {
         account::pushed(&mut sql, pushed, *count).await;
     }
-    account::pages(&mut sql, &course.targets, course.pages.count()).await;
-    account::scrapes(&mut sql, &course.targets, (begun, ended), &course.windows).await;
+    let excuses = Excuses { faults: std::mem::take(&mut course.windows), strain: strain.windows() };
+    println!("{} times the machine did not keep up", excuses.strain.len());
+    let scrapes = account::scrapes(&mut sql, &course.targets, (begun, ended), &excuses).await;
+    account::pages(&mut sql, &course.targets, course.pages.count(), &scrapes).await;
     account::events(&course.fleet, &mut sql).await;
 }
 

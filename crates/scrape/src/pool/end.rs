@@ -50,7 +50,7 @@ impl Shared {
         *timeout = (*timeout).min(PromDuration(LAST_TIMEOUT));
         state.replace(spec, self.options.limits.clone());
         let at = self.now();
-        let (target, mut batch, started) = self.scrape(state, at).await;
+        let Some((target, mut batch, started)) = self.scrape(state, at).await else { return };
         batch.fence = self.fence(&target, at);
         self.store(target, batch, started).await;
     }

@@ -13,6 +13,7 @@ use metricsd_ports::membership::Gap;
 use tracing::{debug, info};
 
 use super::{Entry, Shared};
+use crate::missed::MissedScrapes;
 use crate::schedule::next_slot;
 
 /// Scrapes of one target that have a job each after one loss: of a longer time without any worker the last of these tells how
@@ -97,6 +98,26 @@ impl Shared {
         let fence = ownership.fence(entry.bucket, slot);
         let missed = self.missed(entry, (slots, rest), why.to_owned());
         self.record(missed.map(|missed| Missed { fence, ..missed }).into_iter().collect());
+    }
+
+    /// The scrape at `slot`, should the process be held up on the way; `None` where that is told by the target's next batch.
+    pub(super) fn slept(&self, entry: &Entry, slot: Millis, fence: Option<Fence>) -> Option<Missed> {
+        let why = "its worker was stopped or too busy to finish it in time";
+        let missed = fence.and_then(|_| self.missed(entry, (vec![slot], 0), why.to_owned()));
+        missed.map(|missed| Missed { fence, ..missed })
+    }
+
+    /// Says so: the target has not failed.
+    pub(super) async fn slept_through(&self, slept: Option<Missed>, untold: &MissedScrapes) {
+        self.options.metrics.skip("late");
+        match slept {
+            Some(missed) => {
+                for batch in missed.batches() {
+                    self.submit(batch).await;
+                }
+            }
+            None => untold.note(metricsd_model::Missed::Late, 1),
+        }
     }
 
     /// What of a gap concerns a target.
