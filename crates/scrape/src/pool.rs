@@ -177,7 +177,10 @@ impl ScrapePool {
             match entry.scheduled {
                 true => self.timer.push(Due { when: self.shared.instant_of(slot), slot, key: due.key }),
                 // Whoever has it next begins where this one ends, and should it come back, so does this one.
-                false => entry.state = None,
+                false => {
+                    entry.state = None;
+                    self.shared.tell_rest(entry);
+                }
             }
         }
     }
@@ -408,7 +411,7 @@ impl Shared {
         let untold = entry.untold.clone();
         let skip = |reason: Missed| {
             metrics.skip(reason.as_str());
-            untold.note(reason, 1);
+            untold.note_at(reason, slot);
         };
         let Ok(state) = self.state_of(entry).try_lock_owned() else {
             return skip(Missed::Busy);

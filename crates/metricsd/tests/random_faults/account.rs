@@ -20,7 +20,6 @@ pub(crate) const INTERVAL: i64 = 1_000;
 pub(crate) struct Window {
     pub(crate) from: i64,
     pub(crate) until: i64,
-    #[expect(dead_code, reason = "printed where a check fails")]
     pub(crate) why: String,
 }
 

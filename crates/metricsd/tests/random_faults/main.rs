@@ -167,6 +167,7 @@ async fn run(log: bool) {
     let begun = now();
     // A page of a target that is none.
     let strain = Strain::watch(format!("{}/{targets}", course.pages.base));
+    strain.watch_commits(course.fleet.servers.postgres.url());
     let [keyed, plain, bulk] = pushers(&course.fleet, begun);
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(seconds) {
@@ -193,7 +194,9 @@ async fn run(log: bool) {
         account::pushed(&mut sql, pushed, *count).await;
     }
     let excuses = Excuses { faults: std::mem::take(&mut course.windows), strain: strain.windows() };
-    println!("{} times the machine did not keep up", excuses.strain.len());
+    for window in &excuses.strain {
+        println!("the machine did not keep up at {}: {}", window.until, window.why);
+    }
     let scrapes = account::scrapes(&mut sql, &course.targets, (begun, ended), &excuses).await;
     account::pages(&mut sql, &course.targets, course.pages.count(), &scrapes).await;
     account::events(&course.fleet, &mut sql).await;

@@ -4,12 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use sqlx::Connection;
 
 use crate::account::Window;
 use crate::{now, support};
 
 /// A page that takes longer than this in the test's own hands was served by a machine that does not keep up.
 const SLOW: Duration = Duration::from_millis(250);
+
+/// Postgres commits in some milliseconds; workers hear of a hand-over 2.5 s before it.
+const SLOW_COMMIT: Duration = Duration::from_millis(500);
 
 /// Fetches one page again and again.
 pub(crate) struct Strain(Arc<Mutex<Vec<Window>>>);
@@ -32,6 +36,31 @@ impl Strain {
             }
         });
         Self(windows)
+    }
+
+    /// The same of the disk: a commit that takes as long as this holds up everybody's. A server that is away is none.
+    pub(crate) fn watch_commits(&self, url: String) {
+        let seen = self.0.clone();
+        tokio::spawn(async move {
+            loop {
+                let Ok(mut sql) = sqlx::PgConnection::connect(&url).await else {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    continue;
+                };
+                let commit = "CREATE TABLE IF NOT EXISTS test_strain (at timestamptz); INSERT INTO test_strain VALUES (now())";
+                loop {
+                    let (from, started) = (now(), Instant::now());
+                    if sqlx::raw_sql(commit).execute(&mut sql).await.is_err() {
+                        break;
+                    }
+                    if started.elapsed() > SLOW_COMMIT {
+                        let why = format!("a commit took {:?}", started.elapsed());
+                        seen.lock().push(Window { from: from - 1_500, until: now() + 2_500, why });
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        });
     }
 
     /// When it did not keep up.

@@ -100,6 +100,22 @@ impl Shared {
         self.record(missed.map(|missed| Missed { fence, ..missed }).into_iter().collect());
     }
 
+    /// What was skipped of a target that is another's from now on: no batch of this process tells of it any more. The job of the
+    /// last of these stands for itself and tells of the others.
+    pub(super) fn tell_rest(self: &Arc<Self>, entry: &Entry) {
+        let Some((slot, mut missed)) = entry.untold.take_rest() else { return };
+        let Some(fence) = self.options.ownership.fence(entry.bucket, slot) else { return };
+        let Some(mut reason) = missed.first_entry() else { return };
+        let why = format!("its worker skipped it: {}", reason.key());
+        *reason.get_mut() -= 1;
+        missed.retain(|_, count| *count > 0);
+        let mut batch = batch(&entry.spec.target_id, &entry.spec.source_id, slot, &why);
+        batch.collection.ledger.missed = missed;
+        batch.fence = Some(fence);
+        let shared = self.clone();
+        self.tasks.spawn(async move { shared.submit(batch).await });
+    }
+
     /// The scrape at `slot`, should the process be held up on the way; `None` where that is told by the target's next batch.
     pub(super) fn slept(&self, entry: &Entry, slot: Millis, fence: Option<Fence>) -> Option<Missed> {
         let why = "its worker was stopped or too busy to finish it in time";

@@ -39,6 +39,7 @@ impl ScrapePool {
             let concerned = ownership.concerns(entry.bucket, now);
             if !concerned {
                 entry.state = None;
+                self.shared.tell_rest(entry);
             } else if !entry.scheduled {
                 entry.scheduled = true;
                 self.timer.push(self.shared.first_due(entry, *key));
