@@ -25,9 +25,6 @@ const PAUSES: [Duration; 5] = [
     Duration::from_secs(2),
 ];
 
-/// So often in a row a group is tried as a whole although the store answers: it may just have been started again.
-const MAX_ROUNDS: usize = 3;
-
 /// How often what waits is shown when nothing happens.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -43,7 +40,7 @@ impl Replay {
         let mut failures = 0;
         while !self.stop.is_cancelled() {
             match self.next_chunk().await {
-                Ok(Some(chunk)) => match self.bring(chunk, failures < MAX_ROUNDS).await {
+                Ok(Some(chunk)) => match self.bring(chunk).await {
                     true => failures = 0,
                     false => {
                         self.pause(PAUSES[failures.min(PAUSES.len() - 1)]).await;
@@ -93,9 +90,8 @@ impl Replay {
         read.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
     }
 
-    /// Brings a chunk; answers whether the store has all of it. What fails for a reason that passes may come again `whole`:
-    /// batch by batch takes many times as long.
-    async fn bring(&self, chunk: Chunk, whole: bool) -> bool {
+    /// Brings a chunk; answers whether the store has all of it.
+    async fn bring(&self, chunk: Chunk) -> bool {
         let started = Instant::now();
         match self.append(&chunk.batches).await {
             Ok(receipts) => {
@@ -104,7 +100,7 @@ impl Replay {
                 self.forget(chunk, all, started.elapsed()).await;
                 true
             }
-            Err(error) if error.is_retryable() && (whole || self.store.ping().await.is_err()) => {
+            Err(error) if error.is_retryable() && self.store.ping().await.is_err() => {
                 self.is_away(None);
                 false
             }
