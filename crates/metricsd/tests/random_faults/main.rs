@@ -203,11 +203,13 @@ async fn run(log: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes some minutes, and the machine for itself: make test-faults"]
 async fn nothing_is_lost_whatever_happens() {
     run(false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes some minutes, and the machine for itself: make test-faults"]
 async fn nothing_is_lost_through_the_sample_log() {
     run(true).await;
 }
