@@ -1,14 +1,11 @@
 //! `opentelemetry.proto.collector.metrics.v1.MetricsService/Export`.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use metricsd_codec::otlp::answer::ExportResponse;
-use metricsd_ingest::access::credential;
-use metricsd_ingest::{Access, Caller, Door, OtlpDoor, OtlpExport, OtlpForm, Protocol, WriteOrigin};
-use metricsd_ports::Right;
+use metricsd_ingest::{Caller, OtlpDoor, OtlpExport, OtlpForm, Protocol, WriteOrigin};
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::codegen::{BoxFuture, http};
@@ -18,47 +15,34 @@ use tower_service::Service;
 
 use crate::GrpcOptions;
 use crate::arrival::{Places, Slot};
+use crate::entry::{Entry, source_of};
 use crate::raw::Raw;
-use crate::server::Services;
 use crate::status::{mended, of_denied, of_error, of_failure};
+use crate::wire::Wire;
 
 /// Who sends, where nobody says.
 const DEFAULT_SOURCE: &str = "otlp";
-
-/// Who sends, where the request says.
-const SOURCE_KEY: &str = "x-source-id";
-
-/// Characters of a source.
-const MAX_SOURCE: usize = 100;
 
 /// The service.
 #[derive(Clone)]
 pub(crate) struct MetricsService {
     door: OtlpDoor,
-    access: Arc<Access>,
-    /// Where calls come in.
-    entrance: Door,
+    entry: Entry,
     options: GrpcOptions,
     places: Places,
 }
 
 impl MetricsService {
-    pub(crate) fn new(services: Services, entrance: Door, options: GrpcOptions) -> Self {
+    pub(crate) fn new(door: OtlpDoor, entry: Entry, options: GrpcOptions) -> Self {
         let places = Places::new(options.max_concurrent_pushes);
-        Self { door: services.otlp, access: services.access, entrance, places, options }
-    }
-
-    /// Who calls, if they may push.
-    fn caller(&self, headers: &http::HeaderMap) -> Result<Caller, Status> {
-        let presented = credential(headers.get(http::header::AUTHORIZATION).map(|value| value.as_bytes()));
-        self.access
-            .check(presented.as_deref(), Right::Push, self.entrance)
-            .map_err(|denied| of_denied(&denied))
+        Self { door, entry, places, options }
     }
 
     async fn export(self, request: http::Request<Body>) -> Result<http::Response<Body>, Status> {
-        let caller = self.caller(request.headers())?;
+        let caller = self.entry.caller(request.headers())?;
         let (limit, patience) = (self.options.max_message_bytes, self.options.timeout);
+        let ratio = self.options.max_ratio;
+        let (request, wire) = Wire::count(request);
         let answered = async move {
             let (request, slot) = match self.places.whole(request, limit).await {
                 Ok((request, slot)) => (request, Some(slot)),
@@ -67,7 +51,7 @@ impl MetricsService {
             Grpc::new(Raw)
                 .accept_compressed(CompressionEncoding::Gzip)
                 .max_decoding_message_size(limit)
-                .unary(Export { door: self.door, caller, slot }, request)
+                .unary(Export { door: self.door, caller, slot, wire, ratio }, request)
                 .await
         };
         match tokio::time::timeout(patience, answered).await {
@@ -109,6 +93,8 @@ struct Export {
     door: OtlpDoor,
     caller: Caller,
     slot: Option<Slot>,
+    wire: Wire,
+    ratio: usize,
 }
 
 impl UnaryService<Bytes> for Export {
@@ -117,9 +103,10 @@ impl UnaryService<Bytes> for Export {
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
         let (door, caller, slot) = (self.door.clone(), self.caller.clone(), self.slot.take());
+        let in_bounds = self.wire.check(request.get_ref().len() as u64, self.ratio);
         Box::pin(async move {
-            let source = caller.source(source_of(&request)?).map_err(|denied| of_denied(&denied))?;
-            let source = source.unwrap_or_else(|| DEFAULT_SOURCE.to_owned());
+            in_bounds?;
+            let source = source_of(&request, &caller, DEFAULT_SOURCE)?;
             let origin = WriteOrigin { caller, ..WriteOrigin::new(source, Protocol::Otlp) };
             let received_at = chrono::Utc::now().timestamp_millis();
             let body = request.into_inner();
@@ -136,23 +123,4 @@ impl UnaryService<Bytes> for Export {
             Ok(Response::new(answer.to_bytes()))
         })
     }
-}
-
-/// Who sends, where the request's metadata says.
-fn source_of<T>(request: &Request<T>) -> Result<Option<String>, Status> {
-    let Some(value) = request.metadata().get(SOURCE_KEY) else {
-        return Ok(None);
-    };
-    let letter = |c: char| c.is_ascii_alphanumeric();
-    let good = |id: &&str| {
-        id.len() <= MAX_SOURCE
-            && id.starts_with(letter)
-            && id.chars().all(|c| letter(c) || "._:@/-".contains(c))
-    };
-    value.to_str().ok().filter(good).map(|id| Some(id.to_owned())).ok_or_else(|| {
-        Status::invalid_argument(format!(
-            "{SOURCE_KEY}: must begin with a letter or digit, hold only letters, digits and ._:@/-, and be at most \
-             {MAX_SOURCE} characters"
-        ))
-    })
 }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::{Stream, stream};
+use metricsd_ingest::stream::Streams;
 use metricsd_ingest::{Access, Door, OtlpDoor};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,8 +18,10 @@ use tonic::server::NamedService;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 use tracing::warn;
 
+use crate::entry::Entry;
 use crate::export::MetricsService;
 use crate::health::Health;
+use crate::stream::MetricsStream;
 
 /// Bounds of a port.
 #[derive(Debug, Clone)]
@@ -29,6 +32,8 @@ pub struct GrpcOptions {
     pub max_message_bytes: usize,
     /// Messages that may be in memory at once; more wait in their sockets.
     pub max_concurrent_pushes: usize,
+    /// A message may unfold to this many times what arrived of it, beyond 1 MiB; 0: no bound.
+    pub max_ratio: usize,
     /// How long a call may take, its arrival included.
     pub timeout: Duration,
 }
@@ -39,6 +44,7 @@ impl Default for GrpcOptions {
             max_connections: 1_024,
             max_message_bytes: 16 << 20,
             max_concurrent_pushes: 32,
+            max_ratio: 400,
             timeout: Duration::from_secs(40),
         }
     }
@@ -49,6 +55,8 @@ impl Default for GrpcOptions {
 pub struct Services {
     /// Takes OTLP.
     pub otlp: OtlpDoor,
+    /// Takes streams of items; to be shared with other protocols of the process.
+    pub streams: Arc<Streams>,
     /// Who may call.
     pub access: Arc<Access>,
 }
@@ -78,8 +86,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stop` is cancelled, then answers what is under way.
 pub async fn serve(listener: TcpListener, services: Services, options: GrpcOptions, stop: CancellationToken) {
-    let health = Health { services: vec![MetricsService::NAME], stop: stop.clone() };
-    let entrance = listener.local_addr().map_or(Door::Elsewhere, Door::of);
+    let services_known = vec![MetricsService::NAME, MetricsStream::NAME];
+    let health = Health { services: services_known, stop: stop.clone() };
+    let door = listener.local_addr().map_or(Door::Elsewhere, Door::of);
+    let Services { otlp, streams, access } = services;
+    let entry = Entry { access, door };
+    let max_ratio = options.max_ratio;
+    let streaming = MetricsStream { streams, entry: entry.clone(), max_ratio, stop: stop.clone() };
     let incoming = accepted(listener, Arc::new(Semaphore::new(options.max_connections)), FIRST_WORD);
     let served = tonic::transport::Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
@@ -88,7 +101,8 @@ pub async fn serve(listener: TcpListener, services: Services, options: GrpcOptio
         .http2_max_header_list_size(MAX_HEADERS)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_PATIENCE))
-        .add_service(MetricsService::new(services, entrance, options))
+        .add_service(MetricsService::new(otlp, entry, options))
+        .add_service(streaming)
         .add_service(health)
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await;

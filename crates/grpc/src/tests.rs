@@ -7,6 +7,7 @@ use bytes::Bytes;
 use metricsd_codec::otlp::answer::{self, ExportResponse, RetryInfo};
 use metricsd_codec::otlp::messages::*;
 use metricsd_codec::otlp::{OtlpOptions, StreamLimits};
+use metricsd_ingest::stream::{StreamOptions, Streams};
 use metricsd_ingest::{
     Access, AfterCommit, CommitOptions, GroupCommit, Ingest, IngestMetrics, Limits, OtlpDoor,
 };
@@ -35,21 +36,31 @@ use crate::{GrpcOptions, Services, serve};
 const EXPORT: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 
-struct Running {
-    store: Arc<MemoryStore>,
-    address: std::net::SocketAddr,
-    channel: Channel,
-    stop: CancellationToken,
-    served: JoinHandle<()>,
+pub(crate) struct Running {
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) address: std::net::SocketAddr,
+    pub(crate) channel: Channel,
+    pub(crate) stop: CancellationToken,
+    pub(crate) served: JoinHandle<()>,
 }
 
 impl Running {
-    async fn start(options: GrpcOptions) -> Self {
+    pub(crate) async fn start(options: GrpcOptions) -> Self {
         let store = Arc::new(MemoryStore::new());
         Self::over(store.clone(), store, options).await
     }
 
     async fn over(store: Arc<MemoryStore>, sink: Arc<dyn SampleSink>, options: GrpcOptions) -> Self {
+        Self::with(store, sink, options, Access::open(), StreamOptions::default()).await
+    }
+
+    pub(crate) async fn with(
+        store: Arc<MemoryStore>,
+        sink: Arc<dyn SampleSink>,
+        options: GrpcOptions,
+        access: Arc<Access>,
+        stream_options: StreamOptions,
+    ) -> Self {
         let stop = CancellationToken::new();
         let metrics = IngestMetrics::register(&mut Registry::default());
         let cache = Arc::new(MemoryCache::new(1 << 20));
@@ -61,12 +72,13 @@ impl Running {
         };
         let (commit, _) = GroupCommit::start(sink, commit, metrics, after, stop.clone());
         let ingest = Ingest::new(commit, Arc::new(Limits::default()));
-        let streams = StreamLimits { max_bytes: 0, max_idle: 0 };
-        let otlp = OtlpDoor::new(ingest, OtlpOptions::default(), streams);
+        let limits = StreamLimits { max_bytes: 0, max_idle: 0 };
+        let otlp = OtlpDoor::new(ingest.clone(), OtlpOptions::default(), limits);
+        let streams = Streams::new(ingest, store.clone(), stream_options);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let served =
-            tokio::spawn(serve(listener, Services { otlp, access: Access::open() }, options, stop.clone()));
+        let services = Services { otlp, streams, access };
+        let served = tokio::spawn(serve(listener, services, options, stop.clone()));
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
         Self { store, address, channel, stop, served }
     }
@@ -83,7 +95,7 @@ impl Running {
         Ok(ExportResponse::decode(answer.into_inner()).unwrap().partial_success)
     }
 
-    async fn stored(&self, name: &str) -> Vec<SelectedSeries> {
+    pub(crate) async fn stored(&self, name: &str) -> Vec<SelectedSeries> {
         let selection = Selection {
             matchers: vec![Matcher::equal("__name__", name)],
             start: i64::MIN / 2,
@@ -114,7 +126,7 @@ fn body(name: &str, times: &[i64]) -> Vec<u8> {
     ExportRequest::of(Vec::new(), vec![Metric::new(name, "", data)]).to_bytes()
 }
 
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     chrono::Utc::now().timestamp_millis()
 }
 
@@ -150,6 +162,11 @@ async fn what_does_not_read_is_not_worth_sending_again() {
     bomb.metadata_mut().insert("gzip", "yes".parse().unwrap());
     let status = running.call(EXPORT, bomb).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    let others = Running::start(GrpcOptions::default()).await;
+    let mut bomb = Request::new(vec![0; 8 << 20]);
+    bomb.metadata_mut().insert("gzip", "yes".parse().unwrap());
+    let status = others.call(EXPORT, bomb).await.unwrap_err();
+    assert!(status.code() == Code::ResourceExhausted && status.message().contains("400 times"), "{status}");
     let mut nameless = Request::new(Vec::new());
     nameless.metadata_mut().insert("x-source-id", "-".parse().unwrap());
     assert_eq!(running.call(EXPORT, nameless).await.unwrap_err().code(), Code::InvalidArgument);
@@ -230,7 +247,8 @@ async fn messages_that_never_come_hold_up_nobody() {
         });
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
-    let exported = tokio::time::timeout(Duration::from_secs(5), running.export(body("level", &[now()]))).await;
+    let exported =
+        tokio::time::timeout(Duration::from_secs(5), running.export(body("level", &[now()]))).await;
     assert_eq!(exported.expect("it is answered").unwrap(), None);
     // A large one takes a place of its own.
     let times: Vec<i64> = (0..10_000).map(|place| now() - place).collect();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use metricsd_ingest::stream::{StreamOptions, Streams};
+use metricsd_ingest::stream::Streams;
 use metricsd_ingest::{Access, Door, Ingest, Limits, OtlpDoor};
 use metricsd_model::{Millis, PromDuration};
 use metricsd_ports::{
@@ -150,6 +150,8 @@ pub struct Api {
     pub events: Arc<dyn EventBus>,
     /// The door for pushes; without it there are no push routes.
     pub ingest: Option<Ingest>,
+    /// Streams of items; shared with other protocols of the process.
+    pub streams: Option<Arc<Streams>>,
     /// Files that are taken; without it there are none.
     pub uploads: Option<UploadAccess>,
     /// Which protocols of others are spoken beside our own.
@@ -189,8 +191,6 @@ pub(crate) struct Shared {
     /// Pushes of more than some bytes, from when they are so large until they are prepared.
     pub(crate) large: Semaphore,
     pub(crate) streams: Arc<Semaphore>,
-    /// Streams of items; absent where pushes are not taken.
-    pub(crate) inputs: Option<Arc<Streams>>,
     /// Remote reads at work at once; more wait, since each may hold a large answer.
     pub(crate) reads: Semaphore,
     /// When remotely written series began, as far as it was told.
@@ -220,10 +220,6 @@ impl Shared {
             pushes: Semaphore::new(settings.max_concurrent_pushes),
             large: Semaphore::new(settings.max_concurrent_pushes),
             streams: Arc::new(Semaphore::new(settings.max_event_streams)),
-            inputs: api
-                .ingest
-                .clone()
-                .map(|ingest| Streams::new(ingest, api.source.clone(), StreamOptions::default())),
             reads: Semaphore::new(MAX_REMOTE_READS),
             starts: Default::default(),
             exports: Arc::new(Semaphore::new(MAX_EXPORTS)),

@@ -9,17 +9,114 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use metricsd_ingest::Denied;
 
+use crate::api::Api;
+use crate::metrics::RefusedBodies;
 use crate::{Problem, ProblemKind};
 
 /// Bounds on a body in bytes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct BodyLimits {
     /// As it arrives.
     pub(crate) received: usize,
     /// After decompression.
     pub(crate) unpacked: usize,
+    /// After decompression, in times of the bytes that arrived, for what is larger than [`FREE`]; 0: no bound.
+    ratio: usize,
     /// How long it may take to arrive.
-    pub(crate) patience: Duration,
+    patience: Duration,
+    /// Counts what is refused.
+    refused: RefusedBodies,
+}
+
+impl BodyLimits {
+    /// Those of the configuration.
+    pub(crate) fn of(api: &Api) -> Self {
+        Self {
+            received: api.limits.max_body_bytes,
+            unpacked: api.limits.max_decompressed_bytes,
+            ratio: api.limits.max_decompression_ratio,
+            patience: patience(api.settings.request_timeout),
+            refused: api.metrics.refused_bodies.clone(),
+        }
+    }
+
+    /// Those of the configuration, for bodies that have no reason to be larger than this.
+    pub(crate) fn small(api: &Api, most: usize) -> Self {
+        let limits = Self::of(api);
+        Self { received: limits.received.min(most), unpacked: limits.unpacked.min(most), ..limits }
+    }
+
+    /// Bytes that a packed body of this size may unfold to, and what it is told where it does not end there.
+    fn unfolded(&self, packed: usize) -> (usize, Refused) {
+        let by_ratio = match self.ratio {
+            0 => usize::MAX,
+            ratio => packed.saturating_mul(ratio).max(FREE),
+        };
+        if by_ratio < self.unpacked {
+            (by_ratio, Refused::Ratio(self.ratio))
+        } else {
+            (self.unpacked, Refused::TooLargeUnpacked(self.unpacked))
+        }
+    }
+
+    /// Counts a body that its handler refuses.
+    pub(crate) fn count(&self, reason: &'static str) {
+        self.refused.count(reason);
+    }
+
+    fn told(&self, refused: Refused) -> Problem {
+        self.count(refused.reason());
+        refused.into()
+    }
+}
+
+/// Bodies that unfold to this much are no reason to look at the ratio.
+const FREE: usize = 1 << 20;
+
+/// Why a body is not read.
+#[derive(Debug, Clone, Copy)]
+enum Refused {
+    TooLarge(usize),
+    TooLargeUnpacked(usize),
+    Ratio(usize),
+    Damaged(&'static str),
+    BrokeOff,
+    TooSlow(Duration),
+}
+
+impl Refused {
+    fn reason(self) -> &'static str {
+        match self {
+            Self::TooLarge(_) => "too_large",
+            Self::TooLargeUnpacked(_) => "too_large_unpacked",
+            Self::Ratio(_) => "decompression_ratio",
+            Self::Damaged(_) => "damaged",
+            Self::BrokeOff => "broke_off",
+            Self::TooSlow(_) => "too_slow",
+        }
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::TooLarge(limit) => Self::too_large(format!("the body is larger than {limit} bytes")),
+            Refused::TooLargeUnpacked(limit) => {
+                Self::too_large(format!("the body is larger than {limit} bytes once it is unpacked"))
+            }
+            Refused::Ratio(ratio) => Self::too_large(format!(
+                "the body unfolds to more than {ratio} times the bytes that arrived (limits.max_decompression_ratio); send \
+                 it less packed, or in parts"
+            )),
+            Refused::Damaged(name) => Self::malformed(format!("the body is not whole {name}")),
+            Refused::BrokeOff => Self::malformed("the body broke off"),
+            Refused::TooSlow(patience) => {
+                let patience = metricsd_model::format_duration(patience);
+                let detail = format!("the body did not arrive within {patience}");
+                Self::new(StatusCode::REQUEST_TIMEOUT, ProblemKind::Timeout, detail)
+            }
+        }
+    }
 }
 
 /// The part of a request's time that its body may take to arrive, so that there is time left to say so.
@@ -64,13 +161,17 @@ pub(crate) fn require_type(headers: &HeaderMap, types: &[&str]) -> Result<(), Pr
 /// Reads a whole body, unpacked.
 pub(crate) async fn read(headers: &HeaderMap, body: Body, limits: BodyLimits) -> Result<Bytes, Problem> {
     let encoding = encoding_of(headers)?;
-    let received = read_packed(headers, body, limits).await?;
+    let received = read_packed(headers, body, &limits).await?;
     match encoding {
-        Encoding::Identity if received.len() > limits.unpacked => Err(too_large_unpacked(limits.unpacked)),
+        Encoding::Identity if received.len() > limits.unpacked => {
+            Err(limits.told(Refused::TooLargeUnpacked(limits.unpacked)))
+        }
         Encoding::Identity => Ok(received),
         _ => {
-            let unpack = move || unpack(encoding, &received, limits.unpacked);
-            tokio::task::spawn_blocking(unpack).await.unwrap_or_else(|_| Err(Problem::internal()))
+            let (limit, passed) = limits.unfolded(received.len());
+            let unpack = move || unpack(encoding, &received, limit, passed);
+            let unpacked = tokio::task::spawn_blocking(unpack).await.map_err(|_| Problem::internal())?;
+            unpacked.map_err(|refused| limits.told(refused))
         }
     }
 }
@@ -79,11 +180,10 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, limits: BodyLimits) ->
 pub(crate) async fn read_packed(
     headers: &HeaderMap,
     body: Body,
-    limits: BodyLimits,
+    limits: &BodyLimits,
 ) -> Result<Bytes, Problem> {
-    tokio::time::timeout(limits.patience, receive(headers, body, limits.received))
-        .await
-        .map_err(|_| too_slow(limits.patience))?
+    let received = tokio::time::timeout(limits.patience, receive(headers, body, limits)).await;
+    received.unwrap_or_else(|_| Err(limits.told(Refused::TooSlow(limits.patience))))
 }
 
 fn encoding_of(headers: &HeaderMap) -> Result<Encoding, Problem> {
@@ -114,16 +214,16 @@ pub(crate) fn broken(error: &axum::Error) -> Problem {
         }
         cause = error.source();
     }
-    Problem::malformed("the body broke off")
+    Refused::BrokeOff.into()
 }
 
 pub(crate) fn too_slow(patience: Duration) -> Problem {
-    let detail = format!("the body did not arrive within {}", metricsd_model::format_duration(patience));
-    Problem::new(StatusCode::REQUEST_TIMEOUT, ProblemKind::Timeout, detail)
+    Refused::TooSlow(patience).into()
 }
 
-async fn receive(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
-    let too_large = || Problem::too_large(format!("the body is larger than {limit} bytes"));
+async fn receive(headers: &HeaderMap, body: Body, limits: &BodyLimits) -> Result<Bytes, Problem> {
+    let limit = limits.received;
+    let too_large = || limits.told(Refused::TooLarge(limit));
     let declared = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
@@ -152,25 +252,23 @@ async fn receive(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes,
     }
 }
 
-fn too_large_unpacked(limit: usize) -> Problem {
-    Problem::too_large(format!("the body is larger than {limit} bytes once it is unpacked"))
-}
-
-fn unpack(encoding: Encoding, packed: &[u8], limit: usize) -> Result<Bytes, Problem> {
-    let damaged = |name: &str| Problem::malformed(format!("the body is not whole {name}"));
+/// Unpacks a body to at most `limit` bytes; what is longer is told that it has `passed` a bound.
+fn unpack(encoding: Encoding, packed: &[u8], limit: usize, passed: Refused) -> Result<Bytes, Refused> {
     let unpacked = match encoding {
         Encoding::Identity => Some(packed.to_vec()),
-        Encoding::Gzip => {
-            read_bounded(flate2::read::MultiGzDecoder::new(packed), limit).map_err(|_| damaged("gzip"))?
-        }
-        Encoding::Zstd => {
-            let mut decoder =
-                zstd::stream::read::Decoder::with_buffer(packed).map_err(|_| Problem::internal())?;
-            decoder.window_log_max(MAX_ZSTD_WINDOW_LOG).map_err(|_| Problem::internal())?;
-            read_bounded(decoder, limit).map_err(|_| damaged("zstd"))?
-        }
+        Encoding::Gzip => read_bounded(flate2::read::MultiGzDecoder::new(packed), limit)
+            .map_err(|_| Refused::Damaged("gzip"))?,
+        Encoding::Zstd => zstd_decoder(packed)
+            .and_then(|decoder| read_bounded(decoder, limit))
+            .map_err(|_| Refused::Damaged("zstd"))?,
     };
-    unpacked.map(Bytes::from).ok_or_else(|| too_large_unpacked(limit))
+    unpacked.map(Bytes::from).ok_or(passed)
+}
+
+fn zstd_decoder(packed: &[u8]) -> io::Result<impl Read> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(packed)?;
+    decoder.window_log_max(MAX_ZSTD_WINDOW_LOG)?;
+    Ok(decoder)
 }
 
 /// Reads to the end; `None` once there is more than `limit`, without reading on.

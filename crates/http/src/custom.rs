@@ -70,11 +70,7 @@ pub(crate) async fn push(
     let source_id = source_of(query.as_deref(), &headers, &caller)?;
     let idempotency_key = key_of(&headers)?;
     let (body, slot) = arrival::whole(&shared, &headers, body).await?;
-    let limits = BodyLimits {
-        received: api.limits.max_body_bytes,
-        unpacked: api.limits.max_decompressed_bytes,
-        patience: body::patience(api.settings.request_timeout),
-    };
+    let limits = BodyLimits::of(api);
     let bytes = body::read(&headers, body, limits).await?;
     let keyed = idempotency_key.is_some();
     let received_at = now();

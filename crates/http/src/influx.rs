@@ -148,11 +148,7 @@ async fn write(
         .map_err(|problem| version.problem(&problem))?;
     let arrived = arrival::whole(shared, headers, body).await;
     let (body, slot) = arrived.map_err(|problem| version.problem(&problem))?;
-    let limits = BodyLimits {
-        received: api.limits.max_body_bytes,
-        unpacked: api.limits.max_decompressed_bytes,
-        patience: body::patience(api.settings.request_timeout),
-    };
+    let limits = BodyLimits::of(api);
     let lines = body::read(headers, body, limits).await.map_err(|problem| version.problem(&problem))?;
     let received_at = now();
     let limit = api.limits.max_write_samples;

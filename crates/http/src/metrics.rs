@@ -27,6 +27,22 @@ struct RouteLabel {
     route: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+/// Bodies that were not read, by reason.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RefusedBodies(Family<ReasonLabel, Counter>);
+
+impl RefusedBodies {
+    /// Counts one.
+    pub(crate) fn count(&self, reason: &'static str) {
+        self.0.get_or_create(&ReasonLabel { reason }).inc();
+    }
+}
+
 /// Bounds of the histogram, in seconds.
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
@@ -36,6 +52,7 @@ pub struct HttpMetrics {
     requests: Family<AnswerLabels, Counter>,
     durations: Family<RouteLabel, Histogram, fn() -> Histogram>,
     pub(crate) streams: Gauge,
+    pub(crate) refused_bodies: RefusedBodies,
 }
 
 impl HttpMetrics {
@@ -45,9 +62,12 @@ impl HttpMetrics {
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             streams: Gauge::default(),
+            refused_bodies: RefusedBodies::default(),
         };
         let http = registry.sub_registry_with_prefix("http");
         http.register("requests", "Requests answered, by route, method and status", metrics.requests.clone());
+        let refused = metrics.refused_bodies.0.clone();
+        http.register("refused_bodies", "Bodies that were not read, by reason", refused);
         http.register_with_unit(
             "request_duration",
             "From the head of a request to the head of its answer",

@@ -57,11 +57,7 @@ async fn take(
     let origin = WriteOrigin::new(source_of(query, headers, &caller)?, Protocol::Otlp);
     let origin = WriteOrigin { caller, ..origin };
     let (body, slot) = arrival::whole(shared, headers, body).await?;
-    let limits = BodyLimits {
-        received: api.limits.max_body_bytes,
-        unpacked: api.limits.max_decompressed_bytes,
-        patience: body::patience(api.settings.request_timeout),
-    };
+    let limits = BodyLimits::of(api);
     let body = body::read(headers, body, limits).await?;
     let prepared = door.prepare(OtlpExport { origin, form, body, received_at: now() }).await?;
     drop(slot);

@@ -117,11 +117,7 @@ async fn push(
     let asked = Asked::read(query.as_deref(), &headers, &caller)?;
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let format = Format::negotiate(content_type, Some(ScrapeProtocol::PrometheusText004));
-    let limits = BodyLimits {
-        received: shared.api.limits.max_body_bytes,
-        unpacked: shared.api.limits.max_decompressed_bytes,
-        patience: body::patience(shared.api.settings.request_timeout),
-    };
+    let limits = BodyLimits::of(&shared.api);
     let arrived = arrival::arrived(&shared, &headers, body).await?;
     // Who waits for a group takes no place of other protocols.
     let _place = gateway.place().await;

@@ -63,7 +63,7 @@ impl Asked {
 }
 
 fn streams(shared: &Shared) -> Result<&Arc<Streams>, Problem> {
-    shared.inputs.as_ref().ok_or_else(|| Problem::unavailable("this process does not take pushes"))
+    shared.api.streams.as_ref().ok_or_else(|| Problem::unavailable("this process does not take pushes"))
 }
 
 impl From<StreamError> for Problem {

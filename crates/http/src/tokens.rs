@@ -77,8 +77,7 @@ pub(crate) async fn create(
     body: Body,
 ) -> Result<Response, Problem> {
     body::require_type(&headers, &["application/json"])?;
-    let patience = body::patience(shared.api.settings.request_timeout);
-    let limits = BodyLimits { received: MAX_BODY, unpacked: MAX_BODY, patience };
+    let limits = BodyLimits::small(&shared.api, MAX_BODY);
     let asked = request::read(parse_object(&body::read(&headers, body, limits).await?)?, now())?;
     let made = Access::new_token()?;
     let token = AccessToken { id: made.id, digest: made.digest, ..asked };

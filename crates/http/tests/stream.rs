@@ -112,7 +112,7 @@ async fn what_is_no_stream_is_refused() {
         post(&service, "", "application/x-ndjson", Body::from("x".repeat((4 << 20) + 1))).await;
     lines.next().await;
     assert!(lines.next().await.unwrap()["error"].as_str().unwrap().contains("larger than"));
-    let closed = Service::with(|api| api.ingest = None);
+    let closed = Service::with(|api| (api.ingest, api.streams) = (None, None));
     let request = Request::post(STREAM).header("content-type", "application/x-ndjson");
     closed.send(request.body(Body::empty()).unwrap()).await.problem(503);
 }

@@ -35,6 +35,8 @@ pub struct Limits {
     pub max_body_bytes: usize,
     /// Bytes of a request's body after decompression.
     pub max_decompressed_bytes: usize,
+    /// A packed body may unfold to this many times its bytes, beyond 1 MiB; 0: no bound.
+    pub max_decompression_ratio: usize,
     /// Samples older than this are refused; `0s`: no bound.
     pub max_sample_age: PromDuration,
     /// Samples further ahead than this are refused; `0s`: no bound.
@@ -73,6 +75,7 @@ impl Default for Limits {
             max_page_bytes: 64 << 20,
             max_body_bytes: 16 << 20,
             max_decompressed_bytes: 64 << 20,
+            max_decompression_ratio: 400,
             max_sample_age: PromDuration::from_secs(3_600),
             max_sample_future: PromDuration::from_secs(600),
             max_queue_bytes: 256 << 20,

@@ -91,6 +91,8 @@ pub(crate) struct Config {
     pub(crate) promql: PromqlConfig,
     /// Origins whose pages may ask.
     pub(crate) cors: CorsConfig,
+    /// Bounds of the HTTP port.
+    pub(crate) http: HttpConfig,
     /// How OpenTelemetry's pushes are taken.
     pub(crate) otlp: OtlpConfig,
     /// Where gRPC is served; `None`: nowhere.
@@ -355,6 +357,17 @@ pub(crate) struct PromqlConfig {
     pub(crate) max_points: usize,
     /// Bytes that one query may hold at once.
     pub(crate) max_bytes: usize,
+}
+
+/// Bounds of the HTTP port.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HttpConfig {
+    /// Connections that may be open at once.
+    pub(crate) max_connections: usize,
+    /// How long the head of a request may take, and an idle connection stays open.
+    pub(crate) header_timeout: Duration,
+    /// How long a request may take.
+    pub(crate) request_timeout: Duration,
 }
 
 /// Origins whose pages may ask Prometheus' API.

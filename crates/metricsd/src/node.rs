@@ -4,6 +4,7 @@ mod access;
 mod adapters;
 mod chores;
 mod compaction;
+mod connections;
 mod discovery;
 mod lines;
 mod membership;
@@ -232,15 +233,16 @@ impl Node {
         }
         let (access, task) = access::start(config, &adapters, &mut registry, &rest);
         chores.push(task);
-        let (otlp, grpc) = otlp::start(config, ingest.as_ref(), &access, grpc, &accept);
+        let shared = otlp::start(config, &adapters, ingest.as_ref(), &access, grpc, &accept);
         let ground = lines::Ground::new(ingest.as_ref(), &adapters);
         let (lines, protocols) = lines::start(&config.lines, ground, &mut registry, &accept).await?;
         let parts = serving::Parts {
             access,
             shown,
             ingest,
+            streams: shared.streams,
             uploads: Some(files),
-            otlp,
+            otlp: shared.otlp,
             cardinality,
             policy,
             pages,
@@ -255,7 +257,7 @@ impl Node {
             _spools: way.spools,
             accept,
             server,
-            grpc,
+            grpc: shared.grpc,
             lines,
             pool,
             membership,

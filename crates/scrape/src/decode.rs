@@ -21,7 +21,20 @@ pub(crate) struct Limit {
     pub(crate) setting: &'static str,
 }
 
+/// A page may unfold to this many times what arrived, beyond what is [`FREE`]: text full of zeros reaches 60 with gzip and 120
+/// with zstd.
+const MAX_RATIO: usize = 400;
+
+/// Bytes that are no reason to look at the ratio.
+const FREE: usize = 1 << 20;
+
 impl Limit {
+    /// The limit for a page of which so many bytes arrived.
+    fn unfolded(self, packed: usize) -> Self {
+        let by_ratio = packed.saturating_mul(MAX_RATIO).max(FREE);
+        if by_ratio < self.bytes { Self { bytes: by_ratio, setting: "400 times what arrived" } } else { self }
+    }
+
     /// The page is larger; `when` may say at which point of its way.
     pub(crate) fn passed(&self, when: &str) -> ScrapeError {
         let Self { bytes, setting } = self;
@@ -59,11 +72,12 @@ pub(crate) fn decompress(
     out: &mut Vec<u8>,
     limit: Limit,
 ) -> Result<(), ScrapeError> {
+    let unfolded = limit.unfolded(body.len());
     match encoding {
         Encoding::Identity => read_bounded(body, out, limit),
-        Encoding::Gzip => read_bounded(flate2::read::MultiGzDecoder::new(body), out, limit),
+        Encoding::Gzip => read_bounded(flate2::read::MultiGzDecoder::new(body), out, unfolded),
         Encoding::Zstd => match zstd::stream::read::Decoder::new(body) {
-            Ok(decoder) => read_bounded(decoder, out, limit),
+            Ok(decoder) => read_bounded(decoder, out, unfolded),
             Err(error) => Err(damaged(&error)),
         },
     }

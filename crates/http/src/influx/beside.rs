@@ -58,11 +58,7 @@ pub(super) async fn query(
     if shared.api.lines.influx.is_none() {
         return Err(Version::V1.problem(&off()));
     }
-    let limits = BodyLimits {
-        received: MAX_STATEMENT,
-        unpacked: MAX_STATEMENT,
-        patience: body::patience(shared.api.settings.request_timeout),
-    };
+    let limits = BodyLimits::small(&shared.api, MAX_STATEMENT);
     let form = body::read(&headers, body, limits).await.map_err(|problem| Version::V1.problem(&problem))?;
     let in_address = url::form_urlencoded::parse(query.as_deref().unwrap_or_default().as_bytes());
     let in_body = url::form_urlencoded::parse(&form);

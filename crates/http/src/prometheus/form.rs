@@ -78,8 +78,7 @@ impl FromRequest<Arc<Shared>> for Form {
         let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let essence = content_type.and_then(|text| text.split(';').next()).unwrap_or("").trim();
         if parts.method == Method::POST && essence.eq_ignore_ascii_case(FORM) {
-            let patience = body::patience(shared.api.settings.request_timeout);
-            let limits = BodyLimits { received: MAX_FORM, unpacked: MAX_FORM, patience };
+            let limits = BodyLimits::small(&shared.api, MAX_FORM);
             let bytes = body::read(&parts.headers, body, limits).await;
             form.add(&bytes.map_err(|problem| ApiError::from(&problem))?).map_err(refused)?;
         }

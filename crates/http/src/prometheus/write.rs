@@ -63,7 +63,7 @@ pub(crate) async fn write(
     let source_id = source_of(query.as_deref(), &headers, &caller)?;
     let (body, slot) = arrival::whole(&shared, &headers, body).await?;
     let packed = receive(&shared, &headers, body).await?;
-    let body = unpacked(packed, shared.api.limits.max_decompressed_bytes).await?;
+    let body = unpacked(&shared, packed).await?;
     let origin = WriteOrigin { caller, ..WriteOrigin::new(source_id, Protocol::RemoteWrite) };
     let prepared = ingest.prepare_write(OwnedWrite { origin, body, received_at: now() }).await?;
     drop(slot);
@@ -73,12 +73,7 @@ pub(crate) async fn write(
 
 /// Reads a packed body within the limits of the configuration.
 pub(super) async fn receive(shared: &Arc<Shared>, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-    let limits = BodyLimits {
-        received: shared.api.limits.max_body_bytes,
-        unpacked: shared.api.limits.max_decompressed_bytes,
-        patience: body::patience(shared.api.settings.request_timeout),
-    };
-    body::read_packed(headers, body, limits).await
+    body::read_packed(headers, body, &BodyLimits::of(&shared.api)).await
 }
 
 /// An error as a line of text: senders log the first line of what they are answered.
@@ -212,15 +207,22 @@ fn source_of(query: Option<&str>, headers: &HeaderMap, caller: &Caller) -> Resul
     Ok(source_from(asked, headers, caller, DEFAULT_SOURCE)?)
 }
 
-/// Unpacks a body; `limit` holds before anything is allocated.
-async fn unpacked(packed: Bytes, limit: usize) -> Result<Bytes, Plain> {
+/// Unpacks a body; the limit holds before anything is allocated. Its ratio needs no bound: no block of snappy unfolds to more
+/// than 22 times its size.
+async fn unpacked(shared: &Shared, packed: Bytes) -> Result<Bytes, Plain> {
     let large = packed.len() > LARGE;
+    let limits = BodyLimits::of(&shared.api);
+    let limit = limits.unpacked;
     let read = move || unpack(&packed, limit);
     let body = if large {
         tokio::task::spawn_blocking(read).await.map_err(|_| Problem::internal())?
     } else {
         read()
     };
+    let body = body.inspect_err(|error| match error {
+        BlockError::TooLarge { .. } => limits.count("too_large_unpacked"),
+        BlockError::Damaged(_) => limits.count("damaged"),
+    });
     Ok(body?.into())
 }
 

@@ -131,11 +131,7 @@ async fn read_body(
     types: &[&str],
 ) -> Result<Map<String, Value>, Problem> {
     body::require_type(headers, types)?;
-    let limits = BodyLimits {
-        received: api.limits.max_body_bytes.min(MAX_BODY),
-        unpacked: api.limits.max_decompressed_bytes.min(MAX_BODY),
-        patience: body::patience(api.settings.request_timeout),
-    };
+    let limits = BodyLimits::small(api, MAX_BODY);
     parse_object(&body::read(headers, body, limits).await?)
 }
 

@@ -18,6 +18,7 @@ use metricsd_http::{
     Api, ApiSettings, Cardinality, Dependency, HttpMetrics, Resolve, Roles, UploadAccess, router,
 };
 use metricsd_ingest::access::NewToken;
+use metricsd_ingest::stream::{StreamOptions, Streams};
 use metricsd_ingest::{
     Access, AccessMetrics, AccessOptions, AfterCommit, CommitOptions, Door, GroupCommit, Ingest,
     IngestMetrics, Limits, OtlpDoor,
@@ -191,6 +192,7 @@ impl Service {
             }),
             cardinality: Arc::new(Cardinality::new(store.clone(), series)),
             otlp: Some(OtlpDoor::new(ingest.clone(), OtlpOptions::default(), NO_STREAMS)),
+            streams: Some(Streams::new(ingest.clone(), store.clone(), StreamOptions::default())),
             ingest: Some(ingest),
             access: Access::open(),
             door: Door::Loopback,

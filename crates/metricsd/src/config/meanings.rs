@@ -78,6 +78,10 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("limits.max_page_bytes", "bytes of a scraped page, after decompression"),
     ("limits.max_body_bytes", "bytes of a request's body as it arrives"),
     ("limits.max_decompressed_bytes", "bytes of a request's body after decompression"),
+    (
+        "limits.max_decompression_ratio",
+        "a packed body may unfold to this many times its bytes, beyond 1 MiB; 0: no bound",
+    ),
     ("limits.max_sample_age", "samples older than this are refused; 0s for no bound"),
     ("limits.max_sample_future", "samples further ahead than this are refused; 0s for no bound"),
     ("limits.max_queue_bytes", "bytes of batches that wait for the store; beyond it pushes get 503"),
@@ -171,6 +175,15 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("promql.max_concurrent", "queries at work in one process, at most"),
     ("promql.max_points", "steps of one range query, at most"),
     ("promql.max_memory", "bytes that one query may hold at once"),
+    (
+        "http.max_connections",
+        "connections that may be open at once; then silent ones are closed for new ones",
+    ),
+    ("http.header_timeout", "how long the head of a request may take, and an idle connection stays open"),
+    (
+        "http.request_timeout",
+        "how long a request may take; its body may take three quarters of that to arrive",
+    ),
     ("http.cors_allow_origins", "origins whose pages may ask Prometheus' API; * for all"),
     ("http.cors_origin_pattern", "pattern of such origins, matching them whole"),
     (

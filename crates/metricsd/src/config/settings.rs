@@ -290,13 +290,30 @@ impl Default for Promql {
     }
 }
 
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Http {
+    pub(super) max_connections: usize,
+    pub(super) header_timeout: PromDuration,
+    pub(super) request_timeout: PromDuration,
     pub(super) cors_allow_origins: Vec<String>,
     pub(super) cors_origin_pattern: String,
     pub(super) reload_token: Option<String>,
     pub(super) reload_token_file: Option<String>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            max_connections: 16_384,
+            header_timeout: PromDuration::from_secs(30),
+            request_timeout: PromDuration::from_secs(40),
+            cors_allow_origins: Vec::new(),
+            cors_origin_pattern: String::new(),
+            reload_token: None,
+            reload_token_file: None,
+        }
+    }
 }
 
 #[derive(Clone, Default, Serialize, Deserialize)]

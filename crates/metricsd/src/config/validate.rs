@@ -2,6 +2,7 @@
 
 mod auth;
 mod durable;
+mod http;
 mod lines;
 mod otlp;
 mod storage;
@@ -15,14 +16,13 @@ use ipnet::IpNet;
 use metricsd_ingest::Limits;
 use metricsd_model::PromDuration;
 use metricsd_model::Secret;
-use metricsd_model::matcher::anchored_regex;
 use url::Url;
 
 use super::error::{Origin, Problem, nearest};
 use super::secrets::{self, mask_url};
 use super::settings::{Events, Retention, Settings};
 use super::{
-    CacheConfig, ClusterConfig, CommitConfig, Config, CorsConfig, DiscoveryConfig, EventFormat, EventsConfig,
+    CacheConfig, ClusterConfig, CommitConfig, Config, DiscoveryConfig, EventFormat, EventsConfig,
     KafkaConfig, LogConfig, LogFormat, PromqlConfig, RetentionConfig, Role, Roles, RollupConfig,
     ScrapeSettings, StorageBackend, StorageConfig,
 };
@@ -64,6 +64,7 @@ pub(super) fn validate(
     let sample_log = check.sample_log(settings, events.as_ref());
     let promql = check.promql(settings);
     let cors = check.cors(settings);
+    let http = check.http(&settings.http);
     let otlp = check.otlp(settings);
     let grpc = check.grpc(&settings.grpc);
     let auth = check.auth(settings);
@@ -101,6 +102,7 @@ pub(super) fn validate(
         retention,
         promql,
         cors,
+        http,
         otlp,
         grpc,
         auth,
@@ -423,30 +425,6 @@ impl Check<'_> {
             max_points: promql.max_points,
             max_bytes: promql.max_memory.0,
         }
-    }
-
-    fn cors(&mut self, settings: &Settings) -> CorsConfig {
-        let http = &settings.http;
-        for origin in http.cors_allow_origins.iter().filter(|origin| *origin != "*") {
-            let read = Url::parse(origin);
-            // What a browser sends is the origin alone, so anything else would match nothing.
-            if !read.is_ok_and(|url| url.origin().ascii_serialization() == *origin) {
-                self.refuse(
-                    "http.cors_allow_origins",
-                    format!("expected an origin such as https://grafana.example, or *, not {origin:?}"),
-                );
-            }
-        }
-        let pattern = match http.cors_origin_pattern.as_str() {
-            "" => None,
-            pattern => anchored_regex(pattern)
-                .map_err(|_| {
-                    let message = format!("expected a regular expression, not {pattern:?}");
-                    self.refuse("http.cors_origin_pattern", message);
-                })
-                .ok(),
-        };
-        CorsConfig { origins: http.cors_allow_origins.clone(), pattern }
     }
 
     fn sealing_key(&mut self, settings: &Settings) -> Option<SealingKey> {

@@ -1,16 +1,18 @@
-//! How OpenTelemetry's pushes come in: the door that HTTP and gRPC share, and the port of gRPC.
+//! What comes in over HTTP and gRPC alike, OpenTelemetry's pushes and streams of items, and the port of gRPC.
 
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use metricsd_grpc::{GrpcOptions, Services};
 use metricsd_http::ApiSettings;
+use metricsd_ingest::stream::{StreamOptions, Streams};
 use metricsd_ingest::{Access, Ingest, OtlpDoor};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::adapters::Adapters;
 use crate::config::{Config, Role};
 
 /// Opens the port of gRPC, where there is to be one.
@@ -24,45 +26,54 @@ pub(super) async fn listen(config: &Config) -> Result<Option<TcpListener>> {
     Ok(Some(listener))
 }
 
-/// The door, and the task that serves gRPC.
+/// What HTTP and gRPC share, and the task that serves gRPC.
+pub(super) struct Started {
+    pub(super) otlp: Option<OtlpDoor>,
+    pub(super) streams: Option<Arc<Streams>>,
+    pub(super) grpc: Option<JoinHandle<()>>,
+}
+
+/// Opens the doors where there are pushes, and starts to serve gRPC where there is a port.
 pub(super) fn start(
     config: &Config,
+    adapters: &Adapters,
     ingest: Option<&Ingest>,
     access: &Arc<Access>,
     listener: Option<TcpListener>,
     stop: &CancellationToken,
-) -> (Option<OtlpDoor>, Option<JoinHandle<()>>) {
+) -> Started {
     let door =
         |ingest: &Ingest| OtlpDoor::new(ingest.clone(), config.otlp.options.clone(), config.otlp.streams);
-    let door = ingest.map(door);
-    let served = serve(config, access, listener, door.clone(), stop);
-    (door, served)
+    let otlp = ingest.map(door);
+    let source = &adapters.source;
+    let streams = ingest.map(|ingest| Streams::new(ingest.clone(), source.clone(), StreamOptions::default()));
+    let services = otlp.clone().zip(streams.clone()).map(|(otlp, streams)| {
+        let access = access.clone();
+        Services { otlp, streams, access }
+    });
+    let grpc = serve(config, listener, services, stop);
+    Started { otlp, streams, grpc }
 }
 
 /// Starts to serve gRPC. The task ends when `stop` is cancelled and the calls under way are answered.
 fn serve(
     config: &Config,
-    access: &Arc<Access>,
     listener: Option<TcpListener>,
-    door: Option<OtlpDoor>,
+    services: Option<Services>,
     stop: &CancellationToken,
 ) -> Option<JoinHandle<()>> {
-    let (listener, otlp) = (listener?, door?);
+    let (listener, services) = (listener?, services?);
     let settings = ApiSettings::default();
     let defaults = GrpcOptions::default();
     let options = GrpcOptions {
         max_connections: config.grpc.as_ref().map_or(defaults.max_connections, |grpc| grpc.max_connections),
         max_message_bytes: config.limits.max_body_bytes,
+        max_ratio: config.limits.max_decompression_ratio,
         max_concurrent_pushes: settings.max_concurrent_pushes,
-        timeout: settings.request_timeout,
+        timeout: config.http.request_timeout,
     };
     if let Ok(address) = listener.local_addr() {
         info!(%address, "serving gRPC");
     }
-    Some(tokio::spawn(metricsd_grpc::serve(
-        listener,
-        Services { otlp, access: access.clone() },
-        options,
-        stop.clone(),
-    )))
+    Some(tokio::spawn(metricsd_grpc::serve(listener, services, options, stop.clone())))
 }

@@ -14,18 +14,19 @@ use metricsd_http::{
     Api, ApiSettings, Cardinality, CorsOrigins, Dependency, HttpMetrics, LineProtocols, Peer,
     PrometheusSettings, ReloadAccess, Roles, SystemResolver, UploadAccess, router,
 };
+use metricsd_ingest::stream::Streams;
 use metricsd_ingest::{Access, Door, Ingest, OtlpDoor};
 use metricsd_promql::{Engine, EngineOptions};
 use metricsd_scrape::{AddressPolicy, PageClient};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::warn;
 
 use super::adapters::{Adapters, Member};
+use super::connections::{self, ConnectionMetrics, Places};
 use super::discovery::Reloader;
 use super::sinks::Way;
 use super::spool::Spools;
@@ -54,6 +55,8 @@ pub(super) struct Parts<'a> {
     pub(super) shown: Shown,
     /// Where there are push routes.
     pub(super) ingest: Option<Ingest>,
+    /// On top of that.
+    pub(super) streams: Option<Arc<Streams>>,
     /// Where files are taken.
     pub(super) uploads: Option<UploadAccess>,
     /// On top of that.
@@ -84,6 +87,7 @@ pub(super) fn start(
         access,
         shown,
         ingest,
+        streams,
         uploads,
         otlp,
         cardinality,
@@ -97,6 +101,9 @@ pub(super) fn start(
     let token = config.discovery.reload_token.clone();
     let reload = reload.map(|reloader| ReloadAccess { reload: Box::new(reloader), token });
     let metrics = HttpMetrics::register(&mut registry);
+    let connections = ConnectionMetrics::register(&mut registry);
+    let places =
+        Places::new(connections::room(config.http.max_connections), config.http.header_timeout, connections);
     let engine = Engine::new(adapters.source.clone(), engine_options(config));
     let public_address =
         listener.local_addr().map_or_else(|_| config.listen.clone(), |address| address.to_string());
@@ -117,6 +124,7 @@ pub(super) fn start(
         cache: adapters.cache.clone(),
         events: adapters.bus.clone(),
         ingest,
+        streams,
         uploads,
         lines: protocols,
         otlp,
@@ -130,7 +138,7 @@ pub(super) fn start(
         metrics,
         shutdown: stop.clone(),
     });
-    tokio::spawn(serve(listener, router, stop))
+    tokio::spawn(serve(listener, router, places, stop))
 }
 
 fn engine_options(config: &Config) -> EngineOptions {
@@ -153,6 +161,7 @@ fn api_settings(config: &Config, shown: Shown, public_address: String) -> ApiSet
     ApiSettings {
         default_interval: config.scrape.default_interval,
         default_timeout: config.scrape.default_timeout,
+        request_timeout: config.http.request_timeout,
         public_address,
         prometheus: PrometheusSettings {
             max_points: config.promql.max_points,
@@ -178,22 +187,18 @@ fn dependencies(config: &Config, adapters: &Adapters, way: &Way) -> Vec<Dependen
     stores.chain(way.log.clone()).chain(beside).collect()
 }
 
-/// Connections that may be open at once; more are closed as they come.
-const MAX_CONNECTIONS: usize = 4_096;
-
-/// How long a client may take to send the head of a request, and an idle connection stays open.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a silent client of HTTP/2 is asked whether it is there.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Pause after a failure to accept, such as no free file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stop` is cancelled, then answers what is under way.
-async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+async fn serve(listener: TcpListener, router: Router, places: Arc<Places>, stop: CancellationToken) {
     let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    server.http2().timer(TokioTimer::new()).keep_alive_interval(HEADER_TIMEOUT);
+    server.http1().timer(TokioTimer::new()).header_read_timeout(places.patience());
+    server.http2().timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE);
     let open = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let (socket, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -206,22 +211,30 @@ async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
             },
             () = stop.cancelled() => break,
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
-            warn!(limit = MAX_CONNECTIONS, "a connection was closed: too many are open");
+        let Some(place) = places.take() else {
+            connections::refuse(&socket);
             continue;
         };
         let _ = socket.set_nodelay(true);
-        let told = router.clone().map_request(move |mut request: axum::http::Request<Incoming>| {
+        let (guest, router) = (place.guest(), router.clone());
+        let told = tower::service_fn(move |mut request: axum::http::Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer));
-            request
+            let (at_work, router) = (guest.work(), router.clone());
+            async move {
+                let answer = router.oneshot(request).await;
+                drop(at_work);
+                answer
+            }
         });
         let service = TowerToHyperService::new(told);
-        let connection = server.serve_connection(TokioIo::new(socket), service).into_owned();
+        let connection = server.serve_connection(TokioIo::new(place.watch(socket)), service).into_owned();
         let connection = open.watch(connection);
         tokio::spawn(async move {
             // A client that goes away, or sends nonsense, is no event.
-            let _ = connection.await;
-            drop(place);
+            tokio::select! {
+                _ = connection => {}
+                () = place.displaced() => {}
+            }
         });
     }
     drop(listener);

@@ -176,6 +176,11 @@ impl Node {
         page.lines().filter(of_name).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
     /// kill -NAME.
     pub async fn signal(&self, name: &str) {
         let id = self.child.id().unwrap().to_string();

@@ -71,7 +71,7 @@ async fn store(
     let (body, slot) = arrival::whole(shared, headers, body).await?;
     let packed = receive(shared, headers, body).await?;
     let limits = &shared.api.limits;
-    let request = unpacked(packed, limits.max_decompressed_bytes).await?;
+    let request = unpacked(shared, packed).await?;
     let bounds = Bounds {
         max_symbols: limits.max_write_samples.saturating_mul(SYMBOLS_PER_SAMPLE),
         max_bytes: limits.max_decompressed_bytes,
