@@ -227,7 +227,9 @@ async fn serve(listener: TcpListener, router: Router, places: Arc<Places>, stop:
             }
         });
         let service = TowerToHyperService::new(told);
-        let connection = server.serve_connection(TokioIo::new(place.watch(socket)), service).into_owned();
+        // A WebSocket takes its connection over, and is bounded by the number of streams from then on.
+        let watched = TokioIo::new(place.watch(socket));
+        let connection = server.serve_connection_with_upgrades(watched, service).into_owned();
         let connection = open.watch(connection);
         tokio::spawn(async move {
             // A client that goes away, or sends nonsense, is no event.
