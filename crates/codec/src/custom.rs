@@ -20,6 +20,7 @@ mod rich;
 mod usual;
 
 pub use body::{CustomBody, CustomWriter};
+pub use expand::Piece;
 pub use list::{BodyError, CustomLimits, Items, decode};
 pub use memory::Memory;
 pub use metric::{ClassicHistogram, CustomMetric, CustomValue, ItemError, ItemExemplar, Summary};

@@ -41,12 +41,18 @@ impl Labels {
 
     /// A name that is given twice.
     pub fn repeated(&self) -> Option<&str> {
-        let mut seen: Vec<&str> = Vec::with_capacity(self.ends.len());
-        self.iter().map(|(name, _)| name).find(|name| {
-            let again = seen.contains(name);
-            seen.push(name);
-            again
+        let mut names: Vec<&str> = self.iter().map(|(name, _)| name).collect();
+        // A line may have any number of them.
+        names.sort_unstable();
+        names.windows(2).find_map(|pair| match pair {
+            [name, next] if name == next => Some(*name),
+            _ => None,
         })
+    }
+
+    /// Bytes of all of them.
+    pub fn size(&self) -> usize {
+        self.text.len()
     }
 
     /// How many.

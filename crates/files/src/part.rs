@@ -88,6 +88,8 @@ struct Open {
     name: String,
     labels: Labels,
     samples: Vec<(Millis, RowValue)>,
+    /// Bytes that the samples take.
+    size: usize,
 }
 
 impl<R: Rows> Parts<R> {
@@ -156,7 +158,7 @@ impl<R: Rows> Parts<R> {
         }
         let same = open.name == row.name && open.labels == row.labels && !open.samples.is_empty();
         // A series that goes on for long is written in pieces, so that the bound on bytes sees it.
-        if !same || open.samples.len() >= MAX_OPEN {
+        if !same || open.samples.len() >= MAX_OPEN || open.size >= MAX_OPEN_BYTES {
             open.close(body);
             std::mem::swap(&mut open.name, &mut row.name);
             std::mem::swap(&mut open.labels, &mut row.labels);
@@ -166,17 +168,32 @@ impl<R: Rows> Parts<R> {
             describe(row, body, said);
         }
         let time = row.timestamp.unwrap_or(self.now);
+        open.size += size(&row.value);
         open.samples.push((time, std::mem::take(&mut row.value)));
         part.samples_at.push((time, row.line));
         part.samples += 1;
     }
 }
 
-/// Samples of one series that wait to be written.
+/// Samples of one series that wait to be written, and bytes that they take.
 const MAX_OPEN: usize = 1_024;
+const MAX_OPEN_BYTES: usize = 1 << 20;
+
+/// Bytes that a value takes, about.
+fn size(value: &RowValue) -> usize {
+    match value {
+        RowValue::Stale | RowValue::Float(_) => 16,
+        RowValue::Histogram(histogram) => {
+            let buckets = histogram.positive_buckets.len() + histogram.negative_buckets.len();
+            let spans = histogram.positive_spans.len() + histogram.negative_spans.len();
+            100 + 8 * (buckets + spans + histogram.custom_values.len())
+        }
+    }
+}
 
 impl Open {
     fn close(&mut self, body: &mut BodyWriter) {
+        self.size = 0;
         if self.samples.is_empty() {
             return;
         }

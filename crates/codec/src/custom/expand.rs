@@ -2,7 +2,7 @@
 
 use metricsd_model::{MetricSource, Millis};
 
-use super::metric::{ClassicHistogram, CustomMetric, CustomValue, ItemExemplar, Summary};
+use super::metric::{ClassicHistogram, CustomMetric, CustomValue, ItemExemplar};
 use crate::exposition::open_metrics_float;
 use crate::remote_write::{BodyWriter, SeriesWriter};
 
@@ -35,8 +35,7 @@ pub(super) fn expand(metric: &CustomMetric, now: Millis, source: Option<MetricSo
             series.histogram(at, histogram);
             item.exemplars(&mut series, &metric.exemplars);
         }
-        CustomValue::Classic(histogram) => item.classic(histogram, out),
-        CustomValue::Summary(summary) => item.summary(summary, out),
+        CustomValue::Classic(_) | CustomValue::Summary(_) => item.pieces(out),
     }
 }
 
@@ -82,21 +81,21 @@ impl Item<'_> {
         }
     }
 
-    /// Examples belong to the bucket that they fall into.
-    fn classic(&self, histogram: &ClassicHistogram, out: &mut BodyWriter) {
-        let above = histogram.buckets.last().is_none_or(|(bound, _)| *bound != f64::INFINITY);
-        let last = above.then_some((f64::INFINITY, histogram.count));
-        let placed = self.placed(histogram);
+    fn pieces(&self, out: &mut BodyWriter) {
+        let placed = match &self.metric.value {
+            CustomValue::Classic(histogram) => self.placed(histogram),
+            _ => Vec::new(),
+        };
         let mut rest = placed.as_slice();
-        for (place, (bound, count)) in histogram.buckets.iter().copied().chain(last).enumerate() {
-            let mut series = self.series(out, "_bucket", Some(("le", &open_metrics_float(bound))));
-            series.sample(self.at, count);
+        for (place, piece) in self.metric.value.pieces().into_iter().enumerate() {
+            let label = piece.label.as_ref().map(|(name, value)| (*name, value.as_str()));
+            let mut series = self.series(out, piece.suffix, label);
+            series.sample(self.at, piece.value);
+            // Buckets come first.
             let (own, others) = rest.split_at(rest.partition_point(|(bucket, _)| *bucket <= place));
             self.exemplars(&mut series, own.iter().map(|(_, exemplar)| *exemplar));
             rest = others;
         }
-        self.series(out, "_sum", None).sample(self.at, histogram.sum);
-        self.series(out, "_count", None).sample(self.at, histogram.count);
     }
 
     /// Examples by the place of the bucket that they fall into; what is no number falls into none.
@@ -111,12 +110,46 @@ impl Item<'_> {
         placed.sort_by_key(|(bucket, _)| *bucket);
         placed
     }
+}
 
-    fn summary(&self, summary: &Summary, out: &mut BodyWriter) {
-        for (quantile, value) in &summary.quantiles {
-            self.series(out, "", Some(("quantile", &open_metrics_float(*quantile)))).sample(self.at, *value);
-        }
-        self.series(out, "_sum", None).sample(self.at, summary.sum);
-        self.series(out, "_count", None).sample(self.at, summary.count);
+/// One of the series that a histogram by bounds or a summary becomes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Piece {
+    /// What follows the item's name.
+    pub suffix: &'static str,
+    /// A label beside those of the item.
+    pub label: Option<(&'static str, String)>,
+    /// Its sample.
+    pub value: f64,
+}
+
+impl Piece {
+    fn new(suffix: &'static str, label: Option<(&'static str, f64)>, value: f64) -> Self {
+        Self { suffix, label: label.map(|(name, number)| (name, open_metrics_float(number))), value }
+    }
+}
+
+impl CustomValue {
+    /// The series of a histogram by bounds or a summary, buckets first; none where the value is one sample.
+    pub fn pieces(&self) -> Vec<Piece> {
+        let (mut pieces, sum, count) = match self {
+            Self::Float(_) | Self::Native(_) => return Vec::new(),
+            Self::Classic(histogram) => {
+                let above = histogram.buckets.last().is_none_or(|(bound, _)| *bound != f64::INFINITY);
+                let last = above.then_some((f64::INFINITY, histogram.count));
+                let buckets = histogram.buckets.iter().copied().chain(last);
+                let bucket = |(bound, count)| Piece::new("_bucket", Some(("le", bound)), count);
+                (buckets.map(bucket).collect::<Vec<_>>(), histogram.sum, histogram.count)
+            }
+            Self::Summary(summary) => {
+                let quantile = |(quantile, value): &(f64, f64)| {
+                    Piece::new("", Some(("quantile", *quantile)), *value)
+                };
+                (summary.quantiles.iter().map(quantile).collect(), summary.sum, summary.count)
+            }
+        };
+        pieces.push(Piece::new("_sum", None, sum));
+        pieces.push(Piece::new("_count", None, count));
+        pieces
     }
 }

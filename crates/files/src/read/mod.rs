@@ -49,7 +49,7 @@ impl RowReader {
                     "a Parquet file is packed inside: send it as it is, without gzip or zstd around it";
                 return Err(FileError::Damaged(message.to_owned()));
             }
-            let rows = parquet::ParquetRows::open(source)?;
+            let rows = parquet::ParquetRows::open(source, limit)?;
             return Ok(Self { position: rows.position(), rows: Inner::Parquet(Box::new(rows)) });
         }
         let unpacked = Unpacked::new(SourceReader::new(source, 0), compression, limit)?;

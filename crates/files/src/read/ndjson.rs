@@ -1,18 +1,22 @@
-//! NDJSON: a line is an item as `/custom` takes it, or as an export writes it.
+//! NDJSON: a line is an item as an export writes it, or as `/custom` takes it: what only that has is read by its own reader,
+//! and a histogram by bounds or a summary becomes a row a series. Exemplars are passed over.
 
 use std::borrow::Cow;
 
+use metricsd_codec::custom::{self, CustomLimits, CustomMetric, CustomValue, Piece};
 use metricsd_model::{MetricSource, Refusal};
 use serde::Deserialize;
 
 use super::json::{Pairs, Text};
 use super::lines::{Line, Lines};
-use crate::row::{Row, RowFault, RowValue, Step, kind_from};
+use crate::row::{Row, RowFault, RowValue, Step, kind_from, kind_of};
 use crate::{FileError, histogram, time, unpack::Unpacked, value};
 
 /// Reads NDJSON.
 pub(super) struct NdjsonRows<'a> {
     lines: Lines<Unpacked<'a>>,
+    /// An item that becomes several rows, and those that are still to come.
+    open: Option<(Row, std::vec::IntoIter<Piece>)>,
 }
 
 #[derive(Deserialize)]
@@ -51,11 +55,19 @@ enum Scalar<'a> {
 
 impl<'a> NdjsonRows<'a> {
     pub(super) fn new(reader: Unpacked<'a>) -> Self {
-        Self { lines: Lines::new(reader) }
+        Self { lines: Lines::new(reader), open: None }
     }
 
     pub(super) fn next_row(&mut self, row: &mut Row) -> Result<Step, FileError> {
         loop {
+            if let Some((shared, pieces)) = &mut self.open {
+                if let Some(piece) = pieces.next() {
+                    row.clone_from(shared);
+                    add_piece(&piece, row);
+                    return Ok(Step::Row);
+                }
+                self.open = None;
+            }
             let number = self.lines.number() + 1;
             let line = match self.lines.next_line()? {
                 Line::End => return Ok(Step::End),
@@ -69,12 +81,68 @@ impl<'a> NdjsonRows<'a> {
                 continue;
             }
             row.line = number;
-            return Ok(match read(line, row) {
-                Ok(()) => Step::Row,
-                Err((reason, message)) => Step::Fault(RowFault::new(number, reason, message)),
-            });
+            let (reason, message) = match read(line, row) {
+                Ok(()) => return Ok(Step::Row),
+                Err(fault) => fault,
+            };
+            match custom_item(line) {
+                Some(Ok(item)) => {
+                    row.clear();
+                    row.line = number;
+                    let pieces = item.value.pieces();
+                    take_custom(item, row);
+                    if pieces.is_empty() {
+                        return Ok(Step::Row);
+                    }
+                    self.open = Some((row.clone(), pieces.into_iter()));
+                }
+                Some(Err(fault)) => return Ok(Step::Fault(RowFault { line: number, ..fault })),
+                None => return Ok(Step::Fault(RowFault::new(number, reason, message))),
+            }
         }
     }
+}
+
+/// A line that has what only items of `/custom` have; `None` where it has none of that.
+fn custom_item(line: &[u8]) -> Option<Result<CustomMetric, RowFault>> {
+    let list = [b"[".as_slice(), line, b"]"].concat();
+    let items = custom::decode(&list, &CustomLimits { max_items: 1 }).ok()?;
+    Some(match items.into_iter().next()? {
+        Ok(item) => Ok(item),
+        Err(error) => {
+            let of_custom =
+                ["histogram", "summary", "exemplars"].iter().any(|field| error.field.starts_with(field));
+            if !of_custom {
+                return None;
+            }
+            Err(RowFault::new(0, error.refusal, format!("{}: {}", error.field, error.message)))
+        }
+    })
+}
+
+fn take_custom(item: CustomMetric, row: &mut Row) {
+    row.name = item.name;
+    row.family.clone_from(&row.name);
+    row.kind = kind_of(item.metric_type);
+    row.timestamp = item.timestamp;
+    for (name, value) in &item.labels {
+        row.labels.push(name, value);
+    }
+    row.help = item.help_text.unwrap_or_default();
+    row.unit = item.unit.unwrap_or_default();
+    match item.value {
+        CustomValue::Float(value) => row.value = RowValue::Float(value),
+        CustomValue::Native(histogram) => row.value = RowValue::Histogram(histogram),
+        CustomValue::Classic(_) | CustomValue::Summary(_) => {}
+    }
+}
+
+fn add_piece(piece: &Piece, row: &mut Row) {
+    row.name.push_str(piece.suffix);
+    if let Some((name, value)) = &piece.label {
+        row.labels.push(name, value);
+    }
+    row.value = RowValue::Float(piece.value);
 }
 
 fn read(line: &[u8], row: &mut Row) -> Result<(), (Refusal, String)> {

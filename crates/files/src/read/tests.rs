@@ -150,6 +150,36 @@ nonsense
 }
 
 #[test]
+fn ndjson_has_whatever_items_of_custom_have() {
+    let text = r#"{"name":"h","labels":{"a":"b"},"histogram":{"buckets":{"1":5,"0.1":3},"sum":2.5,"count":6},"timestamp":7}
+{"name":"s","summary":{"quantiles":{"0.5":0.25},"sum":3,"count":4}}
+{"name":"n","histogram":{"schema":0,"gauge":true}}
+{"name":"e","value":1,"exemplars":[{"labels":{"trace_id":"x"},"value":1}]}
+{"name":"f","summary":{"quantiles":{"2":1}}}
+{"name":"g","value":1,"more":2}"#;
+    let le = |bound: &'static str| [("a", "b"), ("le", bound)];
+    let expected = [
+        row(1, "h_bucket", &le("0.1"), Some(7), "3"),
+        row(1, "h_bucket", &le("1.0"), Some(7), "5"),
+        row(1, "h_bucket", &le("+Inf"), Some(7), "6"),
+        row(1, "h_sum", &[("a", "b")], Some(7), "2.5"),
+        row(1, "h_count", &[("a", "b")], Some(7), "6"),
+        row(2, "s", &[("quantile", "0.5")], None, "0.25"),
+        row(2, "s_sum", &[], None, "3"),
+        row(2, "s_count", &[], None, "4"),
+        row(3, "n", &[], None, "histogram of 0"),
+        row(4, "e", &[], None, "1"),
+        Seen::Fault(5, Refusal::InvalidValue),
+        Seen::Fault(6, Refusal::InvalidValue),
+    ];
+    assert_eq!(read(text.as_bytes(), FileFormat::Ndjson).unwrap(), expected);
+    let mut reader = open(text.as_bytes(), FileFormat::Ndjson).unwrap();
+    let mut row = Row::default();
+    assert_eq!(reader.next_row(&mut row).unwrap(), Step::Row);
+    assert_eq!((row.kind, row.family()), (MetricKind::Histogram, "h"));
+}
+
+#[test]
 fn lines_that_are_too_long_are_passed_over() {
     let long = "x".repeat(3 << 20);
     for end in ["\n{\"name\":\"a\",\"value\":1}\n", "\n{\"name\":\"a\",\"value\":1}"] {
@@ -250,6 +280,19 @@ fn parts_are_the_same_each_time() {
     let mut again = parts();
     again.skip(8, 1_000).unwrap();
     assert_eq!(again.next_part().unwrap(), None);
+}
+
+#[test]
+fn a_part_ends_where_its_histograms_are_large() {
+    let buckets = vec!["1"; 15_000].join(",");
+    let line = format!(
+        "{{\"name\":\"h\",\"histogram\":{{\"schema\":0,\"count\":15000,\"sum\":1,\"positive_spans\":[[0,15000]],\"positive_buckets\":[{buckets}]}}}}\n"
+    );
+    let text = line.repeat(1_000);
+    let bounds = PartBounds { rows: 10_000, bytes: 1 << 20 };
+    let mut parts = Parts::new(open(text.as_bytes(), FileFormat::Ndjson).unwrap(), bounds, 5);
+    let part = parts.next_part().unwrap().unwrap();
+    assert!(part.rows < 200 && part.body.len() < 4 << 20, "{} rows, {} bytes", part.rows, part.body.len());
 }
 
 #[test]

@@ -79,7 +79,8 @@ impl FileWriter {
         Ok(Self { inner })
     }
 
-    /// Writes rows. For OpenMetrics series come ordered by [`family_of`] and each in one go.
+    /// Writes rows. For OpenMetrics series come ordered by [`base_of`] their name, those of one name together, and each in
+    /// one go.
     pub fn write(&mut self, rows: &SeriesRows<'_>) -> Result<(), FileError> {
         match &mut self.inner {
             Inner::Csv(writer) => writer.write(rows),
@@ -111,15 +112,10 @@ impl FileWriter {
     }
 }
 
-/// The family that a metric is written under.
-pub fn family_of(name: &str, metric_type: MetricType) -> &str {
-    let suffixes: &[&str] = match metric_type {
-        MetricType::Counter => &["_total"],
-        MetricType::Histogram => &["_bucket", "_sum", "_count"],
-        MetricType::Summary => &["_sum", "_count"],
-        _ => &[],
-    };
-    suffixes.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
+/// What the names of one family have in common, whatever its type.
+pub fn base_of(name: &str) -> &str {
+    let ends = ["_total", "_bucket", "_sum", "_count"];
+    ends.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
 }
 
 /// Labels beside the name as a JSON object.

@@ -3,15 +3,18 @@
 use std::io::Write;
 
 use metricsd_model::labels::{is_classic_label_name, is_classic_metric_name};
-use metricsd_model::{MetricType, Millis};
+use metricsd_model::{MetricType, Millis, family};
 
-use super::{Cell, SeriesRows, family_of};
+use super::{Cell, SeriesRows, base_of};
 
 /// Writes OpenMetrics.
 #[derive(Default)]
 pub(super) struct TextWriter {
     pub(super) out: Vec<u8>,
-    family: Option<String>,
+    /// The family that was declared last, and its kind.
+    family: Option<(String, &'static str)>,
+    /// Those that were declared of names with the same base.
+    declared: Vec<String>,
     series: Vec<u8>,
 }
 
@@ -40,9 +43,18 @@ impl TextWriter {
 
     fn declare(&mut self, rows: &SeriesRows<'_>) {
         let name = rows.labels.metric_name();
-        let (family, kind) = declared(name, rows);
-        if self.family.as_deref() == Some(family) {
-            return;
+        let (mut family, mut kind) = declared(name, rows);
+        if let Some((standing, its_kind)) = &self.family {
+            if belongs(name, standing, its_kind) {
+                return;
+            }
+            if base_of(standing) != base_of(name) {
+                self.declared.clear();
+            }
+        }
+        // Senders may differ on the type of a metric; a family is declared once.
+        if self.declared.iter().any(|declared| declared == family) {
+            (family, kind) = (name, "unknown");
         }
         let shown = if is_classic_metric_name(family) {
             family.to_owned()
@@ -60,13 +72,28 @@ impl TextWriter {
         if let Some(help) = rows.help.filter(|help| !help.is_empty()) {
             let _ = writeln!(self.out, "# HELP {shown} {}", escaped(help));
         }
-        self.family = Some(family.to_owned());
+        self.declared.push(family.to_owned());
+        self.family = Some((family.to_owned(), kind));
     }
+}
+
+/// Whether a family of some kind has metrics of a name.
+fn belongs(name: &str, family: &str, kind: &str) -> bool {
+    let ends: &[&str] = match kind {
+        "counter" => &["_total"],
+        "histogram" => &["_bucket", "_sum", "_count"],
+        "summary" => &["", "_sum", "_count"],
+        _ => &[""],
+    };
+    name.strip_prefix(family).is_some_and(|end| ends.contains(&end))
 }
 
 /// The family and its kind. Names that do not end as their kind asks are of a kind of which any name may be.
 fn declared<'a>(name: &'a str, rows: &SeriesRows<'_>) -> (&'a str, &'static str) {
-    let family = family_of(name, rows.metric_type);
+    let family = match rows.metric_type {
+        MetricType::Counter => name.strip_suffix("_total").unwrap_or(name),
+        other => family::family_of(name, other),
+    };
     let ends_as_asked = family.len() < name.len();
     match rows.metric_type {
         MetricType::Counter if ends_as_asked => (family, "counter"),

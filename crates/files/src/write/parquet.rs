@@ -15,8 +15,9 @@ use parquet::schema::parser::parse_message_type;
 use super::{Cell, SeriesRows};
 use crate::{FileError, histogram};
 
-/// Rows of a row group.
+/// Rows of a row group, and bytes of its texts: both are in memory until it is written.
 const GROUP: usize = 100_000;
+const GROUP_TEXTS: usize = 16 << 20;
 
 /// Rows that are handed to a column at once.
 const BATCH: usize = 4_096;
@@ -72,6 +73,8 @@ struct Group {
     values: Vec<Option<f64>>,
     histograms: Vec<Option<ByteArray>>,
     stale: Vec<bool>,
+    /// Bytes of all texts.
+    texts: usize,
 }
 
 /// Writes Parquet.
@@ -111,20 +114,22 @@ impl ParquetWriter {
             unit: optional(rows.unit),
             help: optional(rows.help),
         };
-        self.group.series.push(describe());
+        self.group.describe(describe());
         for (time, cell) in rows.cells() {
-            if self.group.of.len() == GROUP {
+            if self.group.of.len() == GROUP || self.group.texts >= GROUP_TEXTS {
                 self.flush()?;
-                self.group.series.push(describe());
+                self.group.describe(describe());
             }
             let group = &mut self.group;
             group.of.push(group.series.len() - 1);
             group.timestamps.push(time);
             group.values.push(if let Cell::Float(value) = cell { Some(value) } else { None });
-            group.histograms.push(match cell {
+            let histogram = match cell {
                 Cell::Histogram(histogram) => Some(text(&histogram::to_json(histogram))),
                 _ => None,
-            });
+            };
+            group.texts += histogram.as_ref().map_or(0, ByteArray::len);
+            group.histograms.push(histogram);
             group.stale.push(matches!(cell, Cell::Stale));
         }
         Ok(())
@@ -153,6 +158,13 @@ impl ParquetWriter {
 }
 
 impl Group {
+    fn describe(&mut self, series: Described) {
+        let optional = |text: &Option<ByteArray>| text.as_ref().map_or(0, ByteArray::len);
+        let labels: usize = series.labels.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.texts += series.name.len() + labels + optional(&series.unit) + optional(&series.help);
+        self.series.push(series);
+    }
+
     fn write(&self, out: &mut SerializedRowGroupWriter<'_, Shared>) -> Result<(), ParquetError> {
         let described = |row: usize| self.of.get(row).and_then(|series| self.series.get(*series));
         let rows = self.of.len();

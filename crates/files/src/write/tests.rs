@@ -195,3 +195,54 @@ fn large_files_have_several_row_groups() {
     let last = rows.last().unwrap();
     assert_eq!((last.line, &last.value), (250_000, &RowValue::Float(249_999.0)));
 }
+
+#[test]
+fn a_family_is_declared_once_whatever_its_senders_say() {
+    let of = |name: &str, sender: &str, metric_type| {
+        series(&[(METRIC_NAME, name), ("sender", sender)], metric_type, &[1.0])
+    };
+    let series = [
+        of("up", "a", MetricType::Gauge),
+        of("up", "b", MetricType::Counter),
+        of("up_total", "a", MetricType::Gauge),
+        of("up_total", "b", MetricType::Counter),
+        of("x", "a", MetricType::Gauge),
+        of("x_count", "b", MetricType::Histogram),
+        of("x_sum", "b", MetricType::Histogram),
+        of("y_total", "b", MetricType::Counter),
+        of("y_total", "c", MetricType::Gauge),
+        of("y_total", "d", MetricType::Counter),
+    ];
+    let text = String::from_utf8(write(FileFormat::OpenMetrics, &series)).unwrap();
+    let declared: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
+    let expected = [
+        "# TYPE up gauge",
+        "# TYPE up_total gauge",
+        "# TYPE x gauge",
+        "# TYPE x_count unknown",
+        "# TYPE x_sum unknown",
+        "# TYPE y counter",
+    ];
+    assert_eq!(declared, expected);
+}
+
+#[test]
+fn row_groups_of_long_texts_are_smaller() {
+    let long = "x".repeat(1 << 20);
+    let all: Vec<Series> = (0..40)
+        .map(|at| {
+            let labels = [(METRIC_NAME, "a"), ("at", &*at.to_string()), ("long", &*long)];
+            series(&labels, MetricType::Gauge, &[1.0])
+        })
+        .collect();
+    let mut writer = FileWriter::new(FileFormat::Parquet).unwrap();
+    let early: usize = all
+        .iter()
+        .map(|series| {
+            writer.write(&series.rows()).unwrap();
+            writer.take().len()
+        })
+        .sum();
+    // Two groups of sixteen rows are written before the end is known.
+    assert!(early > 1_000, "{early}");
+}
