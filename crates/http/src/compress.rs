@@ -21,7 +21,7 @@ const PIECE: usize = 64 << 10;
 
 /// The layer.
 pub(crate) async fn gzip(request: Request, next: Next) -> Response {
-    let accepted = accepts(request.headers());
+    let accepted = accepts(request.headers(), "gzip");
     let mut response = next.run(request).await;
     let small = response.body().size_hint().upper().is_some_and(|size| size < LEAST);
     if small || !is_text(response.headers()) || response.headers().contains_key(header::CONTENT_ENCODING) {
@@ -45,16 +45,16 @@ fn is_text(headers: &HeaderMap) -> bool {
     TYPES.iter().any(|known| content_type.starts_with(known))
 }
 
-/// Whether gzip is among what the client accepts.
-fn accepts(headers: &HeaderMap) -> bool {
+/// Whether a content coding is among those that the client accepts.
+pub(crate) fn accepts(headers: &HeaderMap, coding: &str) -> bool {
     let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|item| {
         let mut parts = item.split(';').map(str::trim);
-        let gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(coding));
         let refused = parts
             .filter_map(|part| part.split_once('='))
             .any(|(name, weight)| name.trim() == "q" && weight.trim().parse() == Ok(0.0_f32));
-        gzip && !refused
+        named && !refused
     })
 }
 
@@ -99,7 +99,7 @@ mod tests {
     fn only_who_accepts_it_gets_it() {
         let check = |value: &'static str, expected: bool| {
             let headers = HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(value))]);
-            assert_eq!(accepts(&headers), expected, "{value}");
+            assert_eq!(accepts(&headers, "gzip"), expected, "{value}");
         };
         check("gzip", true);
         check("deflate, GZIP;q=0.5", true);
@@ -107,7 +107,7 @@ mod tests {
         check("gzip; q=0.0, br", false);
         check("identity", false);
         check("", false);
-        assert!(!accepts(&HeaderMap::new()));
+        assert!(!accepts(&HeaderMap::new(), "gzip"));
     }
 
     #[tokio::test]

@@ -7,6 +7,8 @@ mod pack;
 mod plan;
 mod work;
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -16,6 +18,7 @@ use metricsd_model::{Matcher, Millis};
 
 use crate::Problem;
 use crate::api::{AppState, now};
+use crate::compress::accepts;
 use crate::params::Params;
 
 /// The address.
@@ -23,6 +26,9 @@ pub(crate) const PATH: &str = "/api/v1/metrics/export";
 
 /// Most selectors of one request.
 const MAX_SELECTORS: usize = 100;
+
+/// How long a client may leave a piece where it is: one that does not read would keep others out for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Says what the format has no form for.
 static LEFT_OUT: HeaderName = HeaderName::from_static("x-left-out");
@@ -104,6 +110,7 @@ pub(crate) async fn export(
             format: asked.format,
             compression: packed,
             max_series: shared.api.limits.max_query_series,
+            patience: PATIENCE,
         },
         slot,
     )
@@ -135,19 +142,8 @@ fn describe(headers: &mut HeaderMap, format: FileFormat, packed: Compression, en
 
 /// How the client wants it on the way: zstd before gzip, since it costs less.
 fn accepted(headers: &HeaderMap) -> Compression {
-    let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    let mut found = Compression::None;
-    for item in values.flat_map(|value| value.split(',')) {
-        let mut parts = item.split(';').map(str::trim);
-        let name = parts.next().unwrap_or("");
-        let refused = parts
-            .filter_map(|part| part.split_once('='))
-            .any(|(name, weight)| name.trim() == "q" && weight.trim().parse() == Ok(0.0_f32));
-        match name.to_ascii_lowercase().as_str() {
-            "zstd" if !refused => return Compression::Zstd,
-            "gzip" if !refused => found = Compression::Gzip,
-            _ => {}
-        }
-    }
-    found
+    [Compression::Zstd, Compression::Gzip]
+        .into_iter()
+        .find(|compression| accepts(headers, compression.as_str()))
+        .unwrap_or(Compression::None)
 }

@@ -44,6 +44,9 @@ pub struct UploadAccess {
     pub slots: Semaphore,
 }
 
+/// Uploads that may be arriving, be anybody sending or not; each is a row that is kept for as long as uploads are.
+const MAX_RECEIVING: u32 = 1_000;
+
 /// How many bytes of a file are there.
 static UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 
@@ -77,11 +80,12 @@ pub(crate) async fn create(
 ) -> Result<Response, Problem> {
     let uploads = access(&shared.api)?;
     let asked = Asked::read(query.as_deref(), &headers, &caller)?;
-    let submitted = uploads.queue.submit(&asked.work(uploads)).await?;
     if asked.resumable {
-        return Ok(begun(submitted));
+        return Ok(begun(submit(uploads, &asked).await?));
     }
-    let work = match submitted {
+    receive::check_length(uploads, 0, &headers)?;
+    let slot = uploads.slot()?;
+    let work = match submit(uploads, &asked).await? {
         Submitted::New(work) => work,
         // It was named by its content, and stands already.
         Submitted::Existing(work) if work.state != WorkState::Receiving => return Ok(taken(work, true)),
@@ -94,12 +98,20 @@ pub(crate) async fn create(
         }
     };
     let mut orphan = Orphan(Some((uploads.queue.clone(), work.id)));
-    let slot = uploads.slot()?;
-    let hash = receive::all(uploads, &work, 0, &headers, body).await?;
+    let hash = receive::all(uploads, &work, 0, body).await?;
     drop(slot);
     let sealed = seal(uploads, &work, &hash).await?;
     orphan.0 = None;
     Ok(sealed)
+}
+
+async fn submit(uploads: &UploadAccess, asked: &Asked) -> Result<Submitted, Problem> {
+    uploads.queue.submit(&asked.work(uploads)).await?.ok_or_else(|| {
+        let detail = format!(
+            "{MAX_RECEIVING} uploads were begun and are not complete: complete or cancel some, or try again later"
+        );
+        Problem::unavailable(detail).retry_after(60)
+    })
 }
 
 /// An upload of which nobody else knows the name: it goes when its request does, also where the client went away.
@@ -120,6 +132,7 @@ impl Drop for Orphan {
 /// `PUT /api/v1/metrics/upload/{id}?offset=…&complete=…`: more of a file.
 pub(crate) async fn more(
     State(shared): AppState,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -127,15 +140,15 @@ pub(crate) async fn more(
 ) -> Result<Response, Problem> {
     let uploads = access(&shared.api)?;
     let next = Next::read(query.as_deref())?;
-    let work = upload_of(uploads, &id).await?;
+    let work = upload_of(uploads, &caller, &id).await?;
     if work.state != WorkState::Receiving {
         return Ok(taken(work, true));
     }
-    let slot = uploads.slot()?;
-    let stored = receive::all(uploads, &work, next.offset, &headers, body).await;
-    drop(slot);
-    stored?;
-    let work = upload_of(uploads, &id).await?;
+    receive::check_length(uploads, next.offset, &headers)?;
+    // Reading a file back is as much work as taking it.
+    let _slot = uploads.slot()?;
+    receive::all(uploads, &work, next.offset, body).await?;
+    let work = upload_of(uploads, &caller, &id).await?;
     if !next.complete {
         return Ok(far(&work, StatusCode::OK));
     }
@@ -144,17 +157,23 @@ pub(crate) async fn more(
 }
 
 /// `GET /api/v1/metrics/upload/{id}`: how much of a file is there.
-pub(crate) async fn show(State(shared): AppState, Path(id): Path<String>) -> Result<Response, Problem> {
-    let work = upload_of(access(&shared.api)?, &id).await?;
+pub(crate) async fn show(
+    State(shared): AppState,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let work = upload_of(access(&shared.api)?, &caller, &id).await?;
     Ok(far(&work, StatusCode::OK))
 }
 
-async fn upload_of(uploads: &UploadAccess, id: &str) -> Result<Work, Problem> {
+/// An upload, to who may push as its source; to others there is none.
+async fn upload_of(uploads: &UploadAccess, caller: &Caller, id: &str) -> Result<Work, Problem> {
     let shown: String = id.chars().take(60).collect();
     let none = || Problem::not_found(format!("there is no upload {shown:?}; it may have expired"));
     let id = Uuid::try_parse(id).map_err(|_| none())?;
     let work = uploads.queue.work(id).await?.ok_or_else(none)?;
-    if work.kind == metricsd_ports::WorkKind::Upload { Ok(work) } else { Err(none()) }
+    let shown = work.kind == metricsd_ports::WorkKind::Upload && caller.check_source(&work.source_id).is_ok();
+    if shown { Ok(work) } else { Err(none()) }
 }
 
 /// All bytes are there: a worker may begin.

@@ -116,6 +116,26 @@ async fn each_right_opens_its_own_routes() {
 }
 
 #[tokio::test]
+async fn uploads_are_seen_by_who_may_push_as_their_source() {
+    let service = guarded().await;
+    let bound = async |source: &str| {
+        make(&service, &json!({"name": source, "rights": ["push"], "source_id": source})).await.1
+    };
+    let (own, other) = (bound("a").await, bound("b").await);
+    let free = make(&service, &json!({"name": "free", "rights": ["push"]})).await.1;
+    let begun =
+        send(&service, "POST", "/api/v1/metrics/upload?resumable=true&format=ndjson", &own, &json!({})).await;
+    assert_eq!(begun.status, 201, "{}", begun.text());
+    let uri = format!("/api/v1/metrics/upload/{}", begun.json()["upload_id"].as_str().unwrap());
+    for (auth, expected) in [(&own, 200), (&other, 404), (&free, 200)] {
+        assert_eq!(send(&service, "GET", &uri, auth, &json!({})).await.status, expected);
+    }
+    let put = format!("{uri}?offset=0&complete=true");
+    send(&service, "PUT", &put, &other, &json!({})).await.problem(404);
+    assert_eq!(send(&service, "PUT", &put, &own, &json!({})).await.status, 202);
+}
+
+#[tokio::test]
 async fn clients_present_tokens_in_three_ways() {
     let service = guarded().await;
     let token = make(&service, &json!({"name": "p", "rights": ["push"]})).await.1;

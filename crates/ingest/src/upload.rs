@@ -69,9 +69,6 @@ impl Default for UploadOptions {
     }
 }
 
-/// How often uploads that nobody goes on with are looked for.
-const EXPIRE_EVERY: Duration = Duration::from_secs(60);
-
 /// Pause before a failed upload is tried again: this for the first time, then twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
@@ -118,16 +115,7 @@ fn failed(message: impl Into<String>) -> Outcome {
 impl UploadWorker {
     /// Works until told to stop; an upload under way is left to the next worker then, behind its last part.
     pub async fn run(self, stop: CancellationToken) {
-        let mut expired = None::<Instant>;
         while !stop.is_cancelled() {
-            if expired.is_none_or(|at| at.elapsed() >= EXPIRE_EVERY) {
-                expired = Some(Instant::now());
-                match self.queue.expire_work().await {
-                    Ok(0) => {}
-                    Ok(removed) => info!(removed, "old jobs were removed"),
-                    Err(error) => warn!(error = error.chain(), "old jobs were not removed"),
-                }
-            }
             match self.queue.claim(self.id, &[WorkKind::Upload], self.options.lease).await {
                 Ok(Some(work)) => self.work(work, &stop).await,
                 Ok(None) => self.rest(&stop).await,
@@ -250,7 +238,7 @@ impl UploadWorker {
                 }
                 continue;
             }
-            let written = pulse.held(self.ingest.store_write(prepared)).await?;
+            let written = pulse.to_its_end(self.ingest.store_write(prepared)).await?;
             progress.written(part, &written.map_err(|error| not_stored(error.into()))?);
             return Ok(());
         }
@@ -301,6 +289,18 @@ impl<'a> Pulse<'a> {
                 biased;
                 done = &mut work => return Ok(done),
                 _ = self.ticks.tick() => self.renew(None).await?,
+            }
+        }
+    }
+
+    /// The same for what is done when it ends, wished for or not: whoever has the upload cancelled is told of it all the
+    /// same. The next word to the queue hears again that it is cancelled.
+    async fn to_its_end<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stopped> {
+        tokio::pin!(work);
+        loop {
+            match self.held(&mut work).await {
+                Err(Stopped::Outcome(Outcome::Cancelled)) => {}
+                ended => return ended,
             }
         }
     }

@@ -217,6 +217,8 @@ impl Node {
         let mut chores = start_chores(config, &adapters, metrics, &notices, process, &rest);
         chores.append(&mut way.tasks);
         chores.extend(keep_storage(config, &adapters, &mut registry, &rest));
+        let counted = chores::work_gauge(&mut registry);
+        chores.push(tokio::spawn(chores::keep_work(adapters.work.clone(), counted, rest.clone())));
         let (files, workers) = uploads::start(config, adapters.work.clone(), &group, &mut registry, &accept);
         chores.extend(workers);
         let ingest =

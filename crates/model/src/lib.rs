@@ -7,6 +7,7 @@ pub mod duration;
 pub mod labels;
 pub mod series;
 
+pub mod hex;
 pub mod histogram;
 pub mod sample;
 pub mod sum;

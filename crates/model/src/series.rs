@@ -42,6 +42,8 @@ pub enum MetricSource {
     CustomExporter,
 }
 
+/// Gives an enum its names: `as_str`, `from_name`, `ALL`, and how it is shown.
+#[macro_export]
 macro_rules! names {
     ($type:ident { $($variant:ident = $name:literal),+ $(,)? }) => {
         impl $type {

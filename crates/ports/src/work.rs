@@ -4,31 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use metricsd_model::Millis;
+use metricsd_model::{Millis, names};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::PortError;
-
-macro_rules! names {
-    ($type:ident { $($variant:ident = $name:literal),+ $(,)? }) => {
-        impl $type {
-            /// The name used on the wire and in tables.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $name),+ }
-            }
-
-            /// Reads [`Self::as_str`] back; `None` for any other text.
-            pub fn from_name(name: &str) -> Option<Self> {
-                match name { $($name => Some(Self::$variant),)+ _ => None }
-            }
-
-            /// Every value, in order of declaration.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-        }
-    };
-}
 
 /// What is to be done. A closed set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -101,6 +82,8 @@ pub struct NewWork {
     pub spec: Value,
     /// [`WorkState::Receiving`] where bytes are to come first, else [`WorkState::Queued`].
     pub receiving: bool,
+    /// Where bytes are to come first: so much work may be receiving at once, this included.
+    pub max_receiving: u32,
     /// What makes two pieces of work the same: of one kind and source only one that is not dead or cancelled has it.
     pub content: Option<String>,
     /// Tries until it is given up, at least 1.
@@ -229,8 +212,10 @@ pub enum Stored {
 /// too long does no harm. Of several workers that claim at once each gets another piece, or none.
 #[async_trait]
 pub trait WorkQueue: Send + Sync + 'static {
-    /// Asks for work. Atomic: of two calls with one id, or one kind, source and content, one finds `New`.
-    async fn submit(&self, work: &NewWork) -> Result<Submitted, PortError>;
+    /// Asks for work. Atomic: of two calls with one id, or one kind, source and content, one finds `New`. `None` where bytes
+    /// are to come first and [`NewWork::max_receiving`] others are receiving already; calls at the same moment may exceed it
+    /// by as many as they are.
+    async fn submit(&self, work: &NewWork) -> Result<Option<Submitted>, PortError>;
 
     /// Appends bytes to work that is receiving. `offset` says where they belong; `bound` is on the bytes of all work
     /// together. On [`Stored::Kept`] they are durable.

@@ -22,7 +22,7 @@ const LOST_WORKER: &str = "every worker that tried it was lost";
 
 #[async_trait]
 impl WorkQueue for PostgresStore {
-    async fn submit(&self, work: &NewWork) -> Result<Submitted, PortError> {
+    async fn submit(&self, work: &NewWork) -> Result<Option<Submitted>, PortError> {
         self.retried("ask for work", || submit(self, work)).await
     }
 
@@ -136,7 +136,7 @@ impl WorkQueue for PostgresStore {
     }
 }
 
-async fn submit(store: &PostgresStore, work: &NewWork) -> Result<Submitted, Fault> {
+async fn submit(store: &PostgresStore, work: &NewWork) -> Result<Option<Submitted>, Fault> {
     // What stood in the way may be gone when it is looked for.
     loop {
         let state = if work.receiving { WorkState::Receiving } else { WorkState::Queued };
@@ -149,10 +149,11 @@ async fn submit(store: &PostgresStore, work: &NewWork) -> Result<Submitted, Faul
             .bind(work.content.as_deref())
             .bind(i32::try_from(work.max_tries.max(1)).unwrap_or(i32::MAX))
             .bind(work.keep.as_secs_f64())
+            .bind(i64::from(work.max_receiving))
             .fetch_optional(&store.pool)
             .await?;
         if let Some(row) = row {
-            return Ok(Submitted::New(work_of_row(&row)?));
+            return Ok(Some(Submitted::New(work_of_row(&row)?)));
         }
         let sql =
             "SELECT * FROM work WHERE id = $1 OR (kind = $2 AND source_id = $3 AND content = $4) LIMIT 1";
@@ -164,7 +165,12 @@ async fn submit(store: &PostgresStore, work: &NewWork) -> Result<Submitted, Faul
             .fetch_optional(&store.pool)
             .await?;
         if let Some(row) = row {
-            return Ok(Submitted::Existing(work_of_row(&row)?));
+            return Ok(Some(Submitted::Existing(work_of_row(&row)?)));
+        }
+        let sql = "SELECT count(*) >= $1 FROM work WHERE state = 'receiving'";
+        let full = sqlx::query(sql).bind(i64::from(work.max_receiving)).fetch_one(&store.pool).await?;
+        if work.receiving && full.try_get(0)? {
+            return Ok(None);
         }
     }
 }

@@ -16,7 +16,7 @@ struct Migration {
 }
 
 /// Never changed once released; a new version is a new file.
-const MIGRATIONS: [Migration; 13] = [
+const MIGRATIONS: [Migration; 14] = [
     Migration {
         version: 1,
         name: "catalogue",
@@ -73,6 +73,11 @@ const MIGRATIONS: [Migration; 13] = [
         version: 15,
         name: "shared_texts",
         sql: include_str!("../../../migrations/sqlite/0015_shared_texts.sql"),
+    },
+    Migration {
+        version: 17,
+        name: "work_state",
+        sql: include_str!("../../../migrations/sqlite/0017_work_state.sql"),
     },
 ];
 

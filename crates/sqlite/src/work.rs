@@ -27,7 +27,7 @@ fn told<T>(what: &str, result: Result<T, Fault>) -> Result<T, PortError> {
 
 #[async_trait]
 impl WorkQueue for SqliteStore {
-    async fn submit(&self, work: &NewWork) -> Result<Submitted, PortError> {
+    async fn submit(&self, work: &NewWork) -> Result<Option<Submitted>, PortError> {
         told("ask for work", submit(self, work).await)
     }
 
@@ -132,7 +132,7 @@ impl WorkQueue for SqliteStore {
     }
 }
 
-async fn submit(store: &SqliteStore, work: &NewWork) -> Result<Submitted, Fault> {
+async fn submit(store: &SqliteStore, work: &NewWork) -> Result<Option<Submitted>, Fault> {
     let mut tx = store.write().await?;
     let sql = "SELECT * FROM work WHERE id = ?1 OR (kind = ?2 AND source_id = ?3 AND content = ?4) LIMIT 1";
     let standing = sqlx::query(sql)
@@ -143,7 +143,14 @@ async fn submit(store: &SqliteStore, work: &NewWork) -> Result<Submitted, Fault>
         .fetch_optional(&mut *tx)
         .await?;
     if let Some(row) = standing {
-        return Ok(Submitted::Existing(work_of_row(&row)?));
+        return Ok(Some(Submitted::Existing(work_of_row(&row)?)));
+    }
+    if work.receiving {
+        let sql = "SELECT count(*) AS receiving FROM work WHERE state = 'receiving'";
+        let receiving = count(&sqlx::query(sql).fetch_one(&mut *tx).await?, "receiving")?;
+        if receiving >= u64::from(work.max_receiving) {
+            return Ok(None);
+        }
     }
     let state = if work.receiving { WorkState::Receiving } else { WorkState::Queued };
     let sql = "INSERT INTO work (id, kind, state, source_id, spec, content, max_tries, keep, due, created_at, updated_at)
@@ -162,7 +169,7 @@ async fn submit(store: &SqliteStore, work: &NewWork) -> Result<Submitted, Fault>
         .await?;
     let submitted = Submitted::New(work_of_row(&row)?);
     tx.commit().await?;
-    Ok(submitted)
+    Ok(Some(submitted))
 }
 
 async fn store_bytes(
@@ -247,11 +254,11 @@ async fn claim(
     let over = format!(
         "UPDATE work SET state = CASE WHEN cancelling THEN 'cancelled' ELSE 'dead' END, worker = NULL, content = NULL,
             error = CASE WHEN cancelling THEN error ELSE coalesce(error, ?3) END, updated_at = ?1
-        WHERE {WAITS} AND (cancelling OR tries >= max_tries)"
+        WHERE {WAITS} AND (cancelling OR tries >= max_tries) RETURNING id"
     );
     let over = sqlx::query(sqlx::AssertSqlSafe(over)).bind(now()).bind(&kinds).bind(LOST_WORKER);
-    if over.execute(&mut *tx).await?.rows_affected() > 0 {
-        forget_bytes(&mut tx).await?;
+    for row in over.fetch_all(&mut *tx).await? {
+        forget_bytes(&mut tx, uuid(&row, "id")?).await?;
     }
     let take = format!(
         "UPDATE work SET state = 'running', tries = tries + 1, claim = claim + 1, worker = ?3, updated_at = ?1, due = ?4
@@ -265,10 +272,10 @@ async fn claim(
 }
 
 /// Of work that is over.
-async fn forget_bytes(connection: &mut SqliteConnection) -> Result<(), Fault> {
-    let sql = "DELETE FROM work_bytes WHERE work IN
-        (SELECT id FROM work WHERE state IN ('done', 'dead', 'cancelled'))";
-    sqlx::query(sql).execute(connection).await?;
+async fn forget_bytes(connection: &mut SqliteConnection, id: Uuid) -> Result<(), Fault> {
+    let sql = "DELETE FROM work_bytes WHERE work = ?1 AND EXISTS
+        (SELECT 1 FROM work WHERE id = ?1 AND state IN ('done', 'dead', 'cancelled'))";
+    sqlx::query(sql).bind(id.to_string()).execute(connection).await?;
     Ok(())
 }
 
@@ -334,7 +341,7 @@ async fn finish(
         .bind(later(pause))
         .execute(&mut *tx)
         .await?;
-    forget_bytes(&mut tx).await?;
+    forget_bytes(&mut tx, id).await?;
     tx.commit().await?;
     Ok(ended.rows_affected() > 0)
 }
@@ -346,7 +353,7 @@ async fn cancel(store: &SqliteStore, id: Uuid) -> Result<Option<Work>, Fault> {
             state = CASE WHEN state = 'running' THEN state ELSE 'cancelled' END
         WHERE id = ?1 AND state IN ('receiving', 'queued', 'running')";
     sqlx::query(sql).bind(id.to_string()).bind(now()).execute(&mut *tx).await?;
-    forget_bytes(&mut tx).await?;
+    forget_bytes(&mut tx, id).await?;
     let query = sqlx::query("SELECT * FROM work WHERE id = ?1").bind(id.to_string());
     let work = query.fetch_optional(&mut *tx).await?.as_ref().map(work_of_row).transpose()?;
     tx.commit().await?;

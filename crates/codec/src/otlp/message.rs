@@ -1,6 +1,8 @@
 //! Data points as they lie in a request. The lists that they bring are put where the caller keeps room for them.
 
-use super::value::{Attribute, attribute, hex};
+use metricsd_model::hex::hex;
+
+use super::value::{Attribute, attribute};
 use crate::wire::{Reader, Wire, WireError};
 
 /// `DataPointFlags`: the series ends here.

@@ -203,9 +203,3 @@ fn double(number: f64) -> String {
 fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes.get(..MAX_TEXT / 4 * 3 + 3).unwrap_or(bytes))
 }
-
-/// Bytes as two digits each.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}

@@ -30,7 +30,7 @@ pub struct RowReader {
 
 enum Inner {
     Csv(Box<csv::CsvRows<'static>>),
-    Ndjson(ndjson::NdjsonRows<'static>),
+    Ndjson(Box<ndjson::NdjsonRows<'static>>),
     Text(Box<text::TextRows<'static>>),
     Parquet(Box<parquet::ParquetRows>),
 }
@@ -56,7 +56,7 @@ impl RowReader {
         let position = unpacked.position();
         let rows = match format {
             FileFormat::Csv => Inner::Csv(Box::new(csv::CsvRows::open(unpacked)?)),
-            FileFormat::Ndjson => Inner::Ndjson(ndjson::NdjsonRows::new(unpacked)),
+            FileFormat::Ndjson => Inner::Ndjson(Box::new(ndjson::NdjsonRows::new(unpacked))),
             FileFormat::OpenMetrics => {
                 Inner::Text(Box::new(text::TextRows::new(unpacked, Format::OpenMetrics)))
             }

@@ -1,13 +1,16 @@
 //! Reads series and writes them into the file, on a thread that may wait for the client.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
+use metricsd_files::write::base_of;
 use metricsd_files::{Compression, FileError, FileFormat, FileWriter, SeriesRows};
-use metricsd_model::{LabelSet, METRIC_NAME, Matcher, Millis, Series};
+use metricsd_model::{LabelSet, METRIC_NAME, Matcher, MetricType, Millis, Series};
 use metricsd_ports::{ErrorKind, PortError, SampleSource, SelectLimits, SelectedSeries, Selection};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -20,6 +23,9 @@ use crate::Problem;
 /// Samples that one selection is to hold, and may hold.
 const WANTED: usize = 200_000;
 const MOST: usize = 1_000_000;
+
+/// Numbers that a native histogram takes the place of.
+const HISTOGRAM: usize = 64;
 
 /// Series of one selection.
 const MAX_GROUP: usize = 2_000;
@@ -47,11 +53,13 @@ pub(super) struct Export {
     pub(super) compression: Compression,
     /// Series of one metric.
     pub(super) max_series: usize,
+    /// How long the client may leave a piece where it is.
+    pub(super) patience: Duration,
 }
 
 /// Why it ended before its end.
 enum Broken {
-    /// The client has gone.
+    /// The client has gone, or does not read.
     Gone,
     Failed(String),
 }
@@ -86,45 +94,70 @@ pub(super) async fn start(
     for matchers in &export.selectors {
         names.push(export.source.label_values(METRIC_NAME, matchers, MAX_METRICS).await?);
     }
-    let (sender, receiver) = mpsc::channel::<Piece>(WAITING);
+    let (sender, receiver) = mpsc::channel::<Bytes>(WAITING);
+    let whole = Arc::new(AtomicBool::new(false));
+    let ended = whole.clone();
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
         let _slot = slot;
-        let told = sender.clone();
-        let done = Running::new(export, runtime, sender).and_then(|running| running.run(names));
-        if let Err(Broken::Failed(message)) = done {
-            warn!(error = message, "an export broke off");
-            let _ = told.blocking_send(Err(io::Error::other("the export broke off")));
+        // The channel is open until it is known how it ended.
+        let _open = sender.clone();
+        match Running::new(export, runtime, sender).and_then(|running| running.run(names)) {
+            Ok(()) => ended.store(true, Ordering::Release),
+            Err(Broken::Failed(message)) => warn!(error = message, "an export broke off"),
+            Err(Broken::Gone) => {}
         }
     });
-    Ok(futures::stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|piece| (piece, receiver))
+    Ok(futures::stream::unfold(Some((receiver, whole)), async |state| {
+        let (mut receiver, whole) = state?;
+        match receiver.recv().await {
+            Some(piece) => Some((Ok(piece), Some((receiver, whole)))),
+            None if whole.load(Ordering::Acquire) => None,
+            None => Some((Err(io::Error::other("the export broke off")), None)),
+        }
     }))
 }
 
 struct Running {
     export: Export,
     runtime: Handle,
-    sender: mpsc::Sender<Piece>,
+    sender: mpsc::Sender<Bytes>,
     writer: FileWriter,
     packer: Packer,
     ready: Vec<u8>,
     /// Series that a selection is to ask for, by what those before held.
     group: usize,
+    /// Whether samples of this metric were seen and are plain numbers.
+    plain: bool,
 }
 
 impl Running {
-    fn new(export: Export, runtime: Handle, sender: mpsc::Sender<Piece>) -> Result<Self, Broken> {
+    fn new(export: Export, runtime: Handle, sender: mpsc::Sender<Bytes>) -> Result<Self, Broken> {
         let (writer, packer) = (FileWriter::new(export.format)?, Packer::new(export.compression)?);
-        Ok(Self { export, runtime, sender, writer, packer, ready: Vec::new(), group: FIRST_GROUP })
+        Ok(Self {
+            export,
+            runtime,
+            sender,
+            writer,
+            packer,
+            ready: Vec::new(),
+            group: FIRST_GROUP,
+            plain: false,
+        })
     }
 
     fn run(mut self, names: Vec<Vec<String>>) -> Result<(), Broken> {
-        for (selector, mut names) in names.into_iter().enumerate() {
-            // The metrics of one family together.
-            names.sort_by_cached_key(|name| (base_of(name).to_owned(), name.clone()));
+        // The metrics of one family together, whichever selectors match them.
+        let mut ordered: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
+        for (selector, names) in names.iter().enumerate() {
             for name in names {
-                self.metric(selector, &name)?;
+                ordered.entry((base_of(name), name)).or_default().push(selector);
+            }
+        }
+        for ((_, name), selectors) in ordered {
+            self.plain = false;
+            for selector in selectors {
+                self.metric(selector, name)?;
             }
         }
         self.writer.finish()?;
@@ -203,7 +236,9 @@ impl Running {
     }
 
     fn select(&self, group: &Group, start: Millis, end: Millis) -> Result<Vec<SelectedSeries>, PortError> {
-        let limits = SelectLimits { max_series: usize::MAX >> 1, max_samples: MOST };
+        let native = !self.plain && group.series.iter().any(|series| may_be_native(series));
+        let max_samples = if native { MOST / HISTOGRAM } else { MOST };
+        let limits = SelectLimits { max_series: usize::MAX >> 1, max_samples };
         let selection = Selection { matchers: group.matchers.clone(), start, end, limits };
         self.runtime.block_on(self.export.source.select(&selection))
     }
@@ -216,7 +251,10 @@ impl Running {
     ) -> Result<(), Broken> {
         let known: HashMap<&LabelSet, &Arc<Series>> =
             group.series.iter().map(|series| (&series.labels, series)).collect();
-        let samples: usize = selected.iter().map(|series| series.timestamps.len()).sum();
+        let histograms: usize = selected.iter().map(|series| series.histograms.len()).sum();
+        let numbers: usize = selected.iter().map(|series| series.timestamps.len()).sum();
+        let samples = numbers + histograms * HISTOGRAM;
+        self.plain = histograms == 0 && (self.plain || numbers > 0);
         if let Some(fitting) = (WANTED * group.series.len()).checked_div(samples) {
             // Not faster than what was seen allows.
             self.group = fitting.clamp(1, MAX_GROUP).min(self.group.saturating_mul(4)).max(1);
@@ -261,7 +299,11 @@ impl Running {
             return Ok(());
         }
         let piece = Bytes::from(std::mem::take(&mut self.ready));
-        self.sender.blocking_send(Ok(piece)).map_err(|_| Broken::Gone)
+        let sent = tokio::time::timeout(self.export.patience, self.sender.send(piece));
+        match self.runtime.block_on(sent) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Broken::Gone),
+        }
     }
 }
 
@@ -271,8 +313,15 @@ fn put_first(waiting: &mut VecDeque<Group>, parts: Vec<Group>) {
     }
 }
 
-/// What the names of a family have in common.
-fn base_of(name: &str) -> &str {
-    let ends = ["_total", "_bucket", "_sum", "_count"];
-    ends.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
+/// Whether samples of a series may be native histograms, as far as can be said before any was read.
+fn may_be_native(series: &Series) -> bool {
+    let name = series.labels.metric_name();
+    match series.metric_type {
+        MetricType::Histogram => base_of(name) == name,
+        MetricType::Custom => true,
+        MetricType::Counter | MetricType::Gauge | MetricType::Summary => false,
+    }
 }
+
+#[cfg(test)]
+mod tests;

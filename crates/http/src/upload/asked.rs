@@ -6,7 +6,7 @@ use metricsd_ingest::{Caller, UploadSpec};
 use metricsd_ports::{NewWork, Work, WorkKind};
 use uuid::Uuid;
 
-use super::UploadAccess;
+use super::{MAX_RECEIVING, UploadAccess};
 use crate::api::now;
 use crate::custom::source_from;
 use crate::params::Params;
@@ -116,6 +116,7 @@ impl Asked {
             content: self.sha256.as_deref().map(|hash| content(self.format.as_str(), hash)),
             spec: serde_json::to_value(spec).unwrap_or_default(),
             receiving: true,
+            max_receiving: MAX_RECEIVING,
             max_tries: uploads.max_tries,
             keep: uploads.keep,
         }

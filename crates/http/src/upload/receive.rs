@@ -1,13 +1,14 @@
 //! Takes the bytes of a file as they arrive.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use futures::StreamExt;
+use metricsd_model::hex::hex;
 use metricsd_ports::{Stored, Work, WorkQueue};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use super::UploadAccess;
 use crate::{Problem, ProblemKind};
@@ -18,6 +19,9 @@ const PIECE: usize = 1 << 20;
 /// How long a sender may be silent.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// How long a piece may take: who sends a byte now and then would keep others out for ever.
+const PIECE_WITHIN: Duration = Duration::from_secs(60);
+
 fn too_large(uploads: &UploadAccess) -> Problem {
     Problem::too_large(format!(
         "the file is larger than {} bytes, the bound set by upload.max_bytes",
@@ -25,27 +29,36 @@ fn too_large(uploads: &UploadAccess) -> Problem {
     ))
 }
 
-/// Stores a body from `offset` on; answers the sha256 of the body. What arrived before a connection breaks is stored.
-pub(super) async fn all(
-    uploads: &UploadAccess,
-    work: &Work,
-    offset: u64,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<String, Problem> {
+/// Refuses a body that says that it is too large.
+pub(super) fn check_length(uploads: &UploadAccess, offset: u64, headers: &HeaderMap) -> Result<(), Problem> {
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if offset.saturating_add(declared.unwrap_or(0)) > uploads.max_bytes {
         return Err(too_large(uploads));
     }
+    if offset == 0 && declared == Some(0) {
+        return Err(empty());
+    }
+    Ok(())
+}
+
+/// Stores a body from `offset` on; answers the sha256 of the body. What arrived before a connection breaks is stored.
+pub(super) async fn all(
+    uploads: &UploadAccess,
+    work: &Work,
+    offset: u64,
+    body: Body,
+) -> Result<String, Problem> {
     if offset != work.received {
         return Err(elsewhere(work.received));
     }
     let mut hasher = Sha256::new();
     let mut pieces = Pieces { uploads, work, at: offset, waiting: Vec::new() };
     let mut chunks = body.into_data_stream();
+    let (mut due, mut stored) = (Instant::now() + PIECE_WITHIN, pieces.at);
     loop {
-        let chunk = match tokio::time::timeout(SILENCE, chunks.next()).await {
+        let until = due.min(Instant::now() + SILENCE);
+        let chunk = match tokio::time::timeout_at(until, chunks.next()).await {
             Ok(None) => break,
             Ok(Some(Ok(chunk))) => chunk,
             Ok(Some(Err(_))) => {
@@ -57,9 +70,7 @@ pub(super) async fn all(
             }
             Err(_) => {
                 pieces.store().await?;
-                let detail =
-                    format!("nothing arrived for {} s; {} bytes are there", SILENCE.as_secs(), pieces.at);
-                return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, ProblemKind::Timeout, detail));
+                return Err(too_slow(pieces.at));
             }
         };
         hasher.update(&chunk);
@@ -67,12 +78,28 @@ pub(super) async fn all(
         for part in chunk.chunks(PIECE) {
             pieces.add(part).await?;
         }
+        if pieces.at != stored {
+            (due, stored) = (Instant::now() + PIECE_WITHIN, pieces.at);
+        }
     }
     pieces.store().await?;
     if pieces.at == 0 {
-        return Err(Problem::malformed("the body is empty; expected a file"));
+        return Err(empty());
     }
     Ok(hex(&hasher.finalize()))
+}
+
+fn empty() -> Problem {
+    Problem::malformed("the body is empty; expected a file")
+}
+
+fn too_slow(at: u64) -> Problem {
+    let detail = format!(
+        "nothing arrived for {} s, or less than {PIECE} bytes in {} s; {at} bytes of the file are there",
+        SILENCE.as_secs(),
+        PIECE_WITHIN.as_secs()
+    );
+    Problem::new(StatusCode::REQUEST_TIMEOUT, ProblemKind::Timeout, detail)
 }
 
 fn elsewhere(received: u64) -> Problem {
@@ -138,11 +165,4 @@ pub(super) async fn stored_hash(queue: &dyn WorkQueue, work: &Work) -> Result<St
         at = start + piece.len() as u64;
     }
     Ok(hex(&hasher.finalize()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -1,8 +1,7 @@
 //! The text of a token: its id and a secret of 256 random bits, of which only the hash is kept.
 
-use std::fmt::Write;
-
 use metricsd_model::Secret;
+use metricsd_model::hex::hex;
 use metricsd_ports::{ErrorKind, PortError};
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -30,10 +29,7 @@ impl NewToken {
             .fill(&mut secret)
             .map_err(|_| PortError::new(ErrorKind::Internal, "the system gives no random numbers"))?;
         let id = Uuid::new_v4();
-        let mut text = format!("{PREFIX}{}_", id.simple());
-        for byte in secret {
-            let _ = write!(text, "{byte:02x}");
-        }
+        let text = format!("{PREFIX}{}_{}", id.simple(), hex(&secret));
         let digest = digest_of(&text);
         Ok(Self { id, text: Secret::new(text), digest })
     }

@@ -54,6 +54,7 @@ impl Bench {
             source_id: "s".into(),
             spec: serde_json::to_value(spec).unwrap(),
             receiving: true,
+            max_receiving: 100,
             content: None,
             max_tries: 3,
             keep: Duration::from_secs(600),
@@ -171,6 +172,25 @@ async fn what_cannot_be_read_is_given_up_at_once() {
     }
 }
 
+#[tokio::test]
+async fn what_is_being_stored_when_an_upload_is_cancelled_is_waited_for() {
+    let bench = Bench::new();
+    let id = bench.add("csv", csv(1).as_bytes()).await;
+    let worker = bench.worker();
+    let work =
+        bench.store.claim(worker.id, &[WorkKind::Upload], worker.options.lease).await.unwrap().unwrap();
+    bench.store.cancel(id).await.unwrap();
+    let mut pulse = Pulse::new(&worker, &work);
+    let store = async || {
+        tokio::time::sleep(Duration::from_millis(350)).await;
+        7
+    };
+    let cancelled = |stopped| matches!(stopped, Stopped::Outcome(Outcome::Cancelled));
+    assert_eq!(pulse.to_its_end(store()).await.ok(), Some(7));
+    assert!(pulse.moved(&UploadProgress::default()).await.is_err_and(cancelled));
+    assert!(pulse.held(store()).await.is_err_and(cancelled));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cancelling_ends_an_upload_between_parts() {
     let bench = Bench::new();
@@ -182,7 +202,7 @@ async fn cancelling_ends_an_upload_between_parts() {
     bench.store.cancel(id).await.unwrap();
     let (state, progress, _) = bench.end(id).await;
     assert_eq!(state, WorkState::Cancelled);
-    // What was stored before stays.
+    // What was stored before stays, and is told.
     let (stored, _) = bench.stored("up_load").await;
-    assert!(progress.stored as usize <= stored && stored < 50_000, "{stored}");
+    assert!(progress.stored as usize == stored && stored < 50_000, "{} of {stored}", progress.stored);
 }

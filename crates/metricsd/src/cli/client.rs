@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use url::{Url, form_urlencoded};
@@ -99,7 +99,16 @@ impl Client {
 
     /// Sends a request and reads the whole answer.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Answer, Failure> {
-        let response = self.open(request.timeout(ANSWER_TIMEOUT)).await?;
+        self.send_within(request, ANSWER_TIMEOUT).await
+    }
+
+    /// The same for what may take long.
+    pub(super) async fn send_within(
+        &self,
+        request: RequestBuilder,
+        timeout: Duration,
+    ) -> Result<Answer, Failure> {
+        let response = self.open(request.timeout(timeout)).await?;
         let status = response.status().as_u16();
         let next =
             response.headers().get(NEXT_CURSOR).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -122,13 +131,20 @@ impl Client {
         if status.is_success() {
             return Ok(response);
         }
+        let busy = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let retry_after = seconds.filter(|_| busy).map(Duration::from_secs);
         let body = response.bytes().await.unwrap_or_default();
-        Err(Failure::failed(match serde_json::from_slice::<Value>(&body) {
+        let failure = Failure::failed(match serde_json::from_slice::<Value>(&body) {
             Ok(problem) if problem.get("title").is_some() => told(&problem),
             // Errors of Prometheus' API are a sentence.
             Ok(error) if error["error"].is_string() => cell(&error["error"]),
             _ => format!("{} answered {status}, and not as metricsd does", self.base),
-        }))
+        });
+        Err(match retry_after {
+            Some(wait) => failure.busy(wait),
+            None => failure,
+        })
     }
 
     /// What to say when a connection fails or breaks.

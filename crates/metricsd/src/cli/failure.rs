@@ -2,6 +2,7 @@
 
 use std::io;
 use std::io::Write;
+use std::time::Duration;
 
 /// Exit codes; `metricsd --help` documents them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,22 +26,34 @@ pub(crate) struct Failure {
     exit: Exit,
     /// Empty where there is nobody left to read it.
     message: String,
+    /// When to try again, where the server was only busy.
+    retry_after: Option<Duration>,
 }
 
 impl Failure {
     /// Refused, or tried in vain.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Failed, message: message.into() }
+        Self { exit: Exit::Failed, message: message.into(), retry_after: None }
     }
 
     /// Asked for in a wrong way.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Usage, message: message.into() }
+        Self { exit: Exit::Usage, message: message.into(), retry_after: None }
     }
 
     /// Nobody answers.
     pub(crate) fn unreachable(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Unreachable, message: message.into() }
+        Self { exit: Exit::Unreachable, message: message.into(), retry_after: None }
+    }
+
+    /// The same of a server that was busy, and when it wants to be asked again.
+    pub(crate) fn busy(self, retry_after: Duration) -> Self {
+        Self { retry_after: Some(retry_after), ..self }
+    }
+
+    /// When to try again, where the server was only busy.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// The same in other words, where the server said no.
@@ -72,7 +85,7 @@ impl From<io::Error> for Failure {
     /// Errors of our own output. A reader that has gone (`metricsd … | head`) has what it wanted.
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::BrokenPipe => Self { exit: Exit::Done, message: String::new() },
+            io::ErrorKind::BrokenPipe => Self { exit: Exit::Done, message: String::new(), retry_after: None },
             _ => Self::failed(format!("cannot write the answer: {error}")),
         }
     }

@@ -5,8 +5,13 @@ use std::time::{Duration, Instant};
 
 use metricsd_model::Millis;
 use metricsd_ports::{
-    Catalog, Integrity, PortError, Process, Retention, SampleSource, TargetFilter, Unused, partial,
+    Catalog, Integrity, PortError, Process, Retention, SampleSource, TargetFilter, Unused, WorkKind,
+    WorkQueue, WorkState, partial,
 };
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -32,6 +37,9 @@ const UNUSED_AFTER: Duration = Duration::from_secs(24 * 3_600);
 
 /// How often old jobs and old samples are looked for.
 const PURGE_EVERY: Duration = Duration::from_secs(60);
+
+/// How often work is counted.
+const COUNT_EVERY: Duration = Duration::from_secs(15);
 
 /// Says that this process is alive until told to stop, then says goodbye.
 pub(super) async fn heartbeat(catalog: Arc<dyn Catalog>, process: Process, stop: CancellationToken) {
@@ -84,6 +92,41 @@ pub(super) async fn purge_ledger(
         }
         rest(PURGE_EVERY, &stop).await;
     }
+}
+
+/// How much work there is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Of {
+    kind: &'static str,
+    state: &'static str,
+}
+
+/// Removes uploads that nobody goes on with, and work that is over for long, and counts what there is, until told to stop.
+pub(super) async fn keep_work(queue: Arc<dyn WorkQueue>, gauge: Family<Of, Gauge>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        match queue.expire_work().await {
+            Ok(0) => {}
+            Ok(removed) => info!(removed, "old jobs were removed"),
+            Err(error) => warn!(error = error.chain(), "old jobs were not removed"),
+        }
+        if let Ok(counts) = queue.count_work().await {
+            for (kind, state) in
+                WorkKind::ALL.iter().flat_map(|kind| WorkState::ALL.iter().map(move |state| (kind, state)))
+            {
+                let count = counts.get(&(*kind, state.as_str())).copied().unwrap_or(0);
+                let of = Of { kind: kind.as_str(), state: state.as_str() };
+                gauge.get_or_create(&of).set(count.cast_signed());
+            }
+        }
+        rest(COUNT_EVERY, &stop).await;
+    }
+}
+
+/// Registers how much work there is.
+pub(super) fn work_gauge(registry: &mut Registry) -> Family<Of, Gauge> {
+    let gauge = Family::default();
+    registry.register("work", "Work in the table of jobs, by kind and state", gauge.clone());
+    gauge
 }
 
 /// Has the store read its index before the first question wants it, and follow what is written since, so that a question

@@ -30,6 +30,7 @@ pub async fn check_all<Q: WorkQueue>(new: impl AsyncFn() -> Q) {
         a_release_is_no_try,
         cancelling_stops_work,
         bytes_are_kept_in_order,
+        only_so_much_is_received_at_once,
         the_same_content_is_the_same_work,
         old_work_expires,
         lists_are_filtered,
@@ -43,6 +44,7 @@ fn new(kind: WorkKind) -> NewWork {
         source_id: "s".to_owned(),
         spec: json!({"format": "csv", "text": "ä\"\\"}),
         receiving: false,
+        max_receiving: 1_000,
         content: None,
         max_tries: 3,
         keep: LONG,
@@ -51,8 +53,8 @@ fn new(kind: WorkKind) -> NewWork {
 
 async fn add(queue: &impl WorkQueue, work: &NewWork) -> Work {
     match queue.submit(work).await.expect("submit") {
-        Submitted::New(work) => work,
-        Submitted::Existing(work) => panic!("{work:?} stands already"),
+        Some(Submitted::New(work)) => work,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -70,7 +72,7 @@ async fn work_is_claimed_once<Q: WorkQueue>(queue: &Arc<Q>) {
     let asked = new(WorkKind::Upload);
     let first = add(queue, &asked).await;
     assert_eq!((first.state, first.tries, &first.spec), (WorkState::Queued, 0, &asked.spec));
-    assert!(matches!(queue.submit(&asked).await, Ok(Submitted::Existing(work)) if work.id == first.id));
+    assert!(matches!(queue.submit(&asked).await, Ok(Some(Submitted::Existing(work))) if work.id == first.id));
     let second = add(queue, &new(WorkKind::Upload)).await;
     let worker = Uuid::new_v4();
     assert_eq!(queue.claim(worker, &[WorkKind::Export], LONG).await.expect("claim"), None);
@@ -247,7 +249,7 @@ async fn the_same_content_is_the_same_work<Q: WorkQueue>(queue: &Arc<Q>) {
     let content = |text: &str| NewWork { content: Some(text.to_owned()), ..new(WorkKind::Upload) };
     let first = add(queue, &content("a")).await.id;
     let again = queue.submit(&content("a")).await.expect("submit");
-    assert!(matches!(&again, Submitted::Existing(work) if work.id == first), "{again:?}");
+    assert!(matches!(&again, Some(Submitted::Existing(work)) if work.id == first), "{again:?}");
     add(queue, &content("b")).await;
     add(queue, &NewWork { source_id: "other".to_owned(), ..content("a") }).await;
     add(queue, &NewWork { kind: WorkKind::Export, ..content("a") }).await;
@@ -307,4 +309,23 @@ async fn lists_are_filtered<Q: WorkQueue>(queue: &Arc<Q>) {
     let counts = queue.count_work().await.expect("count");
     assert_eq!(counts.get(&(WorkKind::Upload, "running")), Some(&1));
     assert_eq!(counts.values().sum::<u64>(), 3);
+}
+
+async fn only_so_much_is_received_at_once<Q: WorkQueue>(queue: &Arc<Q>) {
+    let queue = &**queue;
+    let asked = || NewWork { receiving: true, max_receiving: 3, ..new(WorkKind::Upload) };
+    let (first, second, third) = (asked(), asked(), asked());
+    for work in [&first, &second, &third] {
+        add(queue, work).await;
+    }
+    assert_eq!(queue.submit(&asked()).await.expect("submit"), None);
+    // What stands is found, and what needs no bytes is taken.
+    assert!(matches!(queue.submit(&first).await, Ok(Some(Submitted::Existing(work))) if work.id == first.id));
+    add(queue, &new(WorkKind::Upload)).await;
+    queue.store_bytes(first.id, 0, b"x", ALL).await.expect("bytes");
+    queue.seal(first.id, "c").await.expect("seal");
+    add(queue, &asked()).await;
+    assert_eq!(queue.submit(&asked()).await.expect("submit"), None);
+    queue.cancel(second.id).await.expect("cancel");
+    add(queue, &asked()).await;
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use metricsd_files::{Compression, FileFormat};
+use metricsd_model::hex::hex;
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::Value;
@@ -22,6 +23,13 @@ const PART: usize = 4 << 20;
 const TRIES: u32 = 8;
 const REFUSALS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// How often a part is sent again to a server that is only busy, and how long a pause it may ask for.
+const BUSY: u32 = 100;
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// How long the last part may take: the server reads the whole file back before it answers.
+const LAST_PART: Duration = Duration::from_secs(3_600);
 
 /// How often the job is asked for.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -144,28 +152,38 @@ fn hash(file: &mut File) -> io::Result<Whole> {
         size += read as u64;
         hasher.update(buffer.get(..read).unwrap_or_default());
     }
-    let sha256 = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Whole { size, sha256 })
+    Ok(Whole { size, sha256: hex(&hasher.finalize()) })
 }
 
 /// Sends a part, again where the connection breaks. Of a part that came through in pieces the rest is sent.
 async fn send_part(client: &Client, id: &str, at: u64, part: &[u8], last: bool) -> Result<Value, Failure> {
-    let (mut sent, mut pause) = (0, PAUSE);
-    for attempt in 1.. {
+    let (mut sent, mut pause, mut attempt, mut busy) = (0, PAUSE, 0, 0);
+    loop {
         let rest = part.get(sent..).unwrap_or_default().to_vec();
         let query = [("offset", (at + sent as u64).to_string()), ("complete", last.to_string())];
         let request = client.request(Method::PUT, &["upload", id]).query(&query);
         let request = request.header(CONTENT_TYPE, "application/octet-stream").body(rest);
-        let failure = match client.send(request).await {
+        let sending = async {
+            if last { client.send_within(request, LAST_PART).await } else { client.send(request).await }
+        };
+        let failure = match sending.await {
             Ok(answer) => return Ok(answer.value),
             Err(failure) => failure,
         };
-        // Who says no may only be busy, but not for long.
-        if attempt == TRIES || (failure.is_refusal() && attempt == REFUSALS) {
-            return Err(failure);
+        if let Some(wait) = failure.retry_after() {
+            busy += 1;
+            if busy == BUSY {
+                return Err(failure);
+            }
+            tokio::time::sleep(wait.clamp(PAUSE, LONGEST_PAUSE)).await;
+        } else {
+            attempt += 1;
+            if attempt == TRIES || (failure.is_refusal() && attempt == REFUSALS) {
+                return Err(failure);
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
         }
-        tokio::time::sleep(pause).await;
-        pause *= 2;
         // How much came through; nobody may be there to say so yet.
         if let Ok(seen) = client.send(client.request(Method::GET, &["upload", id])).await {
             let received = seen.value["received"].as_u64().unwrap_or(at);
@@ -175,7 +193,6 @@ async fn send_part(client: &Client, id: &str, at: u64, part: &[u8], last: bool) 
             }
         }
     }
-    Err(Failure::failed("the file could not be sent"))
 }
 
 fn bar(what: &'static str, length: u64) -> ProgressBar {
@@ -201,8 +218,12 @@ async fn follow(client: &Client, mut job: Value) -> Result<Value, Failure> {
         tokio::time::sleep(LOOK_EVERY).await;
         match client.send(client.request(Method::GET, &["jobs", &id])).await {
             Ok(answer) => (job, failures) = (answer.value, 0),
-            Err(failure) if failure.is_refusal() || failures == 100 => return Err(failure),
-            Err(_) => failures += 1,
+            Err(failure) if failures == 100 => return Err(failure),
+            Err(failure) if failure.is_refusal() && failure.retry_after().is_none() => return Err(failure),
+            Err(failure) => {
+                failures += 1;
+                tokio::time::sleep(failure.retry_after().unwrap_or_default().min(LONGEST_PAUSE)).await;
+            }
         }
     }
 }
@@ -272,5 +293,44 @@ mod tests {
         assert!(matches!(format_of("-", Some("ndjson")), Ok(Some(FileFormat::Ndjson))));
         assert!(matches!(format_of("a.csv", Some("json")), Ok(None)));
         assert!(format_of("a.csv", Some("xml")).is_err());
+    }
+
+    /// Answers one request after another: so many times that it is busy, then as metricsd does.
+    async fn busy_server(listener: tokio::net::TcpListener, refusals: u32) -> u32 {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        for number in 0.. {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 64 << 10];
+            let read = connection.read(&mut request).await.unwrap();
+            let (status, body) = match (request[..read].starts_with(b"GET"), number < 2 * refusals) {
+                (true, _) => ("200 OK", r#"{"received": 0}"#),
+                (false, true) => ("503 Service Unavailable\r\nRetry-After: 0", r#"{"title": "busy"}"#),
+                (false, false) => ("202 Accepted", r#"{"job_id": "x"}"#),
+            };
+            let length = body.len();
+            let answer =
+                format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+            connection.write_all(answer.as_bytes()).await.unwrap();
+            connection.shutdown().await.unwrap();
+            if status.starts_with("202") {
+                return number;
+            }
+        }
+        0
+    }
+
+    #[tokio::test]
+    async fn a_busy_server_is_asked_again_when_it_says() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap()), None).unwrap();
+        // More often than one that refuses is.
+        let refusals = REFUSALS + 2;
+        let server = tokio::spawn(busy_server(listener, refusals));
+        let job =
+            send_part(&client, "x", 0, b"a", true).await.unwrap_or_else(|failure| panic!("{failure:?}"));
+        assert_eq!(job["job_id"], "x");
+        // Each refusal was followed by the question how much came through.
+        assert_eq!(server.await.unwrap(), 2 * refusals);
     }
 }

@@ -67,12 +67,16 @@ impl Table {
         })
     }
 
-    fn submit(&mut self, new: &NewWork) -> Submitted {
+    fn submit(&mut self, new: &NewWork) -> Option<Submitted> {
         let by_id = self.entries.iter().find(|entry| entry.work.id == new.id);
         let content = new.content.as_deref();
         let standing = by_id.or_else(|| self.same(new.kind, &new.source_id, content?));
         if let Some(entry) = standing {
-            return Submitted::Existing(entry.work.clone());
+            return Some(Submitted::Existing(entry.work.clone()));
+        }
+        let receiving = self.entries.iter().filter(|entry| entry.work.state == WorkState::Receiving).count();
+        if new.receiving && receiving >= new.max_receiving as usize {
+            return None;
         }
         let work = Work {
             id: new.id,
@@ -96,7 +100,7 @@ impl Table {
         let entry =
             Entry { work: work.clone(), due: at, keep: new.keep, touched: at, bytes: BTreeMap::new() };
         self.entries.push(entry);
-        Submitted::New(work)
+        Some(Submitted::New(work))
     }
 
     fn store(&mut self, id: Uuid, offset: u64, bytes: &[u8], bound: u64) -> Stored {
@@ -218,7 +222,7 @@ const LOST_WORKER: &str = "every worker that tried it was lost";
 
 #[async_trait]
 impl WorkQueue for MemoryStore {
-    async fn submit(&self, work: &NewWork) -> Result<Submitted, PortError> {
+    async fn submit(&self, work: &NewWork) -> Result<Option<Submitted>, PortError> {
         Ok(self.state.lock().work.submit(work))
     }
 
