@@ -175,6 +175,6 @@ pub trait Integrity: Send + Sync + 'static {
     /// Counts the samples of every batch whose job is kept and compares with the job's ledger.
     async fn recount(&self, range: &LedgerRange) -> Result<Recount, PortError>;
 
-    /// Removes sums of hours before; answers how many.
+    /// Removes sums of hours before, and what was parked before; answers how many sums.
     async fn purge_ledger(&self, before: Millis) -> Result<u64, PortError>;
 }

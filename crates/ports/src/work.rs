@@ -17,23 +17,9 @@ use crate::PortError;
 pub enum WorkKind {
     /// Take the samples of an uploaded file.
     Upload,
-    /// Write samples into a file.
-    Export,
-    /// Move samples from frames into segments.
-    Compaction,
-    /// Remove old samples.
-    Retention,
-    /// Look for targets again.
-    Discovery,
 }
 
-names!(WorkKind {
-    Upload = "upload",
-    Export = "export",
-    Compaction = "compaction",
-    Retention = "retention",
-    Discovery = "discovery",
-});
+names!(WorkKind { Upload = "upload" });
 
 /// How far a piece of work is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -145,6 +145,8 @@ impl Integrity for PostgresStore {
 
     async fn purge_ledger(&self, before: Millis) -> Result<u64, PortError> {
         let purge = async {
+            let sql = "DELETE FROM parked_records WHERE parked_at < $1";
+            sqlx::query(sql).bind(bound(before)).execute(&self.pool).await?;
             let sql = "DELETE FROM ledger_hours WHERE hour < $1";
             Ok(sqlx::query(sql).bind(bound(before)).execute(&self.pool).await?.rows_affected())
         };

@@ -214,6 +214,8 @@ impl Integrity for SqliteStore {
     async fn purge_ledger(&self, before: Millis) -> Result<u64, PortError> {
         let purge = async {
             let mut tx = self.write().await?;
+            let sql = "DELETE FROM parked_records WHERE parked_at < ?1";
+            sqlx::query(sql).bind(before).execute(&mut *tx).await?;
             let sql = "DELETE FROM ledger_hours WHERE hour < ?1";
             let purged = sqlx::query(sql).bind(before).execute(&mut *tx).await?;
             tx.commit().await?;

@@ -142,9 +142,8 @@ impl CustomValue {
                 (buckets.map(bucket).collect::<Vec<_>>(), histogram.sum, histogram.count)
             }
             Self::Summary(summary) => {
-                let quantile = |(quantile, value): &(f64, f64)| {
-                    Piece::new("", Some(("quantile", *quantile)), *value)
-                };
+                let quantile =
+                    |(quantile, value): &(f64, f64)| Piece::new("", Some(("quantile", *quantile)), *value);
                 (summary.quantiles.iter().map(quantile).collect(), summary.sum, summary.count)
             }
         };

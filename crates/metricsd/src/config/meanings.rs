@@ -141,7 +141,10 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("sample_log.topic", "topic of the sample log"),
     ("sample_log.partitions", "partitions of a sample log that is made"),
     ("sample_log.settings", "settings handed to librdkafka as they are, beside those of events"),
-    ("jobs.ledger_retention", "how long the hourly sums of the integrity ledger are kept"),
+    (
+        "jobs.ledger_retention",
+        "how long the hourly sums of the integrity ledger and parked records of the sample log are kept",
+    ),
     ("jobs.retention", "how long rows of collection_jobs are kept"),
     ("upload.max_bytes", "bytes of an uploaded file, as it is sent"),
     ("upload.max_spool_bytes", "bytes of all uploaded files that are not done; beyond it uploads get 503"),

@@ -73,6 +73,10 @@ async fn check_log<S: Durable>(store: &S) {
     assert!(first.parked_at > 0);
     assert_eq!(ParkedRecord { parked_at: 0, ..first.clone() }, record);
     assert_eq!(store.parked(1).await.expect("parked records").0.len(), 1);
+    store.purge_ledger(first.parked_at - HOUR).await.expect("a purge");
+    assert_eq!(store.parked(10).await.expect("parked records").1, 2);
+    store.purge_ledger(first.parked_at + HOUR).await.expect("a purge");
+    assert_eq!(store.parked(10).await.expect("parked records").1, 0);
 }
 
 async fn check_ledger<S: Durable>(store: &S) {

@@ -75,7 +75,7 @@ async fn work_is_claimed_once<Q: WorkQueue>(queue: &Arc<Q>) {
     assert!(matches!(queue.submit(&asked).await, Ok(Some(Submitted::Existing(work))) if work.id == first.id));
     let second = add(queue, &new(WorkKind::Upload)).await;
     let worker = Uuid::new_v4();
-    assert_eq!(queue.claim(worker, &[WorkKind::Export], LONG).await.expect("claim"), None);
+    assert_eq!(queue.claim(worker, &[], LONG).await.expect("claim"), None);
     let claimed = queue.claim(worker, UPLOADS, LONG).await.expect("claim").expect("there is work");
     assert_eq!((claimed.id, claimed.state, claimed.tries), (first.id, WorkState::Running, 1));
     assert_eq!((claimed.worker, &claimed.spec, claimed.claim), (Some(worker), &asked.spec, 1));
@@ -252,7 +252,7 @@ async fn the_same_content_is_the_same_work<Q: WorkQueue>(queue: &Arc<Q>) {
     assert!(matches!(&again, Some(Submitted::Existing(work)) if work.id == first), "{again:?}");
     add(queue, &content("b")).await;
     add(queue, &NewWork { source_id: "other".to_owned(), ..content("a") }).await;
-    add(queue, &NewWork { kind: WorkKind::Export, ..content("a") }).await;
+    add(queue, &NewWork { source_id: "another".to_owned(), ..content("a") }).await;
 
     // The content may be known only when all of it has arrived.
     let late = add(queue, &NewWork { receiving: true, ..new(WorkKind::Upload) }).await.id;
@@ -289,8 +289,9 @@ async fn old_work_expires<Q: WorkQueue>(queue: &Arc<Q>) {
 async fn lists_are_filtered<Q: WorkQueue>(queue: &Arc<Q>) {
     let queue = &**queue;
     let mut ids = Vec::new();
-    for (kind, source) in [(WorkKind::Upload, "a"), (WorkKind::Export, "a"), (WorkKind::Upload, "b")] {
-        ids.push(add(queue, &NewWork { source_id: source.to_owned(), ..new(kind) }).await.id);
+    for source in ["a", "a", "b"] {
+        let asked = NewWork { source_id: source.to_owned(), ..new(WorkKind::Upload) };
+        ids.push(add(queue, &asked).await.id);
         // Newest first, by a clock of milliseconds.
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
@@ -303,7 +304,10 @@ async fn lists_are_filtered<Q: WorkQueue>(queue: &Arc<Q>) {
     let all = WorkFilter::default;
     assert_eq!(list(all(), 10).await, [ids[2], ids[1], ids[0]]);
     assert_eq!(list(all(), 1).await, [ids[2]]);
-    assert_eq!(list(WorkFilter { kind: Some(WorkKind::Upload), ..all() }, 10).await, [ids[2], ids[0]]);
+    assert_eq!(
+        list(WorkFilter { kind: Some(WorkKind::Upload), ..all() }, 10).await,
+        [ids[2], ids[1], ids[0]]
+    );
     assert_eq!(list(WorkFilter { state: Some(WorkState::Running), ..all() }, 10).await, [ids[0]]);
     assert_eq!(list(WorkFilter { source_id: Some("a".to_owned()), ..all() }, 10).await, [ids[1], ids[0]]);
     let counts = queue.count_work().await.expect("count");

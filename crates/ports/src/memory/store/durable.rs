@@ -104,6 +104,7 @@ impl Integrity for MemoryStore {
 
     async fn purge_ledger(&self, before: Millis) -> Result<u64, PortError> {
         let mut state = self.state.lock();
+        state.durable.parked.retain(|record| record.parked_at >= before);
         let kept = state.durable.hours.len();
         state.durable.hours.retain(|(hour, ..), _| *hour >= before);
         Ok((kept - state.durable.hours.len()) as u64)
