@@ -44,7 +44,6 @@ impl From<Work> for WorkJob {
     fn from(work: Work) -> Self {
         let progress = match work.kind {
             WorkKind::Upload => UploadProgress::of(&work.progress).to_json(),
-            _ => work.progress,
         };
         Self {
             job_id: work.id,
