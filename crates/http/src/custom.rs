@@ -83,9 +83,12 @@ pub(crate) async fn push(
     drop(slot);
     let written = ingest.store_write(prepared).await?;
     let id = written.id.unwrap_or_else(|| BatchId::for_push(&source_id, &[]));
-    let mut result =
-        IngestionResult::new(id.collection_batch_id(received_at), item_outcome(&items, &written), form);
-    if written.duplicate {
+    let job = id.collection_batch_id(written.shared_since.unwrap_or(received_at));
+    let mut result = IngestionResult::new(job, item_outcome(&items, &written), form);
+    if written.duplicate && written.shared_since.is_some() {
+        // The job's counts are those of all that share it.
+        result.duplicate = true;
+    } else if written.duplicate {
         let counts = (written.received, written.stored);
         result = repeated(&*api.catalog, id, result, counts, keyed).await?;
     }

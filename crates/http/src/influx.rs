@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use metricsd_codec::influx::{Mapping, Precision};
 use metricsd_ingest::{Caller, OwnedWrite, Protocol, WriteError, WriteFailure, WriteOrigin};
+use metricsd_model::Refusal;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
@@ -166,6 +167,9 @@ async fn write(
     drop(slot);
     let written = ingest.store_write(prepared).await.map_err(|error| version.problem(&error.into()))?;
     text_fields.inc_by(read.texts);
+    if !written.duplicate {
+        ingest.count_refused(Protocol::Influx, Refusal::InvalidValue, read.unreadable());
+    }
     match read.faults(&written) {
         None => Ok(StatusCode::NO_CONTENT.into_response()),
         Some(faults) => Err(version.refused(&faults, written.stored > 0)),

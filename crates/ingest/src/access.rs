@@ -182,6 +182,11 @@ impl Access {
         equal(&holder.token.digest, &digest).then_some(holder)
     }
 
+    /// The holder of a token that is known, whether or not it is still accepted: for work that was accepted from it.
+    pub fn caller_of(&self, token: Uuid) -> Option<Caller> {
+        self.known.read().tokens.get(&token).cloned().map(Caller::of)
+    }
+
     /// Makes a token of these rights that is not kept yet; who asked may be shown its text this once.
     pub fn new_token() -> Result<NewToken, PortError> {
         NewToken::generate()

@@ -9,6 +9,7 @@
 //! Several commits may be under way at once: one is written while another waits for the disk. What one target is asked for
 //! is committed in the order in which it came all the same; callers that wait for their answers make their own order.
 
+mod reserved;
 mod room;
 
 use std::collections::HashSet;
@@ -23,6 +24,7 @@ use tokio::task::{self, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+pub(crate) use self::reserved::Reserved;
 use self::room::Room;
 use crate::tap::Taps;
 use crate::{AfterCommit, IngestError, IngestMetrics, SeriesLimits, SeriesTracker};
@@ -175,7 +177,7 @@ impl GroupCommit {
         let Stores { whole, each, route, backlogs } = stores;
         let backlogs = backlogs.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
         let max_queue_bytes = options.max_queue_bytes / each.len().max(1);
-        let options = Arc::new(CommitOptions { max_queue_bytes, ..options });
+        let options: Arc<_> = CommitOptions { max_queue_bytes, ..options }.into();
         let total: Arc<AtomicUsize> = Arc::default();
         let series = SeriesTracker::new(options.series, whole, metrics.active_series.clone());
         let taps = after.taps().clone();
@@ -282,10 +284,6 @@ impl GroupCommit {
     /// Which series may come; whoever names new ones asks here first.
     pub fn series(&self) -> &Arc<SeriesTracker> {
         &self.series
-    }
-
-    pub(crate) fn metrics(&self) -> &IngestMetrics {
-        &self.metrics
     }
 
     fn turned_away(&self, lane: &Lane) -> IngestError {

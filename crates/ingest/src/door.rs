@@ -1,14 +1,16 @@
 //! The door itself: what all pushes share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use metricsd_codec::custom::Memory;
-use metricsd_model::Batch;
+use metricsd_model::{Batch, Refusal};
 use metricsd_ports::Receipt;
 
+use crate::join::Joiner;
 use crate::remote_write::{SeenLists, SeriesCache};
 use crate::tap::Taps;
-use crate::{GroupCommit, IngestError, IngestMetrics, Limits, SeriesTracker};
+use crate::{GroupCommit, IngestError, IngestMetrics, Limits, Protocol, SeriesTracker};
 
 /// The part of `limits.max_write_cache_bytes` that remembers custom items.
 const ITEMS_PART: usize = 4;
@@ -21,6 +23,7 @@ pub struct Ingest {
     writers: Arc<SeriesCache>,
     lists: Arc<SeenLists>,
     items: Arc<Memory>,
+    joiner: Option<Joiner>,
 }
 
 impl Ingest {
@@ -29,7 +32,19 @@ impl Ingest {
         let writers = Arc::new(SeriesCache::new(limits.max_write_cache_bytes));
         let lists = Arc::new(SeenLists::new(limits.max_write_cache_bytes / 8));
         let items = Arc::new(Memory::new(limits.max_write_cache_bytes / ITEMS_PART));
-        Self { commit, limits, writers, lists, items }
+        Self { commit, limits, writers, lists, items, joiner: None }
+    }
+
+    /// The same, where small pushes of one source that come within so much of each other share a collection; zero for
+    /// none that do.
+    pub fn joining(self, within: Duration) -> Self {
+        let joiner = (!within.is_zero()).then(|| Joiner::new(self.commit.clone(), within));
+        Self { joiner, ..self }
+    }
+
+    /// What joins small pushes, where they are joined.
+    pub(crate) fn joiner(&self) -> Option<&Joiner> {
+        self.joiner.as_ref()
     }
 
     /// The limits in force.
@@ -60,6 +75,13 @@ impl Ingest {
     /// Which series may come.
     pub fn series(&self) -> &Arc<SeriesTracker> {
         self.commit.series()
+    }
+
+    /// Counts what a protocol's decoder refused and did not bring through the door.
+    pub fn count_refused(&self, protocol: Protocol, reason: Refusal, samples: u64) {
+        if samples > 0 {
+            self.metrics().pushes.refused(protocol, reason.as_str(), samples);
+        }
     }
 
     pub(crate) fn metrics(&self) -> &IngestMetrics {

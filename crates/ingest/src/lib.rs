@@ -2,7 +2,7 @@
 //!
 //! Who may come in at all is decided in [`access`]. A sample's way through this crate, a file a stage: [`remote_write`] checks
 //! what was pushed, [`custom`] and [`stream`] bring lists and streams of items to it, [`builder`] puts samples into
-//! frames, [`tracker`] holds the limits on series, [`commit`] groups batches and hands them to the store, [`after`] tells others once they are committed,
+//! frames, [`tracker`] holds the limits on series, `join` lets small pushes share a batch, [`commit`] groups batches and hands them to the store, [`after`] tells others once they are committed,
 //! [`relay`] publishes the events that the store kept for it.
 
 mod hash;
@@ -17,6 +17,7 @@ pub mod builder;
 pub mod commit;
 pub mod custom;
 pub mod door;
+mod join;
 pub mod remote_write;
 pub mod stream;
 mod texts;

@@ -8,11 +8,13 @@ use bytes::Bytes;
 use metricsd_codec::otlp::{
     Converted, OtlpError, OtlpOptions, Request, StreamLimits, Streams, convert, protobuf_of_json,
 };
-use metricsd_model::Millis;
+use metricsd_model::{Millis, Refusal};
 use parking_lot::Mutex;
 
 use crate::validate::accepted_times;
-use crate::{Ingest, IngestError, OwnedWrite, PreparedWrite, WriteError, WriteFailure, WriteOrigin, Written};
+use crate::{
+    Ingest, IngestError, OwnedWrite, PreparedWrite, Protocol, WriteError, WriteFailure, WriteOrigin, Written,
+};
 
 /// Bodies above this are read on a thread of their own, so that they do not hold up others.
 const LARGE: usize = 32 << 10;
@@ -128,6 +130,9 @@ impl OtlpDoor {
     pub async fn store(&self, export: PreparedExport) -> Result<OtlpOutcome, IngestError> {
         let PreparedExport { prepared, converted } = export;
         let written = self.0.ingest.store_write(prepared).await?;
+        if !written.duplicate {
+            self.0.ingest.count_refused(Protocol::Otlp, Refusal::InvalidValue, converted.refused);
+        }
         Ok(outcome(&converted, &written))
     }
 }

@@ -28,6 +28,7 @@ use metricsd_codec::remote_write::WireError;
 use metricsd_model::{Batch, BatchId, Millis, Refusal};
 use metricsd_ports::Receipt;
 
+use crate::join::Stored;
 use crate::{Admission, Caller, Denied, Ingest, IngestError};
 
 pub(crate) use cache::SeriesCache;
@@ -97,6 +98,8 @@ pub struct PreparedWrite {
     doubt: Option<Admission>,
     protocol: Protocol,
     caller: Caller,
+    /// It has a name of its own, and so a collection of its own.
+    keyed: bool,
 }
 
 impl PreparedWrite {
@@ -141,6 +144,8 @@ pub struct Written {
     pub duplicate: bool,
     /// It is durable, and not yet in the store: readers see it later.
     pub kept: bool,
+    /// It shares the collection `id` with others, which began then. Absent where it has one of its own.
+    pub shared_since: Option<Millis>,
     /// Samples that the body held.
     pub received: u64,
     /// Samples stored.
@@ -228,7 +233,7 @@ impl Ingest {
 
     /// Stores what was read. On `Ok` everything that was accepted is committed.
     pub async fn store_write(&self, prepared: PreparedWrite) -> Result<Written, IngestError> {
-        let PreparedWrite { batch, mut outcome, protocol, caller, .. } = prepared;
+        let PreparedWrite { batch, mut outcome, protocol, caller, keyed, .. } = prepared;
         let counts = self.metrics();
         counts.remote_write.remembered(self.write_cache().size());
         counts.pushes.received(protocol, outcome.received);
@@ -238,10 +243,16 @@ impl Ingest {
         }
         if let Some(batch) = batch {
             outcome.id = Some(batch.id);
-            let receipt =
-                self.commit(batch).await.inspect_err(|_| caller.put_back_samples(outcome.received))?;
-            outcome.duplicate = receipt == Receipt::Duplicate;
-            outcome.kept = receipt == Receipt::Kept;
+            let stored = match self.joiner().filter(|joiner| !keyed && joiner.takes(protocol, &batch)) {
+                Some(joiner) => joiner.put(protocol, batch).await,
+                None => self.commit(batch).await.map(Stored::alone),
+            };
+            let stored = stored.inspect_err(|_| caller.put_back_samples(outcome.received))?;
+            if let Some((collection, started)) = stored.shared {
+                (outcome.id, outcome.shared_since) = (Some(collection), Some(started));
+            }
+            outcome.duplicate = stored.receipt == Receipt::Duplicate;
+            outcome.kept = stored.receipt == Receipt::Kept;
         }
         counts.pushes.committed(protocol, &outcome);
         Ok(outcome)

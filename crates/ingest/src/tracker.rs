@@ -102,6 +102,11 @@ impl SeriesTracker {
         self.limits
     }
 
+    /// The store, asked which series it has.
+    pub(crate) fn store(&self) -> &Arc<dyn SampleSink> {
+        &self.store
+    }
+
     /// Which epoch it is. A series that had a sample in each stays active.
     pub fn epoch(&self) -> u64 {
         self.now() / EPOCH_MILLIS

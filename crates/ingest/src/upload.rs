@@ -22,7 +22,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::{Ingest, OwnedWrite, PreparedWrite, Protocol, WriteFailure, WriteOrigin};
+use crate::remote_write::may_store;
+use crate::{
+    Access, Caller, Denied, DeniedKind, Ingest, OwnedWrite, PreparedWrite, Protocol, WriteFailure,
+    WriteOrigin,
+};
 
 pub use metrics::UploadMetrics;
 pub use progress::{LineError, UploadProgress};
@@ -37,6 +41,9 @@ pub struct UploadSpec {
     pub compression: String,
     /// What samples without a time are taken for: when the upload began.
     pub received_at: Millis,
+    /// The token that it came with, whose quotas hold for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Uuid>,
 }
 
 impl UploadSpec {
@@ -77,6 +84,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 const SERIES_PAUSE: Duration = Duration::from_secs(5);
 const SERIES_PAUSES: u32 = 120;
 
+/// A quota that leaves no room for a part in this time leaves none at all.
+const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
+
 /// One worker: takes one upload after the other.
 pub struct UploadWorker {
     /// Who it is.
@@ -87,6 +97,8 @@ pub struct UploadWorker {
     pub ingest: Ingest,
     /// How it goes about it.
     pub options: UploadOptions,
+    /// Whose tokens have which quotas.
+    pub access: Arc<Access>,
     /// What it counts.
     pub metrics: UploadMetrics,
     /// Told when an upload is complete.
@@ -202,12 +214,15 @@ impl UploadWorker {
             };
             // A commit that is under way is waited for: that is as quick as giving it up.
             let before = progress.clone();
-            let stored = self.store(work, &part, progress, &mut pulse, stop).await;
+            let caller = spec.token.and_then(|token| self.access.caller_of(token)).unwrap_or_default();
+            let stored = self.store(work, &part, &caller, progress, &mut pulse, stop).await;
             if let Err(stopped) = stored {
                 *progress = before;
                 return Err(stopped);
             }
-            progress.take(&part);
+            for (reason, rows) in progress.take(&part) {
+                self.ingest.count_refused(Protocol::Upload, reason, rows);
+            }
             self.metrics.read(&part);
             pulse.moved(progress).await?;
         }
@@ -217,6 +232,7 @@ impl UploadWorker {
         &self,
         work: &Work,
         part: &Part,
+        caller: &Caller,
         progress: &mut UploadProgress,
         pulse: &mut Pulse<'_>,
         stop: &CancellationToken,
@@ -232,18 +248,35 @@ impl UploadWorker {
             let prepared = pulse.held(self.ingest.prepare_write(write)).await?.map_err(not_stored)?;
             // A file is history: its new series wait for their turn instead of being refused.
             if pauses < SERIES_PAUSES && brings_too_many_series(&prepared) {
-                tokio::select! {
-                    held = pulse.held(tokio::time::sleep(SERIES_PAUSE)) => held?,
-                    () = stop.cancelled() => return Err(Stopped::Outcome(Outcome::Released)),
-                }
+                pulse.pause(SERIES_PAUSE, stop).await?;
+                continue;
+            }
+            let received = prepared.outcome().received;
+            if let Err(denied) = may_store(caller, prepared.batch(), received) {
+                pulse.pause(quota_pause(&denied, pauses)?, stop).await?;
                 continue;
             }
             let written = pulse.to_its_end(self.ingest.store_write(prepared)).await?;
+            let written = written.inspect_err(|_| caller.put_back_samples(received));
             progress.written(part, &written.map_err(|error| not_stored(error.into()))?);
             return Ok(());
         }
         Ok(())
     }
+}
+
+/// How long a part waits for the quotas of who uploaded it: an upload becomes slower rather than fail. Room for samples comes with
+/// time; room for series need not.
+fn quota_pause(denied: &Denied, pauses: u32) -> Result<Duration, Stopped> {
+    let wait = denied.retry_after().unwrap_or(SERIES_PAUSE);
+    if denied.kind() != DeniedKind::Limited {
+        return Err(Stopped::Outcome(Outcome::Hopeless { message: denied.to_string() }));
+    }
+    let may_wait = match denied.is_of_samples() {
+        true => wait < LONGEST_WAIT,
+        false => pauses < SERIES_PAUSES,
+    };
+    if may_wait { Ok(wait.min(SERIES_PAUSE)) } else { Err(Stopped::Outcome(failed(denied.to_string()))) }
 }
 
 fn brings_too_many_series(prepared: &PreparedWrite) -> bool {
@@ -302,6 +335,14 @@ impl<'a> Pulse<'a> {
                 Err(Stopped::Outcome(Outcome::Cancelled)) => {}
                 ended => return ended,
             }
+        }
+    }
+
+    /// Waits for some time, or until told to stop.
+    async fn pause(&mut self, time: Duration, stop: &CancellationToken) -> Result<(), Stopped> {
+        tokio::select! {
+            held = self.held(tokio::time::sleep(time)) => held,
+            () = stop.cancelled() => Err(Stopped::Outcome(Outcome::Released)),
         }
     }
 

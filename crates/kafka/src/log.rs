@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use metricsd_codec::batch::{BatchEncoder, CONTENT_TYPE};
-use metricsd_model::{Batch, SeriesId};
-use metricsd_ports::{ErrorKind, PortError, Receipt, SampleSink};
+use metricsd_model::{Batch, BatchId, SeriesId};
+use metricsd_ports::{ErrorKind, PortError, Receipt, SampleSink, StoredPush};
 use parking_lot::Mutex;
 use rdkafka::message::{Header, OwnedHeaders};
 
@@ -64,6 +64,10 @@ impl SampleSink for KafkaLog {
 
     async fn stored_series(&self, ids: &[SeriesId]) -> Result<HashSet<SeriesId>, PortError> {
         self.store.stored_series(ids).await
+    }
+
+    async fn stored_pushes(&self, ids: &[BatchId]) -> Result<Vec<StoredPush>, PortError> {
+        self.store.stored_pushes(ids).await
     }
 
     /// Whether the brokers answer.

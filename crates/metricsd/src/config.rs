@@ -73,6 +73,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// Which line protocols are spoken, and how.
     pub(crate) lines: LinesConfig,
+    /// How long small pushes of one source wait for others to share a collection with.
+    pub(crate) join_within: Duration,
     /// When waiting batches are committed.
     pub(crate) commit: CommitConfig,
     /// Files that are taken.

@@ -219,10 +219,12 @@ impl Node {
         chores.extend(keep_storage(config, &adapters, &mut registry, &rest));
         let counted = chores::work_gauge(&mut registry);
         chores.push(tokio::spawn(chores::keep_work(adapters.work.clone(), counted, rest.clone())));
-        let (files, workers) = uploads::start(config, adapters.work.clone(), &group, &mut registry, &accept);
+        let (access, task) = access::start(config, &adapters, &mut registry, &rest);
+        chores.push(task);
+        let (files, workers) =
+            uploads::start(config, adapters.work.clone(), &access, &group, &mut registry, &accept);
         chores.extend(workers);
-        let ingest =
-            config.roles.has(Role::Ingest).then(|| Ingest::new(group, Arc::new(config.limits.clone())));
+        let ingest = config.roles.has(Role::Ingest).then(|| door(config, group));
         let mut reload = None;
         if config.roles.has(Role::Api) {
             let (watched, stop) = (cardinality.clone(), rest.clone());
@@ -233,8 +235,6 @@ impl Node {
             reload = reloader;
             chores.extend(tasks);
         }
-        let (access, task) = access::start(config, &adapters, &mut registry, &rest);
-        chores.push(task);
         let shared = otlp::start(config, &adapters, ingest.as_ref(), &access, grpc, &accept);
         let ground = lines::Ground::new(ingest.as_ref(), &adapters);
         let (lines, protocols) = lines::start(&config.lines, ground, &mut registry, &accept).await?;
@@ -378,6 +378,11 @@ async fn finish(what: &str, mut task: JoinHandle<()>, limit: Duration) {
         warn!(what, "did not end in time");
         task.abort();
     }
+}
+
+/// The door for pushes.
+fn door(config: &Config, group: GroupCommit) -> Ingest {
+    Ingest::new(group, Arc::new(config.limits.clone())).joining(config.join_within)
 }
 
 /// One task a database.

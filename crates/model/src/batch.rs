@@ -32,6 +32,12 @@ impl BatchId {
         Self::hash("push", source_id, key)
     }
 
+    /// The id of a collection that pushes were joined into: of the same pushes in the same order the same.
+    pub fn for_joined(source_id: &str, pushes: &[Self]) -> Self {
+        let key: Vec<u8> = pushes.iter().flat_map(|push| push.0.to_le_bytes()).collect();
+        Self::hash("joined", source_id, &key)
+    }
+
     fn hash(kind: &str, owner: &str, key: &[u8]) -> Self {
         let mut hasher = Xxh3::new();
         for part in [kind.as_bytes(), owner.as_bytes(), key] {
@@ -318,6 +324,15 @@ pub struct Fence {
     pub slot: Millis,
 }
 
+/// One of the pushes that were joined into a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinedPush {
+    /// The id that it would have had alone.
+    pub id: BatchId,
+    /// How many columns of each frame are its own, one number a frame. They follow those of the push before it.
+    pub columns: Vec<u32>,
+}
+
 /// All that one collection stores, in one transaction or not at all.
 #[derive(Debug, Clone)]
 pub struct Batch {
@@ -335,6 +350,9 @@ pub struct Batch {
     pub fence: Option<Fence>,
     /// What it was pushed by; `None` where it was scraped.
     pub protocol: Option<Protocol>,
+    /// The pushes that were joined into it, by which a store knows those that come again and leaves them out. Empty where
+    /// its own id says all.
+    pub joined: Vec<JoinedPush>,
 }
 
 /// What a batch costs beside its samples while it waits: strings, the account, the task that waits for the answer.
@@ -351,12 +369,14 @@ impl Batch {
             families: Vec::new(),
             fence: None,
             protocol: None,
+            joined: Vec::new(),
         }
     }
 
     /// Bytes that the batch takes in queues, approximately.
     pub fn size(&self) -> usize {
-        let texts = self.exemplars.len() * 256 + self.families.len() * 256;
+        let texts =
+            (self.exemplars.len() + self.families.len()) * 256 + self.joined.len() * size_of::<JoinedPush>();
         WAITING_BYTES + texts + self.frames.iter().map(Frame::size).sum::<usize>()
     }
 

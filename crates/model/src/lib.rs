@@ -14,6 +14,7 @@ pub mod sum;
 
 pub mod batch;
 pub mod family;
+mod joined;
 pub mod matcher;
 pub mod protocol;
 
@@ -28,7 +29,8 @@ pub mod secret;
 pub mod target;
 
 pub use batch::{
-    Batch, BatchId, Collection, Fence, Frame, Layout, LayoutId, Ledger, Missed, Refusal, TypeCounts, Waited,
+    Batch, BatchId, Collection, Fence, Frame, JoinedPush, Layout, LayoutId, Ledger, Missed, Refusal,
+    TypeCounts, Waited,
 };
 pub use duration::{PromDuration, format_duration, parse_duration};
 pub use event::{MetricsCollected, MetricsCollectedData, MetricsSummary};

@@ -42,6 +42,6 @@ pub use pushed::{GroupTotals, PushedGroup, PushedGroups};
 pub use rollup::{ROLLUP_STEPS, RolledSeries, RolledUp, Rollup, RollupPolicy, RollupValue, Rollups, Upkeep};
 pub use samples::{
     Backlog, IndexStatistics, LatestMetric, Receipt, Retention, SampleSink, SampleSource, SelectLimits,
-    SelectedSeries, Selection, SeriesExemplars, Unused,
+    SelectedSeries, Selection, SeriesExemplars, StoredPush, Unused,
 };
 pub use work::{Hold, NewWork, Outcome, Stored, Submitted, Work, WorkFilter, WorkKind, WorkQueue, WorkState};

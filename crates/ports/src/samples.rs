@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use metricsd_model::{
-    Batch, Exemplar, FamilyMetadata, LabelSet, Matcher, MetricType, Millis, NativeHistogram, Sample, Series,
-    SeriesId,
+    Batch, BatchId, Exemplar, FamilyMetadata, LabelSet, Matcher, MetricType, Millis, NativeHistogram, Sample,
+    Series, SeriesId,
 };
 
 use crate::PortError;
@@ -46,6 +46,10 @@ pub trait SampleSink: Send + Sync + 'static {
     /// within one call is stored once, the first of them.
     /// Series are written before or with the first batch that needs them; two label sets of one id both keep their
     /// samples (see `SeriesId::rehashed`).
+    ///
+    /// The pushes of a batch (`Batch::joined`) are remembered with it, for an hour from the start of its collection: a
+    /// batch that bears the id of one of them is a duplicate, and those that are stored already, joined or alone, are left
+    /// out of another (`Batch::without`). Of pushes that are brought at once each is stored once.
     async fn append(&self, batches: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError>;
 
     /// Which of these series are stored already, by the ids that their labels hash to. A sink that keeps no series says
@@ -54,8 +58,25 @@ pub trait SampleSink: Send + Sync + 'static {
         Ok(HashSet::new())
     }
 
+    /// Which of these pushes are stored, alone or joined with others, in no order. A sink that keeps nothing itself may say
+    /// of none that it is.
+    async fn stored_pushes(&self, _ids: &[BatchId]) -> Result<Vec<StoredPush>, PortError> {
+        Ok(Vec::new())
+    }
+
     /// Whether the store answers; the error says why not.
     async fn ping(&self) -> Result<(), PortError>;
+}
+
+/// A push that is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StoredPush {
+    /// The id that it has, or would have had, alone.
+    pub id: BatchId,
+    /// The batch that it is stored in: `id`, unless it was joined with others.
+    pub batch: BatchId,
+    /// When that batch's collection began.
+    pub started: Millis,
 }
 
 /// Bounds on what one selection may return. Passing one is an error of kind [`crate::ErrorKind::Limit`]

@@ -16,7 +16,7 @@ struct Migration {
 }
 
 /// Never changed once released; a new version is a new file.
-const MIGRATIONS: [Migration; 14] = [
+const MIGRATIONS: [Migration; 15] = [
     Migration {
         version: 1,
         name: "catalogue",
@@ -77,6 +77,11 @@ const MIGRATIONS: [Migration; 14] = [
         version: 13,
         name: "durability",
         sql: include_str!("../../../migrations/postgres/0013_durability.sql"),
+    },
+    Migration {
+        version: 14,
+        name: "joined_pushes",
+        sql: include_str!("../../../migrations/postgres/0014_joined_pushes.sql"),
     },
     Migration {
         version: 15,

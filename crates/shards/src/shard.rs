@@ -5,11 +5,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use metricsd_model::{Batch, Millis, SeriesId};
+use metricsd_model::{Batch, BatchId, Millis, SeriesId};
 use metricsd_ports::{
     Catalog, Compacted, Compaction, CompactionPolicy, ErrorKind, Integrity, LogSink, Membership, Outbox,
     OutboxEvent, PortError, PushedGroups, Receipt, Retention, RolledUp, RollupPolicy, Rollups, SampleSink,
-    SampleSource, Unused, Upkeep, WorkQueue, partial,
+    SampleSource, StoredPush, Unused, Upkeep, WorkQueue, partial,
 };
 use uuid::Uuid;
 
@@ -187,6 +187,10 @@ impl SampleSink for Shard {
 
     async fn stored_series(&self, ids: &[SeriesId]) -> Result<HashSet<SeriesId>, PortError> {
         self.ports()?.sink.stored_series(ids).await.map_err(|error| self.named(error))
+    }
+
+    async fn stored_pushes(&self, ids: &[BatchId]) -> Result<Vec<StoredPush>, PortError> {
+        self.ports()?.sink.stored_pushes(ids).await.map_err(|error| self.named(error))
     }
 
     async fn ping(&self) -> Result<(), PortError> {

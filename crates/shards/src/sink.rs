@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::join_all;
-use metricsd_model::{Batch, SeriesId};
-use metricsd_ports::{PortError, Receipt, Retention, SampleSink, Unused};
+use metricsd_model::{Batch, BatchId, SeriesId};
+use metricsd_ports::{PortError, Receipt, Retention, SampleSink, StoredPush, Unused};
 
 use crate::ShardedStore;
 
@@ -52,6 +52,12 @@ impl SampleSink for ShardedStore {
             }
         }
         known.map_or_else(|| failed.map_or(Ok(HashSet::new()), Err), Ok)
+    }
+
+    /// Those that any shard has; one that is away says of none.
+    async fn stored_pushes(&self, ids: &[BatchId]) -> Result<Vec<StoredPush>, PortError> {
+        let answers = self.ask_each(|shard| shard.sink.stored_pushes(ids)).await;
+        Ok(answers.into_iter().flatten().flatten().collect())
     }
 
     /// The first shard that does not answer is the error's.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use metricsd_model::{Batch, Millis, SeriesId};
-use metricsd_ports::{ErrorKind, PortError, Receipt, SampleSink};
+use metricsd_model::{Batch, BatchId, Millis, SeriesId};
+use metricsd_ports::{ErrorKind, PortError, Receipt, SampleSink, StoredPush};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -212,6 +212,10 @@ impl SampleSink for SpooledSink {
 
     async fn stored_series(&self, ids: &[SeriesId]) -> Result<HashSet<SeriesId>, PortError> {
         self.store.stored_series(ids).await
+    }
+
+    async fn stored_pushes(&self, ids: &[BatchId]) -> Result<Vec<StoredPush>, PortError> {
+        self.store.stored_pushes(ids).await
     }
 
     /// Whether batches would be taken, by the store or by the spool.

@@ -70,6 +70,11 @@ const MIGRATIONS: [Migration; 14] = [
         sql: include_str!("../../../migrations/sqlite/0013_durability.sql"),
     },
     Migration {
+        version: 14,
+        name: "joined_pushes",
+        sql: include_str!("../../../migrations/sqlite/0014_joined_pushes.sql"),
+    },
+    Migration {
         version: 15,
         name: "shared_texts",
         sql: include_str!("../../../migrations/sqlite/0015_shared_texts.sql"),

@@ -67,6 +67,25 @@ impl Group {
         }
     }
 
+    /// The same without pushes that were `stored` before, by the id of a batch and of a push that was joined into it;
+    /// batches of which nothing is left are duplicates.
+    #[must_use]
+    pub fn without(&self, stored: impl Fn(Uuid, Uuid) -> bool) -> Self {
+        let left = |batch: &Arc<Batch>| {
+            let id = batch.id.to_uuid();
+            let stored = |push: BatchId| stored(id, push.to_uuid());
+            match batch.joined.iter().any(|push| stored(push.id)) {
+                true => batch.without(stored).map(Arc::new),
+                false => Some(Arc::clone(batch)),
+            }
+        };
+        Self {
+            distinct: self.distinct.iter().filter_map(left).collect(),
+            given: self.given.clone(),
+            fenced: self.fenced.clone(),
+        }
+    }
+
     /// One receipt a given batch.
     pub fn receipts(&self, stored: &HashSet<Uuid>) -> Vec<Receipt> {
         let receipt = |(id, first): &(Uuid, bool)| match *first && stored.contains(id) {

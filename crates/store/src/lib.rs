@@ -1,7 +1,7 @@
 //! What a store in a database does whichever database it is: everything about batches, series and selections that
 //! needs no connection.
 //!
-//! Writing: `group` checks the batches of one append, `owners` gives label sets their ids, `families` and `exemplars`
+//! Writing: `group` checks the batches of one append, `joined` lists pushes that share a batch, `owners` gives label sets their ids, `families` and `exemplars`
 //! pick out what is said beside samples. Reading: `follow` keeps a label index up to date, `gather` makes columns of
 //! samples, `labels` reads what a row says of them. Compacting: `compact` turns frames into segments.
 //! `targets` compares what was found with what stands in the catalogue, `together` makes one call of many.
@@ -17,6 +17,7 @@ pub mod frames;
 pub mod gather;
 pub mod group;
 pub mod ids;
+pub mod joined;
 pub mod labels;
 pub mod owners;
 mod recent;

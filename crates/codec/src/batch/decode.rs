@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use metricsd_model::{
     Batch, BatchId, Collection, CollectionMethod, Exemplar, FailureReason, FamilyMetadata, FamilyType, Fence,
-    Frame, HealthStatus, JobStatus, LabelSet, Layout, Ledger, MetricSource, MetricType, Missed, Protocol,
-    Refusal, Series, SeriesExemplar, SeriesId, TypeCounts, Waited,
+    Frame, HealthStatus, JobStatus, JoinedPush, LabelSet, Layout, Ledger, MetricSource, MetricType, Missed,
+    Protocol, Refusal, Series, SeriesExemplar, SeriesId, TypeCounts, Waited,
 };
 use prost::Message;
 use xxhash_rust::xxh3::xxh3_128;
@@ -49,12 +49,12 @@ impl BatchDecoder {
             return Err(BatchError::Version(*version));
         }
         let record = message::SampleBatch::decode(decompress(packed)?.as_slice())?;
-        let id = <[u8; 16]>::try_from(record.id.as_slice()).map_err(|_| BatchError::Field("id"))?;
+        let id = batch_id(&record.id, "id")?;
         let lists = record.lists.into_iter().map(|list| self.list(list)).collect::<Result<Vec<_>, _>>()?;
         let frames = record.frames.into_iter().map(|given| frame(given, &lists));
         let exemplars = record.exemplars.into_iter().map(|given| exemplar(given, &lists));
         Ok(Batch {
-            id: BatchId(u128::from_be_bytes(id)),
+            id,
             frames: frames.collect::<Result<_, _>>()?,
             exemplars: exemplars.collect::<Result<_, _>>()?,
             families: record.families.into_iter().map(family).collect::<Result<_, _>>()?,
@@ -62,6 +62,7 @@ impl BatchDecoder {
             fence: record.fence.map(fence).transpose()?,
             // One that this version does not know is none: it says nothing of the samples.
             protocol: record.protocol.as_deref().and_then(Protocol::from_name),
+            joined: record.joined.into_iter().map(joined).collect::<Result<_, _>>()?,
         })
     }
 
@@ -96,6 +97,15 @@ impl BatchDecoder {
         self.lists.insert(id, layout.clone());
         Ok(layout)
     }
+}
+
+fn batch_id(bytes: &[u8], field: &'static str) -> Result<BatchId, BatchError> {
+    let id = <[u8; 16]>::try_from(bytes).map_err(|_| BatchError::Field(field))?;
+    Ok(BatchId(u128::from_be_bytes(id)))
+}
+
+fn joined(push: message::JoinedPush) -> Result<JoinedPush, BatchError> {
+    Ok(JoinedPush { id: batch_id(&push.id, "id of a joined push")?, columns: push.columns })
 }
 
 fn decompress(packed: &[u8]) -> Result<Vec<u8>, BatchError> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use metricsd_model::{Batch, Collection, Layout, Ledger, Series};
+use metricsd_model::{Batch, Collection, JoinedPush, Layout, Ledger, Series};
 use prost::Message;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -103,6 +103,7 @@ impl BatchEncoder {
                 slot: fence.slot,
             }),
             protocol: batch.protocol.map(|protocol| protocol.as_str().to_owned()),
+            joined: batch.joined.iter().map(joined).collect(),
         };
         let packed = compress(&record.encode_to_vec())?;
         let mut bytes = Vec::with_capacity(packed.len() + 1);
@@ -222,6 +223,10 @@ fn text(series: &Series) -> message::SeriesText {
         help: series.help.as_deref().map(str::to_owned),
         unit: series.unit.as_deref().map(str::to_owned),
     }
+}
+
+fn joined(push: &JoinedPush) -> message::JoinedPush {
+    message::JoinedPush { id: push.id.0.to_be_bytes().to_vec(), columns: push.columns.clone() }
 }
 
 fn family(family: &metricsd_model::FamilyMetadata) -> message::Family {

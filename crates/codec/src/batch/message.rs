@@ -20,6 +20,16 @@ pub(super) struct SampleBatch {
     pub(super) fence: Option<Fence>,
     #[prost(string, optional, tag = "8")]
     pub(super) protocol: Option<String>,
+    #[prost(message, repeated, tag = "9")]
+    pub(super) joined: Vec<JoinedPush>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct JoinedPush {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) id: Vec<u8>,
+    #[prost(uint32, repeated, tag = "2")]
+    pub(super) columns: Vec<u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use metricsd_model::{
     Batch, BatchId, Collection, CollectionMethod, Exemplar, FailureReason, FamilyMetadata, FamilyType, Fence,
-    Frame, HISTOGRAM_MARKER_BITS, HealthStatus, JobStatus, LabelSet, Layout, Ledger, MetricSource,
-    MetricType, Missed, NativeHistogram, Protocol, Refusal, STALE_NAN_BITS, Series, SeriesExemplar, SeriesId,
-    TypeCounts, Waited,
+    Frame, HISTOGRAM_MARKER_BITS, HealthStatus, JobStatus, JoinedPush, LabelSet, Layout, Ledger,
+    MetricSource, MetricType, Missed, NativeHistogram, Protocol, Refusal, STALE_NAN_BITS, Series,
+    SeriesExemplar, SeriesId, TypeCounts, Waited,
 };
 use proptest::prelude::*;
 
@@ -108,6 +108,9 @@ fn batch() -> impl Strategy<Value = Batch> {
                 slot: -i64::from(seed),
             }),
             protocol: Protocol::ALL.get(usize::from(seed % 16)).copied(),
+            joined: (0..counts[2] % 4)
+                .map(|push| JoinedPush { id: BatchId(!id ^ u128::from(push)), columns: vec![seed.into(), 1] })
+                .collect(),
         })
 }
 
@@ -116,6 +119,7 @@ fn said(batch: &Batch) -> String {
     use std::fmt::Write;
     let mut text = format!("{:?} {:?} {:?}", batch.id, batch.collection, batch.families);
     let _ = write!(text, "{:?} {:?}", batch.fence, batch.protocol);
+    let _ = write!(text, " {:?}", batch.joined);
     for frame in &batch.frames {
         let bits: Vec<u64> = frame.values.iter().map(|value| value.to_bits()).collect();
         let packed: Vec<_> = frame.histograms.iter().map(|(column, it)| (column, it.pack())).collect();

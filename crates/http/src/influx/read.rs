@@ -79,6 +79,11 @@ impl Read {
         Ok(read)
     }
 
+    /// Lines that did not read.
+    pub(super) fn unreadable(&self) -> u64 {
+        self.bad.count
+    }
+
     /// What was wrong, by reading and by storing; `None` where nothing was.
     pub(super) fn faults(mut self, written: &Written) -> Option<Faults> {
         let described = written.faults.len() as u64;

@@ -19,6 +19,8 @@ const DEFAULT_SOURCE: &str = "upload";
 /// A file as it is announced.
 pub(super) struct Asked {
     source_id: String,
+    /// With which it came.
+    token: Option<Uuid>,
     format: FileFormat,
     compression: Compression,
     /// Its sha256 in hexadecimal, where it was declared.
@@ -99,7 +101,7 @@ impl Asked {
                 return Err(Problem::new(StatusCode::BAD_REQUEST, ProblemKind::InvalidRequest, detail));
             }
         };
-        Ok(Self { source_id, format, compression, sha256, resumable })
+        Ok(Self { source_id, token: caller.token_id(), format, compression, sha256, resumable })
     }
 
     /// The work that it is. What has a name by its content is the same work each time it is asked for.
@@ -108,6 +110,7 @@ impl Asked {
             format: self.format.as_str().to_owned(),
             compression: self.compression.as_str().to_owned(),
             received_at: now(),
+            token: self.token,
         };
         NewWork {
             id: Uuid::new_v4(),

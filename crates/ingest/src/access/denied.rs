@@ -30,6 +30,9 @@ pub struct Denied {
 /// Nobody is told to come back later than this.
 const MAX_RETRY: Duration = Duration::from_secs(3_600);
 
+/// The reason of [`Denied::is_of_samples`].
+const SAMPLES_QUOTA: &str = "samples_quota";
+
 impl Denied {
     fn new(kind: DeniedKind, reason: &'static str, message: impl Into<String>) -> Self {
         Self { kind, reason, message: message.into(), retry_after: None }
@@ -43,6 +46,11 @@ impl Denied {
     /// A short name out of a closed set, for counting.
     pub fn reason(&self) -> &'static str {
         self.reason
+    }
+
+    /// Whether it is for the number of samples, which may come later.
+    pub(crate) fn is_of_samples(&self) -> bool {
+        self.reason == SAMPLES_QUOTA
     }
 
     /// When trying again may help: whole seconds, at least one.
@@ -101,7 +109,7 @@ impl Denied {
             "the token {name:?} may send {rate} samples a second (samples_per_second); nothing of this request was \
              stored, send it again later"
         );
-        Self::limited("samples_quota", message, wait)
+        Self::limited(SAMPLES_QUOTA, message, wait)
     }
 
     pub(super) fn bytes(name: &str, rate: u64, wait: Duration) -> Self {

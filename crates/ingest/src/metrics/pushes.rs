@@ -26,6 +26,8 @@ pub struct PushMetrics {
     stored: Family<ProtocolLabel, Counter>,
     /// Requests that had been stored before.
     duplicates: Family<ProtocolLabel, Counter>,
+    /// Requests that share a collection with others.
+    joined: Family<ProtocolLabel, Counter>,
     /// Exemplars not stored.
     exemplars_dropped: Family<ProtocolLabel, Counter>,
     /// Samples not stored, of scrapes too.
@@ -45,6 +47,8 @@ impl PushMetrics {
         registry.register("stored_samples", stored, self.stored.clone());
         let duplicates = "Pushes that had been stored before, by protocol";
         registry.register("duplicate_requests", duplicates, self.duplicates.clone());
+        let joined = "Pushes that shared a collection with others, by protocol";
+        registry.register("joined_requests", joined, self.joined.clone());
         let dropped = "Exemplars not stored, by protocol";
         registry.register("dropped_exemplars", dropped, self.exemplars_dropped.clone());
         let refused = "Samples refused, by protocol and reason; protocol scrape is scraping";
@@ -76,6 +80,11 @@ impl PushMetrics {
 
     pub(crate) fn duplicate(&self, protocol: Protocol) {
         self.duplicates.get_or_create(&of(protocol)).inc();
+    }
+
+    /// Counts pushes that share a collection.
+    pub(crate) fn joined(&self, protocol: Protocol, requests: u64) {
+        self.joined.get_or_create(&of(protocol)).inc_by(requests);
     }
 
     pub(crate) fn stored(&self, protocol: Protocol, samples: u64) {

@@ -350,6 +350,7 @@ impl<'a> Intake<'a> {
         let Self { request, sink, admission, .. } = self;
         let doubt = admission.in_doubt().then_some(admission);
         let (protocol, caller) = (request.origin.protocol, request.origin.caller.clone());
+        let keyed = request.origin.key.is_some();
         let Sink { builder, exemplars, types, mut outcome, mut selection, .. } = sink;
         outcome.stored += builder.len() as u64;
         let unreadable = &request.origin.unreadable;
@@ -364,7 +365,7 @@ impl<'a> Intake<'a> {
         let refused: u64 = outcome.refused.values().sum();
         outcome.received = outcome.stored + outcome.repeated + refused;
         if outcome.received == 0 && exemplars.is_empty() && families.is_empty() {
-            return PreparedWrite { batch: None, outcome, doubt, protocol, caller };
+            return PreparedWrite { batch: None, outcome, doubt, protocol, caller, keyed };
         }
         let mut ledger =
             Ledger { received: outcome.received, refused: outcome.refused.clone(), ..Ledger::default() };
@@ -403,6 +404,7 @@ impl<'a> Intake<'a> {
             doubt,
             protocol,
             caller,
+            keyed,
         }
     }
 }

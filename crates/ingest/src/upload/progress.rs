@@ -61,21 +61,26 @@ impl UploadProgress {
         serde_json::to_value(self).unwrap_or_default()
     }
 
-    /// A part is through.
-    pub(super) fn take(&mut self, part: &Part) {
+    /// A part is through. Answers how many of its rows did not read, by reason.
+    pub(super) fn take(&mut self, part: &Part) -> BTreeMap<Refusal, u64> {
+        let mut unreadable = BTreeMap::new();
         self.rows = part.rows;
         self.parts = part.number + 1;
         self.bytes = part.position.min(self.bytes_total);
         self.errors_total += part.bad;
         for fault in &part.faults {
-            *self.refused.entry(fault.reason).or_default() += 1;
+            *unreadable.entry(fault.reason).or_default() += 1;
             self.show(fault.line, fault.reason, &fault.message);
         }
         // Those that the part does not describe.
         let beyond = part.bad.saturating_sub(part.faults.len() as u64);
         if beyond > 0 {
-            *self.refused.entry(Refusal::InvalidValue).or_default() += beyond;
+            *unreadable.entry(Refusal::InvalidValue).or_default() += beyond;
         }
+        for (reason, rows) in &unreadable {
+            *self.refused.entry(*reason).or_default() += rows;
+        }
+        unreadable
     }
 
     /// What the door said of a part.

@@ -2,18 +2,22 @@
 
 use metricsd_model::{Matcher, PromDuration};
 use metricsd_ports::memory::{MemoryCache, MemoryStore};
-use metricsd_ports::{NewWork, SampleSource, SelectLimits, Selection, WorkState};
+use metricsd_ports::{
+    AccessToken, NewWork, Quota, Right, Rights, SampleSource, SelectLimits, Selection, TokenCatalog,
+    WorkState,
+};
 use prometheus_client::registry::Registry;
 use serde_json::json;
 
 use super::*;
-use crate::{AfterCommit, CommitOptions, GroupCommit, IngestMetrics, Limits};
+use crate::{AccessMetrics, AccessOptions, AfterCommit, CommitOptions, GroupCommit, IngestMetrics, Limits};
 
 const NOON: Millis = 1_750_500_000_000;
 
 struct Bench {
     store: Arc<MemoryStore>,
     ingest: Ingest,
+    access: Arc<Access>,
     stop: CancellationToken,
 }
 
@@ -27,7 +31,8 @@ impl Bench {
         let options = CommitOptions { max_delay: Duration::from_millis(1), ..CommitOptions::default() };
         let (commit, _) = GroupCommit::start(store.clone(), options, metrics, after, stop.clone());
         let limits = Limits { max_sample_age: PromDuration::from_secs(0), ..Limits::default() };
-        Self { store, ingest: Ingest::new(commit, Arc::new(limits)), stop }
+        let access = Access::new(store.clone(), AccessOptions::default(), AccessMetrics::default());
+        Self { store, ingest: Ingest::new(commit, Arc::new(limits)), access, stop }
     }
 
     fn worker(&self) -> UploadWorker {
@@ -41,13 +46,19 @@ impl Bench {
                 parts: PartBounds { rows: 100, bytes: 1 << 20 },
                 ..UploadOptions::default()
             },
+            access: self.access.clone(),
             metrics: UploadMetrics::default(),
             signal: Arc::default(),
         }
     }
 
     async fn add(&self, format: &str, bytes: &[u8]) -> Uuid {
-        let spec = UploadSpec { format: format.into(), compression: "identity".into(), received_at: NOON };
+        self.add_with(None, format, bytes).await
+    }
+
+    async fn add_with(&self, token: Option<Uuid>, format: &str, bytes: &[u8]) -> Uuid {
+        let (format, compression) = (format.into(), "identity".into());
+        let spec = UploadSpec { format, compression, received_at: NOON, token };
         let work = NewWork {
             id: Uuid::new_v4(),
             kind: WorkKind::Upload,
@@ -205,4 +216,58 @@ async fn cancelling_ends_an_upload_between_parts() {
     // What was stored before stays, and is told.
     let (stored, _) = bench.stored("up_load").await;
     assert!(progress.stored as usize == stored && stored < 50_000, "{} of {stored}", progress.stored);
+}
+
+/// A token that may send so many samples a second.
+async fn token(bench: &Bench, samples_per_second: u64) -> Uuid {
+    let made = Access::new_token().unwrap();
+    let token = AccessToken {
+        id: made.id,
+        name: "t".to_owned(),
+        digest: made.digest,
+        rights: Rights::new([Right::Push]),
+        source_id: None,
+        quota: Quota { samples_per_second: Some(samples_per_second), ..Quota::default() },
+        created_at: NOON,
+        expires_at: None,
+        revoked_at: None,
+        last_used_at: None,
+    };
+    bench.store.create_token(&token).await.unwrap();
+    bench.access.refresh().await.unwrap();
+    made.id
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_waits_for_the_quota_of_its_token() {
+    let bench = Bench::new();
+    let token = token(&bench, 100).await;
+    // Ten seconds' worth may come at once; the last part waits for a second.
+    let id = bench.add_with(Some(token), "csv", csv(1_100).as_bytes()).await;
+    let begun = Instant::now();
+    tokio::spawn(bench.worker().run(bench.stop.clone()));
+    let (state, progress, error) = bench.end(id).await;
+    assert_eq!((state, error, progress.stored), (WorkState::Done, None, 1_100));
+    assert!(begun.elapsed() > Duration::from_millis(500), "{:?}", begun.elapsed());
+    assert_eq!(bench.stored("up_load").await.0, 1_100);
+    let caller = bench.access.caller_of(token).unwrap();
+    assert!(caller.take_samples(500).is_err(), "it is used up for pushes too");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_may_send_nothing_uploads_nothing() {
+    let bench = Bench::new();
+    let token = token(&bench, 0).await;
+    let id = bench.add_with(Some(token), "csv", csv(10).as_bytes()).await;
+    tokio::spawn(bench.worker().run(bench.stop.clone()));
+    for _ in 0..500 {
+        let work = bench.store.work(id).await.unwrap().unwrap();
+        if work.error.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let work = bench.store.work(id).await.unwrap().unwrap();
+    assert!(work.error.unwrap().contains("samples_per_second"), "its job says why");
+    assert_eq!(bench.stored("up_load").await.0, 0);
 }

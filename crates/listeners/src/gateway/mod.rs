@@ -365,7 +365,11 @@ impl Inner {
         let ended = body.series_count() > own;
         let write = write_of(&group.source_id, body, at, caller);
         let prepared = self.ingest.prepare_write(write).await?;
-        check_faults(&prepared.outcome().faults, own)?;
+        check_faults(&prepared.outcome().faults, own).inspect_err(|_| {
+            for (reason, count) in &prepared.outcome().refused {
+                self.ingest.count_refused(Protocol::Pushgateway, *reason, *count);
+            }
+        })?;
         let written = self.ingest.store_write(prepared).await?;
         check_faults(&written.faults, own)?;
         Ok(ended)

@@ -129,6 +129,10 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("statsd.max_connections", "TCP connections, at most; the one silent for longest makes room for another"),
     ("statsd.max_line_bytes", "bytes of one line; longer ones are dropped"),
     ("statsd.idle_timeout", "a connection without a whole line for so long is closed"),
+    (
+        "ingest.join_within",
+        "small pushes of one source that come within this of each other share a collection; 0s: none do",
+    ),
     ("commit.max_delay", "a batch waits this long at most for others to be committed with"),
     ("commit.max_bytes", "a commit begins when this much waits, whatever the delay"),
     ("sink", "where batches go: store, or kafka: to the sample log, from which writers store them"),

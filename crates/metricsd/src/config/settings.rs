@@ -36,6 +36,7 @@ pub(super) struct Settings {
     pub(super) influx: Influx,
     pub(super) graphite: Graphite,
     pub(super) statsd: Statsd,
+    pub(super) ingest: Ingest,
     pub(super) commit: Commit,
     pub(super) sink: String,
     pub(super) spool: Spool,
@@ -70,6 +71,7 @@ impl Default for Settings {
             influx: Influx::default(),
             graphite: Graphite::default(),
             statsd: Statsd::default(),
+            ingest: Ingest::default(),
             commit: Commit::default(),
             sink: "store".to_owned(),
             spool: Spool::default(),
@@ -193,6 +195,18 @@ impl Default for Scrape {
             self_scrape: true,
             node_exporter: "http://127.0.0.1:9100/metrics".to_owned(),
         }
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Ingest {
+    pub(super) join_within: PromDuration,
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        Self { join_within: PromDuration(std::time::Duration::from_millis(100)) }
     }
 }
 

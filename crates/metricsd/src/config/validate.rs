@@ -60,6 +60,7 @@ pub(super) fn validate(
     check.limits(&settings.limits);
     let lines = check.lines(settings);
     let commit = check.commit(settings);
+    let join_within = check.join_within(settings);
     let spool = check.spool(settings);
     let sample_log = check.sample_log(settings, events.as_ref());
     let promql = check.promql(settings);
@@ -94,6 +95,7 @@ pub(super) fn validate(
         limits: settings.limits.clone(),
         lines,
         commit,
+        join_within,
         upload: settings.upload.config(),
         spool,
         sample_log,
@@ -395,6 +397,15 @@ impl Check<'_> {
                 format!("expected at most {MAX_METRIC_NAME_BYTES}, which is what the column holds, not {name_bytes}"),
             );
         }
+    }
+
+    fn join_within(&mut self, settings: &Settings) -> Duration {
+        let within = settings.ingest.join_within;
+        if within.0 > MAX_COMMIT_DELAY {
+            let message = format!("expected at most {}, not {within}", PromDuration(MAX_COMMIT_DELAY));
+            self.refuse("ingest.join_within", message);
+        }
+        within.0
     }
 
     fn commit(&mut self, settings: &Settings) -> CommitConfig {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use metricsd_http::UploadAccess;
-use metricsd_ingest::{GroupCommit, Ingest, Limits, UploadMetrics, UploadOptions, UploadWorker};
+use metricsd_ingest::{Access, GroupCommit, Ingest, Limits, UploadMetrics, UploadOptions, UploadWorker};
 use metricsd_ports::WorkQueue;
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, Semaphore};
@@ -23,6 +23,7 @@ const CACHE_BYTES: usize = 64 << 20;
 pub(super) fn start(
     config: &Config,
     queue: Arc<dyn WorkQueue>,
+    tokens: &Arc<Access>,
     commit: &GroupCommit,
     registry: &mut Registry,
     stop: &CancellationToken,
@@ -58,6 +59,7 @@ pub(super) fn start(
                 max_unpacked_bytes: settings.max_unpacked_bytes,
                 ..UploadOptions::default()
             },
+            access: tokens.clone(),
             metrics: metrics.clone(),
             signal: signal.clone(),
         };

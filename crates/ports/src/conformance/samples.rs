@@ -39,8 +39,8 @@ pub async fn check_all<S: Store>(new: impl AsyncFn() -> S) {
         check_wide_frames,
         check_empty
     );
-    super::each!(new, check_repeats, check_jobs, check_first_wins, check_large_group);
-    super::each_shared!(new, check_concurrent_repeats, check_atomic);
+    super::each!(new, check_repeats, check_joined, check_jobs, check_first_wins, check_large_group);
+    super::each_shared!(new, check_concurrent_repeats, check_concurrent_joined, check_atomic);
     super::each!(new, check_collisions, check_descriptions);
     super::each_shared!(new, check_concurrent_collision, check_new_series_at_once);
     super::each!(new, check_retention, check_retention_in_steps, check_retention_of_others);

@@ -24,7 +24,7 @@ use uuid::Uuid;
 use compact::Segments;
 use lookups::{ExemplarKey, Statement, StoredExemplar};
 
-use crate::{LocalMembership, Outbox, OutboxEvent, PortError, Process};
+use crate::{LocalMembership, Outbox, OutboxEvent, PortError, Process, StoredPush};
 
 /// A store without durability. Keeps all promises of the ports but that of surviving its process.
 pub struct MemoryStore {
@@ -38,6 +38,8 @@ crate::delegate_membership!(MemoryStore, members);
 #[derive(Default)]
 struct State {
     batches: HashSet<BatchId>,
+    /// Pushes that share a batch, and which.
+    joined: HashMap<BatchId, StoredPush>,
     series: BTreeMap<LabelSet, Arc<Series>>,
     ids: HashMap<SeriesId, LabelSet>,
     first_seen: HashMap<LabelSet, Millis>,

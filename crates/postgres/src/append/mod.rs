@@ -1,12 +1,13 @@
 //! Appending: one transaction a group of batches.
 //!
-//! In every transaction locks are taken in one order: jobs by id, series by id, layouts by id, exemplars by key,
+//! In every transaction locks are taken in one order: joined pushes by id, jobs by id, series by id, layouts by id, exemplars by key,
 //! families in order, one counter. Writers
 //! that meet therefore wait for each other; they do not deadlock.
 
 mod beside;
 mod fence;
 mod intern;
+pub(crate) mod joined;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,8 +15,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use metricsd_codec::pack::pack_histograms;
-use metricsd_model::{Batch, Layout, MetricsCollected, Millis, SeriesId};
-use metricsd_ports::{LogStep, PortError, Receipt, SampleSink};
+use metricsd_model::{Batch, BatchId, Layout, MetricsCollected, Millis, SeriesId};
+use metricsd_ports::{LogStep, PortError, Receipt, SampleSink, StoredPush};
 use metricsd_store::group::{Bounds, Group, JobRow};
 use metricsd_store::{exemplars, families, owners};
 use sqlx::postgres::PgRow;
@@ -49,6 +50,10 @@ impl SampleSink for PostgresStore {
 
     async fn stored_series(&self, ids: &[SeriesId]) -> Result<HashSet<SeriesId>, PortError> {
         self.bounded("look up series", crate::read::stored(self, ids)).await
+    }
+
+    async fn stored_pushes(&self, ids: &[BatchId]) -> Result<Vec<StoredPush>, PortError> {
+        self.bounded("look up pushes", joined::stored(self, ids)).await
     }
 
     async fn ping(&self) -> Result<(), PortError> {
@@ -136,6 +141,8 @@ async fn append_on(
 ) -> Result<(HashSet<Uuid>, HashSet<Uuid>), Fault> {
     let mut tx = connection.begin().await?;
     forget_removed(store, &mut tx).await?;
+    let left = joined::remember(&mut tx, group).await?;
+    let group = left.as_ref().unwrap_or(group);
     let fenced = fence::fenced(&mut tx, group.distinct()).await?;
     let fresh = insert_jobs(&mut tx, group, &fenced.union(replayed).copied().collect()).await?;
     if fresh.is_empty() {

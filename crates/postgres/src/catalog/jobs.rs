@@ -36,6 +36,7 @@ pub(super) async fn of_batch(store: &PostgresStore, batch: BatchId) -> Result<Op
 }
 
 pub(super) async fn purge(store: &PostgresStore, before: Millis) -> Result<u64, Fault> {
+    crate::append::joined::purge(store, before).await?;
     let mut tx = crate::held::begin(&store.pool).await?;
     let sql = include_str!("../sql/purge_jobs.sql");
     let rows = sqlx::query(sql).bind(bound(before)).bind(PURGED_A_CALL).fetch_all(&mut *tx).await?;

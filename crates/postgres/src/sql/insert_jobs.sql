@@ -13,6 +13,8 @@ FROM unnest(
     id, job_id, target_id, method, status, duration_ms, error_details,
     created_at, source_id, received, dropped, refused, stored, added, missed, waited
 )
+-- Nor is a push that was stored before, joined with others.
+WHERE NOT EXISTS (SELECT FROM joined_pushes p WHERE p.id = job.id AND p.job <> p.id)
 ORDER BY id
 ON CONFLICT DO NOTHING
 RETURNING id, seq

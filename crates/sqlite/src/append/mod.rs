@@ -2,6 +2,7 @@
 
 mod beside;
 mod intern;
+pub(crate) mod joined;
 mod layouts;
 mod texts;
 
@@ -11,8 +12,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::DateTime;
 use metricsd_codec::pack::{MAX_VALUES, pack_histograms, pack_ids, pack_ints, plain_floats};
-use metricsd_model::{Batch, Layout, MetricsCollected, Millis, SeriesId};
-use metricsd_ports::{LogStep, PortError, Receipt, SampleSink};
+use metricsd_model::{Batch, BatchId, Layout, MetricsCollected, Millis, SeriesId};
+use metricsd_ports::{LogStep, PortError, Receipt, SampleSink, StoredPush};
 use metricsd_store::group::{Bounds, Group, JobRow};
 use metricsd_store::{exemplars, families, owners};
 use sqlx::query_builder::Separated;
@@ -48,6 +49,10 @@ impl SampleSink for SqliteStore {
         found.map_err(|fault| fault.into_port("look up series"))
     }
 
+    async fn stored_pushes(&self, ids: &[BatchId]) -> Result<Vec<StoredPush>, PortError> {
+        joined::stored(self, ids).await.map_err(|fault| fault.into_port("look up pushes"))
+    }
+
     async fn ping(&self) -> Result<(), PortError> {
         let asked = sqlx::query("SELECT 1 FROM catalogue").fetch_one(&self.readers).await;
         asked.map(drop).map_err(|error| Fault::Sql(error).into_port("read the database"))
@@ -81,6 +86,11 @@ async fn append(store: &SqliteStore, group: &Group, steps: &[LogStep]) -> Result
     let packed = pack(group.distinct().to_vec()).await?;
     let mut tx = store.write().await?;
     forget_removed(store, &mut tx).await?;
+    let left = joined::remember(&mut tx, group).await?;
+    let (group, packed) = match &left {
+        Some(left) => (left, pack(left.distinct().to_vec()).await?),
+        None => (group, packed),
+    };
     let ids = insert_jobs(&mut tx, group).await?;
     // Batches that are there already are behind us all the same.
     crate::log::step(&mut tx, steps).await?;
@@ -202,12 +212,14 @@ fn push_job(mut row: Separated<'_, Sqlite, &'static str>, job: JobRow<'_>) {
 }
 
 /// Batches of the group that have frames already. A batch may come again after its job was purged: then its frames
-/// are what tells that it was stored.
+/// are what tells that it was stored. Or it was a push that was joined with others.
 async fn stored_frames(tx: &mut SqliteConnection, group: &Group) -> Result<HashSet<Uuid>, Fault> {
     let ids: Vec<String> =
         group.distinct().iter().map(|batch| batch.id.to_uuid().simple().to_string()).collect();
     let rows = sqlx::query(
-        "SELECT DISTINCT f.batch_id FROM json_each(?1) AS wanted CROSS JOIN frames f ON f.batch_id = unhex(wanted.value)",
+        "SELECT DISTINCT f.batch_id FROM json_each(?1) AS wanted CROSS JOIN frames f ON f.batch_id = unhex(wanted.value)
+        UNION SELECT p.id FROM json_each(?1) AS wanted CROSS JOIN joined_pushes p ON p.id = unhex(wanted.value)
+        WHERE p.job <> p.id",
     )
     .bind(written(serde_json::to_string(&ids))?)
     .fetch_all(tx)

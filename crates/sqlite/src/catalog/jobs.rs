@@ -62,6 +62,7 @@ pub(super) async fn of_batch(store: &SqliteStore, batch: BatchId) -> Result<Opti
 }
 
 pub(super) async fn purge(store: &SqliteStore, before: Millis) -> Result<u64, Fault> {
+    crate::append::joined::purge(store, before).await?;
     let mut tx = store.write().await?;
     let rows = sqlx::query(
         "DELETE FROM collection_jobs WHERE rowid IN (

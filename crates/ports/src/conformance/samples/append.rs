@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use futures::future::{join, join_all};
 use metricsd_model::{
-    Batch, CollectionMethod, FailureReason, HealthStatus, JobStatus, Layout, Ledger, Missed, Refusal,
-    TypeCounts, Waited,
+    Batch, BatchId, CollectionMethod, FailureReason, Frame, HealthStatus, JobStatus, JoinedPush, Layout,
+    Ledger, Missed, Refusal, TypeCounts, Waited,
 };
 
 use crate::conformance::fixtures::*;
-use crate::{JobFilter, Receipt};
+use crate::{JobFilter, Receipt, StoredPush};
 
 async fn job_count(store: &impl Store, target_id: &str) -> usize {
     let filter = JobFilter { target_id: Some(target_id.to_owned()), ..JobFilter::default() };
@@ -32,6 +32,104 @@ pub async fn check_repeats(store: &impl Store) {
     assert_eq!(store.append(&[second]).await.expect("an append"), [Receipt::Duplicate]);
     assert_eq!(all_of(store, "repeats").await, [row(&series, &[(NOON, 1.0), (NOON + 2, 3.0)])]);
     assert_eq!(job_count(store, "repeats").await, 2, "one job a batch");
+}
+
+/// A push of two samples, and a batch that pushes were joined into.
+fn push(layout: &Arc<Layout>, key: i64) -> Batch {
+    let at = NOON + key;
+    let batch = batch("joined", &key.to_string(), vec![frame(layout, at, &[at as f64, 1.0])]);
+    batch.as_ref().clone()
+}
+
+fn joined(pushes: &[&Batch]) -> Arc<Batch> {
+    let ids: Vec<BatchId> = pushes.iter().map(|push| push.id).collect();
+    let mut whole = pushes[0].clone();
+    whole.id = BatchId::for_joined("joined", &ids);
+    let mut values = Vec::new();
+    let (mut series, mut offsets) = (Vec::new(), Vec::new());
+    for push in pushes {
+        let frame = &push.frames[0];
+        series.extend(frame.layout.series.iter().cloned());
+        offsets.extend([i32::try_from(frame.time - NOON).expect("an hour"); 2]);
+        values.extend(&frame.values);
+    }
+    let ledger = &mut whole.collection.ledger;
+    (ledger.received, ledger.stored) = (values.len() as u64, values.len() as u64);
+    let layout = Layout::inline(series);
+    whole.frames = vec![Frame { layout, time: NOON, offsets: Some(offsets), values, histograms: Vec::new() }];
+    whole.joined = ids.into_iter().map(|id| JoinedPush { id, columns: vec![2] }).collect();
+    Arc::new(whole)
+}
+
+/// Pushes that share a batch are remembered with it, and stored once.
+pub async fn check_joined(store: &impl Store) {
+    let all = [series("joined", &[("a", "1")]), series("joined", &[("a", "2")])];
+    let layout = Layout::shared(all.to_vec());
+    let [one, two, three, four, five] = [1, 2, 3, 4, 5].map(|key| push(&layout, key));
+    assert_eq!(store.stored_pushes(&[one.id, two.id]).await.expect("pushes"), []);
+    let both = joined(&[&one, &two]);
+    assert_eq!(store.append(std::slice::from_ref(&both)).await.expect("an append"), [Receipt::Stored]);
+    // One that comes alone, the whole once more, and one that is remembered though it is alone.
+    let alone = |push: &Batch| Arc::new(push.clone());
+    let three = three.as_joined();
+    let given = [alone(&two), alone(&three), both.clone(), Arc::new(one.clone().as_joined())];
+    let receipts = store.append(&given).await.expect("an append");
+    assert_eq!(receipts, [Receipt::Duplicate, Receipt::Stored, Receipt::Duplicate, Receipt::Duplicate]);
+    assert_eq!(store.append(&[alone(&three)]).await.expect("an append"), [Receipt::Duplicate]);
+    // Among others, and twice in one call: what is stored is left out.
+    assert_eq!(store.append(&[alone(&five)]).await.expect("an append"), [Receipt::Stored]);
+    let more = joined(&[&two, &four, &three, &five]);
+    let none = joined(&[&five, &four]);
+    let receipts = store.append(&[more.clone(), none]).await.expect("an append");
+    assert_eq!(receipts, [Receipt::Stored, Receipt::Duplicate]);
+    let stored = |push: &Batch, batch: &Batch| StoredPush {
+        id: push.id,
+        batch: batch.id,
+        started: batch.collection.started,
+    };
+    let mut expected = vec![
+        stored(&one, &both),
+        stored(&two, &both),
+        stored(&three, &three),
+        stored(&four, &more),
+        stored(&five, &five),
+    ];
+    expected.sort();
+    let nobody = BatchId::for_push("nobody", b"nothing");
+    let asked = [one.id, two.id, three.id, four.id, five.id, nobody];
+    let mut found = store.stored_pushes(&asked).await.expect("pushes");
+    found.sort();
+    assert_eq!(found, expected);
+    let first: Vec<(i64, f64)> = (1..=5).map(|key| (NOON + key, (NOON + key) as f64)).collect();
+    let second: Vec<(i64, f64)> = (1..=5).map(|key| (NOON + key, 1.0)).collect();
+    assert_eq!(all_of(store, "joined").await, [row(&all[0], &first), row(&all[1], &second)]);
+    // Nor are they there twice underneath: the ledger says what is stored.
+    let jobs = store.jobs(&JobFilter::default(), 100).await.expect("jobs");
+    let mut counts: Vec<u64> = jobs.iter().map(|job| job.ledger.stored).collect();
+    counts.sort_unstable();
+    assert_eq!((counts, jobs.iter().map(|job| job.ledger.unexplained()).sum::<i64>()), (vec![2, 2, 2, 4], 0));
+}
+
+/// Pushes that are brought in many calls at once, joined in other ways: each is stored once.
+pub async fn check_concurrent_joined(store: &Arc<impl Store>) {
+    let layout = Layout::shared(vec![series("joined", &[("a", "1")]), series("joined", &[("a", "2")])]);
+    let pushes: Vec<Batch> = (1..=24).map(|key| push(&layout, key)).collect();
+    let calls = join_all((0..8).map(|n| {
+        let (mut pushes, store) = (pushes.clone(), store.clone());
+        pushes.rotate_left(n * 3);
+        let batches: Vec<Arc<Batch>> = match n {
+            0 => pushes.iter().map(|push| Arc::new(push.clone().as_joined())).collect(),
+            _ => pushes.chunks(n + 1).map(|part| joined(&part.iter().collect::<Vec<_>>())).collect(),
+        };
+        tokio::spawn(async move { store.append(&batches).await.expect("an append") })
+    }));
+    for call in calls.await {
+        call.expect("a task");
+    }
+    let samples: Vec<usize> = all_of(&**store, "joined").await.iter().map(|row| row.1.len()).collect();
+    assert_eq!(samples, [24, 24]);
+    let jobs = store.jobs(&JobFilter::default(), 1_000).await.expect("jobs");
+    assert_eq!(jobs.iter().map(|job| job.ledger.stored).sum::<u64>(), 48, "each push once: {jobs:?}");
 }
 
 /// One id in many calls at once: one of them stores it.

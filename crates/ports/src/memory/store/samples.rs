@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use metricsd_model::{
-    Batch, FamilyMetadata, Frame, HISTOGRAM_MARKER_BITS, Job, LabelSet, Ledger, Matcher, MetricType, Millis,
-    NativeHistogram, Sample, SampleValue, Series, SeriesId,
+    Batch, BatchId, FamilyMetadata, Frame, HISTOGRAM_MARKER_BITS, Job, LabelSet, Ledger, Matcher, MetricType,
+    Millis, NativeHistogram, Sample, SampleValue, Series, SeriesId,
 };
 
 use super::{MemoryStore, State, StoredFrame};
 use crate::{
     ErrorKind, IndexStatistics, LatestMetric, OutboxEvent, PortError, Receipt, Retention, SampleSink,
-    SampleSource, SelectedSeries, Selection, SeriesExemplars, Unused,
+    SampleSource, SelectedSeries, Selection, SeriesExemplars, StoredPush, Unused,
 };
 
 #[async_trait]
@@ -34,6 +34,15 @@ impl SampleSink for MemoryStore {
         Ok(state.series.values().map(|series| series.id).filter(|id| asked.contains(id)).collect())
     }
 
+    async fn stored_pushes(&self, ids: &[BatchId]) -> Result<Vec<StoredPush>, PortError> {
+        let state = self.state.lock();
+        let alone = |id: &BatchId| {
+            let (_, job) = state.jobs.iter().rev().find(|(batch, _)| batch == id)?;
+            Some(StoredPush { id: *id, batch: *id, started: job.created_at })
+        };
+        Ok(ids.iter().filter_map(|id| state.joined.get(id).copied().or_else(|| alone(id))).collect())
+    }
+
     async fn ping(&self) -> Result<(), PortError> {
         Ok(())
     }
@@ -41,8 +50,18 @@ impl SampleSink for MemoryStore {
 
 impl State {
     pub(super) fn append(&mut self, batch: &Batch) -> Receipt {
-        if !self.batches.insert(batch.id) {
+        let shared = self.joined.get(&batch.id).is_some_and(|push| push.batch != batch.id);
+        if shared || self.batches.contains(&batch.id) {
             return Receipt::Duplicate;
+        }
+        let stored = |push: BatchId| self.joined.contains_key(&push) || self.batches.contains(&push);
+        if batch.joined.iter().any(|push| stored(push.id)) {
+            return batch.without(stored).map_or(Receipt::Duplicate, |left| self.append(&left));
+        }
+        self.batches.insert(batch.id);
+        let started = batch.collection.started;
+        for push in &batch.joined {
+            self.joined.insert(push.id, StoredPush { id: push.id, batch: batch.id, started });
         }
         for frame in &batch.frames {
             for series in &frame.layout.series {
