@@ -256,7 +256,7 @@ impl UploadWorker {
                 pulse.pause(quota_pause(&denied, pauses)?, stop).await?;
                 continue;
             }
-            let written = pulse.to_its_end(self.ingest.store_write(prepared)).await?;
+            let written = pulse.until_done(self.ingest.store_write(prepared)).await?;
             let written = written.inspect_err(|_| caller.put_back_samples(received));
             progress.written(part, &written.map_err(|error| not_stored(error.into()))?);
             return Ok(());
@@ -328,7 +328,7 @@ impl<'a> Pulse<'a> {
 
     /// The same for what is done when it ends, wished for or not: whoever has the upload cancelled is told of it all the
     /// same. The next word to the queue hears again that it is cancelled.
-    async fn to_its_end<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stopped> {
+    async fn until_done<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stopped> {
         tokio::pin!(work);
         loop {
             match self.held(&mut work).await {

@@ -217,8 +217,6 @@ impl Node {
         let mut chores = start_chores(config, &adapters, metrics, &notices, process, &rest);
         chores.append(&mut way.tasks);
         chores.extend(keep_storage(config, &adapters, &mut registry, &rest));
-        let counted = chores::work_gauge(&mut registry);
-        chores.push(tokio::spawn(chores::keep_work(adapters.work.clone(), counted, rest.clone())));
         let (access, task) = access::start(config, &adapters, &mut registry, &rest);
         chores.push(task);
         let (files, workers) =
@@ -317,7 +315,7 @@ fn address_policy(config: &Config) -> Arc<AddressPolicy> {
     Arc::new(AddressPolicy { allow, close_private })
 }
 
-/// The tasks that watch the stores, and compact and roll up what is in them.
+/// The tasks that watch the stores, compact and roll up what is in them, and tidy the table of work.
 fn keep_storage(
     config: &Config,
     adapters: &Adapters,
@@ -327,6 +325,8 @@ fn keep_storage(
     let mut tasks: Vec<_> = watch::start(adapters, registry, stop).into_iter().collect();
     tasks.extend(start_compaction(config, adapters, registry, stop));
     tasks.extend(start_rollups(config, adapters, stop));
+    let counted = chores::work_gauge(registry);
+    tasks.push(tokio::spawn(chores::keep_work(adapters.work.clone(), counted, stop.clone())));
     tasks
 }
 

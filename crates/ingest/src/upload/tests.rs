@@ -197,7 +197,7 @@ async fn what_is_being_stored_when_an_upload_is_cancelled_is_waited_for() {
         7
     };
     let cancelled = |stopped| matches!(stopped, Stopped::Outcome(Outcome::Cancelled));
-    assert_eq!(pulse.to_its_end(store()).await.ok(), Some(7));
+    assert_eq!(pulse.until_done(store()).await.ok(), Some(7));
     assert!(pulse.moved(&UploadProgress::default()).await.is_err_and(cancelled));
     assert!(pulse.held(store()).await.is_err_and(cancelled));
 }

@@ -206,7 +206,7 @@ pub(super) struct Ingest {
 
 impl Default for Ingest {
     fn default() -> Self {
-        Self { join_within: PromDuration(std::time::Duration::from_millis(100)) }
+        Self { join_within: PromDuration(std::time::Duration::from_millis(50)) }
     }
 }
 
