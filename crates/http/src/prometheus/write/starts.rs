@@ -84,7 +84,7 @@ mod tests {
     fn who_asks_long_holds_up_nobody() {
         let known = std::sync::Arc::new(KnownStarts::default());
         let mut reader = known.reader("a");
-        let (told, tell) = std::sync::mpsc::channel();
+        let (told, tell) = std::sync::mpsc::sync_channel(1);
         let other = known.clone();
         std::thread::spawn(move || {
             other.note("a", &[Start { labels: b"labels".to_vec(), at: 5 }]);
