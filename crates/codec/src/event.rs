@@ -240,7 +240,11 @@ mod tests {
     /// Field numbers by hand, as the .proto file gives them: tag bytes are `number << 3 | wire type`.
     #[test]
     fn the_bytes_are_those_of_the_schema() {
-        let text = |number: u8, text: &[u8]| [&[number << 3 | 2, text.len() as u8], text].concat();
+        let length = |length: usize| match u8::try_from(length) {
+            Ok(short @ 0..128) => vec![short],
+            _ => vec![(length % 128) as u8 | 128, (length / 128) as u8],
+        };
+        let text = |number: u8, text: &[u8]| [&[number << 3 | 2], &length(text.len())[..], text].concat();
         let int = |number: u8, value: u8| vec![number << 3, value];
         let summary = [int(1, 5), int(2, 6), int(3, 7), int(4, 8)].concat();
         let count = |name: &[u8], count: u8| [text(1, name), int(2, count)].concat();

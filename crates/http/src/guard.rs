@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
@@ -21,7 +21,7 @@ const UNMATCHED: &str = "unmatched";
 /// The outermost layer: counts, and finishes problem documents. A handler that panics harms its own request only.
 pub(crate) async fn track(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let method = request.method().clone();
+    let (method, version) = (request.method().clone(), request.version());
     let path = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>().map(|matched| matched.as_str().to_owned());
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
@@ -43,6 +43,12 @@ pub(crate) async fn track(State(shared): State<Arc<Shared>>, request: Request, n
             problem.about(&path).into_response()
         };
         response.headers_mut().extend(headers);
+    }
+    // The rest of the body is not read, so that the connection ends; a client that is not told would send its next request on it.
+    let leaves_body =
+        matches!(response.status(), StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT);
+    if leaves_body && version < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let route = route.as_deref().unwrap_or(UNMATCHED);
     shared.api.metrics.answered(route, &method, response.status(), started.elapsed().as_secs_f64());

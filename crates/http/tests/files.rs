@@ -44,7 +44,8 @@ async fn what_is_refused_leaves_nothing_behind() {
     };
     assert_eq!(service.send(sized("0", "")).await.status, 400);
     assert_eq!(known(&service).await, 1, "an empty body without a length is seen late");
-    assert_eq!(service.send(sized("5000000", "x")).await.status, 413);
+    let large = service.send(sized("5000000", "x")).await;
+    assert_eq!((large.status.as_u16(), &large.headers["connection"]), (413, &"close".parse().unwrap()));
     assert_eq!(known(&service).await, 1);
 
     let waiting: Vec<_> = (0..4)
