@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use metricsd_model::{Batch, FamilyMetadata, LabelSet, Matcher, Millis, Series, SeriesId};
+use metricsd_model::{Batch, BatchId, FamilyMetadata, LabelSet, Matcher, Millis, Series, SeriesId};
 use metricsd_ports::memory::MemoryStore;
 use metricsd_ports::{
     ErrorKind, IndexStatistics, LatestMetric, PortError, Receipt, SampleSink, SampleSource, SelectedSeries,
-    Selection, SeriesExemplars,
+    Selection, SeriesExemplars, StoredPush,
 };
 use metricsd_shards::{Opened, Shard, ShardedStore};
 
@@ -76,6 +76,10 @@ impl SampleSink for Line {
 
     async fn stored_series(&self, ids: &[SeriesId]) -> Result<HashSet<SeriesId>, PortError> {
         self.pass().await?.stored_series(ids).await
+    }
+
+    async fn stored_pushes(&self, ids: &[BatchId]) -> Result<Vec<StoredPush>, PortError> {
+        self.pass().await?.stored_pushes(ids).await
     }
 }
 
