@@ -181,7 +181,11 @@ async fn cold_days_are_packed_and_say_so() {
     let open: Vec<_> = shown(&before).into_iter().filter(|((_, at), _)| *at >= day + 24 * WIDTH).collect();
     assert_eq!(view(&mut connection).await.into_iter().collect::<Vec<_>>(), open, "the rest is there");
     let chunks = "timescaledb_information.chunks WHERE hypertable_name = 'segments'";
-    assert_eq!(count(&mut connection, chunks).await, 1, "the first day's chunk is gone");
+    assert_eq!(
+        count(&mut connection, chunks).await,
+        2,
+        "the first day's chunk is gone; the last is of the day to come"
+    );
 
     // Late samples of the packed day: a few of one hour, and more of another than its day holds of a sparse one.
     for (n, (hour, samples)) in [(2, 3), (5, 3), (5, 20)].into_iter().enumerate() {
@@ -233,4 +237,29 @@ async fn an_empty_chunk_goes_when_no_snapshot_is_older() {
     let done = compact_all(&store, &hour).await;
     assert_eq!((done.frames, done.chunks), (1, 1));
     assert_eq!(view(&mut connection).await, shown(&all_of_m(&store).await));
+}
+
+/// A statement reads the chunks that it found when it was planned: samples do not move into one that it cannot know.
+#[tokio::test]
+async fn an_hour_waits_for_who_reads_segments_without_its_chunk() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    let layout = Layout::shared(many(3));
+    let of = |id: u128, at: i64| [batch(id, vec![frame(&layout, START + at, vec![id as f64; 3])])];
+    store.append(&of(1, 5)).await.expect("append");
+    let mut old = database.connection().await;
+    let mut reader = old.begin().await.expect("begin");
+    assert_eq!(view(&mut reader).await.len(), 3);
+    assert_eq!(compact_all(&store, &policy()).await, Compacted::default(), "in use: another time");
+    assert_eq!(view(&mut reader).await.len(), 3);
+    reader.rollback().await.expect("rollback");
+    assert_eq!(compact_all(&store, &policy()).await.frames, 1);
+
+    // Late samples of an hour whose chunk is there wait for nobody.
+    store.append(&of(2, 6)).await.expect("append");
+    let mut reader = old.begin().await.expect("begin");
+    assert_eq!(view(&mut reader).await.len(), 6);
+    assert_eq!(compact_all(&store, &policy()).await.frames, 1);
+    assert_eq!(view(&mut reader).await.len(), 6);
+    reader.rollback().await.expect("rollback");
 }

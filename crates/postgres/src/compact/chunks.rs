@@ -2,9 +2,14 @@
 //!
 //! A chunk vanishes from all snapshots, old ones too, and these do not see yet where its content went. So it is
 //! dropped only when no snapshot is older than the transaction that moved the last of it.
+//!
+//! The other way round, a statement finds its chunks when it is planned, a moment before its snapshot is taken: it would miss
+//! what was moved in that moment into a chunk that was not there. So chunks are made before, when nobody is left who
+//! planned without them.
 
 use chrono::{DateTime, Utc};
 use metricsd_model::Millis;
+use metricsd_store::compact::{DAY, day_of};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
@@ -13,6 +18,9 @@ use crate::error::Fault;
 
 /// How long dropping waits for those who use a chunk; they wait behind it. It is tried again.
 const PATIENCE: &str = "SET LOCAL lock_timeout = '1s'";
+
+/// The same for those who read segments, who are more.
+const SHORT_PATIENCE: &str = "SET LOCAL lock_timeout = '200ms'";
 
 /// A hypertable, and what the compactions that empty it are noted as.
 pub(super) enum Emptied {
@@ -56,6 +64,70 @@ pub(super) async fn drop_empty(
         }
     }
     Ok(dropped)
+}
+
+/// A row that nobody ever sees, of a table: by it the extension makes the chunk, whatever its version.
+struct Seed {
+    table: &'static str,
+    insert: &'static str,
+}
+
+const SEGMENTS: Seed = Seed {
+    table: "segments",
+    insert: "INSERT INTO segments (time, series, origin, offsets, base) VALUES ($1, $2, 0, '{}', 0)",
+};
+
+const SEGMENTS_DAILY: Seed = Seed {
+    table: "segments_daily",
+    insert: "INSERT INTO segments_daily (time, series, origin, samples, offsets, base) VALUES ($1, $2, 0, 0, '{}', 0)",
+};
+
+/// Makes the chunks into which samples of an hour are moved, where they are not there yet. Answers whether they are: a statement
+/// that reads segments for long holds this up. So those of the next day are tried from now on.
+pub(super) async fn make(connection: &mut PgConnection, hour: Millis) -> Result<bool, Fault> {
+    let are_there = make_of_hour(connection, hour).await?;
+    if are_there {
+        make_of_hour(connection, hour + DAY).await?;
+    } else {
+        tracing::info!(%hour, "segments are being read; samples of the hour, in Unix milliseconds, move into them later");
+    }
+    Ok(are_there)
+}
+
+async fn make_of_hour(connection: &mut PgConnection, hour: Millis) -> Result<bool, Fault> {
+    Ok(made(make_chunk(connection, &SEGMENTS, hour).await)? && make_of_day(connection, day_of(hour)).await?)
+}
+
+/// The same for what is packed into a day.
+pub(super) async fn make_of_day(connection: &mut PgConnection, day: Millis) -> Result<bool, Fault> {
+    made(make_chunk(connection, &SEGMENTS_DAILY, day).await)
+}
+
+fn made(result: Result<(), Fault>) -> Result<bool, Fault> {
+    match result {
+        Ok(()) => Ok(true),
+        // In use: another time.
+        Err(fault) if fault.is_contention() => Ok(false),
+        Err(fault) => Err(fault),
+    }
+}
+
+async fn make_chunk(connection: &mut PgConnection, seed: &Seed, time: Millis) -> Result<(), Fault> {
+    let (table, time) = (seed.table, bound(time));
+    let asked = sqlx::query(include_str!("../sql/has_chunk.sql")).bind(table).bind(time);
+    if asked.fetch_one(&mut *connection).await?.try_get(0)? {
+        return Ok(());
+    }
+    let mut tx = connection.begin().await?;
+    sqlx::query(SHORT_PATIENCE).execute(&mut *tx).await?;
+    // Whoever has planned holds a lock on the table until it is done; whoever plans from now on waits for the chunk.
+    let lock = format!("LOCK TABLE ONLY {table} IN ACCESS EXCLUSIVE MODE");
+    sqlx::query(AssertSqlSafe(lock)).execute(&mut *tx).await?;
+    sqlx::query(seed.insert).bind(time).bind(i64::MIN).execute(&mut *tx).await?;
+    let delete = format!("DELETE FROM {table} WHERE time = $1 AND series = $2");
+    sqlx::query(AssertSqlSafe(delete)).bind(time).bind(i64::MIN).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 /// The chunks of one range of time.

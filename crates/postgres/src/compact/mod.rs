@@ -2,7 +2,7 @@
 //!
 //! `session` holds the connection and the lock of the one that compacts, `plan` says which targets belong together,
 //! `unit` does one piece: `frames` and `stored` read, `write` writes through `encode`.
-//! `pack` packs cold days. `chunks` gives back the chunks that all of this empties.
+//! `pack` packs cold days. `chunks` makes the chunks that are moved into, and gives back those that all of this empties.
 
 mod chunks;
 mod encode;
@@ -103,7 +103,10 @@ async fn piece(
             if chunks > 0 {
                 return Ok(Compacted { chunks, more: true, ..Compacted::default() });
             }
-            plan::next(connection, &compactor.rests, policy).await?
+            match plan::next(connection, &compactor.rests, policy).await? {
+                Some(plan) if chunks::make(connection, plan.hour).await? => Some(plan),
+                _ => None,
+            }
         }
     };
     let Some(mut plan) = plan else { return pack_piece(connection, compactor, policy).await };
@@ -132,8 +135,8 @@ async fn pack_piece(
         None => {
             let chunks = chunks::drop_empty(connection, Emptied::Segments, day_of(before)).await?;
             match pack::next(connection, before).await? {
-                Some(packing) => packing,
-                None => return Ok(Compacted { chunks, ..Compacted::default() }),
+                Some(packing) if chunks::make_of_day(connection, packing.day).await? => packing,
+                _ => return Ok(Compacted { chunks, ..Compacted::default() }),
             }
         }
     };

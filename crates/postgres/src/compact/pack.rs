@@ -20,7 +20,7 @@ const SERIES_A_PIECE: i64 = 1_000;
 /// How far the packing of a day is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Packing {
-    day: Millis,
+    pub(super) day: Millis,
     /// The first series that is left.
     next: i64,
 }
