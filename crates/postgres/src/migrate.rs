@@ -16,7 +16,7 @@ struct Migration {
 }
 
 /// Never changed once released; a new version is a new file.
-const MIGRATIONS: [Migration; 15] = [
+const MIGRATIONS: [Migration; 16] = [
     Migration {
         version: 1,
         name: "catalogue",
@@ -87,6 +87,11 @@ const MIGRATIONS: [Migration; 15] = [
         version: 15,
         name: "whole_numbers",
         sql: include_str!("../../../migrations/postgres/0015_whole_numbers.sql"),
+    },
+    Migration {
+        version: 17,
+        name: "work_state",
+        sql: include_str!("../../../migrations/postgres/0017_work_state.sql"),
     },
 ];
 
@@ -267,6 +272,8 @@ mod tests {
     #[test]
     fn versions_ascend() {
         assert!(MIGRATIONS.windows(2).all(|pair| pair[0].version < pair[1].version));
+        let files = std::fs::read_dir("../../migrations/postgres").expect("the folder").count();
+        assert_eq!(MIGRATIONS.len(), files, "each file is applied");
         assert!(refuse_newer(newest()).is_ok());
         let refused = refuse_newer(newest() + 1).unwrap_err();
         assert!(refused.to_string().contains("start a newer metricsd"), "{refused}");

@@ -177,5 +177,7 @@ mod tests {
     #[test]
     fn versions_ascend() {
         assert!(MIGRATIONS.windows(2).all(|pair| pair[0].version < pair[1].version));
+        let files = std::fs::read_dir("../../migrations/sqlite").expect("the folder").count();
+        assert_eq!(MIGRATIONS.len(), files, "each file is applied");
     }
 }
