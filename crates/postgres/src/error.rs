@@ -41,10 +41,16 @@ impl Fault {
 
     /// `what` was being done when this happened.
     pub(crate) fn into_port(self, what: &'static str) -> PortError {
+        let passes = self.is_contention();
         match self {
             Self::Port(error) => error,
             Self::Sql(error) => {
-                PortError::new(kind_of(&error), format!("cannot {what}")).caused_by(said(error))
+                let kind = match kind_of(&error) {
+                    // Contention that outlasted the retries: what is to be stored must wait, not go.
+                    ErrorKind::Internal if passes => ErrorKind::Unavailable,
+                    kind => kind,
+                };
+                PortError::new(kind, format!("cannot {what}")).caused_by(said(error))
             }
         }
     }
