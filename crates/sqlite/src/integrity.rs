@@ -45,14 +45,16 @@ const KEPT: &str = "SELECT * FROM ledger_hours
 /// Jobs that a count looks at a time.
 const COUNTED_AT_ONCE: i64 = 500;
 
-/// Whether samples of a batch that has no frames lie with others': a scrape's (`?4`) where segments of its target cover its time,
-/// a push's where there are any (its samples are of any time); or whether nothing as old is kept of its target.
+/// Whether samples of a batch whose frames are not all there lie with others': a scrape's (`?4`) where segments of its target cover its
+/// time, a push's where there are any (its samples are of any time); or whether it has no frames and nothing as old is kept of its target.
+/// Of a scrape that has frames (`?5`), samples with timestamps of their own may have been of the hour before.
 const COMPACTED: &str = "SELECT EXISTS (
         SELECT 1 FROM spans s JOIN origins o ON o.id = s.origin
         WHERE o.target_id = ?1 AND o.source = ?2 AND (
-            NOT ?4 OR s.time <= ?3 AND ?3 < s.time + CASE WHEN s.daily THEN 86400000 ELSE 3600000 END
+            NOT ?4 OR s.time <= ?3
+                AND ?3 < s.time + CASE WHEN s.daily THEN 86400000 ELSE 3600000 END + CASE WHEN ?5 THEN 3600000 ELSE 0 END
         )
-    ) OR NOT (EXISTS (
+    ) OR NOT ?5 AND NOT (EXISTS (
         SELECT 1 FROM frames f WHERE f.target_id = ?1 AND f.source = ?2 AND f.time <= ?3
     ) OR EXISTS (
         SELECT 1 FROM spans s JOIN origins o ON o.id = s.origin
@@ -179,11 +181,12 @@ async fn recount_job(tx: &mut SqliteConnection, row: &SqliteRow, recount: &mut R
     }
     recount.batches += 1;
     recount.expected += expected;
-    if frames.is_empty() {
+    if found < expected {
         let (source, at): (&str, Millis) = (row.try_get("source_id")?, row.try_get("created_at")?);
         let is_scrape =
             row.try_get::<&str, _>("collection_method")? == CollectionMethod::PullScraping.as_str();
         let asked = sqlx::query(COMPACTED).bind(&target_id).bind(source).bind(at).bind(is_scrape);
+        let asked = asked.bind(!frames.is_empty());
         if asked.fetch_one(&mut *tx).await?.try_get::<bool, _>(0)? {
             recount.compacted_batches += 1;
             recount.compacted += expected;

@@ -159,6 +159,13 @@ async fn check_recount_beside_segments<S: Durable>(store: &S) {
     let mut pushed = lost(6, NOON + 6 * HOUR);
     pushed.collection.method = CollectionMethod::BatchUpload;
     let before_all = lost(7, NOON - 24 * HOUR);
+    // What was of an hour that is compacted lies with others, and the rest does not yet.
+    let in_two_hours = |id: u128, started, method| {
+        let mut one = batch(id, started).as_ref().clone();
+        one.frames.extend(batch(id, NOON + 3 * HOUR - 1).frames.clone());
+        (one.collection.method, one.collection.ledger.stored) = (method, 4);
+        Arc::new(one)
+    };
     let batches = [
         batch(1, NOON),
         batch(2, NOON + 1),
@@ -167,14 +174,16 @@ async fn check_recount_beside_segments<S: Durable>(store: &S) {
         Arc::new(lost(5, NOON + 26 * HOUR)),
         Arc::new(pushed),
         Arc::new(before_all),
+        in_two_hours(8, NOON + 27 * HOUR, CollectionMethod::BatchUpload),
+        in_two_hours(9, NOON + 3 * HOUR, CollectionMethod::PullScraping),
     ];
     store.append(&batches).await.expect("an append");
     assert!(compact_all(store, &policy(NOON + 3 * HOUR, 1_000)).await.samples > 0);
     let range = LedgerRange { start: NOON - 48 * HOUR, end: NOON + 48 * HOUR, target_id: None };
     let recount = store.recount(&range).await.expect("a count");
-    assert_eq!((recount.batches, recount.expected), (7, 14));
-    // Three in segments, an upload that may be, and what is older than anything that is kept.
-    assert_eq!((recount.compacted_batches, recount.compacted), (5, 10));
+    assert_eq!((recount.batches, recount.expected), (9, 22));
+    // Three in segments, an upload that may be, what is older than anything that is kept, and two of which a part is.
+    assert_eq!((recount.compacted_batches, recount.compacted), (7, 18));
     assert_eq!((recount.counted_batches, recount.counted, recount.differences), (2, 2, 1));
     let difference = recount.differing.first().expect("the difference");
     assert_eq!((difference.expected, difference.found), (2, 0));

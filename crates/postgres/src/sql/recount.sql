@@ -1,15 +1,17 @@
--- The samples of every batch beside what its job says. Of a batch that has no frames nothing is counted where its samples lie with
--- others': a scrape's where segments of its target cover its time, a push's where there are any (its samples are of any time); nor
--- where nothing as old is kept of its target.
+-- The samples of every batch beside what its job says. Of a batch whose frames are not all there nothing is counted where its samples
+-- lie with others': a scrape's where segments of its target cover its time, a push's where there are any (its samples are of any time);
+-- nor where it has no frames and nothing as old is kept of its target. Of a scrape that has frames, samples with timestamps of their
+-- own may have been of the hour before.
 WITH counted AS MATERIALIZED (
     SELECT j.job_id, j.target_id, j.stored + j.added AS expected, f.found,
-           f.found IS NULL AND (EXISTS (
+           coalesce(f.found, 0) < j.stored + j.added AND (EXISTS (
                SELECT 1
                FROM spans s JOIN origins o ON o.id = s.origin
                WHERE o.target_id = j.target_id AND o.source = j.source_id
                  AND (j.collection_method <> 'PULL_SCRAPING' OR s.time <= j.created_at
-                      AND j.created_at < s.time + CASE WHEN s.daily THEN interval '24 hours' ELSE interval '1 hour' END)
-           ) OR NOT (EXISTS (
+                      AND j.created_at < s.time + CASE WHEN s.daily THEN interval '24 hours' ELSE interval '1 hour' END
+                          + CASE WHEN f.found IS NULL THEN interval '0' ELSE interval '1 hour' END)
+           ) OR f.found IS NULL AND NOT (EXISTS (
                SELECT 1 FROM frames f
                WHERE f.target_id = j.target_id AND f.source = j.source_id AND f.time <= j.created_at
            ) OR EXISTS (

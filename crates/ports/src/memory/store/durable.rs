@@ -112,16 +112,21 @@ impl Integrity for MemoryStore {
 }
 
 impl State {
-    /// Whether samples of a batch that has no frames lie with others', or nothing as old is kept of its target.
-    fn is_uncountable(&self, job: &Job) -> bool {
+    /// Whether samples of a batch whose frames are not all there lie with others', or it has none and nothing as old is kept of its
+    /// target.
+    fn is_uncountable(&self, job: &Job, some: bool) -> bool {
         let (target, time) = (job.target_id.as_str(), job.created_at);
         let is_there = match job.collection_method {
-            CollectionMethod::PullScraping => self.segments.cover(target, time),
+            // Samples with timestamps of their own may have been of the hour before.
+            CollectionMethod::PullScraping => {
+                self.segments.cover(target, time)
+                    || some && self.segments.cover(target, time - crate::integrity::HOUR)
+            }
             _ => self.segments.reach(target, Millis::MAX),
         };
         let has_frames =
             self.frames.iter().any(|stored| stored.target_id == target && stored.frame.time <= time);
-        is_there || !(has_frames || self.segments.reach(target, time))
+        is_there || !some && !(has_frames || self.segments.reach(target, time))
     }
 
     fn recount(&self, range: &LedgerRange) -> Recount {
@@ -135,7 +140,7 @@ impl State {
             recount.expected += expected;
             let frames = self.frames.iter().filter(|stored| stored.batch == *id);
             let found: u64 = frames.map(|stored| stored.frame.values.len() as u64).sum();
-            if found == 0 && self.is_uncountable(job) {
+            if found < expected && self.is_uncountable(job, found > 0) {
                 recount.compacted_batches += 1;
                 recount.compacted += expected;
                 continue;
