@@ -365,6 +365,8 @@ impl SpoolLog {
             return;
         }
         let Some(first) = self.segments.pop_front() else { return };
+        // It is true of this file only: a person may give its number to another, parked batches for one.
+        let _ = forget_place(&self.folder);
         let path = file_path(&self.folder, first.number);
         if !first.is_whole {
             self.put_aside(&path);

@@ -213,8 +213,18 @@ pub(crate) fn append_one(path: &Path, record: &[u8]) -> io::Result<()> {
     if written.is_err() {
         // What follows half a record would never be read.
         let _ = file.set_len(size);
+    } else if size == 0 {
+        sync_folder(path)?;
     }
     written
+}
+
+/// Makes sure that the name of a new file outlasts a loss of power.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 impl Writer {
@@ -227,9 +237,7 @@ impl Writer {
         let mut file = options.open(path)?;
         file.write_all(MARK)?;
         file.sync_all()?;
-        if let Some(folder) = path.parent() {
-            File::open(folder)?.sync_all()?;
-        }
+        sync_folder(path)?;
         Ok(Self { file, size: MARK.len() as u64 })
     }
 

@@ -187,9 +187,18 @@ async fn a_batch_that_no_store_takes_is_put_aside_and_holds_up_no_other() {
     // It takes room until a person takes it away.
     let taken = std::fs::metadata(folder.0.join("parked")).unwrap().len();
     assert_eq!(process.sink.status().bytes(), taken);
-    // The store has learned to take it: the file goes back to the queue.
+    // The file goes back to the queue, once too early: the same file, by the same name, is another one the next time.
     process.die().await;
-    std::fs::rename(folder.0.join("parked"), folder.0.join(format!("{:020}.spool", 0))).unwrap();
+    let bring_back = || std::fs::rename(folder.0.join("parked"), folder.0.join(format!("{:020}.spool", 0)));
+    for _ in 0..2 {
+        bring_back().unwrap();
+        let process = Process::start(&store, &folder.0, SpoolOptions::default());
+        process.drained().await;
+        assert_eq!(parked(&folder.0), 1);
+        process.die().await;
+    }
+    // The store has learned to take it.
+    bring_back().unwrap();
     store.is(Mood::Takes);
     let process = Process::start(&store, &folder.0, SpoolOptions::default());
     process.drained().await;
