@@ -36,8 +36,6 @@ pub(crate) struct Sweep {
     inline: HashSet<i64>,
     seen: i64,
     generation: Option<i64>,
-    /// Whether this sweep has removed series.
-    removed: bool,
 }
 
 /// What was removed after `removal`, and the number of the newest removal.
@@ -76,17 +74,15 @@ pub(crate) async fn remove_unused(store: &SqliteStore, before: Millis) -> Result
     }
     let page = series_page(store, sweep.after, before).await?;
     let Some(last) = page.last().copied() else {
-        if sweep.removed {
-            remove_texts(store).await?;
-        }
+        remove_texts(store).await?;
         *sweep = Sweep::default();
         return Ok(Unused::default());
     };
     let mut tx = store.snapshot().await?;
     let planned = generation(&mut tx).await?;
     if sweep.generation != Some(planned) {
-        let Sweep { after, removed, .. } = *sweep;
-        *sweep = Sweep { after, removed, generation: Some(planned), ..Sweep::default() };
+        let after = sweep.after;
+        *sweep = Sweep { after, generation: Some(planned), ..Sweep::default() };
         note_inline(&mut tx, &mut sweep).await?;
     }
     let unused = without_samples(&mut tx, page, &sweep.inline).await?;
@@ -100,11 +96,10 @@ pub(crate) async fn remove_unused(store: &SqliteStore, before: Millis) -> Result
         },
     };
     sweep.after = Some(last);
-    sweep.removed |= series > 0;
     Ok(Unused { series, lists: 0, more: true })
 }
 
-/// Removes names and owners of which no series is left. Who appends looks them up in the transaction that uses them.
+/// Removes names and owners that no series has any more; a description that changes leaves one too. Who appends looks them up in the transaction that uses them.
 async fn remove_texts(store: &SqliteStore) -> Result<(), Fault> {
     let mut tx = store.write().await?;
     for sql in [

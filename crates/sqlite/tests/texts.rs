@@ -84,6 +84,10 @@ async fn what_series_share_is_written_once_and_goes_with_the_last_of_them() {
         assert_eq!((found.metric_type, found.help.as_deref()), (kind, Some("Bytes.")), "{id}");
     }
 
+    // The descriptions that nobody has any more go, though all series stay.
+    while store.remove_unused(0).await.expect("a removal").more {}
+    assert_eq!(texts(&folder).await, (9, 2, 4));
+
     store.remove_others_before(&[], i64::MAX / 2).await.expect("a removal");
     while store.remove_unused(i64::MAX).await.expect("a removal").more {}
     assert_eq!(texts(&folder).await, (0, 0, 0));
