@@ -179,7 +179,8 @@ impl Drop for Place {
 }
 
 impl Guest {
-    /// Counts a request as at work until what is answered is dropped.
+    /// Counts a request as at work until what is answered is dropped: its head is about to be sent. A client that does not read what
+    /// follows must not keep a place that others need.
     pub(super) fn work(self: &Arc<Self>) -> AtWork {
         self.at_work.fetch_add(1, Ordering::Relaxed);
         AtWork(self.clone())
