@@ -35,10 +35,9 @@ impl MissedScrapes {
         std::mem::take(&mut *self.0.lock())
     }
 
-    /// The batch that was to tell is not stored: the next one tells, and that this one is missing.
+    /// The batch that was to tell is not stored: the next one tells.
     pub(crate) fn give_back(&self, missed: &BTreeMap<Missed, u64>) {
         missed.iter().for_each(|(reason, count)| self.note(*reason, *count));
-        self.note(Missed::NotStored, 1);
     }
 }
 
@@ -60,6 +59,7 @@ mod tests {
         assert_eq!(missed.take_rest(), Some((7_000, BTreeMap::from([(Missed::Busy, 2)]))));
         assert_eq!(missed.take_rest(), None);
         missed.give_back(&told);
+        missed.note(Missed::NotStored, 1);
         missed.note(Missed::Busy, 1);
         let told = missed.take();
         assert_eq!(told, BTreeMap::from([(Missed::Busy, 2), (Missed::Late, 3), (Missed::NotStored, 1)]));

@@ -442,11 +442,7 @@ impl Shared {
             drop(permit);
             samples.store(batch.collection.ledger.received, Ordering::Relaxed);
             batch.fence = fence;
-            let told = untold.take();
-            batch.collection.ledger.missed.clone_from(&told);
-            if !shared.store(target, batch, started).await {
-                untold.give_back(&told);
-            }
+            shared.hand_in(target, batch, started, &untold).await;
         });
     }
 

@@ -103,13 +103,26 @@ impl Shared {
     /// What was skipped of a target that is another's from now on: no batch of this process tells of it any more. The job of the
     /// last of these stands for itself and tells of the others.
     pub(super) fn tell_rest(self: &Arc<Self>, entry: &Entry) {
-        let Some((slot, mut missed)) = entry.untold.take_rest() else { return };
-        let Some(fence) = self.options.ownership.fence(entry.bucket, slot) else { return };
+        let spec = &entry.spec;
+        let fence = |slot| self.options.ownership.fence(entry.bucket, slot);
+        self.tell_skipped(&spec.target_id, &spec.source_id, &entry.untold, fence);
+    }
+
+    /// The same, given the right to say so of the time of the last one.
+    pub(super) fn tell_skipped(
+        self: &Arc<Self>,
+        target_id: &str,
+        source_id: &str,
+        untold: &MissedScrapes,
+        fence: impl FnOnce(Millis) -> Option<Fence>,
+    ) {
+        let Some((slot, mut missed)) = untold.take_rest() else { return };
+        let Some(fence) = fence(slot) else { return };
         let Some(mut reason) = missed.first_entry() else { return };
         let why = format!("its worker skipped it: {}", reason.key());
         *reason.get_mut() -= 1;
         missed.retain(|_, count| *count > 0);
-        let mut batch = batch(&entry.spec.target_id, &entry.spec.source_id, slot, &why);
+        let mut batch = batch(target_id, source_id, slot, &why);
         batch.collection.ledger.missed = missed;
         batch.fence = Some(fence);
         let shared = self.clone();
