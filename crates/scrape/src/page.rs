@@ -90,8 +90,8 @@ pub(crate) struct PageReader {
     last: Millis,
     /// Whether any page was read.
     has_read: bool,
-    /// What another process stored last, until a page is read: with or without timestamps of their own.
-    inherited: HashSet<SeriesId>,
+    /// What another process stored last, until a page is read: with or without timestamps of their own; `None` where that is not known.
+    inherited: Option<HashSet<SeriesId>>,
 }
 
 impl PageReader {
@@ -113,7 +113,7 @@ impl PageReader {
             began: HashMap::new(),
             last: Millis::MIN,
             has_read: false,
-            inherited: HashSet::new(),
+            inherited: Some(HashSet::new()),
         }
     }
 
@@ -169,7 +169,7 @@ impl PageReader {
         let (vanished, added) = self.difference(&layout, &timed_series);
         self.stored = layout.clone();
         self.timed = timed_series;
-        self.inherited = HashSet::new();
+        self.inherited = Some(HashSet::new());
         self.has_read = true;
         ledger.stored = (values.len() + timed.len()) as u64;
         Ok(Some(Scraped {
@@ -196,7 +196,7 @@ impl PageReader {
         let before = std::mem::replace(&mut self.began, began);
         let is_new = |start: &Start| match before.get(&start.series.id) {
             Some(known) => *known != start.created && start.created > self.last,
-            None => !self.inherited.contains(&start.series.id),
+            None => self.inherited.as_ref().is_some_and(|known| !known.contains(&start.series.id)),
         };
         let fits = |start: &Start| {
             start.created < start.sampled && check_timestamp(start.created, at, namer.limits()).is_ok()
@@ -234,9 +234,14 @@ impl PageReader {
     /// Takes for the last page's what another process stored last.
     pub(crate) fn assume(&mut self, known: &[Arc<Series>]) {
         self.timed.extend_from_slice(known);
-        self.inherited = ids(known).collect();
+        self.inherited = Some(ids(known).collect());
         self.stored = Layout::inline(self.current());
         self.has_read = true;
+    }
+
+    /// What another process stored last is not known: no series of the next page is called new.
+    pub(crate) fn assume_any(&mut self) {
+        self.inherited = None;
     }
 
     /// Takes over what another reader stored last, so that what this one does not find again is marked as ended.
@@ -269,10 +274,10 @@ impl PageReader {
             before.ids.iter().take(page(before)).copied().chain(ids(&self.timed)).collect();
         let found: HashSet<SeriesId> =
             after.ids.iter().take(page(after)).copied().chain(ids(timed)).collect();
-        let added = found.difference(&old).count();
+        let added = if self.inherited.is_none() { 0 } else { found.difference(&old).count() };
         let mut new: HashSet<SeriesId> = after.ids.iter().copied().collect();
         let ended: &[_] = if self.tracks_timed { &self.timed } else { &[] };
-        if self.tracks_timed || !self.inherited.is_empty() {
+        if self.tracks_timed || self.inherited.as_ref().is_some_and(|known| !known.is_empty()) {
             new.extend(ids(timed));
         }
         let vanished = before.series.iter().chain(ended).filter(|series| !new.contains(&series.id));

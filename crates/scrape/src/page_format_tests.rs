@@ -314,6 +314,9 @@ fn series_that_begin_get_a_zero_once() {
     assert!(earlier.starts.is_empty(), "before the last page it did not begin");
     let later = bench.read_at(&page(&families(NOW + 20_000)), Format::Protobuf, NOW + 10_000).unwrap();
     assert!(later.starts.is_empty(), "what is to come did not begin");
+    let mut other = self::bench(ScrapeOptions { created_timestamp_zero: true, ..native() });
+    other.reader.assume_any();
+    assert!(read(&mut other, &families(NOW - 5_000)).starts.is_empty(), "another process may have told so");
 }
 
 #[test]

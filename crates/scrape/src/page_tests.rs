@@ -117,6 +117,21 @@ fn series_that_vanish_are_told_and_those_that_come_are_counted() {
 }
 
 #[test]
+fn what_another_process_stored_is_not_new_nor_is_anything_where_that_is_not_known() {
+    let mut first = Bench::new(spec(), Limits::default());
+    let known = first.read("a 1\nb 2\n").layout.series.clone();
+    let mut next = Bench::new(spec(), Limits::default());
+    next.reader.assume(&known[..2]);
+    let scraped = next.read("b 2\nc 3\n");
+    assert_eq!((names(&scraped.vanished).len(), scraped.added), (1, 1));
+
+    let mut next = Bench::new(spec(), Limits::default());
+    next.reader.assume_any();
+    assert_eq!(next.read("b 2\nc 3\n").added, 0);
+    assert_eq!(next.read("b 2\nc 3\nd 4\n").added, 1, "from then on it is known");
+}
+
+#[test]
 fn a_new_type_or_help_is_taken_over() {
     let mut bench = Bench::new(spec(), Limits::default());
     assert_eq!(bench.read("a 1\n").layout.series[0].metric_type, MetricType::Custom);

@@ -110,8 +110,9 @@ impl LoopState {
         };
         // Fetched first: meanwhile the last scrape of the one before is stored.
         if self.inherits && !self.reader.has_read() {
-            if let Some(known) = known().await {
-                self.reader.assume(&known);
+            match known().await {
+                Some(known) => self.reader.assume(&known),
+                None => self.reader.assume_any(),
             }
             let scraped = match page {
                 Ok(page) => self.read(&page, at).await,

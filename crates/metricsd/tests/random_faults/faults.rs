@@ -101,10 +101,7 @@ impl Fault {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         bulk.rest(true);
-        println!(
-            "  the spool of process {NARROW} {}",
-            if refused() > before { "was full" } else { "was not filled" }
-        );
+        assert!(refused() > before, "the spool of process {NARROW} was not filled");
     }
 
     pub(crate) async fn end(self, fleet: &mut Fleet) {

@@ -62,7 +62,9 @@ struct Course {
     chance: Chance,
     targets: Vec<String>,
     pages: Pages,
+    /// Rounds that may cost scrapes, and those that may not.
     windows: Vec<Window>,
+    planned: Vec<Window>,
     done: BTreeMap<String, u32>,
 }
 
@@ -86,7 +88,15 @@ impl Course {
             targets.push(fleet.add_target(&source, &format!("{}/{target}", pages.base)).await);
         }
         fleet.settled(count).await;
-        Self { fleet, chance, targets, pages, windows: Vec::new(), done: BTreeMap::new() }
+        Self {
+            fleet,
+            chance,
+            targets,
+            pages,
+            windows: Vec::new(),
+            planned: Vec::new(),
+            done: BTreeMap::new(),
+        }
     }
 
     async fn settled(&mut self) {
@@ -115,13 +125,12 @@ impl Course {
         // The rest of a planned change is seen a heartbeat later.
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         self.settled().await;
+        let window = Window { from: from - INTERVAL, until: now() + INTERVAL, why: format!("{faults:?}") };
         if costs {
-            self.windows.push(Window {
-                from: from - INTERVAL,
-                until: now() + INTERVAL,
-                why: format!("{faults:?}"),
-            });
+            self.windows.push(window);
             tokio::time::sleep(Duration::from_millis(INTERVAL as u64)).await;
+        } else {
+            self.planned.push(window);
         }
         for fault in faults {
             *self.done.entry(name(fault)).or_default() += 1;
@@ -194,9 +203,7 @@ async fn run(log: bool) {
         account::pushed(&mut sql, pushed, *count).await;
     }
     let excuses = Excuses { faults: std::mem::take(&mut course.windows), strain: strain.windows() };
-    for window in &excuses.strain {
-        println!("the machine did not keep up at {}: {}", window.until, window.why);
-    }
+    account::strain(&excuses.strain, (begun, ended), &course.planned);
     let scrapes = account::scrapes(&mut sql, &course.targets, (begun, ended), &excuses).await;
     account::pages(&mut sql, &course.targets, course.pages.count(), &scrapes).await;
     account::events(&course.fleet, &mut sql).await;

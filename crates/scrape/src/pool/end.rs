@@ -14,6 +14,9 @@ use crate::scrape::LoopState;
 /// How far back a restarted process looks for series of a target that is to be deleted.
 const GOODBYE_WINDOW_MS: i64 = 3_600_000;
 
+/// When the last series are asked for again: a server that starts anew closes all connections at once.
+const READ_AGAIN: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(600)];
+
 /// How long the last scrape of a target that is no longer found may take.
 const LAST_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -80,11 +83,18 @@ impl Shared {
 
     /// The series of the target's last collection, by whichever process; `None` where that cannot be read now.
     pub(super) async fn known_series(&self, id: &str) -> Option<Vec<Arc<Series>>> {
-        match self.options.source.latest(id, self.now() - GOODBYE_WINDOW_MS).await {
-            Ok(latest) => Some(latest.into_iter().map(|metric| metric.series).collect()),
-            Err(error) => {
-                warn!(target_id = id, error = error.chain(), "a target's last series could not be read");
-                None
+        let mut pauses = READ_AGAIN.into_iter();
+        loop {
+            let error = match self.options.source.latest(id, self.now() - GOODBYE_WINDOW_MS).await {
+                Ok(latest) => return Some(latest.into_iter().map(|metric| metric.series).collect()),
+                Err(error) => error,
+            };
+            match pauses.next().filter(|_| error.is_retryable()) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => {
+                    warn!(target_id = id, error = error.chain(), "a target's last series could not be read");
+                    return None;
+                }
             }
         }
     }
