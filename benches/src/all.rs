@@ -138,6 +138,7 @@ async fn measure(part: Part, options: &Options, results: &mut Results) -> Result
                 targets: part_of(1000),
                 series: 1000,
                 interval: 1000,
+                workers: 1,
                 seconds: if options.quick { 10 } else { 60 },
                 warm_up: if options.quick { 2 } else { 30 },
             };

@@ -22,7 +22,7 @@ fn on() -> Extra {
 
 fn settings(settings: &[(&'static str, &str)]) -> Extra {
     let owned = settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
-    Extra { settings: owned.collect(), scrape: None }
+    Extra { settings: owned.collect(), ..Extra::default() }
 }
 
 /// Has everything compacted that is stored and waits until it is: metricsd is started anew for that, which also empties

@@ -1,16 +1,22 @@
 //! A page of metrics, read: what metricsd says of itself.
 
+use std::collections::BTreeMap;
+
 /// Series and their values.
-pub(crate) struct Counters(Vec<(String, f64)>);
+pub(crate) struct Counters(BTreeMap<String, f64>);
 
 impl Counters {
-    /// Reads a page.
+    /// Reads a page, or several: a series that comes again is summed.
     pub(crate) fn read(page: &str) -> Self {
         let samples = page.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
             let (series, value) = line.rsplit_once(' ')?;
             Some((series.to_owned(), value.parse().ok()?))
         });
-        Self(samples.collect())
+        let mut all = BTreeMap::new();
+        for (series, value) in samples {
+            *all.entry(series).or_default() += value;
+        }
+        Self(all)
     }
 
     /// The sum of all series of one name.
@@ -28,9 +34,7 @@ impl Counters {
     pub(crate) fn quantile(&self, before: &Self, name: &str, quantile: f64) -> Option<f64> {
         let prefix = format!("{name}_bucket{{le=\"");
         let bound = |series: &str| series.strip_prefix(&prefix)?.split('"').next()?.parse::<f64>().ok();
-        let earlier = |series: &str| {
-            before.0.iter().find(|(other, _)| other == series).map_or(0.0, |(_, value)| *value)
-        };
+        let earlier = |series: &str| before.0.get(series).copied().unwrap_or(0.0);
         let mut buckets: Vec<(f64, f64)> = self
             .0
             .iter()
@@ -72,5 +76,7 @@ mod tests {
         assert!((page.sum("a_total") - 5.0).abs() < 1e-9);
         assert!((page.sum_where("a_total", "x=\"2\"") - 3.0).abs() < 1e-9);
         assert!(page.sum("a").abs() < 1e-9);
+        let both = Counters::read(&format!("{BEFORE}{AFTER}"));
+        assert!((both.sum_where("h_bucket", "le=\"0.5\"") - 110.0).abs() < 1e-9);
     }
 }

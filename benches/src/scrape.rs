@@ -27,6 +27,9 @@ pub(crate) struct Options {
     /// Milliseconds from scrape to scrape of a target.
     #[arg(long, default_value_t = 1000)]
     pub(crate) interval: u64,
+    /// Processes that share the targets; more than one with TimescaleDB only.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) workers: usize,
     /// How long to measure.
     #[arg(long, default_value_t = 60)]
     pub(crate) seconds: u64,
@@ -66,6 +69,7 @@ pub(crate) async fn run(options: &Options, results: &mut Results) -> Result<()> 
         let extra = Extra {
             settings: vec![("METRICSD_SCRAPE_CONCURRENCY", options.targets.max(1000).to_string())],
             scrape: Some(pages.scrape_config(&format!("{}ms", options.interval))),
+            more_workers: if kind == Kind::Timescale { options.workers.saturating_sub(1) } else { 0 },
         };
         let work = async |subject: &mut Subject| measure(subject, &mut pages, options, results).await;
         failures.with(kind, &options.setup, &extra, work).await;

@@ -109,6 +109,8 @@ pub(crate) struct Extra {
     pub(crate) settings: Vec<(&'static str, String)>,
     /// The peers' configuration of what to scrape.
     pub(crate) scrape: Option<String>,
+    /// More processes of metricsd on the same database that only scrape.
+    pub(crate) more_workers: usize,
 }
 
 /// Processor time in seconds.
@@ -136,6 +138,8 @@ impl Cpu {
 pub(crate) struct Subject {
     pub(crate) kind: Kind,
     process: Process,
+    /// More of it, which only scrape.
+    workers: Vec<Process>,
     database: Option<Database>,
 }
 
@@ -192,9 +196,9 @@ impl Subject {
             (Kind::Timescale, None) => anyhow::bail!("no --storage was given"),
             _ => None,
         };
-        let started = run(kind, setup, extra, database.as_ref(), Process::folder()?).await;
+        let started = start_all(kind, setup, extra, database.as_ref()).await;
         match (started, database) {
-            (Ok(process), database) => Ok(Self { kind, process, database }),
+            (Ok((process, workers)), database) => Ok(Self { kind, process, workers, database }),
             (Err(error), Some(database)) => {
                 database.remove().await.ok();
                 Err(error)
@@ -231,22 +235,29 @@ impl Subject {
         self.process.client()
     }
 
-    /// What its `/metrics` says now.
+    /// What its `/metrics` says now, all processes together.
     pub(crate) async fn counters(&self) -> Result<Counters> {
-        let page = self.client().get(self.url("/metrics")).send().await?.text().await?;
-        Ok(Counters::read(&page))
+        let mut pages = String::new();
+        for process in self.processes() {
+            pages += &process.client().get(process.url("/metrics")).send().await?.text().await?;
+        }
+        Ok(Counters::read(&pages))
+    }
+
+    fn processes(&self) -> impl Iterator<Item = &Process> {
+        std::iter::once(&self.process).chain(&self.workers)
     }
 
     /// Processor time used so far. That of a database which cannot be seen from here counts as none, which is said once
     /// at the end of a measurement by [`Subject::database`]'s figures.
     pub(crate) fn cpu(&self) -> Cpu {
         let database = self.database.as_ref().and_then(Database::cpu_seconds).unwrap_or(0.0);
-        Cpu { own: self.process.cpu_seconds(), database }
+        Cpu { own: self.processes().map(Process::cpu_seconds).sum(), database }
     }
 
     /// Memory that it holds, in MiB.
     pub(crate) fn resident_mb(&self) -> f64 {
-        self.process.memory_mb("VmRSS:")
+        self.processes().map(|process| process.memory_mb("VmRSS:")).sum()
     }
 
     /// The most memory that it has held, in MiB.
@@ -261,12 +272,32 @@ impl Subject {
 
     /// Stops it and removes what it stored.
     pub(crate) async fn stop(self) -> Result<()> {
+        for process in self.workers {
+            process.stop().await?;
+        }
         self.process.stop().await?;
         match self.database {
             Some(database) => database.remove().await,
             None => Ok(()),
         }
     }
+}
+
+/// Starts a server's process, and more workers beside it.
+async fn start_all(
+    kind: Kind,
+    setup: &Setup,
+    extra: &Extra,
+    database: Option<&Database>,
+) -> Result<(Process, Vec<Process>)> {
+    let process = run(kind, setup, extra, database, Process::folder()?).await?;
+    let mut workers = Vec::new();
+    let mut only = extra.clone();
+    only.settings.push(("METRICSD_ROLES", "worker".to_owned()));
+    for _ in 0..extra.more_workers {
+        workers.push(run(kind, setup, &only, database, Process::folder()?).await?);
+    }
+    Ok((process, workers))
 }
 
 /// Starts a server's process.

@@ -96,8 +96,13 @@ pub fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(Duration::from_secs(40)).build().unwrap()
 }
 
+/// A port that nobody has. Below those that the system gives to connections: whoever is to listen there may do so later, and again.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    const FIRST: u16 = 10_000;
+    const COUNT: u16 = 22_000;
+    let random = u16::from_le_bytes(*uuid::Uuid::new_v4().as_bytes().first_chunk().unwrap()) % COUNT;
+    let mut ports = (0..COUNT).map(|n| FIRST + (random + n) % COUNT);
+    ports.find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 impl Node {
