@@ -126,7 +126,7 @@ impl State {
         };
         let has_frames =
             self.frames.iter().any(|stored| stored.target_id == target && stored.frame.time <= time);
-        is_there || !some && !(has_frames || self.segments.reach(target, time))
+        is_there || !(some || has_frames || self.segments.reach(target, time))
     }
 
     fn recount(&self, range: &LedgerRange) -> Recount {
