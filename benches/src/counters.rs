@@ -10,9 +10,9 @@ impl Counters {
     pub(crate) fn read(page: &str) -> Self {
         let samples = page.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
             let (series, value) = line.rsplit_once(' ')?;
-            Some((series.to_owned(), value.parse().ok()?))
+            Some((series.to_owned(), value.parse::<f64>().ok()?))
         });
-        let mut all = BTreeMap::new();
+        let mut all: BTreeMap<String, f64> = BTreeMap::new();
         for (series, value) in samples {
             *all.entry(series).or_default() += value;
         }
