@@ -28,11 +28,11 @@ use crate::commit::Reserved;
 use crate::{GroupCommit, IngestError, Protocol};
 use merge::merge;
 
-/// Samples of a push that is joined, at most. A job row and an event take about as much room and time as this many
-/// samples: larger pushes are worth their own.
-const MAX_PUSH_SAMPLES: usize = 200;
+/// Samples, families and exemplars of a push that is joined, at most. A job row and an event take about as much room and
+/// time as this many samples: larger pushes are worth their own.
+const MAX_PUSH_WEIGHT: usize = 200;
 
-/// Samples that make a collection without waiting.
+/// Samples, families and exemplars that make a collection without waiting.
 const ENOUGH: usize = 10_000;
 
 /// Pushes that make a collection without waiting.
@@ -67,6 +67,11 @@ struct Key {
     method: CollectionMethod,
 }
 
+/// What a push adds to a collection: a family or an exemplar is a row, and counts as much as a sample.
+fn weight(batch: &Batch) -> usize {
+    batch.samples() + batch.families.len() + batch.exemplars.len()
+}
+
 /// Whoever waits for the answer of one push.
 type Asker = oneshot::Sender<Result<Stored, IngestError>>;
 
@@ -83,19 +88,19 @@ struct Part {
 #[derive(Default)]
 struct Waiting {
     parts: Vec<Part>,
-    samples: usize,
+    weight: usize,
     /// Told when there is enough.
     enough: Arc<Notify>,
 }
 
 impl Waiting {
     fn is_enough(&self) -> bool {
-        self.samples >= ENOUGH || self.parts.len() >= ENOUGH_PUSHES
+        self.weight >= ENOUGH || self.parts.len() >= ENOUGH_PUSHES
     }
 
     fn push(&mut self, part: Part) {
         let before = self.is_enough();
-        self.samples += part.batch.samples();
+        self.weight += weight(&part.batch);
         self.parts.push(part);
         if self.is_enough() && !before {
             self.enough.notify_one();
@@ -104,15 +109,15 @@ impl Waiting {
 
     /// The first of them, no more than what is enough.
     fn take(&mut self) -> Vec<Part> {
-        let mut samples = 0;
+        let mut sum = 0;
         let fits = |part: &&Part| {
-            samples += part.batch.samples();
-            samples <= ENOUGH
+            sum += weight(&part.batch);
+            sum <= ENOUGH
         };
         let count =
             self.parts.iter().take(ENOUGH_PUSHES).take_while(fits).count().max(1).min(self.parts.len());
         let taken: Vec<Part> = self.parts.drain(..count).collect();
-        self.samples = self.samples.saturating_sub(taken.iter().map(|part| part.batch.samples()).sum());
+        self.weight = self.weight.saturating_sub(taken.iter().map(|part| weight(&part.batch)).sum());
         taken
     }
 }
@@ -140,7 +145,7 @@ impl Joiner {
 
     /// Whether a push without a key is joined with others.
     pub(crate) fn takes(&self, protocol: Protocol, batch: &Batch) -> bool {
-        is_joined(protocol) && batch.samples() <= MAX_PUSH_SAMPLES
+        is_joined(protocol) && weight(batch) <= MAX_PUSH_WEIGHT
     }
 
     /// Brings a push; on `Ok` it is committed.

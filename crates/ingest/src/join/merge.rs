@@ -1,11 +1,11 @@
 //! Several batches of one source become one: their samples in the order in which they came, their accounts added up.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use metricsd_model::batch::FRAME_BUCKET_MILLIS;
 use metricsd_model::{
-    Batch, BatchId, Collection, Frame, HISTOGRAM_MARKER_BITS, HealthStatus, JobStatus, JoinedPush,
-    MetricType, Millis, Refusal, TypeCounts,
+    Batch, BatchId, Collection, FamilyMetadata, Frame, HISTOGRAM_MARKER_BITS, HealthStatus, JobStatus,
+    JoinedPush, MetricType, Millis, Refusal, TypeCounts,
 };
 
 use crate::BatchBuilder;
@@ -18,16 +18,11 @@ pub(super) fn merge(batches: &[Batch]) -> Option<Batch> {
     let samples = batches.iter().map(Batch::samples).sum();
     let builder = BatchBuilder::with_capacity(samples);
     let mut joined = Joined { builder, types: TypeCounts::default(), repeated: 0 };
-    let (mut collection, mut families) = (first.collection.clone(), first.families.clone());
+    let mut collection = first.collection.clone();
     let mut counts = vec![joined.take(&first.frames)];
     for batch in others {
         counts.push(joined.take(&batch.frames));
         add(&mut collection, &batch.collection);
-        for family in &batch.families {
-            if !families.contains(family) {
-                families.push(family.clone());
-            }
-        }
     }
     let ledger = &mut collection.ledger;
     if joined.repeated > 0 {
@@ -46,7 +41,15 @@ pub(super) fn merge(batches: &[Batch]) -> Option<Batch> {
     };
     let pushes = ids.into_iter().zip(counts);
     let joined = pushes.map(|(id, of)| JoinedPush { id, columns: columns(of) }).collect();
+    let families = distinct_families(batches);
     Some(Batch { exemplars, families, joined, protocol: first.protocol, ..batch })
+}
+
+/// Each statement once, in the order in which they came.
+fn distinct_families(batches: &[Batch]) -> Vec<FamilyMetadata> {
+    let mut seen = HashSet::new();
+    let families = batches.iter().flat_map(|batch| &batch.families);
+    families.filter(|family| seen.insert(*family)).cloned().collect()
 }
 
 /// Frames hold an hour each.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use metricsd_codec::exposition::MetricKind;
 use metricsd_codec::remote_write::BodyWriter;
 use metricsd_model::{Job, JobStatus, Matcher, Refusal, SeriesId};
 use metricsd_ports::memory::{MemoryCache, MemoryStore};
@@ -205,7 +206,7 @@ async fn a_push_waits_no_longer_than_configured() {
 async fn some_pushes_have_collections_of_their_own() {
     let bench = bench();
     bench.busy("s").await;
-    let names: Vec<String> = (0..=MAX_PUSH_SAMPLES).map(|n| format!("large_{n}")).collect();
+    let names: Vec<String> = (0..=MAX_PUSH_WEIGHT).map(|n| format!("large_{n}")).collect();
     let large: Vec<Given<'_>> = names.iter().map(|name| (name.as_str(), AT, 1.0)).collect();
     let small = |n: Millis| write("s", &[("m", AT + n, 1.0)]);
     let with = |origin: &dyn Fn(&mut WriteOrigin), n| {
@@ -305,7 +306,7 @@ async fn enough_samples_do_not_wait() {
     let within = Duration::from_secs(10);
     let bench = bench_of(Arc::new(MemoryStore::new()), CommitOptions::default(), within);
     bench.busy("s").await;
-    let names: Vec<String> = (0..MAX_PUSH_SAMPLES).map(|n| format!("m_{n}")).collect();
+    let names: Vec<String> = (0..MAX_PUSH_WEIGHT).map(|n| format!("m_{n}")).collect();
     let writes = (0..110).map(|n| {
         let samples: Vec<Given<'_>> = names.iter().map(|name| (name.as_str(), AT + n, 1.0)).collect();
         write("s", &samples)
@@ -317,6 +318,45 @@ async fn enough_samples_do_not_wait() {
     }
     assert!(began.elapsed() < within / 10, "{:?}", began.elapsed());
     assert!(bench.jobs_of(2).await.iter().all(|job| job.ledger.stored == ENOUGH as u64));
+}
+
+#[tokio::test(start_paused = true)]
+async fn families_and_exemplars_count_as_samples_do() {
+    let within = Duration::from_secs(10);
+    let bench = bench_of(Arc::new(MemoryStore::new()), CommitOptions::default(), within);
+    bench.busy("s").await;
+    // Nothing but what is said of families, then a sample with many exemplars.
+    let families = |push: usize| {
+        let mut body = BodyWriter::new();
+        (0..MAX_PUSH_WEIGHT)
+            .for_each(|n| body.metadata(MetricKind::Counter, &format!("f{push}_{n}"), "What it counts", ""));
+        OwnedWrite { body: body.into_bytes().into(), ..write("s", &[]) }
+    };
+    let exemplars = |count: usize| {
+        let mut body = BodyWriter::new();
+        let mut series = body.series();
+        series.label("__name__", "m").sample(AT, 1.0);
+        (0..count).for_each(|n| {
+            series.exemplar([("trace_id", format!("{n}").as_str())], 1.0, AT - n as i64);
+        });
+        drop(series);
+        OwnedWrite { body: body.into_bytes().into(), ..write("s", &[]) }
+    };
+    let began = Instant::now();
+    let pushes: Vec<_> = (0..51).map(|push| bench.push(families(push))).collect();
+    let large = bench.push(exemplars(MAX_PUSH_WEIGHT)).await.unwrap().unwrap();
+    assert!(large.shared_since.is_none() && large.exemplars_dropped == 0, "{large:?}");
+    for push in pushes.into_iter().take(ENOUGH / MAX_PUSH_WEIGHT) {
+        assert!(push.await.unwrap().unwrap().shared_since.is_some());
+    }
+    assert!(began.elapsed() < within / 10, "{:?}", began.elapsed());
+    assert_eq!(
+        bench.store.families(None, 20_000).await.unwrap().len(),
+        ENOUGH,
+        "of those that are committed"
+    );
+    let small = bench.push(exemplars(MAX_PUSH_WEIGHT - 1)).await.unwrap().unwrap();
+    assert!(small.shared_since.is_some());
 }
 
 #[tokio::test(start_paused = true)]
