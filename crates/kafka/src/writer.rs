@@ -284,7 +284,7 @@ impl LogWriter {
     /// that passes, such as a full disk, waits: it was acknowledged.
     async fn bring_each(&mut self, group: &[Entry], error: &PortError, stop: &CancellationToken) -> bool {
         if let [only] = group {
-            return self.park(only, &error.chain(), stop).await;
+            return self.bring_apart(only, error, stop).await;
         }
         for entry in group {
             if !Box::pin(self.bring_group(std::slice::from_ref(entry), stop)).await {

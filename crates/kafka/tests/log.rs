@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use metricsd_codec::batch::BatchDecoder;
 use metricsd_kafka::{KafkaLog, KafkaOptions, LogStatus, LogWriter};
-use metricsd_model::{Batch, Waited};
+use metricsd_model::{Batch, BatchId, JoinedPush, Waited};
 use metricsd_ports::conformance::fixtures::{NOON, batch, frame, series};
 use metricsd_ports::memory::MemoryStore;
 use metricsd_ports::{
@@ -208,10 +209,11 @@ async fn records_that_went_before_they_were_stored_are_counted() {
     .await;
 }
 
-/// A store that answers, and takes no batches a number of times: its disk is full.
+/// A store that answers, and takes no batches a number of times: its disk is full. What holds the bad value it never takes.
 struct Full {
     store: Arc<MemoryStore>,
     left: AtomicUsize,
+    bad: Option<f64>,
 }
 
 #[async_trait]
@@ -226,6 +228,10 @@ impl LogSink for Full {
             && self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
         {
             return Err(PortError::new(ErrorKind::Unavailable, "the disk is full"));
+        }
+        let values = batches.iter().flat_map(|batch| &batch.frames).flat_map(|frame| &frame.values);
+        if values.clone().any(|value| Some(*value) == self.bad) {
+            return Err(PortError::new(ErrorKind::Invalid, "a bad value"));
         }
         self.store.append_from_log(batches, steps).await
     }
@@ -250,7 +256,7 @@ async fn what_a_store_with_a_full_disk_does_not_take_waits_and_shows() {
         let log = KafkaLog::connect(options(topic), store.clone()).unwrap();
         send(&log, &["a", "b"], 0..5).await;
         // More often than a group is tried as a whole, and so that a single one is refused often as well.
-        let full = Full { store: store.clone(), left: AtomicUsize::new(45) };
+        let full = Full { store: store.clone(), left: AtomicUsize::new(45), bad: None };
         let (stop, status) = writer(topic, vec![Arc::new(full)], &Arc::default());
         tokio::time::sleep(Duration::from_secs(8)).await;
         let age = status.age_seconds();
@@ -266,6 +272,36 @@ async fn what_a_store_with_a_full_disk_does_not_take_waits_and_shows() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         assert_eq!(status.lag(), 0);
+        stop.cancel();
+        log.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_joined_pushes_only_those_are_put_aside_that_are_refused_by_themselves() {
+    support::with_topic(async |topic| {
+        let store = Arc::new(MemoryStore::new());
+        let log = KafkaLog::connect(options(topic), store.clone()).unwrap();
+        let layout = metricsd_model::Layout::inline((0..4).map(|n| series(&format!("p{n}"), &[])).collect());
+        let mut whole = batch("a", "whole", vec![frame(&layout, NOON, &[0.0, 1.0, 2.0, 3.0])]);
+        let push = |n| JoinedPush { id: BatchId(n), columns: vec![1], exemplars: 0, families: 0 };
+        Arc::make_mut(&mut whole).joined = (0..4).map(push).collect();
+        send(&log, &["a"], 0..2).await;
+        log.append(&[whole]).await.unwrap();
+        send(&log, &["a"], 2..4).await;
+        let full = Full { store: store.clone(), left: AtomicUsize::new(0), bad: Some(2.0) };
+        let (stop, status) = writer(topic, vec![Arc::new(full)], &Arc::default());
+        stands(&store, topic, 5).await;
+        let pushes = store.stored_pushes(&[0, 1, 2, 3].map(BatchId)).await.unwrap();
+        let mut stored: Vec<u128> = pushes.iter().map(|push| push.id.0).collect();
+        stored.sort_unstable();
+        assert_eq!((stored, jobs(&store).await), (vec![0, 1, 3], 7));
+        let (parked, count) = store.parked(10).await.unwrap();
+        assert_eq!((count, status.parked(), parked[0].position), (1, 1, 2));
+        let left = BatchDecoder::new().decode(&parked[0].content).unwrap();
+        assert_eq!(left.joined.iter().map(|push| push.id.0).collect::<Vec<_>>(), [2]);
+        assert_eq!(left.frames[0].values, [2.0]);
         stop.cancel();
         log.close().await;
     })

@@ -331,6 +331,10 @@ pub struct JoinedPush {
     pub id: BatchId,
     /// How many columns of each frame are its own, one number a frame. They follow those of the push before it.
     pub columns: Vec<u32>,
+    /// How many exemplars are its own, in the same way.
+    pub exemplars: u32,
+    /// How many families are its own: those that no push before it told of.
+    pub families: u32,
 }
 
 /// All that one collection stores, in one transaction or not at all.

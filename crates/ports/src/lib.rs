@@ -4,6 +4,7 @@
 pub mod error;
 
 pub mod access;
+pub mod apart;
 pub mod cache;
 pub mod catalog;
 pub mod compaction;
@@ -23,6 +24,7 @@ pub mod conformance;
 pub mod memory;
 
 pub use access::{AccessToken, Quota, Right, Rights, TokenCatalog};
+pub use apart::Apart;
 pub use cache::{Cache, CacheEntry, CacheKey, CacheSource, CacheValue};
 pub use catalog::{
     Catalog, CollectionStats, Created, JobCounts, JobFilter, Outbox, OutboxEvent, Process, TargetChange,

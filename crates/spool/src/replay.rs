@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metricsd_model::Batch;
-use metricsd_ports::{PortError, Receipt, SampleSink};
+use metricsd_ports::{Apart, PortError, Receipt, SampleSink};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -128,7 +128,7 @@ impl Replay {
                     self.is_away(Some(&error));
                     break;
                 }
-                Err(error) if self.park(batch, &error).await => {}
+                Err(error) if self.bring_apart(batch, &error).await => {}
                 Err(_) => break,
             }
             done += 1;
@@ -139,6 +139,31 @@ impl Replay {
         let all = done == chunk.batches.len();
         self.forget(chunk, done, started.elapsed()).await;
         all
+    }
+
+    /// A batch that the store refuses for good: where several pushes were joined into it, push by push, so that those alone are
+    /// parked that are refused by themselves. Answers whether the batch is done with.
+    async fn bring_apart(&self, batch: &Arc<Batch>, error: &PortError) -> bool {
+        let Some(mut apart) = Apart::of(batch) else { return self.park(batch, error).await };
+        warn!(
+            error = error.chain(),
+            pushes = batch.joined.len(),
+            "a batch of the spool is stored push by push"
+        );
+        while let Some(group) = apart.next_group() {
+            match self.append(&group).await {
+                Ok(receipts) => self.told(&group, &receipts),
+                Err(error) if error.is_retryable() => {
+                    self.is_away(Some(&error));
+                    return false;
+                }
+                Err(error) => apart.refused(group, error),
+            }
+        }
+        match apart.left() {
+            Some((left, error)) => self.park(&left, &error).await,
+            None => true,
+        }
     }
 
     /// Nothing leaves now; counted where the store answers all the same.

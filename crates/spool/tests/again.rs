@@ -5,12 +5,16 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use metricsd_model::BatchId;
-use metricsd_ports::Receipt;
+use metricsd_model::{
+    Batch, BatchId, Exemplar, FamilyMetadata, FamilyType, JobStatus, JoinedPush, LabelSet, Refusal,
+    SeriesExemplar,
+};
+use metricsd_ports::{Receipt, SampleSink};
 use metricsd_spool::{Folder, SpoolLog, SpoolOptions};
-use support::{Mood, Process, Store, Temp, batch, files, layout, parked};
+use support::{Mood, Process, Store, Temp, batch, files, layout, parked, parked_log};
 
 fn damaged(folder: &Path) -> usize {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -115,6 +119,66 @@ async fn what_a_store_with_a_full_disk_does_not_take_waits_for_it() {
     store.is(Mood::Takes);
     process.drained().await;
     assert_eq!(store.ids(), [0, 1, 2, 3, 4]);
+}
+
+/// A batch of three pushes: two samples each, an exemplar and a family; of the samples of another one all were refused.
+fn of_three_pushes(id: u128) -> Arc<Batch> {
+    let layout = layout(6);
+    let mut whole = batch(id, &layout).as_ref().clone();
+    whole.frames[0].values = vec![0.0, 0.5, 1.0, 1.5, 2.0, 2.5];
+    whole.joined = (0..3)
+        .map(|n| JoinedPush { id: BatchId(id + 1 + n), columns: vec![2], exemplars: 1, families: 1 })
+        .collect();
+    let exemplar = |n: usize| {
+        let exemplar = Exemplar { labels: LabelSet::default(), value: n as f64, timestamp: 1 };
+        SeriesExemplar { series: layout.series[2 * n].clone(), exemplar }
+    };
+    whole.exemplars = (0..3).map(exemplar).collect();
+    let family = |n: usize| FamilyMetadata {
+        family: format!("f{n}"),
+        metric_type: FamilyType::Gauge,
+        help: String::new(),
+        unit: String::new(),
+    };
+    whole.families = (0..3).map(family).collect();
+    let ledger = &mut whole.collection.ledger;
+    (ledger.received, ledger.stored) = (10, 6);
+    ledger.refused.insert(Refusal::TooOld, 4);
+    whole.collection.status = JobStatus::Partial;
+    Arc::new(whole)
+}
+
+#[tokio::test]
+async fn of_joined_pushes_only_those_are_put_aside_that_are_refused_by_themselves() {
+    let (folder, store, layout) = (Temp::new(), Store::new(Mood::Away), layout(3));
+    let process = Process::start(&store, &folder.0, SpoolOptions::default());
+    process.append([1], &layout).await;
+    process.sink.append(&[of_three_pushes(100)]).await.unwrap();
+    process.append([2], &layout).await;
+    store.is(Mood::RefusesValue(1.0));
+    process.drained().await;
+    assert_eq!(store.ids(), [1, 101, 103, 2]);
+    let whole: Vec<Arc<Batch>> = store.stored.lock()[1..3].to_vec();
+    for (place, (push, n)) in whole.iter().zip([0.0, 2.0]).enumerate() {
+        assert_eq!(push.frames[0].values, [n, n + 0.5]);
+        assert_eq!((push.exemplars.len(), push.exemplars[0].exemplar.value), (1, n));
+        assert_eq!(
+            push.families.iter().map(|family| family.family.clone()).collect::<Vec<_>>(),
+            [format!("f{n}")]
+        );
+        assert_eq!(push.collection.ledger.unexplained(), 0);
+        let status = if place == 0 { JobStatus::Partial } else { JobStatus::Completed };
+        assert_eq!((push.collection.status, push.collection.ledger.stored), (status, 2));
+        assert_eq!((push.joined.len(), push.joined[0].id), (1, push.id), "it is known when it comes again");
+    }
+    assert_eq!(whole[0].collection.ledger.refused_total(), 4);
+    // The one that is put aside is whole, and may be brought back.
+    let (mut log, _folder) = parked_log(&folder.0);
+    let left = log.oldest_batches().unwrap().unwrap().batches;
+    assert_eq!(left.len(), 1);
+    assert_eq!((left[0].joined.len(), left[0].joined[0].id.0), (1, 102));
+    assert_eq!(left[0].frames[0].values, [1.0, 1.5]);
+    assert_eq!((left[0].exemplars.len(), left[0].families[0].family.as_str()), (1, "f1"));
 }
 
 #[tokio::test(start_paused = true)]

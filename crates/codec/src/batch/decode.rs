@@ -105,7 +105,8 @@ fn batch_id(bytes: &[u8], field: &'static str) -> Result<BatchId, BatchError> {
 }
 
 fn joined(push: message::JoinedPush) -> Result<JoinedPush, BatchError> {
-    Ok(JoinedPush { id: batch_id(&push.id, "id of a joined push")?, columns: push.columns })
+    let message::JoinedPush { id, columns, exemplars, families } = push;
+    Ok(JoinedPush { id: batch_id(&id, "id of a joined push")?, columns, exemplars, families })
 }
 
 fn decompress(packed: &[u8]) -> Result<Vec<u8>, BatchError> {

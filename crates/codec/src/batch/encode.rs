@@ -226,7 +226,9 @@ fn text(series: &Series) -> message::SeriesText {
 }
 
 fn joined(push: &JoinedPush) -> message::JoinedPush {
-    message::JoinedPush { id: push.id.0.to_be_bytes().to_vec(), columns: push.columns.clone() }
+    let JoinedPush { id, columns, exemplars, families } = push;
+    let id = id.0.to_be_bytes().to_vec();
+    message::JoinedPush { id, columns: columns.clone(), exemplars: *exemplars, families: *families }
 }
 
 fn family(family: &metricsd_model::FamilyMetadata) -> message::Family {

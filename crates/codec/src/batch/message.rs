@@ -30,6 +30,10 @@ pub(super) struct JoinedPush {
     pub(super) id: Vec<u8>,
     #[prost(uint32, repeated, tag = "2")]
     pub(super) columns: Vec<u32>,
+    #[prost(uint32, tag = "3")]
+    pub(super) exemplars: u32,
+    #[prost(uint32, tag = "4")]
+    pub(super) families: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]

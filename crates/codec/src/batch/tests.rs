@@ -109,7 +109,12 @@ fn batch() -> impl Strategy<Value = Batch> {
             }),
             protocol: Protocol::ALL.get(usize::from(seed % 16)).copied(),
             joined: (0..counts[2] % 4)
-                .map(|push| JoinedPush { id: BatchId(!id ^ u128::from(push)), columns: vec![seed.into(), 1] })
+                .map(|push| JoinedPush {
+                    id: BatchId(!id ^ u128::from(push)),
+                    columns: vec![seed.into(), 1],
+                    exemplars: seed.into(),
+                    families: u32::from(seed) / 2,
+                })
                 .collect(),
         })
 }

@@ -32,24 +32,38 @@ pub(super) fn merge(batches: &[Batch]) -> Option<Batch> {
     collection.types = joined.types;
     judge(&mut collection, batches.iter().any(|batch| batch.collection.status != JobStatus::Completed));
     let exemplars = batches.iter().flat_map(|batch| batch.exemplars.iter().cloned()).collect();
+    let (families, families_of) = distinct_families(batches);
     let ids: Vec<BatchId> = batches.iter().map(|batch| batch.id).collect();
     let id = BatchId::for_joined(&collection.source_id, &ids);
     let batch = joined.builder.finish(id, collection);
     let columns = |of: HashMap<i64, u32>| {
-        let count = |frame: &Frame| of.get(&hour(frame.time)).copied().unwrap_or(0);
-        batch.frames.iter().map(count).collect()
+        let in_hour = |frame: &Frame| of.get(&hour(frame.time)).copied().unwrap_or(0);
+        batch.frames.iter().map(in_hour).collect()
     };
-    let pushes = ids.into_iter().zip(counts);
-    let joined = pushes.map(|(id, of)| JoinedPush { id, columns: columns(of) }).collect();
-    let families = distinct_families(batches);
+    let pushes = batches.iter().zip(counts).zip(families_of);
+    let joined = pushes.map(|((of, counts), families)| JoinedPush {
+        id: of.id,
+        columns: columns(counts),
+        exemplars: count(of.exemplars.len()),
+        families: count(families),
+    });
+    let joined = joined.collect();
     Some(Batch { exemplars, families, joined, protocol: first.protocol, ..batch })
 }
 
-/// Each statement once, in the order in which they came.
-fn distinct_families(batches: &[Batch]) -> Vec<FamilyMetadata> {
-    let mut seen = HashSet::new();
-    let families = batches.iter().flat_map(|batch| &batch.families);
-    families.filter(|family| seen.insert(*family)).cloned().collect()
+/// Each statement once, in the order in which they came, and how many new ones each batch brought.
+fn distinct_families(batches: &[Batch]) -> (Vec<FamilyMetadata>, Vec<usize>) {
+    let (mut seen, mut families, mut counts) = (HashSet::new(), Vec::new(), Vec::new());
+    for batch in batches {
+        let before = families.len();
+        families.extend(batch.families.iter().filter(|family| seen.insert(*family)).cloned());
+        counts.push(families.len() - before);
+    }
+    (families, counts)
+}
+
+fn count(of: usize) -> u32 {
+    u32::try_from(of).unwrap_or(u32::MAX)
 }
 
 /// Frames hold an hour each.

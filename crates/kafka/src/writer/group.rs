@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::future::join_all;
 use metricsd_model::Batch;
-use metricsd_ports::{ErrorKind, LogStep, ParkedRecord, PortError, Receipt};
+use metricsd_ports::{Apart, ErrorKind, LogStep, ParkedRecord, PortError, Receipt};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext, Rebalance};
@@ -139,12 +139,67 @@ impl LogWriter {
         }
     }
 
+    /// Stores a record that is refused for good push by push, where several were joined into it; what is refused by itself is
+    /// put aside. `false` where that is another's to do by now, or it is time to stop.
+    pub(super) async fn bring_apart(
+        &mut self,
+        entry: &Entry,
+        error: &PortError,
+        stop: &CancellationToken,
+    ) -> bool {
+        let apart = entry.batch.as_ref().ok().and_then(|batch| Some((batch, Apart::of(batch)?)));
+        let Some((batch, mut apart)) = apart else { return self.park(entry, &error.chain(), stop).await };
+        let place = (self.route)(&batch.collection.target_id, &batch.collection.source_id);
+        let Some(store) = self.stores.get(place).cloned() else {
+            return self.park(entry, &error.chain(), stop).await;
+        };
+        warn!(
+            error = error.chain(),
+            pushes = batch.joined.len(),
+            "a record of the sample log is stored push by push"
+        );
+        while let Some(group) = apart.next_group() {
+            // The position moves when all of them are through: who goes this way again stores none of them twice.
+            match store.append_from_log(&group, &[]).await {
+                Ok(receipts) => self.told(&group, &receipts),
+                Err(error) if error.is_retryable() => {
+                    self.status.failed();
+                    warn!(error = error.chain(), "pushes of the sample log are not stored yet");
+                    apart.again(group);
+                    if !self.rest(stop).await {
+                        return false;
+                    }
+                }
+                Err(error) => apart.refused(group, error),
+            }
+        }
+        match apart.left() {
+            Some((left, error)) => {
+                let entry = Entry { partition: entry.partition, offset: entry.offset, batch: Ok(left) };
+                self.park(&entry, &error.chain(), stop).await
+            }
+            None => self.pass(entry, None, stop).await,
+        }
+    }
+
+    /// A moment; `false` where it is time to stop.
+    async fn rest(&self, stop: &CancellationToken) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => true,
+            () = stop.cancelled() => false,
+        }
+    }
+
     /// Puts a record aside that no store takes, in the first store, and moves past it in all; `false` where that is
     /// another's to do by now, or it is time to stop.
     pub(super) async fn park(&mut self, entry: &Entry, why: &str, stop: &CancellationToken) -> bool {
-        let group = std::slice::from_ref(entry);
+        self.pass(entry, Some(why), stop).await
+    }
+
+    /// Moves past a record in all stores, and puts it aside where it says why.
+    async fn pass(&mut self, entry: &Entry, why: Option<&str>, stop: &CancellationToken) -> bool {
         loop {
-            match self.try_park(group, why).await {
+            match self.try_pass(entry, why).await {
                 Ok(()) => return true,
                 Err(error) if error.kind() == ErrorKind::Conflict => {
                     self.forget_positions();
@@ -155,43 +210,51 @@ impl LogWriter {
                     warn!(error = error.chain(), "a record of the sample log cannot be put aside yet");
                 }
             }
-            tokio::select! {
-                () = tokio::time::sleep(PAUSE) => {}
-                () = stop.cancelled() => return false,
+            if !self.rest(stop).await {
+                return false;
             }
         }
     }
 
-    async fn try_park(&mut self, group: &[Entry], why: &str) -> Result<(), PortError> {
-        let Some(Entry { partition, offset, batch }) = group.first() else { return Ok(()) };
+    async fn try_pass(&mut self, entry: &Entry, why: Option<&str>) -> Result<(), PortError> {
         // Those that follow first: where this fails between two stores, the record is parked when it comes again.
         for place in (0..self.stores.len()).rev() {
-            let steps = self.steps_of(group, place);
+            let steps = self.steps_of(std::slice::from_ref(entry), place);
             let (Some(step), Some(store)) = (steps.first(), self.stores.get(place)) else { continue };
-            if place > 0 {
-                store.append_from_log(&[], &steps).await?;
-            } else {
-                let content = match batch {
-                    Ok(batch) => {
-                        let encoded = metricsd_codec::batch::BatchEncoder::new().encode(batch);
-                        encoded.map(|encoded| encoded.bytes).unwrap_or_default()
-                    }
-                    Err((_, content)) => content.clone(),
-                };
-                let record = ParkedRecord {
-                    log: self.options.topic.clone(),
-                    partition: *partition,
-                    position: *offset,
-                    error: why.to_owned(),
-                    content,
-                    parked_at: 0,
-                };
-                store.park(&record, step).await?;
-                self.status.parked_one();
-                error!(partition, offset, why, "a record of the sample log that no store takes is put aside");
+            match why.filter(|_| place == 0) {
+                None => {
+                    store.append_from_log(&[], &steps).await?;
+                }
+                Some(why) => {
+                    store.park(&self.parked(entry, why), step).await?;
+                    self.status.parked_one();
+                    let Entry { partition, offset, .. } = entry;
+                    error!(
+                        partition,
+                        offset, why, "a record of the sample log that no store takes is put aside"
+                    );
+                }
             }
             self.stepped(place, &steps);
         }
         Ok(())
+    }
+
+    fn parked(&self, entry: &Entry, why: &str) -> ParkedRecord {
+        let content = match &entry.batch {
+            Ok(batch) => {
+                let encoded = metricsd_codec::batch::BatchEncoder::new().encode(batch);
+                encoded.map(|encoded| encoded.bytes).unwrap_or_default()
+            }
+            Err((_, content)) => content.clone(),
+        };
+        ParkedRecord {
+            log: self.options.topic.clone(),
+            partition: entry.partition,
+            position: entry.offset,
+            error: why.to_owned(),
+            content,
+            parked_at: 0,
+        }
     }
 }

@@ -49,6 +49,8 @@ pub(crate) enum Mood {
     Full,
     /// Refuses one batch for good.
     Refuses(u128),
+    /// Refuses whatever holds a value for good.
+    RefusesValue(f64),
     /// Refuses one batch for good, and takes none from another on now.
     RefusesAndFull(u128, u128),
 }
@@ -88,11 +90,18 @@ impl SampleSink for Store {
             {
                 return Err(PortError::new(ErrorKind::Invalid, "no"));
             }
+            Mood::RefusesValue(value)
+                if batches
+                    .iter()
+                    .any(|batch| batch.frames.iter().any(|frame| frame.values.contains(&value))) =>
+            {
+                return Err(PortError::new(ErrorKind::Invalid, "a value"));
+            }
             Mood::RefusesAndFull(_, from) if batches.iter().any(|batch| batch.id.0 >= from) => {
                 return Err(PortError::new(ErrorKind::Unavailable, "the disk is full"));
             }
             Mood::Slow => tokio::time::sleep(Duration::from_millis(50)).await,
-            Mood::Refuses(_) | Mood::RefusesAndFull(..) | Mood::Takes => {}
+            Mood::Refuses(_) | Mood::RefusesValue(_) | Mood::RefusesAndFull(..) | Mood::Takes => {}
         }
         let mut stored = self.stored.lock();
         let mut known: HashSet<u128> = stored.iter().map(|batch| batch.id.0).collect();
@@ -155,12 +164,17 @@ pub(crate) fn batch(id: u128, layout: &Arc<Layout>) -> Arc<Batch> {
     Arc::new(Batch::new(BatchId(id), collection, vec![frame]))
 }
 
-/// How many batches are parked: they are read as a file of a queue, as which a person brings them back.
+/// How many batches are parked.
 pub(crate) fn parked(folder: &Path) -> u64 {
+    parked_log(folder).0.batches()
+}
+
+/// What is parked: it is read as a file of a queue, as which a person brings it back.
+pub(crate) fn parked_log(folder: &Path) -> (SpoolLog, Temp) {
     let other = Temp::new();
     std::fs::create_dir_all(&other.0).unwrap();
     std::fs::copy(folder.join("parked"), other.0.join(format!("{:020}.spool", 0))).unwrap();
-    SpoolLog::open(&other.0, SpoolOptions::default()).unwrap().batches()
+    (SpoolLog::open(&other.0, SpoolOptions::default()).unwrap(), other)
 }
 
 /// One process: a spool and its replay.

@@ -57,7 +57,8 @@ fn joined(pushes: &[&Batch]) -> Arc<Batch> {
     (ledger.received, ledger.stored) = (values.len() as u64, values.len() as u64);
     let layout = Layout::inline(series);
     whole.frames = vec![Frame { layout, time: NOON, offsets: Some(offsets), values, histograms: Vec::new() }];
-    whole.joined = ids.into_iter().map(|id| JoinedPush { id, columns: vec![2] }).collect();
+    whole.joined =
+        ids.into_iter().map(|id| JoinedPush { id, columns: vec![2], exemplars: 0, families: 0 }).collect();
     Arc::new(whole)
 }
 
