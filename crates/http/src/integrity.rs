@@ -7,15 +7,12 @@ use axum::extract::{RawQuery, State};
 use metricsd_model::event::rfc3339;
 use metricsd_model::{Missed, Refusal};
 use metricsd_ports::integrity::{HOUR, LedgerKey};
-use metricsd_ports::{LedgerRange, LedgerSum, ParkedRecord, PortError};
+use metricsd_ports::{LedgerRange, LedgerSum, ParkedEntry, PortError};
 use serde::Serialize;
 
 use crate::Problem;
 use crate::api::{AppState, now};
 use crate::params::Params;
-
-/// Hours of targets that one answer sums: a day of 40 000 targets.
-const MAX_HOURS: usize = 1_000_000;
 
 /// Hours of targets that one answer shows.
 const MAX_SHOWN: usize = 10_000;
@@ -134,10 +131,15 @@ pub(crate) async fn ledger(
     let mut params = Params::new(query.as_deref());
     let (range, by_hour) = range(&mut params);
     params.finish()?;
-    let limit = if by_hour { MAX_SHOWN } else { MAX_HOURS };
-    let hours = shared.api.integrity.ledger(&range, limit).await?;
-    let mut all = LedgerSum::default();
-    hours.values().for_each(|sum| all += sum);
+    let integrity = &shared.api.integrity;
+    let hours = if by_hour { Some(integrity.ledger(&range, MAX_SHOWN).await?) } else { None };
+    let all = match &hours {
+        Some(hours) => hours.values().fold(LedgerSum::default(), |mut all, sum| {
+            all += sum;
+            all
+        }),
+        None => integrity.ledger_total(&range).await?,
+    };
     let hour = |((hour, target_id, source_id), sum): (LedgerKey, LedgerSum)| Hour {
         hour: rfc3339(hour),
         target_id,
@@ -149,7 +151,7 @@ pub(crate) async fn ledger(
         end: rfc3339(range.end),
         target_id: range.target_id,
         account: Account::from(&all),
-        hours: by_hour.then(|| hours.into_iter().map(hour).collect()),
+        hours: hours.map(|hours| hours.into_iter().map(hour).collect()),
     }))
 }
 
@@ -209,27 +211,27 @@ pub(crate) async fn recount(
 #[derive(Serialize)]
 pub(crate) struct Parked {
     count: u64,
-    records: Vec<ParkedEntry>,
+    records: Vec<ParkedShown>,
 }
 
 #[derive(Serialize)]
-struct ParkedEntry {
+struct ParkedShown {
     log: String,
     partition: i32,
     position: i64,
     error: String,
-    bytes: usize,
+    bytes: u64,
     parked_at: String,
 }
 
-impl From<ParkedRecord> for ParkedEntry {
-    fn from(record: ParkedRecord) -> Self {
+impl From<ParkedEntry> for ParkedShown {
+    fn from(record: ParkedEntry) -> Self {
         Self {
             log: record.log,
             partition: record.partition,
             position: record.position,
             error: record.error,
-            bytes: record.content.len(),
+            bytes: record.bytes,
             parked_at: rfc3339(record.parked_at),
         }
     }
@@ -251,5 +253,5 @@ pub(crate) async fn parked(
     }
     records.sort_by_key(|record| std::cmp::Reverse(record.parked_at));
     records.truncate(limit);
-    Ok(Json(Parked { count, records: records.into_iter().map(ParkedEntry::from).collect() }))
+    Ok(Json(Parked { count, records: records.into_iter().map(ParkedShown::from).collect() }))
 }

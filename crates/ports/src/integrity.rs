@@ -172,6 +172,9 @@ pub trait Integrity: Send + Sync + 'static {
     /// `Catalog::purge_jobs` has removed is counted by whole hours, each that the range touches: every collection once.
     async fn ledger(&self, range: &LedgerRange, limit: usize) -> Result<LedgerHours, PortError>;
 
+    /// The sum of all that [`Self::ledger`] answers for the range, however many hours and targets that are.
+    async fn ledger_total(&self, range: &LedgerRange) -> Result<LedgerSum, PortError>;
+
     /// Counts the samples of every batch whose job is kept and compares with the job's ledger.
     async fn recount(&self, range: &LedgerRange) -> Result<Recount, PortError>;
 

@@ -38,7 +38,7 @@ pub use discovery::{
 pub use error::{ErrorKind, PortError};
 pub use events::EventBus;
 pub use integrity::{Integrity, LedgerHours, LedgerRange, LedgerSum, Recount};
-pub use log::{LogSink, LogStep, ParkedRecord};
+pub use log::{LogSink, LogStep, ParkedEntry, ParkedRecord};
 pub use membership::{LocalMembership, Membership};
 pub use pushed::{GroupTotals, PushedGroup, PushedGroups};
 pub use rollup::{ROLLUP_STEPS, RolledSeries, RolledUp, Rollup, RollupPolicy, RollupValue, Rollups, Upkeep};

@@ -42,7 +42,22 @@ pub struct ParkedRecord {
     pub error: String,
     /// Its bytes.
     pub content: Vec<u8>,
-    /// Since when; given by the store.
+}
+
+/// What is told of a record that was parked: all but its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParkedEntry {
+    /// The log's name.
+    pub log: String,
+    /// Its partition.
+    pub partition: i32,
+    /// The record's position there.
+    pub position: i64,
+    /// Why it is not stored.
+    pub error: String,
+    /// How many bytes it has.
+    pub bytes: u64,
+    /// Since when.
     pub parked_at: Millis,
 }
 
@@ -64,6 +79,6 @@ pub trait LogSink: Send + Sync + 'static {
     /// Keeps a record that is not stored and moves past it, in one transaction; fails as [`Self::append_from_log`] does.
     async fn park(&self, record: &ParkedRecord, step: &LogStep) -> Result<(), PortError>;
 
-    /// Records that were parked, newest first, and how many there are.
-    async fn parked(&self, limit: usize) -> Result<(Vec<ParkedRecord>, u64), PortError>;
+    /// Records that were parked, newest first, and how many there are. Their bytes stay where they are.
+    async fn parked(&self, limit: usize) -> Result<(Vec<ParkedEntry>, u64), PortError>;
 }

@@ -88,16 +88,42 @@ async fn ledger(store: &PostgresStore, range: &LedgerRange, limit: usize) -> Res
     }
     let reasons = sqlx::query(include_str!("sql/ledger_reasons.sql")).bind(start).bind(end).bind(target);
     for row in reasons.fetch_all(&mut *tx).await? {
-        let (sum, count) = (hours.entry(key(&row)?).or_default(), count(&row, "count")?);
-        let (kind, name): (&str, &str) = (row.try_get("kind")?, row.try_get("key")?);
-        match (kind, Refusal::from_name(name), Missed::from_name(name)) {
-            ("refused", Some(reason), _) => *sum.refused.entry(reason).or_default() += count,
-            ("missed", _, Some(reason)) => *sum.missed.entry(reason).or_default() += count,
-            _ => return Err(damaged(format!("unknown reason {name:?} in the database"))),
-        }
+        add_reason(hours.entry(key(&row)?).or_default(), &row)?;
     }
     tx.rollback().await?;
     Ok(hours)
+}
+
+fn add_reason(sum: &mut LedgerSum, row: &PgRow) -> Result<(), Fault> {
+    let count = count(row, "count")?;
+    let (kind, name): (&str, &str) = (row.try_get("kind")?, row.try_get("key")?);
+    match (kind, Refusal::from_name(name), Missed::from_name(name)) {
+        ("refused", Some(reason), _) => *sum.refused.entry(reason).or_default() += count,
+        ("missed", _, Some(reason)) => *sum.missed.entry(reason).or_default() += count,
+        _ => return Err(damaged(format!("unknown reason {name:?} in the database"))),
+    }
+    Ok(())
+}
+
+/// Counts by reason of a whole range.
+const ALL_REASONS: &str = concat!(
+    "SELECT kind, key, sum(count)::int8 AS count FROM (",
+    include_str!("sql/ledger_reasons.sql"),
+    ") AS reasons GROUP BY 1, 2"
+);
+
+async fn ledger_total(store: &PostgresStore, range: &LedgerRange) -> Result<LedgerSum, Fault> {
+    let mut tx = crate::held::begin(&store.readers).await?;
+    sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").execute(&mut *tx).await?;
+    let (start, end) = (bound(range.start), bound(range.end));
+    let target = range.target_id.as_deref();
+    let sums = sqlx::query(include_str!("sql/ledger_total.sql")).bind(start).bind(end).bind(target);
+    let mut total = sum(&sums.fetch_one(&mut *tx).await?)?;
+    for row in sqlx::query(ALL_REASONS).bind(start).bind(end).bind(target).fetch_all(&mut *tx).await? {
+        add_reason(&mut total, &row)?;
+    }
+    tx.rollback().await?;
+    Ok(total)
 }
 
 async fn recount(store: &PostgresStore, range: &LedgerRange) -> Result<Recount, Fault> {
@@ -137,6 +163,10 @@ async fn recount(store: &PostgresStore, range: &LedgerRange) -> Result<Recount, 
 impl Integrity for PostgresStore {
     async fn ledger(&self, range: &LedgerRange, limit: usize) -> Result<LedgerHours, PortError> {
         self.bounded("sum the ledger", ledger(self, range, limit)).await
+    }
+
+    async fn ledger_total(&self, range: &LedgerRange) -> Result<LedgerSum, PortError> {
+        self.bounded("sum the ledger", ledger_total(self, range)).await
     }
 
     async fn recount(&self, range: &LedgerRange) -> Result<Recount, PortError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use metricsd_model::Batch;
-use metricsd_ports::{LogSink, LogStep, ParkedRecord, PortError, Receipt};
+use metricsd_ports::{LogSink, LogStep, ParkedEntry, ParkedRecord, PortError, Receipt};
 use sqlx::{PgConnection, Row};
 
 use crate::PostgresStore;
@@ -66,20 +66,21 @@ impl LogSink for PostgresStore {
         self.bounded("park a record", park).await
     }
 
-    async fn parked(&self, limit: usize) -> Result<(Vec<ParkedRecord>, u64), PortError> {
+    async fn parked(&self, limit: usize) -> Result<(Vec<ParkedEntry>, u64), PortError> {
         let read = async {
-            let sql = "SELECT *, count(*) OVER () AS all_of_them FROM parked_records \
+            let sql = "SELECT log, \"partition\", position, error, octet_length(content)::int8 AS bytes, parked_at, \
+                       count(*) OVER () AS all_of_them FROM parked_records \
                        ORDER BY parked_at DESC, log, \"partition\", position DESC LIMIT $1";
             let limit = i64::try_from(limit.max(1)).unwrap_or(i64::MAX);
             let rows = sqlx::query(sql).bind(limit).fetch_all(&self.pool).await?;
             let count = rows.first().map_or(Ok(0), |row| row.try_get::<i64, _>("all_of_them"))?;
-            let record = |row: &sqlx::postgres::PgRow| -> Result<ParkedRecord, Fault> {
-                Ok(ParkedRecord {
+            let record = |row: &sqlx::postgres::PgRow| -> Result<ParkedEntry, Fault> {
+                Ok(ParkedEntry {
                     log: row.try_get("log")?,
                     partition: row.try_get("partition")?,
                     position: row.try_get("position")?,
                     error: row.try_get("error")?,
-                    content: row.try_get("content")?,
+                    bytes: u64::try_from(row.try_get::<i64, _>("bytes")?).unwrap_or(0),
                     parked_at: row.try_get::<DateTime<Utc>, _>("parked_at")?.timestamp_millis(),
                 })
             };

@@ -5,7 +5,9 @@ mod support;
 use std::sync::Arc;
 
 use metricsd_model::{HISTOGRAM_MARKER_BITS, Layout, NativeHistogram, STALE_NAN_BITS};
-use metricsd_ports::{Catalog, ErrorKind, Outbox, Receipt, SampleSink, SampleSource};
+use metricsd_ports::{
+    Catalog, ErrorKind, LogSink, LogStep, Outbox, ParkedRecord, Receipt, SampleSink, SampleSource,
+};
 use sqlx::{Executor, Row};
 use support::{Database, HOUR, all_of_m, batch, frame, many, selection, series};
 
@@ -211,4 +213,17 @@ async fn space_partitions_are_made_when_asked_for() {
     let rows = connection.fetch_all(sql).await.expect("dimensions");
     let dimensions: Vec<(String, i32)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     assert_eq!(dimensions, [("time".to_owned(), 7_200), ("source".to_owned(), 4)]);
+}
+
+#[tokio::test]
+async fn a_parked_record_keeps_its_bytes() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    let content = vec![0, 255, 7, 0];
+    let record = ParkedRecord { log: "l".into(), partition: 1, position: 2, error: "no".into(), content };
+    store.park(&record, &LogStep { log: "l".into(), partition: 1, from: 2, next: 3 }).await.expect("parked");
+    let mut connection = database.connection().await;
+    let row =
+        sqlx::query("SELECT content FROM parked_records").fetch_one(&mut connection).await.expect("a row");
+    assert_eq!(row.get::<Vec<u8>, _>(0), record.content);
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use metricsd_model::{Batch, Millis};
 use metricsd_ports::{
-    ErrorKind, Integrity, LedgerHours, LedgerRange, LogSink, LogStep, ParkedRecord, PortError, Receipt,
-    Recount,
+    ErrorKind, Integrity, LedgerHours, LedgerRange, LedgerSum, LogSink, LogStep, ParkedEntry, ParkedRecord,
+    PortError, Receipt, Recount,
 };
 
 use crate::{Shard, ShardedStore};
@@ -25,6 +25,14 @@ impl Integrity for ShardedStore {
             return Err(PortError::new(ErrorKind::Limit, message).for_askers());
         }
         Ok(hours)
+    }
+
+    async fn ledger_total(&self, range: &LedgerRange) -> Result<LedgerSum, PortError> {
+        let mut total = LedgerSum::default();
+        for part in self.ask_all(|shard| shard.integrity.ledger_total(range)).await? {
+            total += &part;
+        }
+        Ok(total)
     }
 
     async fn recount(&self, range: &LedgerRange) -> Result<Recount, PortError> {
@@ -60,7 +68,7 @@ impl LogSink for Shard {
         self.ports()?.log.park(record, step).await.map_err(|error| self.named(error))
     }
 
-    async fn parked(&self, limit: usize) -> Result<(Vec<ParkedRecord>, u64), PortError> {
+    async fn parked(&self, limit: usize) -> Result<(Vec<ParkedEntry>, u64), PortError> {
         self.ports()?.log.parked(limit).await.map_err(|error| self.named(error))
     }
 }

@@ -39,6 +39,45 @@ const REASONS: &str =
     WHERE created_at >= ?1 AND created_at < ?2 AND (?3 IS NULL OR target_id = ?3) AND missed IS NOT NULL
     GROUP BY 1, 2, 3, 5";
 
+/// The sum of a range, of what is kept of jobs and of what was removed.
+const TOTAL: &str = "SELECT coalesce(sum(collections), 0) AS collections, coalesce(sum(failed), 0) AS failed,
+        coalesce(sum(spooled), 0) AS spooled, coalesce(sum(logged), 0) AS logged,
+        coalesce(sum(received), 0) AS received, coalesce(sum(dropped), 0) AS dropped,
+        coalesce(sum(stored), 0) AS stored, coalesce(sum(added), 0) AS added
+    FROM (
+        SELECT count(*) AS collections, count(*) FILTER (WHERE status = 'failed') AS failed,
+            count(*) FILTER (WHERE waited = 'spool') AS spooled, count(*) FILTER (WHERE waited = 'log') AS logged,
+            sum(received) AS received, sum(dropped) AS dropped, sum(stored) AS stored, sum(added) AS added
+        FROM collection_jobs
+        WHERE created_at >= ?1 AND created_at < ?2 AND (?3 IS NULL OR target_id = ?3)
+        UNION ALL
+        SELECT sum(collections), sum(failed), sum(spooled), sum(logged),
+            sum(received), sum(dropped), sum(stored), sum(added)
+        FROM ledger_hours
+        WHERE hour > ?1 - 3600000 AND hour < ?2 AND (?3 IS NULL OR target_id = ?3)
+    )";
+
+/// Counts by reason, which [`TOTAL`] leaves out.
+const ALL_REASONS: &str = "SELECT kind, name, sum(value) AS count
+    FROM (
+        SELECT 'refused' AS kind, reason.key AS name, reason.value AS value
+        FROM collection_jobs, json_each(refused) AS reason
+        WHERE created_at >= ?1 AND created_at < ?2 AND (?3 IS NULL OR target_id = ?3) AND refused <> '{}'
+        UNION ALL
+        SELECT 'missed', reason.key, reason.value
+        FROM collection_jobs, json_each(missed) AS reason
+        WHERE created_at >= ?1 AND created_at < ?2 AND (?3 IS NULL OR target_id = ?3) AND missed IS NOT NULL
+        UNION ALL
+        SELECT 'refused', reason.key, reason.value
+        FROM ledger_hours, json_each(refused) AS reason
+        WHERE hour > ?1 - 3600000 AND hour < ?2 AND (?3 IS NULL OR target_id = ?3)
+        UNION ALL
+        SELECT 'missed', reason.key, reason.value
+        FROM ledger_hours, json_each(missed) AS reason
+        WHERE hour > ?1 - 3600000 AND hour < ?2 AND (?3 IS NULL OR target_id = ?3)
+    )
+    GROUP BY 1, 2";
+
 const KEPT: &str = "SELECT * FROM ledger_hours
     WHERE hour > ?1 AND hour < ?2 AND (?3 IS NULL OR target_id = ?3) LIMIT ?4";
 
@@ -138,15 +177,30 @@ async fn ledger(store: &SqliteStore, range: &LedgerRange, limit: usize) -> Resul
     }
     let reasons = sqlx::query(REASONS).bind(range.start).bind(range.end).bind(target);
     for row in reasons.fetch_all(&mut *tx).await? {
-        let (sum, count) = (hours.entry(key(&row)?).or_default(), count(&row, "count")?);
-        let (kind, name): (&str, &str) = (row.try_get("kind")?, row.try_get("name")?);
-        match (kind, Refusal::from_name(name), Missed::from_name(name)) {
-            ("refused", Some(reason), _) => *sum.refused.entry(reason).or_default() += count,
-            ("missed", _, Some(reason)) => *sum.missed.entry(reason).or_default() += count,
-            _ => return Err(damaged(format!("unknown reason {name:?} in the database")).into()),
-        }
+        add_reason(hours.entry(key(&row)?).or_default(), &row)?;
     }
     Ok(hours)
+}
+
+fn add_reason(sum: &mut LedgerSum, row: &SqliteRow) -> Result<(), Fault> {
+    let count = count(row, "count")?;
+    let (kind, name): (&str, &str) = (row.try_get("kind")?, row.try_get("name")?);
+    match (kind, Refusal::from_name(name), Missed::from_name(name)) {
+        ("refused", Some(reason), _) => *sum.refused.entry(reason).or_default() += count,
+        ("missed", _, Some(reason)) => *sum.missed.entry(reason).or_default() += count,
+        _ => return Err(damaged(format!("unknown reason {name:?} in the database")).into()),
+    }
+    Ok(())
+}
+
+async fn ledger_total(store: &SqliteStore, range: &LedgerRange) -> Result<LedgerSum, Fault> {
+    let mut tx = store.snapshot().await?;
+    let (start, end, target) = (range.start, range.end, range.target_id.as_deref());
+    let mut total = sum(&sqlx::query(TOTAL).bind(start).bind(end).bind(target).fetch_one(&mut *tx).await?)?;
+    for row in sqlx::query(ALL_REASONS).bind(start).bind(end).bind(target).fetch_all(&mut *tx).await? {
+        add_reason(&mut total, &row)?;
+    }
+    Ok(total)
 }
 
 async fn recount(store: &SqliteStore, range: &LedgerRange) -> Result<Recount, Fault> {
@@ -208,6 +262,10 @@ async fn recount_job(tx: &mut SqliteConnection, row: &SqliteRow, recount: &mut R
 impl Integrity for SqliteStore {
     async fn ledger(&self, range: &LedgerRange, limit: usize) -> Result<LedgerHours, PortError> {
         ledger(self, range, limit).await.map_err(|fault| fault.into_port("sum the ledger"))
+    }
+
+    async fn ledger_total(&self, range: &LedgerRange) -> Result<LedgerSum, PortError> {
+        ledger_total(self, range).await.map_err(|fault| fault.into_port("sum the ledger"))
     }
 
     async fn recount(&self, range: &LedgerRange) -> Result<Recount, PortError> {

@@ -9,9 +9,12 @@ use metricsd_ports::conformance::fixtures::{
     NOON, all_of, batch, frame, histogram, many_series, put_histogram, row, selection, series,
     series_with_id, target,
 };
-use metricsd_ports::{Catalog, ErrorKind, JobFilter, Outbox, Receipt, SampleSink, SampleSource};
+use metricsd_ports::{
+    Catalog, ErrorKind, JobFilter, LogSink, LogStep, Outbox, ParkedRecord, Receipt, SampleSink, SampleSource,
+};
 use metricsd_sqlite::{Migrated, SqliteStore, migrate};
-use support::{Folder, execute};
+use sqlx::Row;
+use support::{Folder, connection, execute};
 
 #[tokio::test]
 async fn what_was_stored_is_there_when_the_file_is_opened_again() {
@@ -319,4 +322,18 @@ async fn a_closed_store_is_unavailable() {
 
 async fn jobs(store: &SqliteStore) -> usize {
     store.jobs(&JobFilter::default(), 1_000).await.expect("jobs").len()
+}
+
+#[tokio::test]
+async fn a_parked_record_keeps_its_bytes() {
+    let folder = Folder::new();
+    let store = folder.store().await;
+    let content = vec![0, 255, 7, 0];
+    let record = ParkedRecord { log: "l".into(), partition: 1, position: 2, error: "no".into(), content };
+    store.park(&record, &LogStep { log: "l".into(), partition: 1, from: 2, next: 3 }).await.expect("parked");
+    store.close().await;
+    let mut connection = connection(&folder.file()).await;
+    let row =
+        sqlx::query("SELECT content FROM parked_records").fetch_one(&mut connection).await.expect("a row");
+    assert_eq!(row.get::<Vec<u8>, _>(0), record.content);
 }

@@ -254,7 +254,6 @@ impl LogWriter {
             position: entry.offset,
             error: why.to_owned(),
             content,
-            parked_at: 0,
         }
     }
 }

@@ -8,8 +8,8 @@ use metricsd_model::{Batch, BatchId, CollectionMethod, JobStatus, Layout, Ledger
 use crate::compaction::Compaction;
 use crate::conformance::fixtures::*;
 use crate::conformance::samples::{compact_all, policy};
-use crate::integrity::{Integrity, LedgerRange};
-use crate::log::{LogSink, LogStep, ParkedRecord};
+use crate::integrity::{Integrity, LedgerRange, LedgerSum};
+use crate::log::{LogSink, LogStep, ParkedEntry, ParkedRecord};
 use crate::{Catalog, ErrorKind, JobFilter, Receipt, SampleSink};
 
 /// What these checks need of a store.
@@ -60,7 +60,6 @@ async fn check_log<S: Durable>(store: &S) {
         position: 21,
         error: "nonsense".to_owned(),
         content: vec![0, 255, 7],
-        parked_at: 0,
     };
     let late = store.park(&record, &step(3, 20, 22)).await;
     assert_eq!(late.expect_err("a conflict").kind(), ErrorKind::Conflict);
@@ -71,7 +70,9 @@ async fn check_log<S: Durable>(store: &S) {
     assert_eq!((parked.len(), count), (2, 2));
     let first = parked.iter().find(|parked| parked.position == 21).expect("the first");
     assert!(first.parked_at > 0);
-    assert_eq!(ParkedRecord { parked_at: 0, ..first.clone() }, record);
+    let ParkedRecord { log, partition, position, error, content } = record;
+    let (bytes, parked_at) = (content.len() as u64, first.parked_at);
+    assert_eq!(*first, ParkedEntry { log, partition, position, error, bytes, parked_at });
     assert_eq!(store.parked(1).await.expect("parked records").0.len(), 1);
     store.purge_ledger(first.parked_at - HOUR).await.expect("a purge");
     assert_eq!(store.parked(10).await.expect("parked records").1, 2);
@@ -116,15 +117,24 @@ async fn check_ledger<S: Durable>(store: &S) {
     // Of the two that hold two samples each, what the ledgers do not speak of was added.
     assert_eq!((second.stored, second.added), (1, 3));
 
+    let mut total = LedgerSum::default();
+    before.values().for_each(|sum| total += sum);
+    assert_eq!(store.ledger_total(&range).await.expect("the total"), total);
+    assert_eq!((total.collections, total.refused_total(), total.missed_total()), (4, 10, 6));
+
     // Rows that go leave their sums, each once, also where they go one after the other.
-    assert_eq!(store.purge_jobs(NOON + 2).await.expect("a purge"), 1);
-    assert_eq!(store.ledger(&range, 10).await.expect("the ledger"), before);
-    assert_eq!(store.purge_jobs(next + 1).await.expect("a purge"), 2);
-    assert_eq!(store.ledger(&range, 10).await.expect("the ledger"), before);
+    for (end, gone) in [(NOON + 2, 1), (next + 1, 2)] {
+        assert_eq!(store.purge_jobs(end).await.expect("a purge"), gone);
+        assert_eq!(store.ledger(&range, 10).await.expect("the ledger"), before);
+        assert_eq!(store.ledger_total(&range).await.expect("the total"), total);
+    }
     let nobody = LedgerRange { target_id: Some("nobody".to_owned()), ..range.clone() };
     assert!(store.ledger(&nobody, 10).await.expect("the ledger").is_empty());
+    assert_eq!(store.ledger_total(&nobody).await.expect("the total"), LedgerSum::default());
     let first = LedgerRange { end: next, target_id: Some("t".to_owned()), ..range.clone() };
     assert_eq!(store.ledger(&first, 10).await.expect("the ledger").len(), 1);
+    let sum = store.ledger_total(&first).await.expect("the total");
+    assert_eq!(Some(&sum), before.values().next());
     let many = store.ledger(&range, 1).await.expect_err("a limit");
     assert_eq!(many.kind(), ErrorKind::Limit);
     assert_eq!(store.purge_ledger(next).await.expect("a purge"), 1);

@@ -7,8 +7,10 @@ use async_trait::async_trait;
 use metricsd_model::{Batch, CollectionMethod, Job, Millis};
 
 use super::{MemoryStore, State};
-use crate::integrity::{Difference, Integrity, LedgerHours, LedgerRange, MAX_DIFFERING, Recount, add_job};
-use crate::log::{LogSink, LogStep, ParkedRecord};
+use crate::integrity::{
+    Difference, Integrity, LedgerHours, LedgerRange, LedgerSum, MAX_DIFFERING, Recount, add_job,
+};
+use crate::log::{LogSink, LogStep, ParkedEntry, ParkedRecord};
 use crate::{ErrorKind, PortError, Receipt};
 
 #[derive(Default)]
@@ -16,7 +18,8 @@ pub(super) struct Durable {
     /// Sums of jobs that were purged.
     pub(super) hours: LedgerHours,
     positions: BTreeMap<(String, i32), i64>,
-    parked: Vec<ParkedRecord>,
+    /// Since when each is parked.
+    parked: Vec<(Millis, ParkedRecord)>,
 }
 
 impl Durable {
@@ -62,13 +65,21 @@ impl LogSink for MemoryStore {
         state.durable.check(step)?;
         state.durable.step(step);
         let parked_at = chrono::Utc::now().timestamp_millis();
-        state.durable.parked.push(ParkedRecord { parked_at, ..record.clone() });
+        state.durable.parked.push((parked_at, record.clone()));
         Ok(())
     }
 
-    async fn parked(&self, limit: usize) -> Result<(Vec<ParkedRecord>, u64), PortError> {
+    async fn parked(&self, limit: usize) -> Result<(Vec<ParkedEntry>, u64), PortError> {
         let state = self.state.lock();
-        let newest = state.durable.parked.iter().rev().take(limit).cloned().collect();
+        let entry = |(parked_at, record): &(Millis, ParkedRecord)| ParkedEntry {
+            log: record.log.clone(),
+            partition: record.partition,
+            position: record.position,
+            error: record.error.clone(),
+            bytes: record.content.len() as u64,
+            parked_at: *parked_at,
+        };
+        let newest = state.durable.parked.iter().rev().take(limit).map(entry).collect();
         Ok((newest, state.durable.parked.len() as u64))
     }
 }
@@ -98,13 +109,19 @@ impl Integrity for MemoryStore {
         Ok(hours)
     }
 
+    async fn ledger_total(&self, range: &LedgerRange) -> Result<LedgerSum, PortError> {
+        let mut total = LedgerSum::default();
+        self.ledger(range, usize::MAX).await?.values().for_each(|sum| total += sum);
+        Ok(total)
+    }
+
     async fn recount(&self, range: &LedgerRange) -> Result<Recount, PortError> {
         Ok(self.state.lock().recount(range))
     }
 
     async fn purge_ledger(&self, before: Millis) -> Result<u64, PortError> {
         let mut state = self.state.lock();
-        state.durable.parked.retain(|record| record.parked_at >= before);
+        state.durable.parked.retain(|(parked_at, _)| *parked_at >= before);
         let kept = state.durable.hours.len();
         state.durable.hours.retain(|(hour, ..), _| *hour >= before);
         Ok((kept - state.durable.hours.len()) as u64)
