@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metricsd_model::{Millis, Secret};
-use metricsd_ports::{PortError, Right, Rights, TokenCatalog};
+use metricsd_ports::{PortError, Quota, Right, Rights, TokenCatalog};
 use parking_lot::RwLock;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -41,6 +41,9 @@ pub use secret::{NewToken, digest_of};
 
 /// How often a process looks whether tokens have changed.
 const REFRESH: Duration = Duration::from_secs(1);
+
+/// Tokens that are known no more, of which what they use up is remembered.
+const MAX_GONE: usize = 1_000;
 
 /// How often it notes which were used.
 const NOTE_USES: Duration = Duration::from_secs(30);
@@ -112,6 +115,8 @@ struct Known {
     /// Absent: the catalogue was never read.
     revision: Option<i64>,
     tokens: HashMap<Uuid, Arc<Holder>>,
+    /// Those that are not, of which there is work.
+    gone: HashMap<Uuid, Arc<Holder>>,
 }
 
 impl Access {
@@ -127,7 +132,7 @@ impl Access {
             options: AccessOptions { open: true, ..AccessOptions::default() },
             bootstrap: None,
             catalog: None,
-            known: RwLock::new(Known { revision: Some(0), tokens: HashMap::new() }),
+            known: RwLock::new(Known { revision: Some(0), ..Known::default() }),
             metrics: AccessMetrics::default(),
         })
     }
@@ -182,9 +187,24 @@ impl Access {
         equal(&holder.token.digest, &digest).then_some(holder)
     }
 
-    /// The holder of a token that is known, whether or not it is still accepted: for work that was accepted from it.
-    pub fn caller_of(&self, token: Uuid) -> Option<Caller> {
-        self.known.read().tokens.get(&token).cloned().map(Caller::of)
+    /// The holder of a token, for work that was accepted from it: whether it is still accepted is not asked. Where it is known
+    /// no more, the quotas that it had then hold on.
+    pub fn caller_of(&self, token: Uuid, quota: Quota) -> Caller {
+        if let Some(holder) = self.known.read().tokens.get(&token).cloned() {
+            return Caller::of(holder);
+        }
+        if quota == Quota::default() {
+            return Caller::anonymous();
+        }
+        let mut known = self.known.write();
+        if known.gone.len() >= MAX_GONE {
+            known.gone.retain(|_, holder| Arc::strong_count(holder) > 1);
+        }
+        if known.gone.len() >= MAX_GONE && !known.gone.contains_key(&token) {
+            return Caller::of(Arc::new(Holder::gone(token, quota)));
+        }
+        let holder = known.gone.entry(token).or_insert_with(|| Arc::new(Holder::gone(token, quota)));
+        Caller::of(holder.clone())
     }
 
     /// Makes a token of these rights that is not kept yet; who asked may be shown its text this once.

@@ -259,13 +259,18 @@ impl Ingest {
     }
 }
 
-/// Whether who sent it may still do so, and their quotas have room for it. Nothing is taken of what is refused.
+/// Whether who sends it may still do so, and their quotas have room for it. Nothing is taken of what is refused.
 pub(crate) fn may_store(caller: &Caller, batch: Option<&Batch>, received: u64) -> Result<(), Denied> {
     // A stream goes on for long: its token may have ended since it was opened.
     caller.check()?;
     if let Some(batch) = batch {
         caller.check_source(&batch.collection.source_id)?;
     }
+    take_quotas(caller, batch, received)
+}
+
+/// Takes a push out of the quotas of who sent it, whose rights were looked at before.
+pub(crate) fn take_quotas(caller: &Caller, batch: Option<&Batch>, received: u64) -> Result<(), Denied> {
     caller.take_samples(received)?;
     let Some(batch) = batch else { return Ok(()) };
     let series = batch.frames.iter().flat_map(|frame| frame.layout.ids.iter().copied());

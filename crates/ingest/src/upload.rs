@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use metricsd_files::{Compression, FileError, FileFormat, Part, PartBounds};
 use metricsd_model::{Millis, Refusal};
-use metricsd_ports::{Hold, Outcome, PortError, Work, WorkKind, WorkQueue};
+use metricsd_ports::{Hold, Outcome, PortError, Quota, Work, WorkKind, WorkQueue};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -22,11 +22,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::remote_write::may_store;
-use crate::{
-    Access, Caller, Denied, DeniedKind, Ingest, OwnedWrite, PreparedWrite, Protocol, WriteFailure,
-    WriteOrigin,
-};
+use crate::remote_write::take_quotas;
+use crate::{Access, Caller, Denied, Ingest, OwnedWrite, PreparedWrite, Protocol, WriteFailure, WriteOrigin};
 
 pub use metrics::UploadMetrics;
 pub use progress::{LineError, UploadProgress};
@@ -41,9 +38,13 @@ pub struct UploadSpec {
     pub compression: String,
     /// What samples without a time are taken for: when the upload began.
     pub received_at: Millis,
-    /// The token that it came with, whose quotas hold for it.
+    /// The token that it came with, whose quotas hold for it. Its rights were looked at when the upload was accepted: from
+    /// then on it is taken to its end, whatever becomes of the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Uuid>,
+    /// The quotas that the token had then, should it be removed.
+    #[serde(default)]
+    pub quota: Quota,
 }
 
 impl UploadSpec {
@@ -214,7 +215,7 @@ impl UploadWorker {
             };
             // A commit that is under way is waited for: that is as quick as giving it up.
             let before = progress.clone();
-            let caller = spec.token.and_then(|token| self.access.caller_of(token)).unwrap_or_default();
+            let caller = spec.token.map(|token| self.access.caller_of(token, spec.quota)).unwrap_or_default();
             let stored = self.store(work, &part, &caller, progress, &mut pulse, stop).await;
             if let Err(stopped) = stored {
                 *progress = before;
@@ -242,26 +243,37 @@ impl UploadWorker {
         }
         let mut origin = WriteOrigin::new(work.source_id.clone(), Protocol::Upload);
         origin.key = Some(format!("upload:{}:{}", work.id, part.number));
-        for pauses in 0.. {
+        let prepared = self.prepare(origin, part, pulse, stop).await?;
+        let (received, mut pauses) = (prepared.outcome().received, 0);
+        while let Err(denied) = take_quotas(caller, prepared.batch(), received) {
+            pulse.pause(quota_pause(&denied, pauses)?, stop).await?;
+            pauses += 1;
+        }
+        let written = pulse.until_done(self.ingest.store_write(prepared)).await?;
+        let written = written.inspect_err(|_| caller.put_back_samples(received));
+        progress.written(part, &written.map_err(|error| not_stored(error.into()))?);
+        Ok(())
+    }
+
+    /// Reads a part. A file is history: its new series wait for their turn instead of being refused.
+    async fn prepare(
+        &self,
+        origin: WriteOrigin,
+        part: &Part,
+        pulse: &mut Pulse<'_>,
+        stop: &CancellationToken,
+    ) -> Result<PreparedWrite, Stopped> {
+        let mut pauses = 0;
+        loop {
             let received_at = chrono::Utc::now().timestamp_millis();
             let write = OwnedWrite { origin: origin.clone(), body: part.body.clone(), received_at };
             let prepared = pulse.held(self.ingest.prepare_write(write)).await?.map_err(not_stored)?;
-            // A file is history: its new series wait for their turn instead of being refused.
-            if pauses < SERIES_PAUSES && brings_too_many_series(&prepared) {
-                pulse.pause(SERIES_PAUSE, stop).await?;
-                continue;
+            if pauses >= SERIES_PAUSES || !brings_too_many_series(&prepared) {
+                return Ok(prepared);
             }
-            let received = prepared.outcome().received;
-            if let Err(denied) = may_store(caller, prepared.batch(), received) {
-                pulse.pause(quota_pause(&denied, pauses)?, stop).await?;
-                continue;
-            }
-            let written = pulse.until_done(self.ingest.store_write(prepared)).await?;
-            let written = written.inspect_err(|_| caller.put_back_samples(received));
-            progress.written(part, &written.map_err(|error| not_stored(error.into()))?);
-            return Ok(());
+            pulse.pause(SERIES_PAUSE, stop).await?;
+            pauses += 1;
         }
-        Ok(())
     }
 }
 
@@ -269,9 +281,6 @@ impl UploadWorker {
 /// time; room for series need not.
 fn quota_pause(denied: &Denied, pauses: u32) -> Result<Duration, Stopped> {
     let wait = denied.retry_after().unwrap_or(SERIES_PAUSE);
-    if denied.kind() != DeniedKind::Limited {
-        return Err(Stopped::Outcome(Outcome::Hopeless { message: denied.to_string() }));
-    }
     let may_wait = match denied.is_of_samples() {
         true => wait < LONGEST_WAIT,
         false => pauses < SERIES_PAUSES,

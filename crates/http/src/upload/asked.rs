@@ -3,7 +3,7 @@
 use axum::http::{HeaderMap, StatusCode, header};
 use metricsd_files::{Compression, FileFormat};
 use metricsd_ingest::{Caller, UploadSpec};
-use metricsd_ports::{NewWork, Work, WorkKind};
+use metricsd_ports::{NewWork, Quota, Work, WorkKind};
 use uuid::Uuid;
 
 use super::{MAX_RECEIVING, UploadAccess};
@@ -21,6 +21,7 @@ pub(super) struct Asked {
     source_id: String,
     /// With which it came.
     token: Option<Uuid>,
+    quota: Quota,
     format: FileFormat,
     compression: Compression,
     /// Its sha256 in hexadecimal, where it was declared.
@@ -101,7 +102,15 @@ impl Asked {
                 return Err(Problem::new(StatusCode::BAD_REQUEST, ProblemKind::InvalidRequest, detail));
             }
         };
-        Ok(Self { source_id, token: caller.token_id(), format, compression, sha256, resumable })
+        Ok(Self {
+            source_id,
+            token: caller.token_id(),
+            quota: caller.quota(),
+            format,
+            compression,
+            sha256,
+            resumable,
+        })
     }
 
     /// The work that it is. What has a name by its content is the same work each time it is asked for.
@@ -111,6 +120,7 @@ impl Asked {
             compression: self.compression.as_str().to_owned(),
             received_at: now(),
             token: self.token,
+            quota: self.quota,
         };
         NewWork {
             id: Uuid::new_v4(),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use metricsd_model::{Millis, SeriesId};
-use metricsd_ports::{AccessToken, Quota, Right};
+use metricsd_ports::{AccessToken, Quota, Right, Rights};
 use uuid::Uuid;
 
 use super::meter::{Meter, SeriesMeter};
@@ -51,6 +51,22 @@ impl Holder {
             rights: all_rights(),
             source_id: None,
             quota: Quota::default(),
+            created_at: 0,
+            expires_at: None,
+            revoked_at: None,
+            last_used_at: None,
+        })
+    }
+
+    /// A token of which nothing is known any more but what it may use up.
+    pub(super) fn gone(id: Uuid, quota: Quota) -> Self {
+        Self::new(AccessToken {
+            id,
+            name: format!("{id}, removed"),
+            digest: [0; 32],
+            rights: Rights::default(),
+            source_id: None,
+            quota,
             created_at: 0,
             expires_at: None,
             revoked_at: None,
@@ -104,6 +120,11 @@ impl Caller {
     /// The id of the token; absent for who presented none.
     pub fn token_id(&self) -> Option<Uuid> {
         self.0.as_ref().map(|holder| holder.token.id)
+    }
+
+    /// The quotas of the token.
+    pub fn quota(&self) -> Quota {
+        self.0.as_ref().map_or_else(Quota::default, |holder| holder.token.quota)
     }
 
     /// Whether this is allowed too; to who presented none everything is, as the door was open.

@@ -3,8 +3,8 @@
 use metricsd_model::{Matcher, PromDuration};
 use metricsd_ports::memory::{MemoryCache, MemoryStore};
 use metricsd_ports::{
-    AccessToken, NewWork, Quota, Right, Rights, SampleSource, SelectLimits, Selection, TokenCatalog,
-    WorkState,
+    AccessToken, Catalog, JobFilter, NewWork, Quota, Right, Rights, SampleSource, SelectLimits, Selection,
+    TokenCatalog, WorkState,
 };
 use prometheus_client::registry::Registry;
 use serde_json::json;
@@ -18,6 +18,8 @@ struct Bench {
     store: Arc<MemoryStore>,
     ingest: Ingest,
     access: Arc<Access>,
+    /// That of the tokens of uploads when they were accepted.
+    quota: Quota,
     stop: CancellationToken,
 }
 
@@ -32,7 +34,7 @@ impl Bench {
         let (commit, _) = GroupCommit::start(store.clone(), options, metrics, after, stop.clone());
         let limits = Limits { max_sample_age: PromDuration::from_secs(0), ..Limits::default() };
         let access = Access::new(store.clone(), AccessOptions::default(), AccessMetrics::default());
-        Self { store, ingest: Ingest::new(commit, Arc::new(limits)), access, stop }
+        Self { store, ingest: Ingest::new(commit, Arc::new(limits)), access, quota: Quota::default(), stop }
     }
 
     fn worker(&self) -> UploadWorker {
@@ -58,7 +60,7 @@ impl Bench {
 
     async fn add_with(&self, token: Option<Uuid>, format: &str, bytes: &[u8]) -> Uuid {
         let (format, compression) = (format.into(), "identity".into());
-        let spec = UploadSpec { format, compression, received_at: NOON, token };
+        let spec = UploadSpec { format, compression, received_at: NOON, token, quota: self.quota };
         let work = NewWork {
             id: Uuid::new_v4(),
             kind: WorkKind::Upload,
@@ -250,8 +252,55 @@ async fn an_upload_waits_for_the_quota_of_its_token() {
     assert_eq!((state, error, progress.stored), (WorkState::Done, None, 1_100));
     assert!(begun.elapsed() > Duration::from_millis(500), "{:?}", begun.elapsed());
     assert_eq!(bench.stored("up_load").await.0, 1_100);
-    let caller = bench.access.caller_of(token).unwrap();
+    let caller = bench.access.caller_of(token, Quota::default());
     assert!(caller.take_samples(500).is_err(), "it is used up for pushes too");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_that_waits_for_a_quota_is_read_once() {
+    let bench = Bench::new();
+    let token = token(&bench, 50).await;
+    // Five hundred may come at once; the last part waits for two seconds.
+    let id = bench.add_with(Some(token), "csv", csv(600).as_bytes()).await;
+    let begun = Instant::now();
+    tokio::spawn(bench.worker().run(bench.stop.clone()));
+    assert_eq!(bench.end(id).await.1.stored, 600);
+    let took = begun.elapsed().as_millis() as i64;
+    assert!(took > 1_500, "{took} ms");
+    let jobs = bench.store.jobs(&JobFilter::default(), 100).await.unwrap();
+    let began = || jobs.iter().map(|job| job.created_at);
+    assert_eq!(jobs.len(), 6);
+    let apart = began().max().unwrap() - began().min().unwrap();
+    assert!(
+        apart < took - 1_000,
+        "the last was read before the wait, not {apart} of {took} ms after the first"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_was_accepted_is_finished_without_its_token_and_within_its_quota() {
+    let mut bench = Bench::new();
+    let revoked = token(&bench, 100).await;
+    let id = bench.add_with(Some(revoked), "csv", csv(900).as_bytes()).await;
+    bench.store.revoke_token(revoked, NOON).await.unwrap();
+    bench.access.refresh().await.unwrap();
+    // Of another token nothing is left but what the upload says.
+    bench.quota = Quota { samples_per_second: Some(0), ..Quota::default() };
+    let late = csv(10).replace("up_load", "late");
+    let unknown = bench.add_with(Some(Uuid::new_v4()), "csv", late.as_bytes()).await;
+    tokio::spawn(bench.worker().run(bench.stop.clone()));
+    let (state, progress, error) = bench.end(id).await;
+    assert_eq!((state, error, progress.stored), (WorkState::Done, None, 900));
+    assert!(bench.access.caller_of(revoked, Quota::default()).take_samples(500).is_err(), "its quota held");
+    for _ in 0..500 {
+        if bench.store.work(unknown).await.unwrap().unwrap().error.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let work = bench.store.work(unknown).await.unwrap().unwrap();
+    assert!(work.error.unwrap().contains("samples_per_second"), "its job says why");
+    assert_eq!(bench.stored("late").await.0, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
