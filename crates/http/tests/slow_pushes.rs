@@ -95,7 +95,8 @@ async fn a_body_of_unknown_length_that_is_over_the_quota_is_refused() {
     let began = Instant::now();
     let answer = send(Body::from_stream(more)).await;
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
-    assert_eq!(answer.header("retry-after"), "5");
+    // 500 bytes at 100 a second, of which some time has passed.
+    assert!(["4", "5"].contains(&answer.header("retry-after")), "{}", answer.header("retry-after"));
     let problem = answer.problem(429);
     assert!(problem["detail"].as_str().unwrap().contains("body_bytes_per_second"), "{problem}");
 }

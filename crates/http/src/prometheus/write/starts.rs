@@ -11,7 +11,6 @@ use parking_lot::{RwLock, RwLockReadGuard};
 /// Series of which it is remembered, in some 20 bytes each. What is forgotten is stored once more, as the same sample.
 const MAX_KNOWN: usize = 2_000_000;
 
-/// Two halves: when the newer is full it takes the place of the older.
 /// After so many questions whoever waits to note something may do so.
 const TURN: usize = 64;
 
@@ -24,6 +23,7 @@ pub(crate) struct KnownStarts {
     known: RwLock<Halves>,
 }
 
+/// When the newer is full it takes the place of the older.
 #[derive(Default)]
 struct Halves {
     newer: HashMap<u64, Millis>,
