@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
+use metricsd_ingest::arrival::{AT_NO_PACE, RefusedBodies, SMALL, due};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
@@ -20,15 +21,6 @@ use crate::status::unavailable;
 /// Calls that may be under way at once.
 const MAX_CALLS: usize = 1_024;
 
-/// Bytes of a body that may come before it needs a place.
-const SMALL: usize = 64 << 10;
-
-/// What has a place must come as fast as this, in bytes a second, …
-const PACE: f64 = 16_384.0;
-
-/// … but for so long at the beginning, in which a connection may falter.
-const GRACE: Duration = Duration::from_secs(10);
-
 /// Bytes before a message.
 const HEAD: usize = 5;
 
@@ -38,6 +30,7 @@ pub(crate) struct Places {
     calls: Arc<Semaphore>,
     large: Arc<Semaphore>,
     pushes: Arc<Semaphore>,
+    refused: RefusedBodies,
 }
 
 /// A message's place among those at work.
@@ -49,9 +42,9 @@ pub(crate) struct Slot {
 
 impl Places {
     /// For so many messages at work at once.
-    pub(crate) fn new(pushes: usize) -> Self {
+    pub(crate) fn new(pushes: usize, refused: RefusedBodies) -> Self {
         let semaphore = |places| Arc::new(Semaphore::new(places));
-        Self { calls: semaphore(MAX_CALLS), large: semaphore(pushes), pushes: semaphore(pushes) }
+        Self { calls: semaphore(MAX_CALLS), large: semaphore(pushes), pushes: semaphore(pushes), refused }
     }
 
     /// Waits until a request has arrived and may be worked on. One that is larger than may be is not read to its end: whoever
@@ -61,7 +54,7 @@ impl Places {
         request: http::Request<Body>,
         max_message: usize,
     ) -> Result<(http::Request<Body>, Slot), Status> {
-        let Ok(call) = self.calls.try_acquire_owned() else {
+        let Ok(call) = self.calls.clone().try_acquire_owned() else {
             return Err(unavailable("more calls are under way than may", Duration::from_secs(1)));
         };
         let (head, mut body) = request.into_parts();
@@ -75,7 +68,8 @@ impl Places {
             let frame = match &large {
                 None => body.frame().await,
                 Some(_) => {
-                    timeout_at(due(began, read.len()), body.frame()).await.map_err(|_| at_no_pace())?
+                    let next = timeout_at(due(began, read.len()), body.frame()).await;
+                    next.map_err(|_| self.too_slow())?
                 }
             };
             let Some(frame) = frame else { break };
@@ -87,15 +81,9 @@ impl Places {
         let body = Body::new(Full::<Bytes>::new(read.freeze()));
         Ok((http::Request::from_parts(head, body), Slot { _call: call, _large: large, _push: push }))
     }
-}
 
-/// When the next byte is due of a body that has had a place since `began`.
-fn due(began: Instant, read: usize) -> Instant {
-    began + GRACE + Duration::from_secs_f64(read.saturating_sub(SMALL) as f64 / PACE)
-}
-
-fn at_no_pace() -> Status {
-    Status::deadline_exceeded(
-        "the message comes too slowly: beyond its first 64 KiB, 16 KiB of it have to arrive a second",
-    )
+    fn too_slow(&self) -> Status {
+        self.refused.count("too_slow");
+        Status::deadline_exceeded(format!("the message {AT_NO_PACE}"))
+    }
 }

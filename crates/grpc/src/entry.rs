@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use metricsd_ingest::access::credential;
 use metricsd_ingest::{Access, Caller, Door};
+use metricsd_model::check_source_id;
 use metricsd_ports::Right;
 use tonic::codegen::http::{HeaderMap, HeaderValue, header};
 use tonic::{Request, Status};
@@ -12,9 +13,6 @@ use crate::status::of_denied;
 
 /// Who sends, where the call says.
 const SOURCE_KEY: &str = "x-source-id";
-
-/// Characters of a source.
-const MAX_SOURCE: usize = 100;
 
 /// Where calls come in, and who may.
 #[derive(Clone)]
@@ -42,16 +40,8 @@ fn asked<T>(request: &Request<T>) -> Result<Option<String>, Status> {
     let Some(value) = request.metadata().get(SOURCE_KEY) else {
         return Ok(None);
     };
-    let letter = |c: char| c.is_ascii_alphanumeric();
-    let good = |id: &&str| {
-        id.len() <= MAX_SOURCE
-            && id.starts_with(letter)
-            && id.chars().all(|c| letter(c) || "._:@/-".contains(c))
-    };
-    value.to_str().ok().filter(good).map(|id| Some(id.to_owned())).ok_or_else(|| {
-        Status::invalid_argument(format!(
-            "{SOURCE_KEY}: must begin with a letter or digit, hold only letters, digits and ._:@/-, and be at most \
-             {MAX_SOURCE} characters"
-        ))
-    })
+    let refused = |message: String| Status::invalid_argument(format!("{SOURCE_KEY}: {message}"));
+    let id = value.to_str().map_err(|_| refused("holds bytes that are no text".to_owned()))?;
+    check_source_id(id).map_err(refused)?;
+    Ok(Some(id.to_owned()))
 }

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use metricsd_codec::otlp::answer::ExportResponse;
+use metricsd_ingest::arrival::RefusedBodies;
 use metricsd_ingest::{Caller, OtlpDoor, OtlpExport, OtlpForm, Protocol, WriteOrigin};
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
@@ -30,19 +31,21 @@ pub(crate) struct MetricsService {
     entry: Entry,
     options: GrpcOptions,
     places: Places,
+    refused: RefusedBodies,
 }
 
 impl MetricsService {
-    pub(crate) fn new(door: OtlpDoor, entry: Entry, options: GrpcOptions) -> Self {
-        let places = Places::new(options.max_concurrent_pushes);
-        Self { door, entry, places, options }
+    pub(crate) fn new(door: OtlpDoor, entry: Entry, options: GrpcOptions, refused: RefusedBodies) -> Self {
+        let places = Places::new(options.max_concurrent_pushes, refused.clone());
+        Self { door, entry, places, options, refused }
     }
 
     async fn export(self, request: http::Request<Body>) -> Result<http::Response<Body>, Status> {
         let caller = self.entry.caller(request.headers())?;
         let (limit, patience) = (self.options.max_message_bytes, self.options.timeout);
         let ratio = self.options.max_ratio;
-        let (request, wire) = Wire::count(request);
+        let refused = self.refused.clone();
+        let (request, wire) = Wire::count(request, refused.clone());
         let answered = async move {
             let (request, slot) = match self.places.whole(request, limit).await {
                 Ok((request, slot)) => (request, Some(slot)),
@@ -55,7 +58,10 @@ impl MetricsService {
                 .await
         };
         match tokio::time::timeout(patience, answered).await {
-            Ok(response) => mended(response, limit),
+            Ok(response) => mended(response, limit).map_err(|(status, reason)| {
+                refused.count(reason);
+                status
+            }),
             Err(_) => Err(Status::deadline_exceeded(format!(
                 "the request did not arrive, or was not stored, within {} s",
                 patience.as_secs_f64()

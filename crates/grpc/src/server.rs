@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::{Stream, stream};
+use metricsd_ingest::arrival::RefusedBodies;
 use metricsd_ingest::stream::Streams;
 use metricsd_ingest::{Access, Door, OtlpDoor};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -59,6 +60,8 @@ pub struct Services {
     pub streams: Arc<Streams>,
     /// Who may call.
     pub access: Arc<Access>,
+    /// Counts messages that are not read; to be shared with other protocols of the process.
+    pub refused: RefusedBodies,
 }
 
 /// Calls that may be under way on one connection.
@@ -89,10 +92,16 @@ pub async fn serve(listener: TcpListener, services: Services, options: GrpcOptio
     let services_known = vec![MetricsService::NAME, MetricsStream::NAME];
     let health = Health { services: services_known, stop: stop.clone() };
     let door = listener.local_addr().map_or(Door::Elsewhere, Door::of);
-    let Services { otlp, streams, access } = services;
+    let Services { otlp, streams, access, refused } = services;
     let entry = Entry { access, door };
     let max_ratio = options.max_ratio;
-    let streaming = MetricsStream { streams, entry: entry.clone(), max_ratio, stop: stop.clone() };
+    let streaming = MetricsStream {
+        streams,
+        entry: entry.clone(),
+        max_ratio,
+        refused: refused.clone(),
+        stop: stop.clone(),
+    };
     let incoming = accepted(listener, Arc::new(Semaphore::new(options.max_connections)), FIRST_WORD);
     let served = tonic::transport::Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
@@ -101,7 +110,7 @@ pub async fn serve(listener: TcpListener, services: Services, options: GrpcOptio
         .http2_max_header_list_size(MAX_HEADERS)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_PATIENCE))
-        .add_service(MetricsService::new(otlp, entry, options))
+        .add_service(MetricsService::new(otlp, entry, options, refused))
         .add_service(streaming)
         .add_service(health)
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())

@@ -67,15 +67,28 @@ pub(crate) fn of_error(failed: IngestError) -> Status {
     }
 }
 
-/// An answer of the framework's own: a message that is too large is `OUT_OF_RANGE` to it, which senders of OTLP send again for
-/// ever.
-pub(crate) fn mended<B>(response: http::Response<B>, limit: usize) -> Result<http::Response<B>, Status> {
-    let out_of_range = i32::from(Code::OutOfRange).to_string();
-    let said = response.headers().get(Status::GRPC_STATUS);
-    if said.is_some_and(|code| code.as_bytes() == out_of_range.as_bytes()) {
-        return Err(Status::resource_exhausted(format!(
-            "the message is larger than {limit} bytes, the bound set by limits.max_body_bytes"
-        )));
+/// An answer of the framework's own, and as what a message that it refuses counts: one that is too large is `OUT_OF_RANGE` to
+/// it, which senders of OTLP send again for ever.
+pub(crate) fn mended<B>(
+    response: http::Response<B>,
+    limit: usize,
+) -> Result<http::Response<B>, (Status, &'static str)> {
+    let headers = response.headers();
+    let is = |code: Code| {
+        let said = headers.get(Status::GRPC_STATUS);
+        said.is_some_and(|said| said.as_bytes() == i32::from(code).to_string().as_bytes())
+    };
+    let larger = |what: &str| {
+        Status::resource_exhausted(format!(
+            "the message is larger than {limit} bytes{what}, the bound set by limits.max_body_bytes"
+        ))
+    };
+    if is(Code::OutOfRange) {
+        return Err((larger(""), "too_large"));
+    }
+    let unpacking = headers.get(Status::GRPC_MESSAGE).map_or(b"".as_slice(), |said| said.as_bytes());
+    if is(Code::ResourceExhausted) && unpacking.starts_with(b"Error%20decompressing") {
+        return Err((larger(" once it is unpacked"), "too_large_unpacked"));
     }
     Ok(response)
 }

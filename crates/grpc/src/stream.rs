@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use metricsd_ingest::Caller;
+use metricsd_ingest::arrival::RefusedBodies;
 use metricsd_ingest::stream::{Ack, OpenStream, StreamError, StreamInput, Streams};
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
@@ -49,6 +50,8 @@ pub(crate) struct MetricsStream {
     pub(crate) entry: Entry,
     /// What messages may unfold to, in times of what arrived.
     pub(crate) max_ratio: usize,
+    /// Counts what is refused.
+    pub(crate) refused: RefusedBodies,
     /// Cancelled when the process begins to drain.
     pub(crate) stop: CancellationToken,
 }
@@ -76,7 +79,7 @@ impl Service<http::Request<Body>> for MetricsStream {
                 Ok(caller) => caller,
                 Err(denied) => return Ok(denied.into_http()),
             };
-            let (request, wire) = Wire::count(request);
+            let (request, wire) = Wire::count(request, this.refused.clone());
             let mut grpc = Grpc::new(Raw)
                 .accept_compressed(CompressionEncoding::Gzip)
                 .max_decoding_message_size(MAX_MESSAGE);
@@ -167,9 +170,12 @@ impl Reader {
 
     /// Takes the next message; `false` where the client has sent its last.
     async fn take(&mut self) -> Result<bool, Status> {
-        let Some(message) = self.messages.message().await.map_err(of_framing)? else {
-            return Ok(false);
-        };
+        let message = self.messages.message().await.map_err(of_framing).inspect_err(|status| {
+            if status.code() == Code::ResourceExhausted {
+                self.wire.refused.count("too_large");
+            }
+        })?;
+        let Some(message) = message else { return Ok(false) };
         self.unfolded += message.len() as u64;
         self.wire.check(self.unfolded, self.max_ratio)?;
         let pause = self.caller.take_streamed_bytes(message.len() as u64);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use metricsd_codec::otlp::answer::{self, ExportResponse, RetryInfo};
 use metricsd_codec::otlp::messages::*;
 use metricsd_codec::otlp::{OtlpOptions, StreamLimits};
+use metricsd_ingest::arrival::RefusedBodies;
 use metricsd_ingest::stream::{StreamOptions, Streams};
 use metricsd_ingest::{
     Access, AfterCommit, CommitOptions, GroupCommit, Ingest, IngestMetrics, Limits, OtlpDoor,
@@ -42,6 +43,7 @@ pub(crate) struct Running {
     pub(crate) channel: Channel,
     pub(crate) stop: CancellationToken,
     pub(crate) served: JoinHandle<()>,
+    pub(crate) refused: RefusedBodies,
 }
 
 impl Running {
@@ -77,10 +79,11 @@ impl Running {
         let streams = Streams::new(ingest, store.clone(), stream_options);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let services = Services { otlp, streams, access };
+        let refused = RefusedBodies::default();
+        let services = Services { otlp, streams, access, refused: refused.clone() };
         let served = tokio::spawn(serve(listener, services, options, stop.clone()));
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
-        Self { store, address, channel, stop, served }
+        Self { store, address, channel, stop, served, refused }
     }
 
     async fn call(&self, path: &'static str, request: Request<Vec<u8>>) -> Result<Response<Bytes>, Status> {
@@ -161,15 +164,23 @@ async fn what_does_not_read_is_not_worth_sending_again() {
     let mut bomb = Request::new(vec![0; 500_000]);
     bomb.metadata_mut().insert("gzip", "yes".parse().unwrap());
     let status = running.call(EXPORT, bomb).await.unwrap_err();
-    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    assert!(
+        status.code() == Code::ResourceExhausted && status.message().contains("1000 bytes once"),
+        "{status}"
+    );
     let others = Running::start(GrpcOptions::default()).await;
     let mut bomb = Request::new(vec![0; 8 << 20]);
     bomb.metadata_mut().insert("gzip", "yes".parse().unwrap());
     let status = others.call(EXPORT, bomb).await.unwrap_err();
     assert!(status.code() == Code::ResourceExhausted && status.message().contains("400 times"), "{status}");
+    assert_eq!(others.refused.counted("decompression_ratio"), 1);
+    assert_eq!(["too_large", "too_large_unpacked"].map(|reason| running.refused.counted(reason)), [1, 1]);
     let mut nameless = Request::new(Vec::new());
     nameless.metadata_mut().insert("x-source-id", "-".parse().unwrap());
-    assert_eq!(running.call(EXPORT, nameless).await.unwrap_err().code(), Code::InvalidArgument);
+    let status = running.call(EXPORT, nameless).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    let said = metricsd_model::check_source_id("-").unwrap_err();
+    assert_eq!(status.message(), format!("x-source-id: {said}"));
     let other = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Import";
     assert_eq!(running.call(other, Request::new(Vec::new())).await.unwrap_err().code(), Code::Unimplemented);
     let other = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";

@@ -11,21 +11,13 @@ use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::BytesMut;
 use futures::StreamExt;
+use metricsd_ingest::arrival::{self, AT_NO_PACE, SMALL};
 use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use crate::api::Shared;
 use crate::body;
 use crate::{Problem, ProblemKind};
-
-/// Bytes of a body that may come before it needs a place.
-const SMALL: usize = 64 << 10;
-
-/// What has a place must come as fast as this, in bytes a second, …
-const PACE: f64 = 16_384.0;
-
-/// … but for so long at the beginning, in which a connection may falter.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// A push's place among those at work.
 pub(crate) struct Slot<'a> {
@@ -98,7 +90,7 @@ fn at_no_pace(patience: Duration, began: Instant) -> Problem {
     if began.elapsed() >= patience {
         return body::too_slow(patience);
     }
-    let detail = "the body comes too slowly: beyond its first 64 KiB, 16 KiB of it have to arrive a second";
+    let detail = format!("the body {AT_NO_PACE}");
     Problem::new(StatusCode::REQUEST_TIMEOUT, ProblemKind::Timeout, detail)
 }
 
@@ -146,8 +138,7 @@ impl Arriving {
 
     /// When the next of it is due, of what has had a place since `began`.
     fn due(&self, began: Instant) -> Instant {
-        let paced = self.length().saturating_sub(SMALL) as f64 / PACE;
-        began + GRACE + Duration::from_secs_f64(paced)
+        arrival::due(began, self.length())
     }
 
     fn into_bytes(self) -> Bytes {

@@ -8,9 +8,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use metricsd_ingest::Denied;
+use metricsd_ingest::arrival::RefusedBodies;
 
 use crate::api::Api;
-use crate::metrics::RefusedBodies;
 use crate::{Problem, ProblemKind};
 
 /// Bounds on a body in bytes.

@@ -11,6 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use metricsd_ingest::arrival::RefusedBodies;
+
 use crate::Problem;
 use crate::api::AppState;
 
@@ -27,22 +29,6 @@ struct RouteLabel {
     route: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabel {
-    reason: &'static str,
-}
-
-/// Bodies that were not read, by reason.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct RefusedBodies(Family<ReasonLabel, Counter>);
-
-impl RefusedBodies {
-    /// Counts one.
-    pub(crate) fn count(&self, reason: &'static str) {
-        self.0.get_or_create(&ReasonLabel { reason }).inc();
-    }
-}
-
 /// Bounds of the histogram, in seconds.
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
@@ -56,18 +42,17 @@ pub struct HttpMetrics {
 }
 
 impl HttpMetrics {
-    /// Creates and registers them, in a registry that carries the prefix `metricsd`.
-    pub fn register(registry: &mut Registry) -> Self {
+    /// Creates and registers them, in a registry that carries the prefix `metricsd`. What is `refused` is counted by others too.
+    pub fn register(registry: &mut Registry, refused: RefusedBodies) -> Self {
         let metrics = Self {
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             streams: Gauge::default(),
-            refused_bodies: RefusedBodies::default(),
+            refused_bodies: refused,
         };
         let http = registry.sub_registry_with_prefix("http");
         http.register("requests", "Requests answered, by route, method and status", metrics.requests.clone());
-        let refused = metrics.refused_bodies.0.clone();
-        http.register("refused_bodies", "Bodies that were not read, by reason", refused);
+        metrics.refused_bodies.register(http);
         http.register_with_unit(
             "request_duration",
             "From the head of a request to the head of its answer",

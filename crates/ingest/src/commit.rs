@@ -10,7 +10,6 @@
 //! is committed in the order in which it came all the same; callers that wait for their answers make their own order.
 
 mod reserved;
-mod room;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -25,7 +24,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub(crate) use self::reserved::Reserved;
-use self::room::Room;
 use crate::tap::Taps;
 use crate::{AfterCommit, IngestError, IngestMetrics, SeriesLimits, SeriesTracker};
 
@@ -394,7 +392,7 @@ impl Writer {
     /// Commits a group; answers how long that took.
     async fn write(&self, group: Vec<Waiting>) -> Duration {
         let (bytes, started) = (group.iter().map(|waiting| waiting.size).sum(), Instant::now());
-        let _given_back = Room { writer: self, bytes };
+        let _given_back = self.taken(bytes);
         self.commit(group).await;
         started.elapsed()
     }

@@ -9,6 +9,7 @@ mod hash;
 pub mod limits;
 
 pub mod access;
+pub mod arrival;
 pub mod filter;
 pub mod tracker;
 pub mod validate;

@@ -243,6 +243,7 @@ impl Node {
             streams: shared.streams,
             uploads: Some(files),
             otlp: shared.otlp,
+            refused: shared.refused,
             cardinality,
             policy,
             pages,

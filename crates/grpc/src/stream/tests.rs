@@ -183,6 +183,7 @@ async fn what_does_not_read_ends_its_stream_alone() {
     check(vec![0; 5 << 20], true, Code::ResourceExhausted, "larger than 4194304 bytes").await;
     // It would fit, and unfolds out of all proportion.
     check(vec![0; 3 << 20], true, Code::ResourceExhausted, "more than 400 times").await;
+    assert_eq!(["decompression_ratio", "too_large"].map(|reason| running.refused.counted(reason)), [1, 2]);
     // Numbers go back.
     let (client, _) = Client::open(&running, &NAMED).await.unwrap();
     client.send(items(5..=9)).await;

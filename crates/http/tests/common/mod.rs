@@ -18,6 +18,7 @@ use metricsd_http::{
     Api, ApiSettings, Cardinality, Dependency, HttpMetrics, Resolve, Roles, UploadAccess, router,
 };
 use metricsd_ingest::access::NewToken;
+use metricsd_ingest::arrival::RefusedBodies;
 use metricsd_ingest::stream::{StreamOptions, Streams};
 use metricsd_ingest::{
     Access, AccessMetrics, AccessOptions, AfterCommit, CommitOptions, Door, GroupCommit, Ingest,
@@ -152,7 +153,7 @@ impl Service {
         let shutdown = CancellationToken::new();
         let mut registry = Registry::with_prefix("metricsd");
         let counted = IngestMetrics::register(&mut registry);
-        let http = HttpMetrics::register(&mut registry);
+        let http = HttpMetrics::register(&mut registry, RefusedBodies::default());
         let (after, _) = AfterCommit::start(store.clone(), cache.clone(), counted.clone(), shutdown.clone());
         let options = CommitOptions {
             max_delay: Duration::from_millis(1),

@@ -5,23 +5,32 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use metricsd_model::Batch;
 use metricsd_ports::SampleSink;
+use prometheus_client::metrics::gauge::Gauge;
 
-use super::{FULL, GroupCommit};
+use super::{FULL, GroupCommit, Writer};
 use crate::{IngestError, IngestMetrics};
 
-/// Bytes that count as queued until this is dropped.
+/// Bytes that count as queued until this is dropped, even where their commit panics.
 pub(crate) struct Reserved {
     size: usize,
     queued: Arc<AtomicUsize>,
     total: Arc<AtomicUsize>,
-    metrics: IngestMetrics,
+    shown: Gauge,
+}
+
+impl Writer {
+    /// What a group takes up of the queue, to be given back with it.
+    pub(super) fn taken(&self, size: usize) -> Reserved {
+        let (queued, total) = (self.queued.clone(), self.total.clone());
+        Reserved { size, queued, total, shown: self.metrics.queue_bytes.clone() }
+    }
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
         self.queued.fetch_sub(self.size, Ordering::AcqRel);
         let left = self.total.fetch_sub(self.size, Ordering::AcqRel) - self.size;
-        self.metrics.queue_bytes.set(left as i64);
+        self.shown.set(left as i64);
     }
 }
 
@@ -46,7 +55,7 @@ impl GroupCommit {
             size,
             queued: lane.queued.clone(),
             total: self.total.clone(),
-            metrics: self.metrics.clone(),
+            shown: self.metrics.queue_bytes.clone(),
         })
     }
 

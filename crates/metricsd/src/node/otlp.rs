@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use metricsd_grpc::{GrpcOptions, Services};
 use metricsd_http::ApiSettings;
+use metricsd_ingest::arrival::RefusedBodies;
 use metricsd_ingest::stream::{StreamOptions, Streams};
 use metricsd_ingest::{Access, Ingest, OtlpDoor};
 use tokio::net::TcpListener;
@@ -31,6 +32,8 @@ pub(super) struct Started {
     pub(super) otlp: Option<OtlpDoor>,
     pub(super) streams: Option<Arc<Streams>>,
     pub(super) grpc: Option<JoinHandle<()>>,
+    /// Counts bodies and messages that are not read.
+    pub(super) refused: RefusedBodies,
 }
 
 /// Opens the doors where there are pushes, and starts to serve gRPC where there is a port.
@@ -47,12 +50,15 @@ pub(super) fn start(
     let otlp = ingest.map(door);
     let source = &adapters.source;
     let streams = ingest.map(|ingest| Streams::new(ingest.clone(), source.clone(), StreamOptions::default()));
-    let services = otlp.clone().zip(streams.clone()).map(|(otlp, streams)| {
-        let access = access.clone();
-        Services { otlp, streams, access }
+    let refused = RefusedBodies::default();
+    let services = otlp.clone().zip(streams.clone()).map(|(otlp, streams)| Services {
+        otlp,
+        streams,
+        access: access.clone(),
+        refused: refused.clone(),
     });
     let grpc = serve(config, listener, services, stop);
-    Started { otlp, streams, grpc }
+    Started { otlp, streams, grpc, refused }
 }
 
 /// Starts to serve gRPC. The task ends when `stop` is cancelled and the calls under way are answered.

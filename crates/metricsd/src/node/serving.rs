@@ -14,6 +14,7 @@ use metricsd_http::{
     Api, ApiSettings, Cardinality, CorsOrigins, Dependency, HttpMetrics, LineProtocols, Peer,
     PrometheusSettings, ReloadAccess, Roles, SystemResolver, UploadAccess, router,
 };
+use metricsd_ingest::arrival::RefusedBodies;
 use metricsd_ingest::stream::Streams;
 use metricsd_ingest::{Access, Door, Ingest, OtlpDoor};
 use metricsd_promql::{Engine, EngineOptions};
@@ -53,6 +54,8 @@ pub(super) struct Parts<'a> {
     /// Who may come in.
     pub(super) access: Arc<Access>,
     pub(super) shown: Shown,
+    /// Counts bodies that are not read, also those that come over gRPC.
+    pub(super) refused: RefusedBodies,
     /// Where there are push routes.
     pub(super) ingest: Option<Ingest>,
     /// On top of that.
@@ -85,6 +88,7 @@ pub(super) fn start(
 ) -> JoinHandle<()> {
     let Parts {
         access,
+        refused,
         shown,
         ingest,
         streams,
@@ -100,7 +104,7 @@ pub(super) fn start(
     } = parts;
     let token = config.discovery.reload_token.clone();
     let reload = reload.map(|reloader| ReloadAccess { reload: Box::new(reloader), token });
-    let metrics = HttpMetrics::register(&mut registry);
+    let metrics = HttpMetrics::register(&mut registry, refused);
     let connections = ConnectionMetrics::register(&mut registry);
     let places =
         Places::new(connections::room(config.http.max_connections), config.http.header_timeout, connections);
