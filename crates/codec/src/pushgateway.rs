@@ -2,8 +2,9 @@
 //! kept until it is removed.
 //!
 //! Series are kept as bodies of remote write have them, without times: [`Families::write`] gives them one. Labels of the
-//! group go before those of the page; exemplars are left out.
+//! group go before those of the page. Exemplars stand beside them, and are of the push alone.
 
+mod exemplars;
 mod read;
 
 use std::collections::{BTreeMap, HashSet};
@@ -14,7 +15,8 @@ use prost::Message;
 use crate::exposition::MetricKind;
 use crate::remote_write::{BodyWriter, SeriesItem, WireError, WriteScanner, label_bytes};
 
-pub use read::{PushBounds, PushError, read};
+pub use exemplars::{Exemplars, MAX_EXEMPLARS};
+pub use read::{PushBounds, PushError, Pushed, read};
 
 /// When the group was last pushed.
 pub const PUSH_TIME: &str = "push_time_seconds";

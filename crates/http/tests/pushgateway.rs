@@ -14,9 +14,9 @@ use metricsd_codec::metric_family::message;
 use metricsd_http::{Api, GatewayAccess};
 use metricsd_ingest::{Access, AccessMetrics, AccessOptions, Door, Limits};
 use metricsd_listeners::gateway::{Gateway, GatewayOptions};
-use metricsd_model::{Batch, Secret};
+use metricsd_model::{Batch, Matcher, Secret};
 use metricsd_ports::memory::store::MemoryStore;
-use metricsd_ports::{ErrorKind, PortError, Receipt, SampleSink};
+use metricsd_ports::{ErrorKind, PortError, Receipt, SampleSink, SampleSource, SelectLimits, Selection};
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -208,6 +208,52 @@ async fn protobuf_and_open_metrics_are_taken() {
         gateway.found("j").await,
         [r#"{"__name__":"o_total"} 2"#, r#"{"__name__":"p"} 4.5"#, r#"{"__name__":"t"} 1"#,]
     );
+}
+
+#[tokio::test]
+async fn exemplars_are_stored_once_with_the_push_that_brings_them() {
+    let gateway =
+        with(GatewayOptions { interval: Duration::from_millis(50), ..GatewayOptions::default() }, false);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(gateway.gateway.clone().run(gateway.store.clone(), stop.clone()));
+    let exemplars = async || {
+        let limits = SelectLimits { max_series: 10, max_samples: 100 };
+        let matchers = vec![Matcher::equal("__name__", "o_total")];
+        let selection = Selection { matchers, start: 0, end: i64::MAX / 2, limits };
+        let found = gateway.store.exemplars(&selection).await.unwrap();
+        let all = found.into_iter().flat_map(|series| series.exemplars);
+        all.map(|exemplar| (exemplar.labels.get("trace_id").map(str::to_owned), exemplar.value))
+            .collect::<Vec<_>>()
+    };
+    let push = async |uri: &str, page: String| {
+        let request =
+            Request::post(uri).header("content-type", "application/openmetrics-text; version=1.0.0");
+        assert_eq!(gateway.service.send(request.body(Body::from(page)).unwrap()).await.status.as_u16(), 200);
+    };
+    let page = |trace: &str| format!("# TYPE o counter\no_total 2 # {{trace_id=\"{trace}\"}} 0.5\n# EOF\n");
+    push("/metrics/job/j", page("a")).await;
+    assert_eq!(exemplars().await, [(Some("a".to_owned()), 0.5)]);
+    // Neither when the group is sampled nor with another push of it.
+    let sampled = async || gateway.query("count_over_time(o_total[1m])").await.pop().unwrap_or_default();
+    for _ in 0..200 {
+        if sampled()
+            .await
+            .rsplit(' ')
+            .next()
+            .is_some_and(|count| count.parse::<f64>().is_ok_and(|n| n >= 4.0))
+        {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    assert_ne!(sampled().await, "{} 1", "it is sampled");
+    push("/metrics/job/j", "# TYPE other gauge\nother 1\n# EOF\n".to_owned()).await;
+    assert_eq!(exemplars().await.len(), 1);
+    push("/metrics/job/j", page("b")).await;
+    assert_eq!(exemplars().await, [(Some("a".to_owned()), 0.5), (Some("b".to_owned()), 0.5)]);
+    assert_eq!(gateway.query("o_total").await, [r#"{"__name__":"o_total"} 2"#]);
+    stop.cancel();
+    running.await.unwrap();
 }
 
 #[tokio::test]

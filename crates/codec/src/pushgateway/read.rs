@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 
 use metricsd_model::{METRIC_NAME, NativeHistogram};
 
+use super::exemplars::{Exemplars, One};
 use super::{Families, PUSH_FAILURE_TIME, PUSH_TIME, PushedFamily, series_labels};
 use crate::exposition::{self, Entry, Format, MetricKind, OPEN_METRICS, Parser};
 use crate::metric_family::{FamilyError, FamilyReader, Histograms, write_key};
@@ -73,6 +74,15 @@ impl PushBounds {
     }
 }
 
+/// What a page holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pushed {
+    /// What stands from then on.
+    pub families: Families,
+    /// What is stored once.
+    pub exemplars: Exemplars,
+}
+
 /// Reads a page under the labels of a group. When it was pushed is not for the page to say: its families of those names
 /// are left out.
 ///
@@ -83,8 +93,15 @@ pub fn read(
     format: Format,
     group: &BTreeMap<String, String>,
     bounds: PushBounds,
-) -> Result<Families, PushError> {
-    let mut reading = Reading { group, bounds, families: BTreeMap::new(), seen: HashSet::new(), bytes: 0 };
+) -> Result<Pushed, PushError> {
+    let mut reading = Reading {
+        group,
+        bounds,
+        families: BTreeMap::new(),
+        exemplars: Exemplars::default(),
+        seen: HashSet::new(),
+        bytes: 0,
+    };
     match format {
         Format::Protobuf => reading.protobuf(page)?,
         Format::Text | Format::OpenMetrics => reading.text(page, format)?,
@@ -96,6 +113,7 @@ struct Reading<'g> {
     group: &'g BTreeMap<String, String>,
     bounds: PushBounds,
     families: BTreeMap<String, (PushedFamily, BodyWriter)>,
+    exemplars: Exemplars,
     /// Labels of the series so far.
     seen: HashSet<Vec<u8>>,
     /// Bytes of these.
@@ -145,7 +163,8 @@ impl Reading<'_> {
             if sample.timestamp.is_some() {
                 return Err(PushError::Timestamp(place()));
             }
-            self.add(None, sample.series, &Value::Float(sample.value), format, &place)?;
+            let labels = self.add(None, sample.series, &Value::Float(sample.value), format, &place)?;
+            self.exemplars.add(labels, sample.exemplar.iter().filter_map(One::of_text));
         }
         Ok(())
     }
@@ -170,7 +189,9 @@ impl Reading<'_> {
                     if outcome.is_ok() {
                         let value =
                             sample.histogram.as_ref().map_or(Value::Float(sample.value), Value::Histogram);
-                        outcome = self.add(Some(family.name), &key, &value, Format::Protobuf, &place);
+                        let added = self.add(Some(family.name), &key, &value, Format::Protobuf, &place);
+                        let exemplars = sample.exemplars.iter().map(One::of_family);
+                        outcome = added.map(|labels| self.exemplars.add(labels, exemplars));
                     }
                     if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
                 });
@@ -182,6 +203,7 @@ impl Reading<'_> {
         Ok(())
     }
 
+    /// Adds a sample; answers the labels of its series, where exemplars of it may be stored.
     fn add(
         &mut self,
         family: Option<&str>,
@@ -189,7 +211,7 @@ impl Reading<'_> {
         value: &Value<'_>,
         format: Format,
         place: &dyn Fn() -> String,
-    ) -> Result<(), PushError> {
+    ) -> Result<Option<Vec<u8>>, PushError> {
         let series = exposition::parse_series(text)
             .map_err(|error| PushError::Series { place: place(), problem: error.to_string() })?;
         let name = series.name.as_ref();
@@ -232,7 +254,8 @@ impl Reading<'_> {
             Value::Float(value) => drop(out.sample(0, *value)),
             Value::Histogram(histogram) => drop(out.histogram(0, histogram)),
         }
-        Ok(())
+        drop(out);
+        Ok(if is_left_out(&family.name) { None } else { Some(bytes) })
     }
 
     /// The family that a sample of text belongs to: of its own name, or of that without a suffix that its type has.
@@ -251,14 +274,18 @@ impl Reading<'_> {
         family.into_iter().next().unwrap_or(name).to_owned()
     }
 
-    fn finish(self) -> Families {
-        let own = |name: &str| matches!(name, PUSH_TIME | PUSH_FAILURE_TIME | METRIC_NAME);
+    fn finish(self) -> Pushed {
         let list = self
             .families
             .into_values()
-            .filter(|(family, _)| family.count > 0 && !own(&family.name))
+            .filter(|(family, _)| family.count > 0 && !is_left_out(&family.name))
             .map(|(family, body)| PushedFamily { series: body.into_bytes(), ..family })
             .collect();
-        Families { list }
+        Pushed { families: Families { list }, exemplars: self.exemplars }
     }
+}
+
+/// Families that are not for a page to say.
+fn is_left_out(family: &str) -> bool {
+    matches!(family, PUSH_TIME | PUSH_FAILURE_TIME | METRIC_NAME)
 }

@@ -13,7 +13,7 @@ fn group() -> BTreeMap<String, String> {
 }
 
 fn text(page: &str) -> Families {
-    read(page.as_bytes(), Format::Text, &group(), BOUNDS).unwrap()
+    read(page.as_bytes(), Format::Text, &group(), BOUNDS).unwrap().families
 }
 
 /// Series of a body as text, in order.
@@ -55,7 +55,7 @@ fn what_a_page_becomes_is_bounded_while_it_is_read() {
     let silent: String = (0..200).map(|number| format!("# TYPE a{number} gauge\n")).collect();
     assert!(read(silent.as_bytes(), Format::Text, &group(), few).is_err());
     let bounds = PushBounds { max_series: 200, ..BOUNDS };
-    assert_eq!(read(page.as_bytes(), Format::Text, &group(), bounds).unwrap().series_count(), 200);
+    assert_eq!(read(page.as_bytes(), Format::Text, &group(), bounds).unwrap().families.series_count(), 200);
 }
 
 #[test]
@@ -81,8 +81,45 @@ fn samples_belong_to_their_families() {
     assert_eq!(all(&families)[1], "h_bucket,job=j,le=1.0,zone=z 1 7");
     assert!(all(&families).contains(&"s,job=j,quantile=0.5,zone=z 1 7".to_owned()));
     let page = "# TYPE c counter\n# UNIT c \nc_total 1\nc_created 5\n# EOF\n";
-    let families = read(page.as_bytes(), Format::OpenMetrics, &group(), BOUNDS).unwrap();
+    let families = read(page.as_bytes(), Format::OpenMetrics, &group(), BOUNDS).unwrap().families;
     assert_eq!((families.list[0].name.as_str(), families.list[0].count), ("c", 2));
+}
+
+#[test]
+fn exemplars_are_of_the_push_and_not_of_the_group() {
+    let page = "# TYPE c counter\nc_total 1 # {trace_id=\"a\"} 0.5 1.5\n# TYPE h histogram\n\
+                h_bucket{le=\"+Inf\"} 2 # {trace_id=\"b\"} 3\nh_sum 3\nh_count 2\n# EOF\n";
+    let Pushed { families, exemplars } =
+        read(page.as_bytes(), Format::OpenMetrics, &group(), BOUNDS).unwrap();
+    let mut body = BodyWriter::new();
+    exemplars.write(7_000, &mut body);
+    let body = body.into_bytes();
+    let (mut scanner, mut found) = (WriteScanner::new(&body), Vec::new());
+    while let Some(series) = scanner.next_series().unwrap() {
+        let name = String::from_utf8(series.parse_labels(100).unwrap()[0].value.to_vec()).unwrap();
+        let mut items = series.items();
+        while let Some(item) = items.next_item().unwrap() {
+            let SeriesItem::Exemplar(exemplar) = item else { panic!("no sample of {name}") };
+            let exemplar = exemplar.decode(10).unwrap();
+            found.push((name.clone(), exemplar.labels[0].value.to_vec(), exemplar.value, exemplar.timestamp));
+        }
+    }
+    let expected = [("c_total", b"a", 0.5, 1_500), ("h_bucket", b"b", 3.0, 7_000)];
+    assert_eq!(found, expected.map(|(name, id, value, at)| (name.to_owned(), id.to_vec(), value, at)));
+    assert_eq!((exemplars.len(), families.series_count()), (2, 4));
+    // What is kept of the group is what it would be without them.
+    let plain = page.replace(" # {trace_id=\"a\"} 0.5 1.5", "").replace(" # {trace_id=\"b\"} 3", "");
+    assert_eq!(read(plain.as_bytes(), Format::OpenMetrics, &group(), BOUNDS).unwrap().families, families);
+    // There is a bound, and names that are not for the page to say have none.
+    let line = |n: usize| format!("a_total{{n=\"{n}\"}} 1 # {{t=\"{n}\"}} 1\n");
+    let many: String = (0..=MAX_EXEMPLARS).map(line).collect();
+    let page = format!("# TYPE a counter\n{many}push_time_seconds 1 # {{}} 1\n# EOF\n");
+    let bounds = PushBounds { max_series: 1_000_000, max_bytes: 1 << 30 };
+    let pushed = read(page.as_bytes(), Format::OpenMetrics, &group(), bounds).unwrap();
+    assert_eq!(
+        (pushed.exemplars.len(), pushed.families.series_count()),
+        (MAX_EXEMPLARS, MAX_EXEMPLARS as u64 + 1)
+    );
 }
 
 #[test]
@@ -131,7 +168,7 @@ fn protobuf_reads_as_text_does() {
         ..message::MetricFamily::default()
     };
     let page = message::page(std::slice::from_ref(&family));
-    let families = read(&page, Format::Protobuf, &group(), BOUNDS).unwrap();
+    let families = read(&page, Format::Protobuf, &group(), BOUNDS).unwrap().families;
     assert_eq!(families, text("# HELP a Help.\n# TYPE a counter\na{b=\"1\"} 5\n"));
     assert!(read(&page[..page.len() - 1], Format::Protobuf, &group(), BOUNDS).is_err());
     let timed = message::MetricFamily {
@@ -146,7 +183,8 @@ proptest! {
     #[test]
     fn no_bytes_make_it_panic(page in prop::collection::vec(any::<u8>(), 0..300)) {
         for format in [Format::Text, Format::OpenMetrics, Format::Protobuf] {
-            if let Ok(families) = read(&page, format, &group(), BOUNDS) {
+            if let Ok(Pushed { families, exemplars }) = read(&page, format, &group(), BOUNDS) {
+                exemplars.write(7, &mut BodyWriter::new());
                 let again = Families::from_bytes(&families.to_bytes());
                 prop_assert_eq!(again.as_ref(), Some(&families));
                 prop_assert_eq!(all(&families).len() as u64, families.series_count());

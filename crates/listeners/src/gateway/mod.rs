@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use metricsd_codec::exposition::Format;
-use metricsd_codec::pushgateway::{self, Families, PushBounds, PushError};
+use metricsd_codec::pushgateway::{self, Exemplars, Families, PushBounds, PushError, Pushed};
 use metricsd_codec::remote_write::{BodyWriter, MAX_BODY_BYTES, WireError};
 use metricsd_ingest::{
     Caller, Ingest, IngestError, OwnedWrite, Protocol, WriteFailure, WriteFault, WriteOrigin,
@@ -278,7 +278,7 @@ impl Inner {
             max_bytes: self.options.max_bytes.min(MAX_BODY_BYTES as u64),
         };
         let read = move || pushgateway::read(&page, format, &labels, bounds);
-        let pushed = match large {
+        let Pushed { families: pushed, exemplars } = match large {
             false => read()?,
             true => match tokio::task::spawn_blocking(read).await {
                 Ok(read) => read?,
@@ -303,7 +303,7 @@ impl Inner {
             };
             self.check_room(&group).await?;
             // Before the group is changed: what it no longer has would otherwise never end, should this fail.
-            let ended = self.store(&group, &new, &old, caller.clone()).await?;
+            let ended = self.store(&group, &new, &old, &exemplars, caller.clone()).await?;
             if self.groups.put_group(&group, standing.map(|group| group.version)).await? {
                 if ended {
                     self.end_again(&group, &old, &new, now()).await;
@@ -354,6 +354,7 @@ impl Inner {
         group: &PushedGroup,
         new: &Families,
         old: &Families,
+        exemplars: &Exemplars,
         caller: Caller,
     ) -> Result<bool, GatewayError> {
         let at = now();
@@ -363,6 +364,7 @@ impl Inner {
         let own = body.series_count();
         old.end(new, at, &mut body)?;
         let ended = body.series_count() > own;
+        exemplars.write(at, &mut body);
         let write = write_of(&group.source_id, body, at, caller);
         let prepared = self.ingest.prepare_write(write).await?;
         check_faults(&prepared.outcome().faults, own).inspect_err(|_| {
