@@ -8,6 +8,7 @@ mod leaf;
 mod pages;
 mod thrift;
 
+use std::borrow::Cow;
 use std::cell::Cell as Shared;
 use std::io::{BufReader, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -316,20 +317,19 @@ fn add_pairs(
     }
 }
 
-/// Adds a label. Values of a dictionary cost nothing in the file, however often a row has them.
+/// Adds a label. Values of a dictionary cost nothing in the file, however often a row has them, and flags and numbers that
+/// come again next to nothing.
 fn add_label(name: &str, cell: Cell<'_>, row: &mut Row) -> Result<(), Fault> {
-    match cell {
-        Cell::Bool(value) => row.labels.push(name, if value { "true" } else { "false" }),
-        Cell::Int(value) => row.labels.push(name, &value.to_string()),
-        Cell::Unsigned(value) => row.labels.push(name, &value.to_string()),
-        cell => {
-            let text = text_of(cell).map_err(bad_label)?.unwrap_or_default();
-            if row.labels.size() + name.len() + text.len() > MAX_LINE {
-                return Err(bad_label(format!("the labels are longer than {MAX_LINE} bytes")));
-            }
-            row.labels.push(name, text);
-        }
+    let text = match cell {
+        Cell::Bool(value) => Cow::Borrowed(if value { "true" } else { "false" }),
+        Cell::Int(value) => Cow::Owned(value.to_string()),
+        Cell::Unsigned(value) => Cow::Owned(value.to_string()),
+        cell => Cow::Borrowed(text_of(cell).map_err(bad_label)?.unwrap_or_default()),
+    };
+    if row.labels.size() + name.len() + text.len() > MAX_LINE {
+        return Err(bad_label(format!("the labels are longer than {MAX_LINE} bytes")));
     }
+    row.labels.push(name, &text);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use parquet::basic::{Compression, Encoding};
 use parquet::column::writer::ColumnWriter;
-use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int32Type, Int64Type};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int32Type, Int64Type};
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder, WriterVersion};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
@@ -10,16 +10,18 @@ use parquet::schema::parser::parse_message_type;
 use super::*;
 
 /// A column for a test: values, with levels where it has them.
+#[derive(Clone, Copy)]
 struct Column<'a> {
     texts: &'a [&'a str],
     numbers: &'a [i64],
     doubles: &'a [f64],
+    flags: &'a [bool],
     definitions: &'a [i16],
     repetitions: &'a [i16],
 }
 
 const EMPTY: Column<'static> =
-    Column { texts: &[], numbers: &[], doubles: &[], definitions: &[], repetitions: &[] };
+    Column { texts: &[], numbers: &[], doubles: &[], flags: &[], definitions: &[], repetitions: &[] };
 
 fn texts<'a>(texts: &'a [&'a str]) -> Column<'a> {
     Column { texts, ..EMPTY }
@@ -55,6 +57,9 @@ fn file(schema: &str, properties: WriterPropertiesBuilder, columns: &[Column<'_>
                 let values: Vec<i32> =
                     column.numbers.iter().map(|number| i32::try_from(*number).unwrap()).collect();
                 out.typed::<Int32Type>().write_batch(&values, definitions, repetitions).unwrap();
+            }
+            ColumnWriter::BoolColumnWriter(_) => {
+                out.typed::<BoolType>().write_batch(column.flags, definitions, repetitions).unwrap();
             }
             _ => {
                 out.typed::<DoubleType>().write_batch(column.doubles, definitions, repetitions).unwrap();
@@ -216,6 +221,39 @@ fn a_row_may_not_have_any_number_of_labels() {
         assert!(bytes.len() < 100_000, "{}", bytes.len());
         let told = read(&bytes, 1 << 40).map_or_else(|error| error.to_string(), |rows| rows[0].clone());
         assert!(told.contains(expected), "{told}");
+    }
+}
+
+#[test]
+fn flags_and_numbers_as_labels_are_bounded_too() {
+    let long = "x".repeat(2_000);
+    for (kind, flags) in
+        [("boolean value", true), ("int64 value", false), ("int64 value (INTEGER(64, false))", false)]
+    {
+        let schema = format!(
+            "message m {{
+                required binary metric_name (STRING); required double value;
+                required group labels (MAP) {{
+                    repeated group key_value {{ required binary key (STRING); required {kind}; }}
+                }}
+            }}"
+        );
+        for (count, taken) in [(500, true), (1_000, false)] {
+            let (present, again) = (vec![1; count], [vec![0], vec![1; count - 1]].concat());
+            let (names, numbers, truths) = (vec![long.as_str(); count], vec![7; count], vec![true; count]);
+            let names = Column { texts: &names, definitions: &present, repetitions: &again, ..EMPTY };
+            let values = Column { texts: &[], ..names };
+            let values = if flags {
+                Column { flags: &truths, ..values }
+            } else {
+                Column { numbers: &numbers, ..values }
+            };
+            let bytes = file(&schema, properties(), &[texts(&["a"]), doubles(&[1.0]), names, values]);
+            assert!(bytes.len() < 20_000, "{}", bytes.len());
+            let told = &read(&bytes, 1 << 40).unwrap()[0];
+            let expected = if taken { "is given more than once" } else { "the labels are longer" };
+            assert!(told.contains(expected), "{kind}: {told}");
+        }
     }
 }
 
