@@ -6,7 +6,7 @@ use std::sync::Arc;
 use metricsd_model::{MetricSource, Millis, Refusal};
 use parking_lot::RwLockReadGuard;
 
-use super::expand::{expand, expanded_size};
+use super::expand::expand;
 use super::memory::{Family, Key, Known, Memory, State, Table};
 use super::metric::{CustomMetric, CustomValue, ItemError, Wrong};
 use super::{BodyError, checks, lines, list, protobuf};
@@ -200,7 +200,7 @@ impl<'m> CustomWriter<'m> {
             return Ok(());
         }
         // Labels are said once and written for every bucket: before any limit on labels is asked.
-        if self.writer.len().saturating_add(expanded_size(metric)) > MAX_BODY_BYTES {
+        if self.writer.len().saturating_add(metric.expanded_size()) > MAX_BODY_BYTES {
             return Err(BodyError::TooLarge { limit: MAX_BODY_BYTES });
         }
         let source = *self.out.source.get_or_insert(metric.source);

@@ -9,15 +9,17 @@ use crate::remote_write::{BodyWriter, SeriesWriter};
 /// Bytes that stand beside the labels of a series, at most: its own label, its sample, and what tells fields apart.
 const BESIDE: usize = 96;
 
-/// How many bytes the series of an item take, or a little less than this: every one has all its labels.
-pub(super) fn expanded_size(metric: &CustomMetric) -> usize {
-    let series = match &metric.value {
-        CustomValue::Float(_) | CustomValue::Native(_) => 1,
-        CustomValue::Classic(histogram) => histogram.buckets.len() + 3,
-        CustomValue::Summary(summary) => summary.quantiles.len() + 2,
-    };
-    let labels: usize = metric.labels.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
-    (metric.name.len() + labels + BESIDE).saturating_mul(series)
+impl CustomMetric {
+    /// How many bytes the series of an item take, or a little less than this: every one has all its labels.
+    pub fn expanded_size(&self) -> usize {
+        let series = match &self.value {
+            CustomValue::Float(_) | CustomValue::Native(_) => 1,
+            CustomValue::Classic(histogram) => histogram.buckets.len() + 3,
+            CustomValue::Summary(summary) => summary.quantiles.len() + 2,
+        };
+        let labels: usize = self.labels.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
+        (self.name.len() + labels + BESIDE).saturating_mul(series)
+    }
 }
 
 /// Writes the series of an item.

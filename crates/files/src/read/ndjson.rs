@@ -7,10 +7,14 @@ use metricsd_codec::custom::{self, CustomLimits, CustomMetric, CustomValue, Piec
 use metricsd_model::{MetricSource, Refusal};
 use serde::Deserialize;
 
+use super::MAX_LINE;
 use super::json::{Pairs, Text};
 use super::lines::{Line, Lines};
 use crate::row::{Row, RowFault, RowValue, Step, kind_from, kind_of};
 use crate::{FileError, histogram, time, unpack::Unpacked, value};
+
+/// Bytes of the rows that one line becomes: each has all its labels, and what is known of its family.
+const MAX_ROWS: usize = 16 * MAX_LINE;
 
 /// Reads NDJSON.
 pub(super) struct NdjsonRows<'a> {
@@ -89,6 +93,9 @@ impl<'a> NdjsonRows<'a> {
                 Some(Ok(item)) => {
                     row.clear();
                     row.line = number;
+                    if let Some(message) = too_large(&item) {
+                        return Ok(Step::Fault(RowFault::new(number, Refusal::InvalidValue, message)));
+                    }
                     let pieces = item.value.pieces();
                     take_custom(item, row);
                     if pieces.is_empty() {
@@ -117,6 +124,23 @@ fn custom_item(line: &[u8]) -> Option<Result<CustomMetric, RowFault>> {
             }
             Err(RowFault::new(0, error.refusal, format!("{}: {}", error.field, error.message)))
         }
+    })
+}
+
+/// What is said of an item that becomes more than it may: many labels stand once in its line, and in a row for every bucket.
+fn too_large(item: &CustomMetric) -> Option<String> {
+    let values = match &item.value {
+        CustomValue::Float(_) | CustomValue::Native(_) => return None,
+        CustomValue::Classic(histogram) => histogram.buckets.len(),
+        CustomValue::Summary(summary) => summary.quantiles.len(),
+    };
+    let family = [&item.help_text, &item.unit].into_iter().flatten().map(String::len).sum::<usize>();
+    let size = item.expanded_size().saturating_add(family.saturating_mul(values + 3));
+    (size > MAX_ROWS).then(|| {
+        format!(
+            "its {values} buckets or quantiles become more than {MAX_ROWS} bytes of series with the labels of each; send \
+             fewer of them, or shorter labels"
+        )
     })
 }
 

@@ -180,6 +180,40 @@ fn ndjson_has_whatever_items_of_custom_have() {
 }
 
 #[test]
+fn a_line_does_not_become_any_number_of_bytes() {
+    let item = |long: &str, help: &str, buckets: usize| {
+        let buckets: Vec<String> = (0..buckets).map(|at| format!("\"{at}\":{at}")).collect();
+        let buckets = buckets.join(",");
+        format!(
+            "{{\"name\":\"h\",\"labels\":{{\"a\":\"{long}\"}},\"help_text\":\"{help}\",\
+             \"histogram\":{{\"buckets\":{{{buckets}}},\"sum\":1,\"count\":9000}}}}\n"
+        )
+    };
+    let (long, short) = ("x".repeat(20_000), "x".repeat(1_000));
+    let text = [
+        item(&long, "", 1_000),
+        item(&short, "", 1_000),
+        item("x", &long, 1_000),
+        item(&long, "", 20),
+        "{\"name\":\"a\",\"value\":1}\n".to_owned(),
+    ]
+    .concat();
+    let mut reader = open(text.as_bytes(), FileFormat::Ndjson).unwrap();
+    let (mut rows, mut faults, mut row) = ([0; 5], Vec::new(), Row::default());
+    loop {
+        match reader.next_row(&mut row).unwrap() {
+            Step::End => break,
+            Step::Row => rows[row.line as usize - 1] += 1,
+            Step::Fault(fault) => faults.push((fault.line, fault.message)),
+        }
+    }
+    // Buckets, the one above all of them, the sum and the count.
+    assert_eq!(rows, [0, 1_003, 0, 23, 1]);
+    assert!(faults.iter().all(|(_, message)| message.contains("more than 16777216 bytes")), "{faults:?}");
+    assert_eq!(faults.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [1, 3]);
+}
+
+#[test]
 fn lines_that_are_too_long_are_passed_over() {
     let long = "x".repeat(3 << 20);
     for end in ["\n{\"name\":\"a\",\"value\":1}\n", "\n{\"name\":\"a\",\"value\":1}"] {
