@@ -1,17 +1,18 @@
 //! Reads bodies: bounded as they arrive and again as they unfold, whatever a header claims.
 
+mod incoming;
+
 use std::io::{self, Read};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
-use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
-use metricsd_ingest::Denied;
-use metricsd_ingest::arrival::RefusedBodies;
+use bytes::Bytes;
+use metricsd_ingest::arrival::{AT_NO_PACE, RefusedBodies};
 
 use crate::api::Api;
 use crate::{Problem, ProblemKind};
+pub(crate) use incoming::Incoming;
 
 /// Bounds on a body in bytes.
 #[derive(Debug, Clone)]
@@ -23,7 +24,7 @@ pub(crate) struct BodyLimits {
     /// After decompression, in times of the bytes that arrived, for what is larger than [`FREE`]; 0: no bound.
     ratio: usize,
     /// How long it may take to arrive.
-    patience: Duration,
+    pub(crate) patience: Duration,
     /// Counts what is refused.
     refused: RefusedBodies,
 }
@@ -64,7 +65,8 @@ impl BodyLimits {
         self.refused.count(reason);
     }
 
-    fn told(&self, refused: Refused) -> Problem {
+    /// Counts a body that is not read, and says why.
+    pub(crate) fn told(&self, refused: Refused) -> Problem {
         self.count(refused.reason());
         refused.into()
     }
@@ -75,13 +77,14 @@ const FREE: usize = 1 << 20;
 
 /// Why a body is not read.
 #[derive(Debug, Clone, Copy)]
-enum Refused {
+pub(crate) enum Refused {
     TooLarge(usize),
     TooLargeUnpacked(usize),
     Ratio(usize),
     Damaged(&'static str),
     BrokeOff,
     TooSlow(Duration),
+    NoPace,
 }
 
 impl Refused {
@@ -92,7 +95,7 @@ impl Refused {
             Self::Ratio(_) => "decompression_ratio",
             Self::Damaged(_) => "damaged",
             Self::BrokeOff => "broke_off",
-            Self::TooSlow(_) => "too_slow",
+            Self::TooSlow(_) | Self::NoPace => "too_slow",
         }
     }
 }
@@ -115,12 +118,16 @@ impl From<Refused> for Problem {
                 let detail = format!("the body did not arrive within {patience}");
                 Self::new(StatusCode::REQUEST_TIMEOUT, ProblemKind::Timeout, detail)
             }
+            Refused::NoPace => {
+                let detail = format!("the body {AT_NO_PACE}");
+                Self::new(StatusCode::REQUEST_TIMEOUT, ProblemKind::Timeout, detail)
+            }
         }
     }
 }
 
 /// The part of a request's time that its body may take to arrive, so that there is time left to say so.
-pub(crate) fn patience(request_timeout: Duration) -> Duration {
+fn patience(request_timeout: Duration) -> Duration {
     request_timeout.mul_f64(0.75)
 }
 
@@ -131,9 +138,6 @@ enum Encoding {
     Gzip,
     Zstd,
 }
-
-/// Room that is made for a body because it says that it is so large, before it has arrived.
-pub(crate) const TRUSTED: usize = 256 << 10;
 
 /// Bodies above this are unpacked and read on a thread of their own, so that they do not hold up other requests.
 pub(crate) const LARGE: usize = 128 << 10;
@@ -160,30 +164,29 @@ pub(crate) fn require_type(headers: &HeaderMap, types: &[&str]) -> Result<(), Pr
 
 /// Reads a whole body, unpacked.
 pub(crate) async fn read(headers: &HeaderMap, body: Body, limits: BodyLimits) -> Result<Bytes, Problem> {
-    let encoding = encoding_of(headers)?;
+    encoding_of(headers)?;
     let received = read_packed(headers, body, &limits).await?;
-    match encoding {
+    unpacked(headers, received, &limits).await
+}
+
+/// Unpacks a body that has arrived.
+pub(crate) async fn unpacked(
+    headers: &HeaderMap,
+    received: Bytes,
+    limits: &BodyLimits,
+) -> Result<Bytes, Problem> {
+    match encoding_of(headers)? {
         Encoding::Identity if received.len() > limits.unpacked => {
             Err(limits.told(Refused::TooLargeUnpacked(limits.unpacked)))
         }
         Encoding::Identity => Ok(received),
-        _ => {
+        encoding => {
             let (limit, passed) = limits.unfolded(received.len());
             let unpack = move || unpack(encoding, &received, limit, passed);
             let unpacked = tokio::task::spawn_blocking(unpack).await.map_err(|_| Problem::internal())?;
             unpacked.map_err(|refused| limits.told(refused))
         }
     }
-}
-
-/// Reads a whole body as it arrives, whatever it is packed with.
-pub(crate) async fn read_packed(
-    headers: &HeaderMap,
-    body: Body,
-    limits: &BodyLimits,
-) -> Result<Bytes, Problem> {
-    let received = tokio::time::timeout(limits.patience, receive(headers, body, limits)).await;
-    received.unwrap_or_else(|_| Err(limits.told(Refused::TooSlow(limits.patience))))
 }
 
 fn encoding_of(headers: &HeaderMap) -> Result<Encoding, Problem> {
@@ -205,50 +208,30 @@ fn encoding_of(headers: &HeaderMap) -> Result<Encoding, Problem> {
     }
 }
 
-/// A body that does not come to its end: its sender has gone, or may send no more.
-pub(crate) fn broken(error: &axum::Error) -> Problem {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(denied) = error.downcast_ref::<Denied>() {
-            return denied.into();
-        }
-        cause = error.source();
-    }
-    Refused::BrokeOff.into()
+/// Reads a whole body as it arrives, whatever it is packed with.
+pub(crate) async fn read_packed(
+    headers: &HeaderMap,
+    body: Body,
+    limits: &BodyLimits,
+) -> Result<Bytes, Problem> {
+    let declared = declared(headers, limits)?;
+    let received = async {
+        let mut incoming = Incoming::new(body);
+        incoming.expect(declared);
+        while incoming.more(limits).await? {}
+        Ok(incoming.into_bytes())
+    };
+    let received = tokio::time::timeout(limits.patience, received).await;
+    received.unwrap_or_else(|_| Err(limits.told(Refused::TooSlow(limits.patience))))
 }
 
-pub(crate) fn too_slow(patience: Duration) -> Problem {
-    Refused::TooSlow(patience).into()
-}
-
-async fn receive(headers: &HeaderMap, body: Body, limits: &BodyLimits) -> Result<Bytes, Problem> {
-    let limit = limits.received;
-    let too_large = || limits.told(Refused::TooLarge(limit));
-    let declared = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| text.parse::<usize>().ok());
-    if declared.is_some_and(|length| length > limit) {
-        return Err(too_large());
-    }
-    let mut chunks = body.into_data_stream();
-    let mut next = async || chunks.next().await.transpose().map_err(|error| broken(&error));
-    let Some(first) = next().await? else { return Ok(Bytes::new()) };
-    if first.len() > limit {
-        return Err(too_large());
-    }
-    let Some(mut chunk) = next().await? else { return Ok(first) };
-    let mut received = BytesMut::with_capacity(declared.unwrap_or(0).min(TRUSTED));
-    received.extend_from_slice(&first);
-    loop {
-        if received.len() + chunk.len() > limit {
-            return Err(too_large());
-        }
-        received.extend_from_slice(&chunk);
-        match next().await? {
-            Some(more) => chunk = more,
-            None => return Ok(received.freeze()),
-        }
+/// How large a body says that it is; refused where that is more than may be.
+pub(crate) fn declared(headers: &HeaderMap, limits: &BodyLimits) -> Result<Option<usize>, Problem> {
+    let length = headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    match length {
+        Some(length) if length > limits.received => Err(limits.told(Refused::TooLarge(limits.received))),
+        length => Ok(length),
     }
 }
 

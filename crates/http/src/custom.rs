@@ -71,7 +71,7 @@ pub(crate) async fn push(
     let idempotency_key = key_of(&headers)?;
     let (body, slot) = arrival::whole(&shared, &headers, body).await?;
     let limits = BodyLimits::of(api);
-    let bytes = body::read(&headers, body, limits).await?;
+    let bytes = body::unpacked(&headers, body, &limits).await?;
     let keyed = idempotency_key.is_some();
     let received_at = now();
     let origin =

@@ -150,7 +150,7 @@ async fn write(
     let arrived = arrival::whole(shared, headers, body).await;
     let (body, slot) = arrived.map_err(|problem| version.problem(&problem))?;
     let limits = BodyLimits::of(api);
-    let lines = body::read(headers, body, limits).await.map_err(|problem| version.problem(&problem))?;
+    let lines = body::unpacked(headers, body, &limits).await.map_err(|problem| version.problem(&problem))?;
     let received_at = now();
     let limit = api.limits.max_write_samples;
     let text_fields = options.text_fields.clone();

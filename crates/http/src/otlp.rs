@@ -58,7 +58,7 @@ async fn take(
     let origin = WriteOrigin { caller, ..origin };
     let (body, slot) = arrival::whole(shared, headers, body).await?;
     let limits = BodyLimits::of(api);
-    let body = body::read(headers, body, limits).await?;
+    let body = body::unpacked(headers, body, &limits).await?;
     let prepared = door.prepare(OtlpExport { origin, form, body, received_at: now() }).await?;
     drop(slot);
     Ok(door.store(prepared).await?)

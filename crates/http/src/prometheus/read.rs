@@ -10,8 +10,9 @@ use metricsd_model::Matcher;
 use metricsd_ports::{ErrorKind, PortError, SampleSource, SelectLimits, SelectedSeries, Selection};
 
 use super::AppState;
-use super::write::{PROTOBUF, Plain, check_encoding, receive};
+use super::write::{PROTOBUF, Plain, check_encoding};
 use crate::Problem;
+use crate::body::{self, BodyLimits};
 
 /// The largest request that is read, unpacked: some matchers.
 const MAX_REQUEST: usize = 1 << 20;
@@ -22,8 +23,9 @@ const MAX_QUERIES: usize = 100;
 /// The handler. The answers of all queries are within the limits of one query together.
 pub(crate) async fn read(State(shared): AppState, headers: HeaderMap, body: Body) -> Result<Response, Plain> {
     check_encoding(&headers)?;
+    // A slot is for those who have asked, and not for those who are slow to.
+    let packed = body::read_packed(&headers, body, &BodyLimits::small(&shared.api, MAX_REQUEST)).await?;
     let _slot = shared.reads.acquire().await;
-    let packed = receive(&shared, &headers, body).await?;
     let queries = decode_read(&unpack(&packed, MAX_REQUEST)?).map_err(bad_request)?;
     if queries.len() > MAX_QUERIES {
         return Err(bad_request(format!("the request holds more than {MAX_QUERIES} queries")));

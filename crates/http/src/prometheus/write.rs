@@ -7,7 +7,6 @@ mod second;
 mod starts;
 
 use std::fmt::Write;
-use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Extension, RawQuery, State};
@@ -21,7 +20,7 @@ use super::AppState;
 use crate::Problem;
 use crate::api::{Shared, now};
 use crate::arrival;
-use crate::body::{self, BodyLimits};
+use crate::body::BodyLimits;
 use crate::custom::source_from;
 use crate::targets::check_source_id;
 
@@ -61,19 +60,13 @@ pub(crate) async fn write(
     }
     check_encoding(&headers)?;
     let source_id = source_of(query.as_deref(), &headers, &caller)?;
-    let (body, slot) = arrival::whole(&shared, &headers, body).await?;
-    let packed = receive(&shared, &headers, body).await?;
+    let (packed, slot) = arrival::whole(&shared, &headers, body).await?;
     let body = unpacked(&shared, packed).await?;
     let origin = WriteOrigin { caller, ..WriteOrigin::new(source_id, Protocol::RemoteWrite) };
     let prepared = ingest.prepare_write(OwnedWrite { origin, body, received_at: now() }).await?;
     drop(slot);
     let written = ingest.store_write(prepared).await.map_err(Problem::from)?;
     Ok(answer(&written))
-}
-
-/// Reads a packed body within the limits of the configuration.
-pub(super) async fn receive(shared: &Arc<Shared>, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-    body::read_packed(headers, body, &BodyLimits::of(&shared.api)).await
 }
 
 /// An error as a line of text: senders log the first line of what they are answered.

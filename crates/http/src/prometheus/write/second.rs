@@ -10,7 +10,7 @@ use metricsd_codec::remote_write2::{Bounds, Start, Starts, TranscodeError, trans
 use metricsd_ingest::{Caller, Ingest, OwnedWrite, Protocol, WriteFailure, WriteOrigin, Written};
 use tracing::warn;
 
-use super::{Plain, answer, check_encoding, receive, source_of, unpacked};
+use super::{Plain, answer, check_encoding, source_of, unpacked};
 use crate::Problem;
 use crate::api::{Shared, now};
 use crate::arrival;
@@ -68,8 +68,7 @@ async fn store(
     let source_id = source_of(query, headers, &caller)?;
     let origin = WriteOrigin { caller, ..WriteOrigin::new(source_id, Protocol::RemoteWrite2) };
     let told = wants_starts(query)?;
-    let (body, slot) = arrival::whole(shared, headers, body).await?;
-    let packed = receive(shared, headers, body).await?;
+    let (packed, slot) = arrival::whole(shared, headers, body).await?;
     let limits = &shared.api.limits;
     let request = unpacked(shared, packed).await?;
     let bounds = Bounds {
