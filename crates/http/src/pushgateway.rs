@@ -118,9 +118,8 @@ async fn push(
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let format = Format::negotiate(content_type, Some(ScrapeProtocol::PrometheusText004));
     let limits = BodyLimits::of(&shared.api);
-    let (arrived, ()) = arrival::in_turn(&shared, &headers, body, async {}).await?;
     // Who waits for a group takes no place of other protocols.
-    let _place = gateway.place().await;
+    let (arrived, _place) = arrival::in_turn(&shared, &headers, body, gateway.place()).await?;
     let (body, slot) = arrived.admitted(&shared).await;
     let page = body::unpacked(&headers, body, &limits).await?;
     drop(slot);

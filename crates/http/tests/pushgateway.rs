@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use axum::body::Body;
 use axum::http::Request;
 use common::{Answer, Service};
+use futures::{StreamExt, stream};
 use metricsd_codec::metric_family::message;
 use metricsd_http::{Api, GatewayAccess};
 use metricsd_ingest::{Access, AccessMetrics, AccessOptions, Door, Limits};
@@ -440,6 +441,44 @@ async fn who_waits_for_a_group_takes_no_place_of_others() {
     let answer = gateway.send("POST", "/api/v1/metrics/custom", "not json").await;
     assert_eq!((answer.status.as_u16(), waiting.is_finished()), (400, false));
     assert_eq!(waiting.await.unwrap(), 503);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_place_takes_none_of_other_large_pushes() {
+    let store = Arc::new(MemoryStore::new());
+    let sink = Moody::over(&store, SILENT);
+    let one = |api: &mut Api| api.settings.max_concurrent_pushes = 1;
+    let gateway = Arc::new(over(store, sink, GatewayOptions::default(), false, one));
+    let large = "#".repeat(100 << 10);
+    let waiting: Vec<_> = (0..20)
+        .map(|number| {
+            // The first sixteen are at work; the others have large pages.
+            let page = if number < 16 { "a 1\n".to_owned() } else { format!("{large}\na 1\n") };
+            let gateway = gateway.clone();
+            let uri = format!("/metrics/job/j{number}");
+            tokio::spawn(async move { gateway.send("PUT", &uri, page).await.status.as_u16() })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let answer = gateway.send("POST", "/api/v1/metrics/custom", large.clone()).await;
+    assert_eq!((answer.status.as_u16(), waiting.iter().any(|push| push.is_finished())), (400, false));
+    for push in waiting {
+        assert_eq!(push.await.unwrap(), 503);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_dribbles_takes_no_place_of_other_groups() {
+    let gateway = Arc::new(pushed());
+    for number in 0..40 {
+        let gateway = gateway.clone();
+        let body = stream::once(async { Ok::<_, std::io::Error>("a ") }).chain(stream::pending());
+        let uri = format!("/metrics/job/j{number}");
+        tokio::spawn(async move { gateway.send("PUT", &uri, Body::from_stream(body)).await });
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let push = gateway.push("PUT", "/metrics/job/k", "a 1\n");
+    tokio::time::timeout(Duration::from_secs(1), push).await.expect("there is a place");
 }
 
 #[tokio::test]
