@@ -149,7 +149,7 @@ async fn is_scraped(node: &Node, target: &str) {
 }
 
 async fn is_drained(node: &Node) {
-    eventually("the spool is empty", 90, async || {
+    eventually("the spool is empty", 240, async || {
         (node.own_metric("metricsd_spool_batches").await == 0.0).then_some(())
     })
     .await;
@@ -243,8 +243,8 @@ async fn a_full_spool_answers_503_and_stretches_scrapes() {
         (ledger["collections"]["missed"].as_u64()? > 0).then_some(ledger)
     })
     .await;
-    let missed = &ledger["collections"]["missed_by_reason"];
-    assert!(missed["stretched"].is_u64() || missed["queue_full"].is_u64(), "{ledger}");
+    let stretched = ledger["collections"]["missed_by_reason"]["stretched"].as_u64();
+    assert!(stretched.is_some_and(|stretched| stretched > 0), "{ledger}");
     assert_eq!(ledger["unexplained"], 0, "{ledger}");
     drop(node);
 }

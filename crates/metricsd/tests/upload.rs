@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use support::{Folder, Node, Start, eventually};
 use tokio::process::Command;
 
-/// The files hold history, which the default of retention would remove.
 const UPLOAD: &str = "/api/v1/metrics/upload";
 const NOON: i64 = 1_750_500_000_000;
 
