@@ -139,9 +139,9 @@ async fn what_is_exported_is_stored_and_what_is_refused_is_counted() {
     let at = now();
     assert_eq!(running.export(body("level", &[at])).await.unwrap(), None);
     assert_eq!(running.stored("level").await[0].values, [7.0]);
-    let partial = running.export(body("old", &[at, at - 10_000_000])).await.unwrap().unwrap();
+    let partial = running.export(body("old", &[at, at - 90_000_000])).await.unwrap().unwrap();
     assert_eq!(partial.rejected_data_points, 1);
-    assert!(partial.error_message.contains("older than 1h"), "{}", partial.error_message);
+    assert!(partial.error_message.contains("older than 1d"), "{}", partial.error_message);
 
     let mut request = Request::new(body("packed", &[at]));
     request.metadata_mut().insert("gzip", "yes".parse().unwrap());

@@ -77,7 +77,7 @@ async fn protobuf_is_stored_on_either_path() {
 async fn json_is_answered_in_json() {
     let service = Service::new();
     let nanos = format!("{}000000", now());
-    let old = format!("{}000000", now() - 86_400_000);
+    let old = format!("{}000000", now() - 2 * 86_400_000);
     let body = format!(
         r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"name":"level","gauge":{{"dataPoints":[
              {{"asInt":"5","timeUnixNano":"{nanos}"}},{{"asInt":"6","timeUnixNano":"{old}"}}]}}}},
@@ -89,7 +89,7 @@ async fn json_is_answered_in_json() {
     let partial = &answer.json()["partialSuccess"];
     assert_eq!(partial["rejectedDataPoints"], "2");
     let said = partial["errorMessage"].as_str().unwrap();
-    for part in ["2 of 3 data points", "too_old", "older than 1h", "d: it has delta temporality"] {
+    for part in ["2 of 3 data points", "too_old", "older than 1d", "d: it has delta temporality"] {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert_eq!(value(&service, "level").await, "5");
@@ -118,7 +118,7 @@ async fn what_was_refused_is_counted_in_data_points() {
     let in_2100 = 4_102_444_800_000;
     let metrics = vec![
         histogram(in_2100),
-        counter("a", vec![point(now(), 1.0, &[]), point(now() - 10_000_000, 1.0, &[("k", "v")])]),
+        counter("a", vec![point(now(), 1.0, &[]), point(now() - 100_000_000, 1.0, &[("k", "v")])]),
         histogram(now()),
     ];
     let answer = send(&service, PATHS[0], &PROTOBUF, request(metrics)).await;

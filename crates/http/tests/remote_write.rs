@@ -120,6 +120,18 @@ async fn the_same_request_is_stored_once() {
 }
 
 #[tokio::test]
+async fn a_writer_that_was_cut_off_for_hours_catches_up() {
+    let service = Service::new();
+    let at = now();
+    let hours = |hours: i64| at - hours * 3_600_000;
+    let samples = [(hours(23), 1.0), (hours(3), 2.0), (hours(2), 3.0), (at, 4.0)];
+    let answer = write(&service, &request(vec![series(&[("__name__", "kept")], &samples)])).await;
+    assert_eq!(answer.status.as_u16(), 204, "{}", answer.text());
+    let kept = stored(&service, "kept").await;
+    assert_eq!(kept[0].timestamps, samples.map(|(time, _)| time));
+}
+
+#[tokio::test]
 async fn what_is_good_is_stored_when_the_rest_is_not() {
     let service = Service::new();
     let at = now();
@@ -127,7 +139,7 @@ async fn what_is_good_is_stored_when_the_rest_is_not() {
         series(&[("__name__", "good"), ("l", "1")], &[(at, 1.0), (at, 1.0), (at, 2.0)]),
         series(
             &[("__name__", "good"), ("l", "2")],
-            &[(at - 7_200_000, 1.0), (at + 7_200_000, 2.0), (at, 3.0)],
+            &[(at - 2 * 86_400_000, 1.0), (at + 7_200_000, 2.0), (at, 3.0)],
         ),
         series(&[("l", "nameless")], &[(at, 1.0)]),
         series(&[("__name__", "a"), ("l", "1"), ("l", "2")], &[(at, 1.0)]),
@@ -142,7 +154,7 @@ async fn what_is_good_is_stored_when_the_rest_is_not() {
     for part in [
         "good{l=\"1\"} at ",
         "the same series has two values at this time",
-        "older than 1h",
+        "older than 1d",
         "more than 10m ahead",
         "{l=\"nameless\"} at ",
         "there is no label __name__",
@@ -286,7 +298,7 @@ async fn exemplars_come_along_and_bad_ones_harm_nothing() {
     };
     let mut with = series(&[("__name__", "a")], &[(at, 1.0)]);
     with.exemplars =
-        vec![exemplar("abc", at), exemplar(&"x".repeat(200), at), exemplar("old", at - 7_200_000)];
+        vec![exemplar("abc", at), exemplar(&"x".repeat(200), at), exemplar("old", at - 2 * 86_400_000)];
     assert_eq!(write(&service, &request(vec![with])).await.status, 204);
     assert!(
         service

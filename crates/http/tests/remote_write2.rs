@@ -105,7 +105,7 @@ async fn a_repeated_request_says_the_same() {
 async fn what_is_refused_in_part_is_counted_too() {
     let service = Service::new();
     let mut message = message(now());
-    message.timeseries[0].samples[0].timestamp -= 7_200_000;
+    message.timeseries[0].samples[0].timestamp -= 2 * 86_400_000;
     message.timeseries[1].histograms[0].positive_deltas = vec![9, 9];
     let nameless = message.labels([("job", "x")]);
     message.timeseries.push(TimeSeries {

@@ -76,7 +76,8 @@ impl Default for Limits {
             max_body_bytes: 16 << 20,
             max_decompressed_bytes: 64 << 20,
             max_decompression_ratio: 400,
-            max_sample_age: PromDuration::from_secs(3_600),
+            // A Prometheus that was cut off sends what it kept meanwhile: two hours of its log, and what had piled up.
+            max_sample_age: PromDuration::from_secs(86_400),
             max_sample_future: PromDuration::from_secs(600),
             max_queue_bytes: 256 << 20,
             max_query_series: 100_000,

@@ -150,7 +150,7 @@ async fn an_item_at_fault_harms_no_other() {
         value: Some(1.0),
         ..Metric::default()
     };
-    let old = Some(now() - 86_400_000);
+    let old = Some(now() - 2 * 86_400_000);
     let metrics = vec![item("n", None), item("", None), item("o", old), item("p", None)];
     client.send(Metrics { metrics, first_sequence: 7 }.to_bytes()).await;
     let ack = client.next().await.unwrap().unwrap();
