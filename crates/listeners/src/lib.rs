@@ -6,6 +6,7 @@
 //! Beside them [`gateway`]: pushed groups that stand until they are removed, whose samples are brought again and again.
 
 mod connections;
+mod drops;
 mod lines;
 mod tcp;
 mod udp;

@@ -83,6 +83,7 @@ pub struct ListenerMetrics {
     bytes: Family<ProtocolLabel, Counter>,
     lines: Family<ProtocolLabel, Counter>,
     dropped: Family<DropLabel, Counter>,
+    lost: Family<ProtocolLabel, Counter>,
     connections: Family<ProtocolLabel, Gauge>,
     closed: Family<DropLabel, Counter>,
     series: Gauge,
@@ -100,6 +101,11 @@ impl ListenerMetrics {
             "dropped_lines",
             "Lines of which nothing was taken, by protocol and reason",
             metrics.dropped.clone(),
+        );
+        own.register(
+            "dropped_datagrams",
+            "Datagrams that the system had no room for, by protocol, where it tells",
+            metrics.lost.clone(),
         );
         own.register(
             "connections",
@@ -151,6 +157,10 @@ impl Counted {
     pub(crate) fn dropped(&self, reason: Dropped, lines: u64) {
         let label = DropLabel { protocol: self.protocol, reason: reason.as_str() };
         self.all.dropped.get_or_create(&label).inc_by(lines);
+    }
+
+    pub(crate) fn lost(&self, datagrams: u64) {
+        self.all.lost.get_or_create(&self.label()).inc_by(datagrams);
     }
 
     pub(crate) fn connections(&self, open: usize) {
