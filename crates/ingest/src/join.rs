@@ -2,7 +2,7 @@
 //!
 //! The first push of a source is committed at once. What comes while that is under way becomes the next collection; when that holds
 //! several, the one after it is made `within` of it, and so on until they come one by one again. So a client that waits
-//! for its answer before it pushes again never waits longer for it, and many at once make some ten collections a second. Every push is
+//! for its answer before it pushes again never waits longer for it, and many at once make some twenty collections a second. Every push is
 //! answered by itself, once its collection is committed; whoever goes away before that leaves the others, and what it
 //! brought, as they are.
 //!
