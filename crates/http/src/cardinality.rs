@@ -46,7 +46,7 @@ impl Cardinality {
     }
 
     /// Notes every now and then how many series each name has, so that growth can be told, until told to stop.
-    pub async fn watch(&self, stop: CancellationToken) {
+    pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
         while !stop.is_cancelled() {
             match self.source.index_statistics(MAX_LIMIT).await {
                 Ok(statistics) => self.growth.note(&statistics, Instant::now()),

@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_runtime_that_ends_is_not_held_up() {
-        let (done, ended) = std::sync::mpsc::channel();
+        let (done, ended) = std::sync::mpsc::sync_channel(1);
         std::thread::spawn(move || {
             let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
             let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();

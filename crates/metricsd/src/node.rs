@@ -225,8 +225,7 @@ impl Node {
         let ingest = config.roles.has(Role::Ingest).then(|| door(config, group));
         let mut reload = None;
         if config.roles.has(Role::Api) {
-            let (watched, stop) = (cardinality.clone(), rest.clone());
-            chores.push(tokio::spawn(async move { watched.watch(stop).await }));
+            chores.push(tokio::spawn(cardinality.clone().watch(rest.clone())));
             chores.push(tokio::spawn(discovery::expire(adapters.catalog.clone(), rest.clone())));
             let (reloader, tasks) =
                 start_discovery(config, &adapters, &policy, &mut registry, &listener, &accept)?;
