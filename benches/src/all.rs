@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::results::Results;
 use crate::server::{Kind, Setup};
-use crate::{custom, disk, growth, report, scrape, system, week, write};
+use crate::{custom, disk, files, growth, lines, otlp, report, scrape, system, week, write};
 
 /// How the benchmark is run.
 #[derive(clap::Args, Clone)]
@@ -36,6 +36,9 @@ enum Part {
     Disk,
     Week,
     Custom,
+    Otlp,
+    Lines,
+    Files,
     Growth,
 }
 
@@ -83,6 +86,9 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         (Part::Disk, 1),
         (Part::Week, 1),
         (Part::Custom, few),
+        (Part::Otlp, few),
+        (Part::Lines, few),
+        (Part::Files, 1),
         (Part::Growth, 1),
     ];
     let mut failed = Vec::new();
@@ -152,13 +158,12 @@ async fn measure(part: Part, options: &Options, results: &mut Results) -> Result
             let options = week::Options { setup, targets: 4, series: part_of(50), days: 7 };
             week::run(&options, results).await
         }
-        Part::Custom => {
+        Part::Custom | Part::Otlp | Part::Lines | Part::Files => {
             let setup = only(&[Kind::Timescale, Kind::Sqlite]);
             if setup.servers.is_empty() {
                 return Ok(());
             }
-            custom::run(&custom::Options { setup, pushes: part_of(200), items: 2000, clients: 4 }, results)
-                .await
+            push(part, setup, part_of, results).await
         }
         Part::Growth => {
             let options = growth::Options {
@@ -169,6 +174,33 @@ async fn measure(part: Part, options: &Options, results: &mut Results) -> Result
                 unchecked: 500_000,
             };
             growth::run(&options, results).await
+        }
+    }
+}
+
+/// The ways to push.
+async fn push(
+    part: Part,
+    setup: Setup,
+    part_of: impl Fn(usize) -> usize,
+    results: &mut Results,
+) -> Result<()> {
+    match part {
+        Part::Otlp => {
+            let options = otlp::Options { setup, requests: part_of(200), points: 10_000, clients: 4 };
+            otlp::run(&options, results).await
+        }
+        Part::Lines => {
+            let options = lines::Options { setup, series: 10_000, rounds: part_of(100) };
+            lines::run(&options, results).await
+        }
+        Part::Files => {
+            let options = files::Options { setup, rows: part_of(1_000_000), series: 1_000 };
+            files::run(&options, results).await
+        }
+        _ => {
+            let options = custom::Options { setup, pushes: part_of(400), items: 10_000, clients: 4 };
+            custom::run(&options, results).await
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::protocols;
 use crate::results::Results;
 use crate::server::Kind;
 
@@ -236,7 +237,7 @@ pub(crate) fn table(results: &Results) -> String {
         let _ = write!(text, " {} |", server.name());
     }
     let _ = writeln!(text, "\n|---|---|{}", "---:|".repeat(Kind::ALL.len()));
-    for figure in &FIGURES {
+    for figure in FIGURES.iter().filter(|figure| !protocols::has(figure.id)) {
         if Kind::ALL.iter().any(|server| results.median(figure.id, *server).is_some()) {
             row(&mut text, figure, results);
         }

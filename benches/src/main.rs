@@ -26,6 +26,7 @@ mod parse;
 mod peers;
 mod plot;
 mod process;
+mod protocols;
 mod range;
 mod report;
 mod requests;

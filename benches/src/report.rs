@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::plot::{self, Axis};
 use crate::results::Results;
 use crate::server::Kind;
-use crate::{figures, growth, system};
+use crate::{figures, growth, protocols, system};
 
 /// Replaces what stands between the two marks of a section.
 pub(crate) fn replace(path: &Path, section: &str, text: &str) -> Result<()> {
@@ -56,6 +56,7 @@ pub(crate) fn figures(results: &Results, path: Option<&Path>) -> Result<String> 
             let _ = writeln!(text, "- Disk, {}: {parts}.", kind.name());
         }
     }
+    protocols::table(&mut text, results);
     growing(&mut text, results, path)?;
     if let Some(plan) = results.text("plan") {
         let _ = writeln!(text, "\nHow SQL reads one metric of the compacted hour:\n\n```text\n{plan}\n```");

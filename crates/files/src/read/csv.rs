@@ -15,6 +15,9 @@ use crate::{FileError, histogram, time, unpack::Unpacked, value};
 /// Columns of a file; a table of more is no table of samples.
 const MAX_COLUMNS: usize = 1_024;
 
+/// Bytes of a column's name, which every row that has a value in it carries as a label's.
+const MAX_COLUMN_NAME: usize = 1_024;
+
 /// What a column means.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Column {
@@ -53,6 +56,17 @@ impl Column {
 
     /// Checks a whole header.
     pub(super) fn check(columns: &[Self]) -> Result<(), String> {
+        if columns.len() > MAX_COLUMNS {
+            return Err(format!("there are more than {MAX_COLUMNS} columns"));
+        }
+        let long = |column: &&Self| matches!(column, Self::Label(name) if name.len() > MAX_COLUMN_NAME);
+        if let Some(Self::Label(name)) = columns.iter().find(long) {
+            let begin: String = name.chars().take(40).collect();
+            let length = name.len();
+            return Err(format!(
+                "the name of the column {begin:?}... has {length} bytes; at most {MAX_COLUMN_NAME} may be"
+            ));
+        }
         for (needed, name) in [(Self::Name, "metric_name"), (Self::Value, "value")] {
             if !columns.contains(&needed) {
                 return Err(format!("there is no column {name}; expected at least metric_name and value"));
@@ -111,9 +125,6 @@ impl<'a> CsvRows<'a> {
         let mut record = ByteRecord::new();
         if !reader.read_byte_record(&mut record).map_err(damaged)? {
             return Err(FileError::at(1, "the file is empty; expected a header"));
-        }
-        if record.len() > MAX_COLUMNS {
-            return Err(FileError::at(1, format!("there are more than {MAX_COLUMNS} columns")));
         }
         let mut columns = Vec::new();
         for (place, field) in record.iter().enumerate() {

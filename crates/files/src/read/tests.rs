@@ -73,6 +73,17 @@ fn csv_has_columns_and_labels() {
 }
 
 #[test]
+fn columns_are_bounded_in_number_and_name() {
+    let names = |count: usize| (0..count).map(|n| format!(",c{n}")).collect::<String>();
+    let header = |rest: &str| format!("metric_name,value{rest}\na,1\n").into_bytes();
+    assert_eq!(read(&header(&names(1_022)), FileFormat::Csv).unwrap().len(), 1);
+    assert!(refused(&header(&names(1_023)), FileFormat::Csv).contains("more than 1024 columns"));
+    assert_eq!(read(&header(&format!(",{}", "x".repeat(1_024))), FileFormat::Csv).unwrap().len(), 1);
+    let long = refused(&header(&format!(",{}", "x".repeat(1_025))), FileFormat::Csv);
+    assert!(long.contains("has 1025 bytes"), "{long}");
+}
+
+#[test]
 fn bad_lines_of_csv_harm_no_neighbour() {
     let text = b"metric_name,value,timestamp,metric_type,labels,host\n\
         a,1,1,GAUGE,,\n\
