@@ -407,32 +407,26 @@ impl Shared {
 
     /// Starts a scheduled scrape unless something speaks against it; what is skipped is counted, not queued.
     fn begin(self: &Arc<Self>, entry: &mut Entry, slot: Millis, fence: Option<Fence>) {
-        let metrics = &self.options.metrics;
-        let untold = entry.untold.clone();
-        let skip = |reason: Missed| {
-            metrics.skip(reason.as_str());
-            untold.note_at(reason, slot);
-        };
         let Ok(state) = self.state_of(entry).try_lock_owned() else {
-            return skip(Missed::Busy);
+            return self.skip(entry, slot, fence, Missed::Busy);
         };
         if !state.is_due(slot) {
             return;
         }
         let (target_id, source_id) = (&entry.spec.target_id, &entry.spec.source_id);
         if self.options.commit.is_full(target_id, source_id) {
-            return skip(Missed::QueueFull);
+            return self.skip(entry, slot, fence, Missed::QueueFull);
         }
         let every = self.options.commit.stretch(target_id, source_id);
         if every > 1 && (slot / entry.spec.scrape_config.scrape_interval.millis().max(1)) % every != 0 {
-            return skip(Missed::Stretched);
+            return self.skip(entry, slot, fence, Missed::Stretched);
         }
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-            return skip(Missed::Concurrency);
+            return self.skip(entry, slot, fence, Missed::Concurrency);
         };
         let delay = (self.now() - slot).max(0) as f64 / 1e3;
-        metrics.start_delay.observe(delay);
-        let (shared, samples) = (self.clone(), entry.samples.clone());
+        self.options.metrics.start_delay.observe(delay);
+        let (shared, samples, untold) = (self.clone(), entry.samples.clone(), entry.untold.clone());
         let slept = self.slept(entry, slot, fence);
         self.tasks.spawn(async move {
             let Some((target, mut batch, started)) = shared.scrape(state, slot).await else {

@@ -130,7 +130,7 @@ pub(crate) async fn scrapes(
         assert!(jobs.entry(target).or_default().insert(slot, job).is_none(), "one job a scheduled time");
     }
     drop(rows);
-    let mut faults = Vec::new();
+    let (mut faults, mut seen) = (Vec::new(), Vec::new());
     for target in targets {
         let jobs = jobs.get(target).unwrap_or_else(|| panic!("{target} was never scraped"));
         let mut untold = 0;
@@ -145,6 +145,7 @@ pub(crate) async fn scrapes(
                     *counts.missed.entry(job.error()).or_default() += 1;
                     if !excuses.missed(slot) {
                         faults.push(format!("{target} at {slot}: {}", job.error()));
+                        seen.push((target.clone(), slot));
                     }
                 }
                 Some(job) => {
@@ -157,6 +158,7 @@ pub(crate) async fn scrapes(
                     untold += 1;
                     if !excuses.missed(slot) {
                         faults.push(format!("{target} at {slot} is neither stored nor recorded as missed"));
+                        seen.push((target.clone(), slot));
                     }
                 }
             }
@@ -170,10 +172,25 @@ pub(crate) async fn scrapes(
         counts.failures.extend(failed.map(|(slot, _)| (target.clone(), *slot)));
     }
     println!("scrapes: {counts:?}");
+    for (target, slot) in seen.iter().take(12) {
+        show_around(sql, target, *slot).await;
+    }
     let Excuses { faults: windows, .. } = excuses;
     let shown = &faults[..faults.len().min(20)];
     assert!(faults.is_empty(), "{} faults, the first: {shown:#?}\nfaults at: {windows:#?}", faults.len());
     counts
+}
+
+/// Shows what was recorded of a target around a time, and when that was committed.
+async fn show_around(sql: &mut PgConnection, target: &str, slot: i64) {
+    let query = "SELECT concat_ws(' ', (extract(epoch FROM created_at) * 1000)::bigint, 'committed',
+            (extract(epoch FROM pg_xact_commit_timestamp(xmin)) * 1000)::bigint, status, waited, error_details, missed::text)
+        FROM collection_jobs WHERE target_id = $1
+            AND created_at BETWEEN to_timestamp($2 / 1000.0) - interval '3 s' AND to_timestamp($2 / 1000.0) + interval '3 s'
+        ORDER BY created_at";
+    let rows = sqlx::query(query).bind(target).bind(slot as f64).fetch_all(sql).await.unwrap();
+    println!("  {target} at {slot}:");
+    rows.iter().for_each(|row| println!("    {}", row.get::<&str, _>(0)));
 }
 
 /// Every page that is stored is one that its target served, stored once, under the time that it was scheduled at.

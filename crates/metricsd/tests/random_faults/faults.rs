@@ -32,8 +32,8 @@ pub(crate) enum Fault {
     /// kill -9 or a stop in good order.
     Away(Server, bool, Duration),
     Cut(Line, Duration),
-    /// Postgres is away until the spool of a process has no room.
-    Fill,
+    /// The server that takes the batches of pushes is away until the spool of a process has no room.
+    Fill(Server),
 }
 
 impl Fault {
@@ -43,7 +43,7 @@ impl Fault {
             Self::Kill(place) | Self::Stop(place, _) => WORKERS.contains(&place),
             Self::Restart(_) | Self::Add(_) | Self::Remove(_) => false,
             Self::Away(server, ..) => server == Server::Postgres,
-            Self::Cut(..) | Self::Fill => true,
+            Self::Cut(..) | Self::Fill(_) => true,
         }
     }
 
@@ -56,9 +56,9 @@ impl Fault {
             | Self::Add(place)
             | Self::Remove(place) => place,
             Self::Cut(..) => FAR,
-            Self::Away(Server::Postgres, ..) | Self::Fill => 100,
-            Self::Away(Server::Redis, ..) => 101,
-            Self::Away(Server::Kafka, ..) => 102,
+            Self::Away(Server::Postgres, ..) | Self::Fill(Server::Postgres) => 100,
+            Self::Away(Server::Redis, ..) | Self::Fill(Server::Redis) => 101,
+            Self::Away(Server::Kafka, ..) | Self::Fill(Server::Kafka) => 102,
         }
     }
 
@@ -76,21 +76,17 @@ impl Fault {
             Self::Restart(place) | Self::Remove(place) => fleet.terminate(place).await,
             Self::Stop(place, _) => fleet.stop(place, true).await,
             Self::Add(place) => fleet.start(place),
-            Self::Away(Server::Postgres, true, _) | Self::Fill => servers.postgres.kill().await,
-            Self::Away(Server::Postgres, false, _) => servers.postgres.stop().await,
-            Self::Away(Server::Redis, true, _) => servers.redis.kill().await,
-            Self::Away(Server::Redis, false, _) => servers.redis.stop().await,
-            Self::Away(Server::Kafka, true, _) => servers.kafka.kill().await,
-            Self::Away(Server::Kafka, false, _) => servers.kafka.stop().await,
+            Self::Away(server, true, _) | Self::Fill(server) => servers.kill(server).await,
+            Self::Away(server, false, _) => servers.stop(server).await,
             Self::Cut(line, _) => fleet.proxy.set(line),
         }
     }
 
     /// Holds it for its time; fills the spool where that is the fault.
     pub(crate) async fn hold(self, bulk: &Pusher) {
-        if self != Self::Fill {
+        let Self::Fill(_) = self else {
             return tokio::time::sleep(self.lasts()).await;
-        }
+        };
         bulk.rest(false);
         let refused = || bulk.counts.refused.load(std::sync::atomic::Ordering::Relaxed);
         let before = refused();
@@ -109,9 +105,7 @@ impl Fault {
             Self::Kill(place) | Self::Restart(place) => fleet.start(place),
             Self::Stop(place, _) => fleet.stop(place, false).await,
             Self::Add(_) | Self::Remove(_) => {}
-            Self::Away(Server::Postgres, ..) | Self::Fill => fleet.servers.postgres.bring_up().await,
-            Self::Away(Server::Redis, ..) => fleet.servers.redis.bring_up().await,
-            Self::Away(Server::Kafka, ..) => fleet.servers.kafka.bring_up().await,
+            Self::Away(server, ..) | Self::Fill(server) => fleet.servers.bring_up(server).await,
             // Some connections are lost with what was under way, some go on.
             Self::Cut(Line::Silent, _) => {
                 fleet.proxy.set(Line::Refused);
@@ -146,7 +140,7 @@ fn choose(chance: &mut Chance, fleet: &Fleet) -> Option<Fault> {
             let line = chance.of(&[Line::Silent, Line::Refused, Line::HalfClosed, slow])?;
             Fault::Cut(line, chance.millis(500, 9_000))
         }
-        14 if chance.once_in(2) => Fault::Fill,
+        14 if chance.once_in(2) => Fault::Fill(if fleet.log { Server::Kafka } else { Server::Postgres }),
         _ => return None,
     })
 }

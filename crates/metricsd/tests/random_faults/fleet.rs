@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use crate::clock;
+use crate::faults::Server;
 use crate::proxy::Proxy;
 use crate::support::own::Own;
 use crate::support::postgres::Cluster;
@@ -58,6 +59,32 @@ impl Servers {
         Self { postgres, redis: Own::start("redis").await, kafka: Own::start("kafka").await }
     }
 
+    /// kill -9.
+    pub(crate) async fn kill(&self, server: Server) {
+        match server {
+            Server::Postgres => self.postgres.kill().await,
+            Server::Redis => self.redis.kill().await,
+            Server::Kafka => self.kafka.kill().await,
+        }
+    }
+
+    /// Stops it in good order.
+    pub(crate) async fn stop(&self, server: Server) {
+        match server {
+            Server::Postgres => self.postgres.stop().await,
+            Server::Redis => self.redis.stop().await,
+            Server::Kafka => self.kafka.stop().await,
+        }
+    }
+
+    pub(crate) async fn bring_up(&self, server: Server) {
+        match server {
+            Server::Postgres => self.postgres.bring_up().await,
+            Server::Redis => self.redis.bring_up().await,
+            Server::Kafka => self.kafka.bring_up().await,
+        }
+    }
+
     pub(crate) fn brokers(&self) -> String {
         format!("127.0.0.1:{}", self.kafka.port)
     }
@@ -69,7 +96,7 @@ pub(crate) struct Fleet {
     pub(crate) topic: String,
     places: Vec<Place>,
     client: reqwest::Client,
-    log: bool,
+    pub(crate) log: bool,
 }
 
 impl Fleet {

@@ -164,7 +164,7 @@ fn name(fault: Fault) -> String {
             format!("{} {server:?}", if killed { "kill -9" } else { "restart" })
         }
         Fault::Cut(line, _) => format!("line {}", format!("{line:?}").split('(').next().unwrap_or_default()),
-        Fault::Fill => "spool full".to_owned(),
+        Fault::Fill(_) => "spool full".to_owned(),
     }
 }
 

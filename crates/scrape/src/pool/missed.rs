@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use metricsd_model::{
     Batch, BatchId, Collection, CollectionMethod, FailureReason, Fence, HealthStatus, JobStatus, Ledger,
-    Millis, TypeCounts,
+    Millis, Missed as Reason, TypeCounts,
 };
 use metricsd_ports::Receipt;
 use metricsd_ports::membership::Gap;
@@ -47,7 +47,7 @@ impl Missed {
             batch.fence = fence.map(|fence| Fence { slot, ..fence });
             if rest > 0 && last == Some(slot) {
                 batch.collection.error = Some(format!("{why}, as were {rest} scrapes after this one"));
-                batch.collection.ledger.missed.insert(metricsd_model::Missed::Unowned, rest);
+                batch.collection.ledger.missed.insert(Reason::Unowned, rest);
             }
             batch
         })
@@ -84,7 +84,7 @@ impl Shared {
         let interval = entry.spec.scrape_config.scrape_interval.millis();
         if !self.options.ownership.is_shared() {
             let count = ((next - slot) / interval.max(1)).max(1).cast_unsigned();
-            return entry.untold.note(metricsd_model::Missed::Late, count);
+            return entry.untold.note(Reason::Late, count);
         }
         let why = match why {
             "late" => "its worker was stopped or too busy to begin it in time",
@@ -98,6 +98,25 @@ impl Shared {
         let fence = ownership.fence(entry.bucket, slot);
         let missed = self.missed(entry, (slots, rest), why.to_owned());
         self.record(missed.map(|missed| Missed { fence, ..missed }).into_iter().collect());
+    }
+
+    /// A scheduled scrape is not begun. The target's next batch tells of it; but where others may take the target over, what only this
+    /// process knows would go with it, and the store is told at once. A store that is slow is not given more to do.
+    pub(super) fn skip(self: &Arc<Self>, entry: &Entry, slot: Millis, fence: Option<Fence>, reason: Reason) {
+        self.options.metrics.skip(reason.as_str());
+        let (untold, is_store_well) =
+            (entry.untold.clone(), matches!(reason, Reason::Busy | Reason::Concurrency));
+        let why = format!("its worker skipped it: {reason}");
+        let missed = fence.filter(|_| is_store_well).and_then(|_| self.missed(entry, (vec![slot], 0), why));
+        let batch = missed.and_then(|missed| Missed { fence, ..missed }.batches().next());
+        let Some(Ok(told)) = batch.map(|batch| self.options.commit.submit(batch)) else {
+            return untold.note_at(reason, slot);
+        };
+        self.tasks.spawn(async move {
+            if !matches!(told.await, Ok(Ok(_))) {
+                untold.note_at(reason, slot);
+            }
+        });
     }
 
     /// What was skipped of a target that is another's from now on: no batch of this process tells of it any more. The job of the
@@ -145,7 +164,7 @@ impl Shared {
                     self.submit(batch).await;
                 }
             }
-            None => untold.note(metricsd_model::Missed::Late, 1),
+            None => untold.note(Reason::Late, 1),
         }
     }
 
@@ -214,7 +233,7 @@ impl Shared {
                 Ok(receipt) => {
                     let missed = receipt == Receipt::Stored;
                     if missed {
-                        let unowned = batch.collection.ledger.missed.get(&metricsd_model::Missed::Unowned);
+                        let unowned = batch.collection.ledger.missed.get(&Reason::Unowned);
                         self.options.metrics.missed.inc_by(1 + unowned.copied().unwrap_or(0));
                     }
                     return missed;
