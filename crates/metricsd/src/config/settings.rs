@@ -402,6 +402,6 @@ pub(super) struct Shutdown {
 
 impl Default for Shutdown {
     fn default() -> Self {
-        Self { timeout: PromDuration::from_secs(10) }
+        Self { timeout: PromDuration::from_secs(20) }
     }
 }

@@ -133,7 +133,7 @@ pub(crate) async fn scrapes(
     let (mut faults, mut seen) = (Vec::new(), Vec::new());
     for target in targets {
         let jobs = jobs.get(target).unwrap_or_else(|| panic!("{target} was never scraped"));
-        let mut untold = 0;
+        let (mut untold, mut last_untold) = (0, 0);
         let phase = jobs.iter().find(|(_, job)| job.status == "completed").unwrap().0.rem_euclid(INTERVAL);
         let stray = jobs.keys().filter(|slot| slot.rem_euclid(INTERVAL) != phase);
         faults.extend(stray.map(|slot| format!("{target} was scraped out of turn at {slot}")));
@@ -155,7 +155,7 @@ pub(crate) async fn scrapes(
                     }
                 }
                 None => {
-                    untold += 1;
+                    (untold, last_untold) = (untold + 1, slot);
                     if !excuses.missed(slot) {
                         faults.push(format!("{target} at {slot} is neither stored nor recorded as missed"));
                         seen.push((target.clone(), slot));
@@ -167,6 +167,7 @@ pub(crate) async fn scrapes(
         let known = told.get(target).copied().unwrap_or(0);
         if untold > known {
             faults.push(format!("{target}: {untold} scrapes without a job, {known} told"));
+            seen.insert(0, (target.clone(), last_untold));
         }
         let failed = jobs.iter().filter(|(_, job)| job.status == "failed" && !job.is_missed());
         counts.failures.extend(failed.map(|(slot, _)| (target.clone(), *slot)));

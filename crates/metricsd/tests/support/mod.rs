@@ -209,7 +209,7 @@ impl Node {
         let id = self.child.id().unwrap().to_string();
         let sent = Command::new("kill").args(["-TERM", &id]).status().await.unwrap();
         assert!(sent.success());
-        let status = tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await;
+        let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
         (started.elapsed(), status.expect("metricsd did not end").unwrap())
     }
 }
