@@ -331,7 +331,7 @@ impl ScrapePool {
         self.next_key += 1;
         entry.scheduled = self.shared.options.ownership.concerns(entry.bucket, self.shared.now());
         if entry.scheduled {
-            self.timer.push(self.shared.first_due(&entry, key));
+            self.timer.push(self.shared.first_due(&entry, key, self.shared.now()));
         }
         self.keys.insert(entry.spec.target_id.clone(), key);
         self.targets.insert(key, entry);

@@ -29,6 +29,8 @@ impl ScrapePool {
         let mut missed = Vec::new();
         for (key, entry) in &mut self.targets {
             let gaps = gaps.get(&entry.bucket).into_iter().flatten();
+            // What is due from the end of a gap on is to be scraped, though it took a moment to come here.
+            let known = gaps.clone().map(|gap| gap.until - 1).max().unwrap_or(now).min(now);
             missed.extend(gaps.filter_map(|gap| self.shared.slots_of(entry, gap)));
             let granted = ownership.granted(entry.bucket);
             // Another may have scraped it meanwhile.
@@ -42,7 +44,7 @@ impl ScrapePool {
                 self.shared.tell_rest(entry);
             } else if !entry.scheduled {
                 entry.scheduled = true;
-                self.timer.push(self.shared.first_due(entry, *key));
+                self.timer.push(self.shared.first_due(entry, *key, known));
             }
         }
         self.shared.record(missed);
@@ -90,9 +92,10 @@ impl Shared {
         self.options.ownership.instant_of(&self.clock, slot)
     }
 
-    pub(super) fn first_due(&self, entry: &Entry, key: u64) -> Due {
+    /// The first scheduled time after another.
+    pub(super) fn first_due(&self, entry: &Entry, key: u64, after: Millis) -> Due {
         let interval = entry.spec.scrape_config.scrape_interval.millis();
-        let slot = next_slot(&entry.spec.target_id, interval, self.now());
+        let slot = next_slot(&entry.spec.target_id, interval, after);
         Due { when: self.instant_of(slot), slot, key }
     }
 
