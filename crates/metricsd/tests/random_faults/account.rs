@@ -323,7 +323,7 @@ pub(crate) async fn events(fleet: &Fleet, sql: &mut PgConnection) {
     }
     for (source, events) in &mut sources {
         events.sort_unstable();
-        let mut newest = 0;
+        let mut newest = 0_i64;
         for (place, committed, batch) in events {
             // Two workers commit for the targets of a source at once: a relay that reads both may take them in either order.
             let before = newest.saturating_sub(*committed);
