@@ -41,7 +41,7 @@ impl Fault {
 
     /// `what` was being done when this happened.
     pub(crate) fn into_port(self, what: &'static str) -> PortError {
-        let passes = self.is_contention();
+        let passes = self.met_dropped_chunk();
         match self {
             Self::Port(error) => error,
             Self::Sql(error) => {
@@ -128,7 +128,7 @@ fn kind_of_code(code: &str) -> ErrorKind {
     match code {
         "57014" | "55P03" => ErrorKind::Timeout,
         // Contention that outlasted the retries, and a server that is a replica for now.
-        "40001" | "40P01" | "25006" => ErrorKind::Unavailable,
+        "40001" | "40P01" | "42P07" | "25006" => ErrorKind::Unavailable,
         "23505" | "23P01" => ErrorKind::Conflict,
         "54000" | "54001" => ErrorKind::Limit,
         _ => match code.get(..2) {
@@ -160,6 +160,7 @@ mod tests {
         check("53300", ErrorKind::Unavailable);
         check("28P01", ErrorKind::Unavailable);
         check("55000", ErrorKind::Unavailable);
+        check("42P07", ErrorKind::Unavailable);
         check("57014", ErrorKind::Timeout);
         check("22001", ErrorKind::Invalid);
         check("23505", ErrorKind::Conflict);

@@ -72,6 +72,15 @@ async fn by_select(store: &PostgresStore) -> (i64, f64) {
     (values().count() as i64, values().sum())
 }
 
+/// Count and sum in a transaction whose snapshot is older than its plan, which knows of every hour that the snapshot has.
+async fn by_snapshot(connection: &mut PgConnection) -> (i64, f64) {
+    let sql = "SELECT count(*), coalesce(sum(value), 0) FROM metrics_ts WHERE metric_name = 'm'";
+    connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await.expect("a transaction");
+    let row = connection.fetch_one(sql).await.expect("the view");
+    connection.execute("COMMIT").await.expect("the end of it");
+    (row.get(0), row.get(1))
+}
+
 /// Checks that a reader finds the first so many rounds as a whole: those acknowledged before it began, at least.
 fn check((count, sum): (i64, f64), least: i64) {
     assert_eq!(count % SERIES as i64, 0, "{count} samples");
@@ -107,6 +116,8 @@ async fn killed_at_any_point_beside_appends_and_readers() {
             while !stop.load(Ordering::SeqCst) {
                 let least = acknowledged.load(Ordering::SeqCst);
                 check_view(&mut connection, least).await;
+                let least = acknowledged.load(Ordering::SeqCst);
+                check(by_snapshot(&mut connection).await, least);
             }
         })
     };

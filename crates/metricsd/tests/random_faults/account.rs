@@ -323,9 +323,12 @@ pub(crate) async fn events(fleet: &Fleet, sql: &mut PgConnection) {
     }
     for (source, events) in &mut sources {
         events.sort_unstable();
+        // Commits that come within some milliseconds of each other may be read in either order.
+        let turned = events.windows(2).find(|pair| pair[1].1 + 20_000 < pair[0].1);
+        assert!(turned.is_none(), "{source}: out of order: {turned:?}");
+        // Nor may it go back further in small steps.
         let mut newest = 0_i64;
         for (place, committed, batch) in events {
-            // Two workers commit for the targets of a source at once: a relay that reads both may take them in either order.
             let before = newest.saturating_sub(*committed);
             assert!(before <= 250_000, "{source}: {batch} at {place} is out of order by {before} us");
             newest = newest.max(*committed);

@@ -112,9 +112,12 @@ impl Shared {
         let Some(Ok(told)) = batch.map(|batch| self.options.commit.submit(batch)) else {
             return untold.note_at(reason, slot);
         };
+        let missed = self.options.metrics.missed.clone();
         self.tasks.spawn(async move {
-            if !matches!(told.await, Ok(Ok(_))) {
-                untold.note_at(reason, slot);
+            match told.await {
+                Ok(Ok(Receipt::Stored)) => drop(missed.inc()),
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) | Err(_) => untold.note_at(reason, slot),
             }
         });
     }
