@@ -22,7 +22,7 @@ const DATAGRAM: usize = 64 << 10;
 /// Bytes that are handed on together.
 const TOGETHER: usize = 64 << 10;
 
-/// How many of those may wait, 16 MiB of them; then nothing is received until there is room, and what the system cannot keep is
+/// How many of those may wait, 32 MiB of them at most; then nothing is received until there is room, and what the system cannot keep is
 /// lost and counted.
 const WAITING: usize = 256;
 

@@ -136,7 +136,7 @@ fn within(missed: &[(String, i64)], from: i64, until: i64, what: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_come_and_go_without_gaps() {
     let (database, served) = (Database::create().await, Arc::new(Served::default()));
-    let folders: Vec<Folder> = (0..6).map(|_| Folder::new()).collect();
+    let folders: Vec<Folder> = (0..7).map(|_| Folder::new()).collect();
     let front = start(&database, &folders[0], "api,ingest,writer").await;
     let base = targets(served.clone()).await;
     for target in 0..TARGETS {
@@ -155,6 +155,17 @@ async fn workers_come_and_go_without_gaps() {
     seconds(2).await;
     settled(&front, 4).await;
     seconds(3).await;
+    // One that is to end while it is being given its first targets hands them over as well.
+    let mut brief = start(&database, &folders[6], "worker").await;
+    eventually("targets on their way", 30, async || {
+        let (_, cluster) = front.get("/api/v1/metrics/cluster").await;
+        (cluster["ring"]["moving"].as_u64()? > 0).then_some(())
+    })
+    .await;
+    let (took, status) = brief.terminate().await;
+    assert!(status.success(), "{status} after {took:?}");
+    println!("ended while it was given targets: after {took:?}");
+    settled(&front, 4).await;
     let (took, status) = workers.remove(0).terminate().await;
     assert!(status.success() && took < Duration::from_secs(9), "{status} after {took:?}");
     settled(&front, 3).await;

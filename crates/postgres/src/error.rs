@@ -167,4 +167,57 @@ mod tests {
         check("42601", ErrorKind::Internal);
         check("", ErrorKind::Internal);
     }
+
+    /// What a server says, with its code.
+    #[derive(Debug)]
+    struct Said(&'static str, &'static str);
+
+    impl std::fmt::Display for Said {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(self.1)
+        }
+    }
+
+    impl Error for Said {}
+
+    impl DatabaseError for Said {
+        fn message(&self) -> &str {
+            self.1
+        }
+
+        fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
+            Some(self.0.into())
+        }
+
+        fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> sqlx::error::ErrorKind {
+            sqlx::error::ErrorKind::Other
+        }
+    }
+
+    #[test]
+    fn what_passes_may_be_tried_again() {
+        let check = |code, message, is_contention, kind| {
+            let fault = || Fault::Sql(sqlx::Error::Database(Box::new(Said(code, message))));
+            assert_eq!(fault().is_contention(), is_contention, "{code} {message}");
+            assert_eq!(fault().into_port("append").kind(), kind, "{code} {message}");
+        };
+        check("XX000", "could not open relation with OID 4711", true, ErrorKind::Unavailable);
+        check("XX000", "tuple concurrently updated", false, ErrorKind::Internal);
+        check("42601", "could not open relation with OID 4711", false, ErrorKind::Internal);
+        check("40001", "could not serialize access", true, ErrorKind::Unavailable);
+        check("42P07", "relation already exists", true, ErrorKind::Unavailable);
+        check("55P03", "lock not available", true, ErrorKind::Timeout);
+    }
 }

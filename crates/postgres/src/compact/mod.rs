@@ -41,6 +41,8 @@ pub(crate) struct Compactor {
     plan: Option<Plan>,
     packing: Option<Packing>,
     rests: Rests,
+    /// The chunk that the oldest hour needs could not be made: not tried again in this round, as each try holds up readers.
+    waits: bool,
 }
 
 #[async_trait]
@@ -75,11 +77,12 @@ async fn compact(
                 return Ok(done);
             }
             Ok(done) => {
+                compactor.waits = false;
                 session::close(connection).await;
                 return Ok(done);
             }
             Err(fault) => {
-                (compactor.plan, compactor.packing) = (None, None);
+                (compactor.plan, compactor.packing, compactor.waits) = (None, None, false);
                 if !fault.is_contention() || attempt == MAX_ATTEMPTS {
                     return Err(fault);
                 }
@@ -98,15 +101,17 @@ async fn piece(
 ) -> Result<Compacted, Fault> {
     let plan = match compactor.plan.take().filter(|plan| plan.is_due(policy)) {
         Some(plan) => Some(plan),
+        None if compactor.waits => None,
         None => {
             let chunks = chunks::drop_empty(connection, Emptied::Frames, hour_of(policy.before)).await?;
             if chunks > 0 {
                 return Ok(Compacted { chunks, more: true, ..Compacted::default() });
             }
-            match plan::next(connection, &compactor.rests, policy).await? {
-                Some(plan) if chunks::make(connection, plan.hour).await? => Some(plan),
-                _ => None,
+            let plan = plan::next(connection, &compactor.rests, policy).await?;
+            if let Some(plan) = &plan {
+                compactor.waits = !chunks::make(connection, plan.hour).await?;
             }
+            plan.filter(|_| !compactor.waits)
         }
     };
     let Some(mut plan) = plan else { return pack_piece(connection, compactor, policy).await };

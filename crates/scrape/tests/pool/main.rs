@@ -1,11 +1,12 @@
 //! The pool over a store in memory and targets on real sockets.
 
+mod shared;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use axum::Router;
 use axum::routing::get;
 use metricsd_client::{Context, SecretAccess};
@@ -14,20 +15,18 @@ use metricsd_codec::metric_family::message::{
 };
 use metricsd_ingest::{AfterCommit, CommitOptions, GroupCommit, IngestMetrics, Limits};
 use metricsd_model::{
-    Batch, CollectionMethod, FailureReason, HealthStatus, Job, Matcher, MetricSource, PromDuration,
-    ResetHint, ScrapeConfig, ScrapeOptions, TargetSpec, is_stale,
+    CollectionMethod, FailureReason, HealthStatus, Matcher, MetricSource, PromDuration, ResetHint,
+    ScrapeConfig, ScrapeOptions, TargetSpec, is_stale,
 };
-use metricsd_ports::membership::{BUCKETS, Grant, Renewal};
 use metricsd_ports::memory::{MemoryCache, MemoryStore};
 use metricsd_ports::{
-    Catalog, Completeness, DiscoveredTarget, DiscoveryCatalog, JobFilter, PortError, Receipt, SampleSink,
-    SampleSource, SelectLimits, SelectedSeries, Selection, TargetChange,
+    Catalog, Completeness, DiscoveredTarget, DiscoveryCatalog, JobFilter, SampleSink, SampleSource,
+    SelectLimits, SelectedSeries, Selection, TargetChange,
 };
 use metricsd_scrape::{Ownership, PageClient, PoolOptions, ScrapeMetrics, ScrapePool};
 use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 fn page_client() -> PageClient {
     let context = Context::operator("/", Arc::default(), Arc::new(|_| None));
@@ -158,54 +157,6 @@ async fn a_slow_target_is_never_scraped_twice_at_once_and_what_is_skipped_is_cou
     assert!(skipped >= 3, "{skipped} skipped");
     let values = bench.select("value").await;
     assert!(values[0].timestamps.is_sorted_by(|a, b| a < b));
-}
-
-/// To it, samples are another worker's; what is told of missed scrapes is of the time before.
-struct Elsewhere(Arc<MemoryStore>);
-
-#[async_trait]
-impl SampleSink for Elsewhere {
-    async fn append(&self, batches: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError> {
-        let mut receipts = Vec::new();
-        for batch in batches {
-            receipts.push(match batch.frames.is_empty() {
-                true => self.0.append(std::slice::from_ref(batch)).await?[0],
-                false => Receipt::Fenced,
-            });
-        }
-        Ok(receipts)
-    }
-
-    async fn ping(&self) -> Result<(), PortError> {
-        Ok(())
-    }
-}
-
-#[tokio::test]
-async fn what_was_skipped_before_a_scrape_that_is_anothers_is_told_all_the_same() {
-    let (store, me) = (Arc::new(MemoryStore::new()), Uuid::from_u128(1));
-    let ownership = Ownership::shared(me, Duration::from_secs(60));
-    let grant = Grant { owner: me, epoch: 1, since: 0, previous: None, began: 0, gap: None };
-    let changed = (0..BUCKETS).map(|bucket| (bucket, grant)).collect();
-    let now = chrono::Utc::now().timestamp_millis();
-    let sent = tokio::time::Instant::now();
-    let renewal = Renewal { now, epoch: 1, changed, unsettled: false, next_expiry: now, alone: false };
-    ownership.renewed(sent, sent, false, &renewal);
-    let bench = start_with(store.clone(), Arc::new(Elsewhere(store)), 100, ownership);
-    let (url, _) = slow_target(Duration::from_millis(250)).await;
-    bench.store.create_target(&spec("slow", &url, 100)).await.unwrap();
-    let told = async || {
-        let filter = JobFilter { target_id: Some("slow".into()), ..JobFilter::default() };
-        let jobs = bench.store.jobs(&filter, 1_000).await.unwrap();
-        let skips = |job: &Job| 1 + job.ledger.missed.values().sum::<u64>();
-        jobs.iter()
-            .filter(|job| job.error_details.as_deref().is_some_and(|error| error.contains("busy")))
-            .map(skips)
-            .sum::<u64>()
-    };
-    until("skips that are told", async || told().await >= 6).await;
-    assert!(told().await <= bench.counter("metricsd_scrape_skipped_total{reason=\"busy\"}"));
-    assert!(bench.select("value").await.is_empty());
 }
 
 #[tokio::test]
