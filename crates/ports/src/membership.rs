@@ -75,19 +75,19 @@ impl LocalMembership {
         self.began.1 + millis(self.began.0.elapsed())
     }
 
-    /// Ids of batches whose targets have other owners by now.
-    pub fn fenced(&self, batches: &[Arc<Batch>]) -> HashSet<Uuid> {
+    /// Places of batches whose targets have other owners by now.
+    pub fn fenced(&self, batches: &[Arc<Batch>]) -> HashSet<usize> {
         if batches.iter().all(|batch| batch.fence.is_none()) {
             return HashSet::new();
         }
         let registry = self.registry.lock();
-        let refused = |batch: &&Arc<Batch>| {
+        let refused = |(_, batch): &(usize, &Arc<Batch>)| {
             batch.fence.is_some_and(|fence| {
                 let grant = registry.table().grant(fence.bucket);
                 grant.is_some_and(|grant| grant.refuses(fence.member, fence.slot))
             })
         };
-        batches.iter().filter(refused).map(|batch| batch.id.to_uuid()).collect()
+        batches.iter().enumerate().filter(refused).map(|(place, _)| place).collect()
     }
 }
 

@@ -24,34 +24,30 @@ pub struct Bounds {
 }
 
 /// Batches in the order in which they were given.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Group {
+    given: Vec<Arc<Batch>>,
     distinct: Vec<Arc<Batch>>,
-    /// One a given batch: its id, and whether it is the first of that id.
-    given: Vec<(Uuid, bool)>,
-    fenced: HashSet<Uuid>,
+    /// Places of those in `given` whose targets have other owners.
+    fenced: HashSet<usize>,
 }
 
 impl Group {
     /// Refuses what the tables cannot hold, so that one damaged batch is named instead of failing somewhere inside.
     pub fn new(batches: &[Arc<Batch>], bounds: Bounds) -> Result<Self, PortError> {
-        let mut seen: HashSet<BatchId> = HashSet::with_capacity(batches.len());
-        let mut group = Self {
-            distinct: Vec::with_capacity(batches.len()),
-            given: Vec::with_capacity(batches.len()),
-            fenced: HashSet::new(),
-        };
         for batch in batches {
-            let first = seen.insert(batch.id);
-            group.given.push((batch.id.to_uuid(), first));
-            if first {
-                check(batch, bounds).map_err(|fault| {
-                    PortError::new(ErrorKind::Invalid, format!("batch {:032x}: {fault}", batch.id.0))
-                })?;
-                group.distinct.push(Arc::clone(batch));
-            }
+            check(batch, bounds).map_err(|fault| {
+                PortError::new(ErrorKind::Invalid, format!("batch {:032x}: {fault}", batch.id.0))
+            })?;
         }
+        let mut group = Self { given: batches.to_vec(), distinct: Vec::new(), fenced: HashSet::new() };
+        group.distinct = group.firsts().map(|(_, batch)| Arc::clone(batch)).collect();
         Ok(group)
+    }
+
+    /// All of them.
+    pub fn given(&self) -> &[Arc<Batch>] {
+        &self.given
     }
 
     /// Each batch once, in the order given.
@@ -59,12 +55,20 @@ impl Group {
         &self.distinct
     }
 
-    /// Takes out batches whose targets have other owners by now.
-    pub fn fence(&mut self, fenced: HashSet<Uuid>) {
+    /// Takes out those at these places of [`Group::given`]: their targets have other owners by now, who may have given the
+    /// same scrape. Comes before [`Group::without`].
+    pub fn fence(&mut self, fenced: HashSet<usize>) {
         if !fenced.is_empty() {
-            self.distinct.retain(|batch| !fenced.contains(&batch.id.to_uuid()));
-            self.fenced.extend(fenced);
+            self.fenced = fenced;
+            self.distinct = self.firsts().map(|(_, batch)| Arc::clone(batch)).collect();
         }
+    }
+
+    /// The first of each id, with their places.
+    fn firsts(&self) -> impl Iterator<Item = (usize, &Arc<Batch>)> {
+        let mut seen: HashSet<BatchId> = HashSet::with_capacity(self.given.len());
+        let standing = self.given.iter().enumerate().filter(|(place, _)| !self.fenced.contains(place));
+        standing.filter(move |(_, batch)| seen.insert(batch.id))
     }
 
     /// The same without pushes that were `stored` before, by the id of a batch and of a push that was joined into it;
@@ -88,12 +92,19 @@ impl Group {
 
     /// One receipt a given batch.
     pub fn receipts(&self, stored: &HashSet<Uuid>) -> Vec<Receipt> {
-        let receipt = |(id, first): &(Uuid, bool)| match *first && stored.contains(id) {
-            true => Receipt::Stored,
-            false if self.fenced.contains(id) => Receipt::Fenced,
+        let fenced = |place| match self.fenced.contains(&place) {
+            true => Receipt::Fenced,
             false => Receipt::Duplicate,
         };
-        self.given.iter().map(receipt).collect()
+        let mut receipts: Vec<Receipt> = (0..self.given.len()).map(fenced).collect();
+        for (place, batch) in self.firsts() {
+            if let Some(receipt) = receipts.get_mut(place)
+                && stored.contains(&batch.id.to_uuid())
+            {
+                *receipt = Receipt::Stored;
+            }
+        }
+        receipts
     }
 }
 

@@ -192,4 +192,15 @@ pub async fn check_fences(store: &(impl Store + Membership)) {
     assert_eq!(again, [Duplicate, Fenced, Duplicate, Fenced, Duplicate]);
     let jobs = store.jobs(&crate::JobFilter::default(), 10).await.expect("jobs");
     assert_eq!(jobs.len(), 3, "nothing of a refused batch is kept");
+    // Both believe that a scrape is theirs, and a log brings what they say together: that of the owner counts.
+    let both = [
+        fenced("same", 1, grant.since),
+        fenced("same", 2, grant.since),
+        fenced("same", 1, grant.since),
+        fenced("same", 2, grant.since),
+    ];
+    let receipts = store.append(&both).await.expect("appended");
+    assert_eq!(receipts, [Fenced, Stored, Fenced, Duplicate]);
+    let receipts = store.append(&both).await.expect("appended");
+    assert_eq!(receipts, [Fenced, Duplicate, Fenced, Duplicate]);
 }

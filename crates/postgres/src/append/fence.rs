@@ -5,15 +5,14 @@ use std::sync::Arc;
 
 use metricsd_model::{Batch, Fence};
 use sqlx::{PgConnection, Row};
-use uuid::Uuid;
 
 use crate::error::Fault;
 
-/// Ids of batches whose targets have other owners. Where nothing has changed since the batches were made this finds no row, by one
+/// Places of batches whose targets have other owners. Where nothing has changed since the batches were made this finds no row, by one
 /// look into an index.
-pub(super) async fn fenced(tx: &mut PgConnection, batches: &[Arc<Batch>]) -> Result<HashSet<Uuid>, Fault> {
-    let fences: Vec<(Uuid, Fence)> =
-        batches.iter().filter_map(|batch| Some((batch.id.to_uuid(), batch.fence?))).collect();
+pub(super) async fn fenced(tx: &mut PgConnection, batches: &[Arc<Batch>]) -> Result<HashSet<usize>, Fault> {
+    let fences: Vec<(usize, Fence)> =
+        batches.iter().enumerate().filter_map(|(place, batch)| Some((place, batch.fence?))).collect();
     let Some(known) = fences.iter().map(|(_, fence)| fence.epoch).min() else {
         return Ok(HashSet::new());
     };
@@ -22,7 +21,7 @@ pub(super) async fn fenced(tx: &mut PgConnection, batches: &[Arc<Batch>]) -> Res
         .fetch_all(tx)
         .await?;
     // After many moves there are thousands of both.
-    let mut by_bucket: HashMap<i32, Vec<&(Uuid, Fence)>> = HashMap::new();
+    let mut by_bucket: HashMap<i32, Vec<&(usize, Fence)>> = HashMap::new();
     if !rows.is_empty() {
         for fence in &fences {
             by_bucket.entry(i32::from(fence.1.bucket)).or_default().push(fence);
@@ -39,8 +38,8 @@ pub(super) async fn fenced(tx: &mut PgConnection, batches: &[Arc<Batch>]) -> Res
             began: row.try_get(4)?,
             gap: None,
         };
-        let is_refused = |(_, fence): &&&(Uuid, Fence)| grant.refuses(fence.member, fence.slot);
-        refused.extend(of_bucket.iter().filter(is_refused).map(|(id, _)| *id));
+        let is_refused = |(_, fence): &&&(usize, Fence)| grant.refuses(fence.member, fence.slot);
+        refused.extend(of_bucket.iter().filter(is_refused).map(|(place, _)| *place));
     }
     Ok(refused)
 }

@@ -9,6 +9,7 @@ mod fence;
 mod intern;
 pub(crate) mod joined;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -88,12 +89,11 @@ impl PostgresStore {
     }
 }
 
-/// Appends a group, again where others were in the way; answers which batches were stored, and which have other owners.
-async fn append(
-    store: &PostgresStore,
-    group: &Group,
-    steps: &[LogStep],
-) -> Result<(HashSet<Uuid>, HashSet<Uuid>), Fault> {
+/// What became of a group: the ids of batches that were stored, and the places of those that have other owners.
+type Appended = (HashSet<Uuid>, HashSet<usize>);
+
+/// Appends a group, again where others were in the way.
+async fn append(store: &PostgresStore, group: &Group, steps: &[LogStep]) -> Result<Appended, Fault> {
     let mut replayed = HashSet::new();
     let mut attempt = 1;
     loop {
@@ -125,7 +125,7 @@ async fn attempt_append(
     group: &Group,
     steps: &[LogStep],
     replayed: &HashSet<Uuid>,
-) -> Result<(HashSet<Uuid>, HashSet<Uuid>), Fault> {
+) -> Result<Appended, Fault> {
     let mut connection = Held::acquire(&store.appenders).await?;
     let result = append_on(&mut connection, store, group, steps, replayed).await;
     connection.release();
@@ -138,13 +138,18 @@ async fn append_on(
     group: &Group,
     steps: &[LogStep],
     replayed: &HashSet<Uuid>,
-) -> Result<(HashSet<Uuid>, HashSet<Uuid>), Fault> {
+) -> Result<Appended, Fault> {
     let mut tx = connection.begin().await?;
     forget_removed(store, &mut tx).await?;
-    let left = joined::remember(&mut tx, group).await?;
-    let group = left.as_ref().unwrap_or(group);
-    let fenced = fence::fenced(&mut tx, group.distinct()).await?;
-    let fresh = insert_jobs(&mut tx, group, &fenced.union(replayed).copied().collect()).await?;
+    let fenced = fence::fenced(&mut tx, group.given()).await?;
+    let mut group = Cow::Borrowed(group);
+    if !fenced.is_empty() {
+        group.to_mut().fence(fenced.clone());
+    }
+    if let Some(left) = joined::remember(&mut tx, &group).await? {
+        group = Cow::Owned(left);
+    }
+    let fresh = insert_jobs(&mut tx, &group, replayed).await?;
     if fresh.is_empty() {
         // Batches that are there already, or that nobody may store, are behind us all the same.
         crate::log::step(&mut tx, steps).await?;

@@ -67,7 +67,7 @@ impl SqliteStore {
         steps: &[LogStep],
     ) -> Result<Vec<Receipt>, PortError> {
         let mut group = Group::new(batches, BOUNDS)?;
-        group.fence(self.members.fenced(group.distinct()));
+        group.fence(self.members.fenced(group.given()));
         if group.distinct().is_empty() && steps.is_empty() {
             return Ok(group.receipts(&HashSet::new()));
         }

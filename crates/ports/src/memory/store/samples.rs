@@ -21,11 +21,11 @@ impl SampleSink for MemoryStore {
     async fn append(&self, batches: &[Arc<Batch>]) -> Result<Vec<Receipt>, PortError> {
         let fenced = self.members.fenced(batches);
         let mut state = self.state.lock();
-        let append = |batch: &Arc<Batch>| match fenced.contains(&batch.id.to_uuid()) {
+        let append = |(place, batch): (usize, &Arc<Batch>)| match fenced.contains(&place) {
             true => Receipt::Fenced,
             false => state.append(batch),
         };
-        Ok(batches.iter().map(append).collect())
+        Ok(batches.iter().enumerate().map(append).collect())
     }
 
     async fn stored_series(&self, ids: &[SeriesId]) -> Result<HashSet<SeriesId>, PortError> {
