@@ -1,6 +1,6 @@
 //! Values of a segment as its row holds them: floats, one value for all, or whole numbers beside a line.
 
-use metricsd_store::compact::Line;
+use metricsd_store::compact::{Line, Width};
 use sqlx::postgres::PgRow;
 
 use crate::binary::{Array, array, number, required};
@@ -10,12 +10,18 @@ use crate::error::{Fault, damaged};
 pub(crate) enum Values<'r> {
     Floats(Array<'r, 8>),
     Constant(f64),
-    Short(Line, Array<'r, 2>),
-    Long(Line, Array<'r, 4>),
+    Whole(Line, Low<'r>, Option<Array<'r, 1>>),
+}
+
+/// Numbers, or their lower bytes where there is a byte above.
+pub(crate) enum Low<'r> {
+    One(Array<'r, 1>),
+    Two(Array<'r, 2>),
+    Four(Array<'r, 4>),
 }
 
 impl<'r> Values<'r> {
-    /// Reads the floats' column, and those of base, slope, scale, shorts and longs, which follow each other.
+    /// Reads the floats' column, and those of base, slope, scale, low1, low2, low4 and high, which follow each other.
     pub(crate) fn of(row: &'r PgRow, floats: usize, base: usize) -> Result<Self, Fault> {
         if let Some(floats) = array::<8>(row, floats)? {
             return Ok(Self::Floats(floats));
@@ -26,11 +32,18 @@ impl<'r> Values<'r> {
         };
         let slope = f64::from_be_bytes(required(row, base + 1)?);
         let line = Line { base: start, slope, scale };
-        if let Some(shorts) = array::<2>(row, base + 3)? {
-            return Ok(Self::Short(line, shorts));
+        let low = match (array::<1>(row, base + 3)?, array::<2>(row, base + 4)?, array::<4>(row, base + 5)?) {
+            (Some(ones), None, None) => Low::One(ones),
+            (None, Some(twos), None) => Low::Two(twos),
+            (None, None, Some(fours)) => Low::Four(fours),
+            (None, None, None) => return Err(damaged("a segment without values")),
+            _ => return Err(damaged("a segment with values in two forms")),
+        };
+        let high = array::<1>(row, base + 6)?;
+        match high.is_none_or(|high| high.len() == low.len()) {
+            true => Ok(Self::Whole(line, low, high)),
+            false => Err(damaged("a segment with parts of some values")),
         }
-        let longs = array::<4>(row, base + 4)?;
-        Ok(Self::Long(line, longs.ok_or_else(|| damaged("a segment without values"))?))
     }
 
     /// How many there are; `None` where there is one for as many timestamps as the segment has.
@@ -38,8 +51,7 @@ impl<'r> Values<'r> {
         match self {
             Self::Floats(floats) => Some(floats.len()),
             Self::Constant(_) => None,
-            Self::Short(_, numbers) => Some(numbers.len()),
-            Self::Long(_, numbers) => Some(numbers.len()),
+            Self::Whole(_, low, _) => Some(low.len()),
         }
     }
 
@@ -49,18 +61,54 @@ impl<'r> Values<'r> {
         match self {
             Self::Floats(floats) => into.extend(floats.iter().map(f64::from_be_bytes)),
             Self::Constant(value) => into.resize(count, *value),
-            Self::Short(line, numbers) => {
-                let numbers = numbers.iter().map(|number| f64::from(i16::from_be_bytes(number)));
-                into.extend((place..).zip(numbers).map(|(place, number)| line.value(place, number)));
-            }
-            Self::Long(line, numbers) => {
-                let numbers = numbers.iter().map(|number| f64::from(i32::from_be_bytes(number)));
-                into.extend((place..).zip(numbers).map(|(place, number)| line.value(place, number)));
+            Self::Whole(line, low, high) => {
+                low.read(into);
+                if let Some(high) = high {
+                    let unit = low.width().unit();
+                    for (number, high) in into.iter_mut().zip(high.iter()) {
+                        *number += f64::from(i8::from_be_bytes(high)) * unit;
+                    }
+                }
+                (place..)
+                    .zip(into.iter_mut())
+                    .for_each(|(place, number)| *number = line.value(place, *number));
             }
         }
         match into.len() == count {
             true => Ok(()),
             false => Err(damaged("a segment has not one value a timestamp")),
+        }
+    }
+}
+
+impl Low<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::One(numbers) => numbers.len(),
+            Self::Two(numbers) => numbers.len(),
+            Self::Four(numbers) => numbers.len(),
+        }
+    }
+
+    fn width(&self) -> Width {
+        match self {
+            Self::One(_) => Width::One,
+            Self::Two(_) => Width::Two,
+            Self::Four(_) => Width::Four,
+        }
+    }
+
+    fn read(&self, into: &mut Vec<f64>) {
+        match self {
+            Self::One(numbers) => {
+                into.extend(numbers.iter().map(|number| f64::from(i8::from_be_bytes(number))))
+            }
+            Self::Two(numbers) => {
+                into.extend(numbers.iter().map(|number| f64::from(i16::from_be_bytes(number))))
+            }
+            Self::Four(numbers) => {
+                into.extend(numbers.iter().map(|number| f64::from(i32::from_be_bytes(number))))
+            }
         }
     }
 }

@@ -43,21 +43,27 @@ async fn all_kinds_of_frames_become_segments_and_read_as_before() {
 async fn every_form_of_values_reads_as_before() {
     let database = Database::create().await;
     let store = database.store().await;
-    let layout = Layout::shared(many(8));
+    let layout = Layout::shared(many(12));
     let at = |n: i64| {
         let n = n as f64;
-        // Never, hundredths, a steady counter, a large one, pages, neither, negative zero and a marker once.
+        // Never, hundredths, a steady counter, a large one, pages, neither, negative zero and a marker once; then three
+        // bytes, two of which the upper one is mostly alike, five, and two.
         let odd = if n == 17.0 { -0.0 } else { n };
-        let ended = if n == 39.0 { stale_marker() } else { 3.0 };
-        let wild = (n * 7919.0) % 1009.0 * 99_991.0;
-        vec![f64::NAN, n % 7.0 / 100.0, 1e12 + n * 15_000.0, wild, n % 3.0 * 4096.0, n.sqrt(), odd, ended]
+        let ended = if n == 239.0 { stale_marker() } else { 3.0 };
+        let noise = (n * 7919.0) % 1009.0;
+        let first = [f64::NAN, n % 7.0 / 100.0, 1e12 + n * 15_000.0, noise * 99_991.0, n % 3.0 * 4096.0];
+        let steps = (n / 80.0).floor() * 300.0 + noise % 200.0;
+        let wide = [noise * 9_991.0, steps, noise * 999_999_937.0, noise * 31.0];
+        first.into_iter().chain([n.sqrt(), odd, ended]).chain(wide).collect::<Vec<f64>>()
     };
-    let frames = (0..40).map(|n| frame(&layout, START + n * 60_000, at(n)));
+    let frames = (0..240).map(|n| frame(&layout, START + n * 15_000, at(n)));
     store.append(&[batch(1, frames.collect())]).await.expect("append");
     let before = all_of_m(&store).await;
     compact_all(&store, &policy()).await;
     let mut connection = database.connection().await;
-    for (form, expected) in [("shorts", 3), ("longs", 1), ("\"values\"", 3), ("base", 5), ("scale", 4)] {
+    let forms =
+        [("low1", 4), ("low2", 2), ("low4", 2), ("high", 3), ("\"values\"", 3), ("base", 9), ("scale", 8)];
+    for (form, expected) in forms {
         let table = format!("segments WHERE {form} IS NOT NULL");
         assert_eq!(count(&mut connection, &table).await, expected, "{form}");
     }
@@ -68,7 +74,7 @@ async fn every_form_of_values_reads_as_before() {
     };
     check(&mut connection, &before, "compacted").await;
     // Parts of the hour are cut by the database.
-    for (first, last) in [(0, 0), (0, 600_000), (600_001, 1_260_000), (60_000 * 39, WIDTH)] {
+    for (first, last) in [(0, 0), (0, 600_000), (600_001, 1_260_000), (15_000 * 239, WIDTH)] {
         let part = selection(vec![Matcher::equal("__name__", "m")], START + first, START + last);
         let part = store.select(&part).await.expect("select");
         let within = |series: &SelectedSeries| -> Vec<(i64, u64)> {
@@ -82,24 +88,61 @@ async fn every_form_of_values_reads_as_before() {
     }
     // As segments were before there were other forms than floats.
     let floats = "UPDATE segments g SET \"values\" = (
-            SELECT array_agg(CASE WHEN g.scale IS NULL THEN coalesce(v.number, g.base)
-                             ELSE (g.base + g.slope * (v.place - 1) + v.number) / g.scale END ORDER BY v.place)
-            FROM timelines t
-            CROSS JOIN LATERAL unnest(coalesce(g.shorts::float8[], g.longs::float8[]), coalesce(g.offsets, t.offsets))
-                WITH ORDINALITY AS v (number, millis, place)
-            WHERE t.id = g.timeline
-        ), base = NULL, slope = NULL, scale = NULL, shorts = NULL, longs = NULL
-        WHERE \"values\" IS NULL";
+            SELECT array_agg(m.value ORDER BY m.timestamp) FROM metrics_ts m WHERE m.labels = s.labels
+        ), base = NULL, slope = NULL, scale = NULL, low1 = NULL, low2 = NULL, low4 = NULL, high = NULL
+        FROM series s WHERE s.id = g.series AND g.\"values\" IS NULL";
     connection.execute(floats).await.expect("turn back");
     assert_eq!(count(&mut connection, "segments WHERE base IS NOT NULL").await, 0);
     check(&mut connection, &before, "as floats").await;
     // Late samples meet both forms.
-    let late = frame(&layout, START + 30_000, at(5));
+    let late = frame(&layout, START + 7_000, at(5));
     store.append(&[batch(2, vec![late])]).await.expect("append");
     let with_late = all_of_m(&store).await;
     compact_all(&store, &policy()).await;
-    assert_eq!(count(&mut connection, "segments WHERE base IS NOT NULL").await, 5);
+    assert_eq!(count(&mut connection, "segments WHERE base IS NOT NULL").await, 9);
     check(&mut connection, &with_late, "merged").await;
+}
+
+#[tokio::test]
+async fn numbers_of_every_size_are_the_same_to_the_bit_in_sql() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    let scales = [1.0, 100.0, 1e9, 1.0 / 4096.0];
+    let layout = Layout::shared(many(52 * scales.len()));
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut noise = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let frames = (0..120).map(|n: i64| {
+        // Of up to so many bits, all of them noise or the upper half steps; some beside a line, some far below 0.
+        let mut value = |bits: u32, scale: f64| {
+            let (noisy, step) = if bits % 2 == 0 { (bits, 0) } else { (bits / 2 + 1, n / 40) };
+            let number = (noise() & ((1 << noisy) - 1)) as i64 + (step << bits >> 2);
+            let line = if bits % 3 == 0 { n << (bits / 2) } else { 0 };
+            let start = if bits % 5 == 0 { -(1 << 50) } else { 0 };
+            (start + line + number) as f64 / scale
+        };
+        let values = scales.iter().flat_map(|scale| (1..=52).map(move |bits| (bits, *scale)));
+        let values: Vec<f64> = values.map(|(bits, scale)| value(bits, scale)).collect();
+        frame(&layout, START + n * 30_000, values)
+    });
+    let frames = frames.collect();
+    store.append(&[batch(1, frames)]).await.expect("append");
+    let before = all_of_m(&store).await;
+    compact_all(&store, &policy()).await;
+    assert_eq!(exact(&all_of_m(&store).await), exact(&before));
+    let mut connection = database.connection().await;
+    assert_eq!(view(&mut connection).await, shown(&before));
+    for low in ["low1", "low2", "low4"] {
+        for high in ["NULL", "NOT NULL"] {
+            let of_form = format!("segments WHERE {low} IS NOT NULL AND high IS {high}");
+            let found = count(&mut connection, &of_form).await;
+            assert!(found >= 8, "{found} with {low} and high {high}");
+        }
+    }
 }
 
 #[tokio::test]

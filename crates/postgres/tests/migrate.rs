@@ -4,10 +4,12 @@ mod support;
 
 use std::time::Duration;
 
+use metricsd_model::{LabelSet, Layout, SeriesId};
 use metricsd_ports::{ErrorKind, SampleSink};
 use metricsd_postgres::{PostgresOptions, PostgresStore, migrate};
-use sqlx::{Executor, Row};
-use support::{Database, options};
+use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
+use support::compacting::{START, compact_all, count, exact, policy, shown, view};
+use support::{Database, all_of_m, batch, frame, many, options};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_processes_migrate_one_database_at_once() {
@@ -63,4 +65,91 @@ async fn a_server_that_is_away_is_unavailable_and_its_password_stays_secret() {
         panic!("a URL of SQLite")
     };
     assert_eq!(error.kind(), ErrorKind::Invalid);
+}
+
+/// Brings an empty database to the schema of a version before.
+async fn migrate_until(connection: &mut PgConnection, version: i64) {
+    let folder = std::fs::read_dir("../../migrations/postgres").expect("the folder");
+    let mut files: Vec<_> = folder.map(|file| file.expect("a file").path()).collect();
+    files.sort();
+    let start = "CREATE EXTENSION IF NOT EXISTS timescaledb; \
+         SELECT set_config('metricsd.chunk_interval', '3600000 milliseconds', false), \
+                set_config('metricsd.space_partitions', '1', false)";
+    connection.execute(start).await.expect("the extension");
+    connection.execute(include_str!("../src/sql/migrations_table.sql")).await.expect("the table");
+    for file in files {
+        let name = file.file_stem().expect("a name").to_string_lossy().into_owned();
+        let (number, name) = name.split_once('_').expect("a number and a name");
+        let number: i64 = number.parse().expect("a number");
+        if number > version {
+            return;
+        }
+        let sql = std::fs::read_to_string(&file).expect("a migration");
+        connection.execute(AssertSqlSafe(sql)).await.expect("migrate");
+        let note = format!("INSERT INTO metricsd_migrations (version, name) VALUES ({number}, '{name}')");
+        connection.execute(AssertSqlSafe(note)).await.expect("note");
+    }
+}
+
+#[tokio::test]
+async fn values_of_the_schemas_before_read_as_they_did() {
+    let database = Database::create().await;
+    let mut connection = database.connection().await;
+    migrate_until(&mut connection, 17).await;
+    let ids: Vec<i64> = (0..5)
+        .map(|i| LabelSet::new([("__name__", "m"), ("i", i.to_string().as_str())]).expect("labels"))
+        .map(|labels| SeriesId::of(&labels).0.cast_signed())
+        .collect();
+    // Floats, all the same, two bytes beside a line, four, and two of a day.
+    let forms = [
+        ("segments", r#""values""#, "ARRAY(SELECT sqrt(n) FROM generate_series(0, 59) n)"),
+        ("segments", "base", "0.1"),
+        (
+            "segments",
+            "base, slope, scale, shorts",
+            "1e12, 15000, 100, ARRAY(SELECT n * 37 % 100 - 50 FROM generate_series(0, 59) n)",
+        ),
+        (
+            "segments",
+            "base, slope, scale, longs",
+            "-7, 0, 1e9, ARRAY(SELECT n * 1234567 FROM generate_series(0, 59) n)",
+        ),
+        (
+            "segments_daily",
+            "samples, base, slope, scale, shorts",
+            "60, 32768, 0, 1, ARRAY(SELECT n - 32768 FROM generate_series(0, 59) n)",
+        ),
+    ];
+    let start = format!("to_timestamp({}::float8 / 1000)", START);
+    let mut fill = String::from(
+        "INSERT INTO origins (target_id, source) VALUES ('t', 's'); \
+         INSERT INTO timelines VALUES (7, ARRAY(SELECT n * 60000 FROM generate_series(0, 59) n));",
+    );
+    for (i, (id, (table, columns, values))) in ids.iter().zip(forms).enumerate() {
+        fill += &format!(
+            "INSERT INTO series (id, metric_name, metric_type, labels, source, target_id, source_type) \
+             VALUES ({id}, 'm', 'GAUGE', '{{\"i\": \"{i}\"}}', 's', 't', 'APPLICATION'); \
+             INSERT INTO {table} (time, series, timeline, origin, {columns}) \
+             SELECT {start}, {id}, 7, (SELECT id FROM origins), {values};"
+        );
+    }
+    connection.execute(AssertSqlSafe(fill)).await.expect("fill");
+    let before = view(&mut connection).await;
+    assert_eq!(before.len(), 5 * 60);
+
+    let migrated = migrate(&database.url, &options()).await.expect("migrate");
+    assert_eq!(migrated.from, 17);
+    assert_eq!(view(&mut connection).await, before);
+    let store = database.store().await;
+    assert_eq!(shown(&all_of_m(&store).await), before);
+
+    // What is late is merged with all of them, into what is written now.
+    let late = frame(&Layout::shared(many(5)), START + 30_000, vec![0.1; 5]);
+    store.append(&[batch(1, vec![late])]).await.expect("append");
+    let all = all_of_m(&store).await;
+    compact_all(&store, &policy()).await;
+    assert_eq!(count(&mut connection, "frames").await, 0);
+    assert_eq!(exact(&all_of_m(&store).await), exact(&all));
+    assert_eq!(view(&mut connection).await, shown(&all));
+    assert_eq!(shown(&all).len(), 5 * 61);
 }

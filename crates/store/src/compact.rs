@@ -7,6 +7,7 @@
 mod bucket;
 mod merge;
 mod rests;
+mod squeeze;
 mod timeline;
 mod transpose;
 mod units;
@@ -18,4 +19,4 @@ pub use rests::Rests;
 pub use timeline::{Timelines, timeline_id};
 pub use transpose::{Scrape, Slots, Transposed, Transposer, passes};
 pub use units::Units;
-pub use whole::{Line, Numbers, Shape, Whole};
+pub use whole::{Line, Low, Shape, Whole, Width};

@@ -2,20 +2,21 @@
 
 use metricsd_codec::pack::{pack_histograms, pack_ints, pack_series};
 use metricsd_store::column::Column;
-use metricsd_store::compact::{Bucket, Numbers, Shape};
+use metricsd_store::compact::{Bucket, Low, Shape};
 
 use crate::copy::micros;
 use crate::error::{Fault, damaged};
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 const NULL: i32 = -1;
+const OID_CHAR: u32 = 18;
 const OID_INT2: u32 = 21;
 const OID_INT4: u32 = 23;
 const OID_FLOAT8: u32 = 701;
 
 /// Opens the stream of [`Encoder::segment`].
 pub(super) const COPY_SEGMENTS: &str = "COPY staged_segments (time, series, timeline, origin, offsets, \"values\", \
-     histograms, daily, samples, packed, base, slope, scale, shorts, longs) FROM STDIN (FORMAT binary)";
+     histograms, daily, samples, packed, base, slope, scale, low1, low2, low4, high) FROM STDIN (FORMAT binary)";
 
 /// Opens the stream of [`Encoder::timeline`].
 pub(super) const COPY_TIMELINES: &str = "COPY staged_timelines (id, offsets) FROM STDIN (FORMAT binary)";
@@ -49,7 +50,7 @@ impl Encoder {
         let start = micros(row.bucket.start()).ok_or_else(|| damaged("a segment begins out of bounds"))?;
         let column = row.column;
         let shape = if row.packed { Shape::Floats } else { Shape::of(&column.values) };
-        self.buffer.extend_from_slice(&15i16.to_be_bytes());
+        self.buffer.extend_from_slice(&17i16.to_be_bytes());
         self.field(&start.to_be_bytes());
         self.field(&row.series.to_be_bytes());
         match row.timeline {
@@ -84,28 +85,39 @@ impl Encoder {
         Ok(())
     }
 
-    /// Base, slope, scale, shorts, longs.
+    /// Base, slope, scale, low1, low2, low4, high.
     fn shape(&mut self, shape: &Shape) {
         let whole = match shape {
-            Shape::Floats => return (0..5).for_each(|_| self.null()),
+            Shape::Floats => return (0..7).for_each(|_| self.null()),
             Shape::Constant(value) => {
                 self.field(&value.to_be_bytes());
-                return (0..4).for_each(|_| self.null());
+                return (0..6).for_each(|_| self.null());
             }
             Shape::Whole(whole) => whole,
         };
         for number in [whole.line.base, whole.line.slope, whole.line.scale] {
             self.field(&number.to_be_bytes());
         }
-        match &whole.numbers {
-            Numbers::Short(numbers) => {
+        match &whole.low {
+            Low::One(numbers) => {
+                self.array(OID_CHAR, numbers.iter().map(|number| number.to_be_bytes()));
+                self.null();
+                self.null();
+            }
+            Low::Two(numbers) => {
+                self.null();
                 self.array(OID_INT2, numbers.iter().map(|number| number.to_be_bytes()));
                 self.null();
             }
-            Numbers::Long(numbers) => {
+            Low::Four(numbers) => {
+                self.null();
                 self.null();
                 self.array(OID_INT4, numbers.iter().map(|number| number.to_be_bytes()));
             }
+        }
+        match &whole.high {
+            Some(numbers) => self.array(OID_CHAR, numbers.iter().map(|number| number.to_be_bytes())),
+            None => self.null(),
         }
     }
 

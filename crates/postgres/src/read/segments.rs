@@ -105,7 +105,7 @@ impl Reader<'_> {
         let Some(timeline) = self.timeline(i64::from_be_bytes(required(row, 2)?)) else {
             return Ok(false);
         };
-        let last = number(row, 13)?.map(|last| i32::from_be_bytes(last).max(0) as usize);
+        let last = number(row, 15)?.map(|last| i32::from_be_bytes(last).max(0) as usize);
         let end = values.len().map(|count| place.saturating_add(count)).or(last).unwrap_or(timeline.len());
         let offsets = timeline.get(place..end);
         let offsets = offsets.ok_or_else(|| damaged("a segment has not one value a timestamp"))?;

@@ -1,3 +1,5 @@
-INSERT INTO segments (time, series, timeline, origin, offsets, "values", histograms, base, slope, scale, shorts, longs)
-SELECT time, series, timeline, origin, offsets, "values", histograms, base, slope, scale, shorts, longs
+INSERT INTO segments (
+    time, series, timeline, origin, offsets, "values", histograms, base, slope, scale, low1, low2, low4, high
+)
+SELECT time, series, timeline, origin, offsets, "values", histograms, base, slope, scale, low1, low2, low4, high
 FROM staged_segments WHERE NOT daily

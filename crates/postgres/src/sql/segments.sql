@@ -4,8 +4,10 @@ SELECT g.time, g.series, g.timeline, w.first,
        CASE WHEN w.first IS NULL THEN g.offsets ELSE g.offsets[w.first + 1 : w.last] END,
        g.histograms, NULL::bytea,
        g.base, g.slope, g.scale,
-       CASE WHEN w.first IS NULL THEN g.shorts ELSE g.shorts[w.first + 1 : w.last] END,
-       CASE WHEN w.first IS NULL THEN g.longs ELSE g.longs[w.first + 1 : w.last] END,
+       CASE WHEN w.first IS NULL THEN g.low1 ELSE g.low1[w.first + 1 : w.last] END,
+       CASE WHEN w.first IS NULL THEN g.low2 ELSE g.low2[w.first + 1 : w.last] END,
+       CASE WHEN w.first IS NULL THEN g.low4 ELSE g.low4[w.first + 1 : w.last] END,
+       CASE WHEN w.first IS NULL THEN g.high ELSE g.high[w.first + 1 : w.last] END,
        w.last
 FROM segments g
 LEFT JOIN LATERAL (

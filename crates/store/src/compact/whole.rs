@@ -1,9 +1,12 @@
 //! Values of a segment as small whole numbers, where they are multiples of one step: counts, hundredths, nanoseconds, pages.
 //!
-//! `value = (base + slope * place + number) / scale`, places counted from 0. What is written is read back first: where any
+//! `value = (base + slope * place + number) / scale`, places counted from 0. A number is one of 1, 2 or 4 bytes, or such a
+//! one and a byte above it: `low + high * 256`, `* 65536` or `* 4294967296`. What is written is read back first: where any
 //! bit would differ, the values stay floats.
 
 use metricsd_codec::pack::whole_numbers;
+
+use super::squeeze::squeezed;
 
 /// Fewer values stay floats: what is said beside the numbers would take more than they save.
 const FEWEST: usize = 8;
@@ -24,8 +27,10 @@ pub enum Shape {
 pub struct Whole {
     /// How numbers become values.
     pub line: Line,
-    /// One a value.
-    pub numbers: Numbers,
+    /// The lower bytes of numbers, one a value.
+    pub low: Low,
+    /// The byte above those, one a value; `None` where it is 0 for all.
+    pub high: Option<Vec<i8>>,
 }
 
 /// What numbers are counted from: all three are exact as floats.
@@ -39,19 +44,47 @@ pub struct Line {
     pub scale: f64,
 }
 
-/// Numbers of the smallest width that holds all of them.
+/// Numbers of one width, signed.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Numbers {
+pub enum Low {
+    /// One byte each.
+    One(Vec<i8>),
     /// Two bytes each.
-    Short(Vec<i16>),
+    Two(Vec<i16>),
     /// Four bytes each.
-    Long(Vec<i32>),
+    Four(Vec<i32>),
+}
+
+/// How many bytes each number of [`Low`] has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Width {
+    /// One byte.
+    One,
+    /// Two bytes.
+    Two,
+    /// Four bytes.
+    Four,
 }
 
 impl Line {
     /// The value that a number stands for at a place. SQL calculates the same in the same order.
     pub fn value(&self, place: usize, number: f64) -> f64 {
         (self.base + self.slope * place as f64 + number) / self.scale
+    }
+}
+
+impl Width {
+    fn bits(self) -> u32 {
+        match self {
+            Self::One => 8,
+            Self::Two => 16,
+            Self::Four => 32,
+        }
+    }
+
+    /// What the byte above numbers of this width counts.
+    pub fn unit(self) -> f64 {
+        (1u64 << self.bits()) as f64
     }
 }
 
@@ -72,66 +105,189 @@ impl Shape {
 fn whole(values: &[f64]) -> Option<Whole> {
     let (scale, wholes) = whole_numbers(values)?;
     let (first, last) = (*wholes.first()?, *wholes.last()?);
-    // Counters grow, and what is left beside a line is smaller than how far they get.
+    // Counters grow, and what is left beside a line is smaller than how far they get. What mostly rests does so beside
+    // no line but a flat one.
     let slope = (last - first) / (wholes.len() as i64 - 1).max(1);
-    let flat = fit(&wholes, 0)?;
-    let sloping = if flat.width == Width::Short { None } else { fit(&wholes, slope) };
-    let fit = sloping.filter(|sloping| sloping.width < flat.width).unwrap_or(flat);
-    let line = Line { base: fit.base as f64, slope: fit.slope as f64, scale };
-    let number = |(place, whole): (i64, &i64)| whole - fit.slope * place - fit.base;
-    let placed = (0..).zip(&wholes).map(number);
-    let numbers = match fit.width {
-        Width::Short => {
-            Numbers::Short(placed.map(|number| i16::try_from(number).ok()).collect::<Option<_>>()?)
-        }
-        Width::Long => Numbers::Long(placed.map(|number| i32::try_from(number).ok()).collect::<Option<_>>()?),
-    };
-    let whole = Whole { line, numbers };
-    let same = whole.values().zip(values).all(|(read, value)| read.to_bits() == value.to_bits());
-    same.then_some(whole)
+    let mut forms = Vec::new();
+    for slope in [Some(0), (slope != 0).then_some(slope)].into_iter().flatten() {
+        let Some(beside) = Beside::of(&wholes, slope) else { continue };
+        forms.extend(beside.forms().into_iter().filter_map(|form| beside.whole(form, scale)));
+    }
+    let mut forms: Vec<(usize, Whole)> = forms.into_iter().map(|whole| (whole.costs(), whole)).collect();
+    forms.sort_by_key(|(costs, _)| *costs);
+    let same =
+        |whole: &Whole| whole.values().map(f64::to_bits).eq(values.iter().map(|value| value.to_bits()));
+    forms.into_iter().map(|(_, whole)| whole).find(same)
 }
 
 impl Whole {
     /// The values as they will be read.
     pub fn values(&self) -> impl Iterator<Item = f64> {
-        let (short, long) = match &self.numbers {
-            Numbers::Short(numbers) => (numbers.as_slice(), &[][..]),
-            Numbers::Long(numbers) => (&[][..], numbers.as_slice()),
-        };
-        let numbers =
-            short.iter().map(|number| f64::from(*number)).chain(long.iter().map(|number| f64::from(*number)));
-        numbers.enumerate().map(|(place, number)| self.line.value(place, number))
+        let unit = self.low.width().unit();
+        let high = self.high.iter().flatten().copied().chain(std::iter::repeat(0));
+        let numbers = self.low.floats().into_iter().zip(high);
+        numbers
+            .enumerate()
+            .map(move |(place, (low, high))| self.line.value(place, low + f64::from(high) * unit))
+    }
+
+    /// Bytes that the arrays take in a row, roughly, and what makes up for reading two of them.
+    fn costs(&self) -> usize {
+        let low = stored(&self.low.bytes());
+        match &self.high {
+            None => low,
+            Some(high) => {
+                let both = low + stored(&high.iter().map(|high| *high as u8).collect::<Vec<_>>());
+                both + both / 4
+            }
+        }
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Width {
-    Short,
-    Long,
+/// Bytes that an array takes in a row: as it is, or compressed.
+fn stored(elements: &[u8]) -> usize {
+    /// What stands before the elements; compressed, it is about as large.
+    const HEADER: usize = 24;
+    HEADER + squeezed(elements)
 }
 
-struct Fit {
-    base: i64,
-    slope: i64,
+impl Low {
+    /// One number for each value.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::One(numbers) => numbers.len(),
+            Self::Two(numbers) => numbers.len(),
+            Self::Four(numbers) => numbers.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How wide they are.
+    pub fn width(&self) -> Width {
+        match self {
+            Self::One(_) => Width::One,
+            Self::Two(_) => Width::Two,
+            Self::Four(_) => Width::Four,
+        }
+    }
+
+    fn of(width: Width, numbers: impl Iterator<Item = i64>) -> Option<Self> {
+        Some(match width {
+            Width::One => Self::One(numbers.map(|number| i8::try_from(number).ok()).collect::<Option<_>>()?),
+            Width::Two => Self::Two(numbers.map(|number| i16::try_from(number).ok()).collect::<Option<_>>()?),
+            Width::Four => {
+                Self::Four(numbers.map(|number| i32::try_from(number).ok()).collect::<Option<_>>()?)
+            }
+        })
+    }
+
+    fn floats(&self) -> Vec<f64> {
+        match self {
+            Self::One(numbers) => numbers.iter().copied().map(f64::from).collect(),
+            Self::Two(numbers) => numbers.iter().copied().map(f64::from).collect(),
+            Self::Four(numbers) => numbers.iter().copied().map(f64::from).collect(),
+        }
+    }
+
+    /// As they lie in memory of the database.
+    fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::One(numbers) => numbers.iter().flat_map(|number| number.to_le_bytes()).collect(),
+            Self::Two(numbers) => numbers.iter().flat_map(|number| number.to_le_bytes()).collect(),
+            Self::Four(numbers) => numbers.iter().flat_map(|number| number.to_le_bytes()).collect(),
+        }
+    }
+}
+
+/// How numbers are laid out.
+#[derive(Debug, Clone, Copy)]
+struct Form {
     width: Width,
+    high: bool,
 }
 
-/// How the numbers beside a line of this slope are to be stored; `None` where they are too large.
-fn fit(wholes: &[i64], slope: i64) -> Option<Fit> {
-    let (mut least, mut most) = (i64::MAX, i64::MIN);
-    for (place, whole) in (0..).zip(wholes) {
-        let beside = whole.checked_sub(slope.checked_mul(place)?)?;
-        (least, most) = (least.min(beside), most.max(beside));
+/// From the narrowest on.
+const FORMS: [Form; 6] = [
+    Form { width: Width::One, high: false },
+    Form { width: Width::Two, high: false },
+    Form { width: Width::One, high: true },
+    Form { width: Width::Two, high: true },
+    Form { width: Width::Four, high: false },
+    Form { width: Width::Four, high: true },
+];
+
+impl Form {
+    /// How far its numbers go below 0, and above.
+    fn bounds(self) -> (i64, i64) {
+        let bits = self.width.bits();
+        let low = 1 << (bits - 1);
+        match self.high {
+            false => (low, low - 1),
+            true => ((128 << bits) + low, (127 << bits) + low - 1),
+        }
     }
-    let range = most.checked_sub(least)?;
-    let (width, positive) = match range {
-        0..0x1_0000 => (Width::Short, i64::from(i16::MAX)),
-        0x1_0000..0x1_0000_0000 => (Width::Long, i64::from(i32::MAX)),
-        _ => return None,
-    };
-    // Where half of the numbers are enough they count from the least.
-    let base = if range <= positive { least } else { least.checked_add(positive + 1)? };
-    Some(Fit { base, slope, width })
+
+    /// Whether numbers so far apart have such a form.
+    fn holds(self, range: i64) -> bool {
+        let (below, above) = self.bounds();
+        range <= below + above
+    }
+}
+
+/// What is left of whole numbers beside a line.
+struct Beside<'w> {
+    wholes: &'w [i64],
+    slope: i64,
+    least: i64,
+    range: i64,
+}
+
+impl<'w> Beside<'w> {
+    fn of(wholes: &'w [i64], slope: i64) -> Option<Self> {
+        let (mut least, mut most) = (i64::MAX, i64::MIN);
+        for (place, whole) in (0..).zip(wholes) {
+            let beside = whole.checked_sub(slope.checked_mul(place)?)?;
+            (least, most) = (least.min(beside), most.max(beside));
+        }
+        Some(Self { wholes, slope, least, range: most.checked_sub(least)? })
+    }
+
+    /// Forms that might be the smallest: the narrowest, and the one after it where bytes above the others come in,
+    /// as these are mostly alike and nearly vanish.
+    fn forms(&self) -> impl Iterator<Item = Form> {
+        let range = self.range;
+        let mut fitting = FORMS.into_iter().filter(move |form| form.holds(range));
+        let first = fitting.next();
+        first.into_iter().chain(fitting.next().filter(move |second| {
+            second.high != first.is_some_and(|first| first.high) && range > i64::from(u8::MAX)
+        }))
+    }
+
+    fn whole(&self, form: Form, scale: f64) -> Option<Whole> {
+        let (below, above) = form.bounds();
+        // Where half of the numbers are enough they count from the least.
+        let base = if self.range <= above { self.least } else { self.least.checked_add(below)? };
+        let numbers =
+            (0..).zip(self.wholes).map(|(place, whole): (i64, &i64)| whole - self.slope * place - base);
+        let bits = form.width.bits();
+        let high = |number: i64| if form.high { (number + (1 << (bits - 1))) >> bits } else { 0 };
+        let low = Low::of(form.width, numbers.clone().map(|number| number - (high(number) << bits)))?;
+        let high =
+            form.high.then(|| numbers.map(|number| i8::try_from(high(number)).ok()).collect::<Option<_>>());
+        let line = Line { base: base as f64, slope: self.slope as f64, scale };
+        Some(Whole {
+            line,
+            low,
+            high: match high {
+                Some(high) => Some(high?),
+                None => None,
+            },
+        })
+    }
 }
 
 #[cfg(test)]
@@ -155,30 +311,35 @@ mod tests {
     }
 
     fn line(shape: Shape) -> (Line, &'static str) {
-        match shape {
-            Shape::Whole(Whole { line, numbers: Numbers::Short(_) }) => (line, "short"),
-            Shape::Whole(Whole { line, numbers: Numbers::Long(_) }) => (line, "long"),
-            other => panic!("{other:?}"),
-        }
+        let Shape::Whole(Whole { line, low, high }) = shape else { panic!("{shape:?}") };
+        let form = match (low.width(), high.is_some()) {
+            (Width::One, false) => "1",
+            (Width::One, true) => "1 + 1",
+            (Width::Two, false) => "2",
+            (Width::Two, true) => "2 + 1",
+            (Width::Four, false) => "4",
+            (Width::Four, true) => "4 + 1",
+        };
+        (line, form)
     }
 
     #[test]
     fn values_of_one_step_are_whole_numbers() {
         let of = |value: fn(i32) -> f64| line(check(&(0..240).map(value).collect::<Vec<_>>()));
-        assert_eq!(of(|n| f64::from(n % 7)), (Line { base: 0.0, slope: 0.0, scale: 1.0 }, "short"));
-        assert_eq!(of(|n| f64::from(n % 7) / 100.0), (Line { base: 0.0, slope: 0.0, scale: 100.0 }, "short"));
+        assert_eq!(of(|n| f64::from(n % 7)), (Line { base: 0.0, slope: 0.0, scale: 1.0 }, "1"));
+        assert_eq!(of(|n| f64::from(n % 7) / 100.0), (Line { base: 0.0, slope: 0.0, scale: 100.0 }, "1"));
         let pages = of(|n| f64::from(40_000 - n % 3) * 4096.0);
-        assert_eq!(pages, (Line { base: 39_998.0, slope: 0.0, scale: 1.0 / 4096.0 }, "short"));
+        assert_eq!(pages, (Line { base: 39_998.0, slope: 0.0, scale: 1.0 / 4096.0 }, "1"));
         let nanos = of(|n| f64::from(60_000_000 + n * n * 17 % 1_000_003) / 1e9);
         assert_eq!(nanos.0.scale, 1e9);
-        assert_eq!(nanos.1, "long");
+        assert_eq!(nanos.1, "2 + 1");
     }
 
     #[test]
     fn counters_are_told_by_what_is_left_beside_a_line() {
         let values: Vec<f64> = (0..240).map(|n| 1e12 + f64::from(n) * 15_000.0 + f64::from(n % 5)).collect();
         let (line, width) = line(check(&values));
-        assert_eq!((line.slope, width), (15_000.0, "short"));
+        assert_eq!((line.slope, width), (15_000.0, "1"));
     }
 
     #[test]
