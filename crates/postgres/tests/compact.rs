@@ -2,7 +2,7 @@
 
 mod support;
 
-use metricsd_model::{HISTOGRAM_MARKER_BITS, Layout, Matcher, NativeHistogram, stale_marker};
+use metricsd_model::{Frame, HISTOGRAM_MARKER_BITS, Layout, Matcher, NativeHistogram, stale_marker};
 use metricsd_ports::{Compacted, CompactionPolicy, SampleSink, SampleSource, SelectedSeries};
 use sqlx::{Connection, Executor, Row};
 use support::compacting::{START, WIDTH, compact_all, count, exact, policy, shown, view};
@@ -105,8 +105,28 @@ async fn every_form_of_values_reads_as_before() {
 
 #[tokio::test]
 async fn numbers_of_every_size_are_the_same_to_the_bit_in_sql() {
-    let database = Database::create().await;
-    let store = database.store().await;
+    // Of hours, and of a day that is written hour by hour.
+    for (table, step) in [("segments", 30_000), ("segments_daily", 600_000)] {
+        let database = Database::create().await;
+        let store = database.store().await;
+        store.append(&[batch(1, of_every_size(step))]).await.expect("append");
+        let before = all_of_m(&store).await;
+        compact_all(&store, &policy()).await;
+        assert_eq!(exact(&all_of_m(&store).await), exact(&before));
+        let mut connection = database.connection().await;
+        assert_eq!(view(&mut connection).await, shown(&before));
+        for low in ["low1", "low2", "low4"] {
+            for high in ["NULL", "NOT NULL"] {
+                let of_form = format!("{table} WHERE {low} IS NOT NULL AND high IS {high}");
+                let found = count(&mut connection, &of_form).await;
+                assert!(found >= 8, "{found} of {of_form}");
+            }
+        }
+    }
+}
+
+/// Frames of a day with numbers of up to so many bits, by four scales.
+fn of_every_size(step: i64) -> Vec<Frame> {
     let scales = [1.0, 100.0, 1e9, 1.0 / 4096.0];
     let layout = Layout::shared(many(52 * scales.len()));
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -117,7 +137,7 @@ async fn numbers_of_every_size_are_the_same_to_the_bit_in_sql() {
         state
     };
     let frames = (0..120).map(|n: i64| {
-        // Of up to so many bits, all of them noise or the upper half steps; some beside a line, some far below 0.
+        // All of the bits noise, or the upper half steps; some beside a line, some far below 0.
         let mut value = |bits: u32, scale: f64| {
             let (noisy, step) = if bits % 2 == 0 { (bits, 0) } else { (bits / 2 + 1, n / 40) };
             let number = (noise() & ((1 << noisy) - 1)) as i64 + (step << bits >> 2);
@@ -127,22 +147,9 @@ async fn numbers_of_every_size_are_the_same_to_the_bit_in_sql() {
         };
         let values = scales.iter().flat_map(|scale| (1..=52).map(move |bits| (bits, *scale)));
         let values: Vec<f64> = values.map(|(bits, scale)| value(bits, scale)).collect();
-        frame(&layout, START + n * 30_000, values)
+        frame(&layout, START - START % (24 * WIDTH) + n * step, values)
     });
-    let frames = frames.collect();
-    store.append(&[batch(1, frames)]).await.expect("append");
-    let before = all_of_m(&store).await;
-    compact_all(&store, &policy()).await;
-    assert_eq!(exact(&all_of_m(&store).await), exact(&before));
-    let mut connection = database.connection().await;
-    assert_eq!(view(&mut connection).await, shown(&before));
-    for low in ["low1", "low2", "low4"] {
-        for high in ["NULL", "NOT NULL"] {
-            let of_form = format!("segments WHERE {low} IS NOT NULL AND high IS {high}");
-            let found = count(&mut connection, &of_form).await;
-            assert!(found >= 8, "{found} with {low} and high {high}");
-        }
-    }
+    frames.collect()
 }
 
 #[tokio::test]

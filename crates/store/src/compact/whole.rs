@@ -221,20 +221,23 @@ const FORMS: [Form; 6] = [
 ];
 
 impl Form {
-    /// How far its numbers go below 0, and above.
-    fn bounds(self) -> (i64, i64) {
-        let bits = self.width.bits();
-        let low = 1 << (bits - 1);
-        match self.high {
-            false => (low, low - 1),
-            true => ((128 << bits) + low, (127 << bits) + low - 1),
-        }
+    /// How far apart its numbers may be at most.
+    fn reach(self) -> i64 {
+        let bits = self.width.bits() + if self.high { i8::BITS } else { 0 };
+        (1 << bits) - 1
     }
 
-    /// Whether numbers so far apart have such a form.
-    fn holds(self, range: i64) -> bool {
-        let (below, above) = self.bounds();
-        range <= below + above
+    /// How much above the least of numbers so far apart those count from that are stored.
+    fn above_least(self, range: i64) -> i64 {
+        let half = 1 << (self.width.bits() - 1);
+        match (self.high, range) {
+            // Where half of the numbers are enough they count from the least.
+            (false, range) if range < half => 0,
+            (false, _) => half,
+            // All numbers of the width from the least on have the same byte above them.
+            (true, range) if range >> self.width.bits() <= i64::from(i8::MAX) => half,
+            (true, _) => half + (1 << (self.width.bits() + i8::BITS - 1)),
+        }
     }
 }
 
@@ -256,37 +259,29 @@ impl<'w> Beside<'w> {
         Some(Self { wholes, slope, least, range: most.checked_sub(least)? })
     }
 
-    /// Forms that might be the smallest: the narrowest, and the one after it where bytes above the others come in,
-    /// as these are mostly alike and nearly vanish.
+    /// Forms that might be the smallest: the narrowest, and where that or the next has a byte above the others the next,
+    /// too, as such bytes are mostly alike and then nearly vanish.
     fn forms(&self) -> impl Iterator<Item = Form> {
         let range = self.range;
-        let mut fitting = FORMS.into_iter().filter(move |form| form.holds(range));
+        let mut fitting = FORMS.into_iter().filter(move |form| range <= form.reach());
         let first = fitting.next();
-        first.into_iter().chain(fitting.next().filter(move |second| {
-            second.high != first.is_some_and(|first| first.high) && range > i64::from(u8::MAX)
-        }))
+        let second = fitting.next().filter(|second| first.is_some_and(|first| first.high != second.high));
+        first.into_iter().chain(second)
     }
 
     fn whole(&self, form: Form, scale: f64) -> Option<Whole> {
-        let (below, above) = form.bounds();
-        // Where half of the numbers are enough they count from the least.
-        let base = if self.range <= above { self.least } else { self.least.checked_add(below)? };
+        let base = self.least.checked_add(form.above_least(self.range))?;
         let numbers =
             (0..).zip(self.wholes).map(|(place, whole): (i64, &i64)| whole - self.slope * place - base);
         let bits = form.width.bits();
         let high = |number: i64| if form.high { (number + (1 << (bits - 1))) >> bits } else { 0 };
         let low = Low::of(form.width, numbers.clone().map(|number| number - (high(number) << bits)))?;
-        let high =
-            form.high.then(|| numbers.map(|number| i8::try_from(high(number)).ok()).collect::<Option<_>>());
+        let high = match form.high {
+            true => Some(numbers.map(|number| i8::try_from(high(number)).ok()).collect::<Option<_>>()?),
+            false => None,
+        };
         let line = Line { base: base as f64, slope: self.slope as f64, scale };
-        Some(Whole {
-            line,
-            low,
-            high: match high {
-                Some(high) => Some(high?),
-                None => None,
-            },
-        })
+        Some(Whole { line, low, high })
     }
 }
 
@@ -369,6 +364,48 @@ mod tests {
         assert_eq!(check(&values), Shape::Floats, "too far apart");
     }
 
+    #[test]
+    fn a_form_holds_as_much_as_it_says() {
+        for form in FORMS {
+            let whole = |range: i64| {
+                let wholes = [-5, range - 5, -5 + range / 2, -5 + range / 3];
+                let whole = Beside::of(&wholes, 0).and_then(|beside| beside.whole(form, 1.0));
+                whole.map(|whole| {
+                    (whole.values().collect::<Vec<_>>(), wholes.map(|whole| whole as f64).to_vec())
+                })
+            };
+            let reach = form.reach();
+            for range in [0, 1, reach / 2 - 1, reach / 2, reach / 2 + 1, reach / 2 + 2, reach - 1, reach] {
+                let (read, expected) = whole(range).unwrap_or_else(|| panic!("{form:?} of {range}"));
+                assert_eq!(read, expected, "{form:?} of {range}");
+            }
+            assert_eq!(whole(reach + 1), None, "{form:?}");
+        }
+    }
+
+    #[test]
+    fn a_byte_above_is_told_by_itself_where_it_saves_much() {
+        let mut state = 1u64;
+        let mut noise = move |below: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % below
+        };
+        let mut of = |step: fn(u64) -> u64, below: u64| {
+            let values: Vec<f64> = (0..240).map(|n| (step(n) + noise(below)) as f64).collect();
+            line(check(&values)).1
+        };
+        assert_eq!(of(|_| 0, 200), "1");
+        assert_eq!(of(|_| 0, 60_000), "2");
+        assert_eq!(of(|n| n / 120 * 1_000, 200), "1 + 1");
+        assert_eq!(of(|_| 0, 10_000_000), "2 + 1");
+        assert_eq!(of(|_| 0, 4_000_000_000), "4");
+        assert_eq!(of(|_| 0, 900_000_000_000), "4 + 1");
+        // What rests repeats itself whole, beside no line.
+        assert_eq!(of(|n| n / 40 * 2_000_011, 1), "4");
+    }
+
     proptest! {
         #[test]
         fn all_bits_survive(values in vec(any::<u64>(), 0..40)) {
@@ -378,7 +415,7 @@ mod tests {
         #[test]
         fn series_survive(
             start in -(1i64 << 54)..(1i64 << 54),
-            steps in vec(prop_oneof![Just(0i64), -9i64..9, 0i64..5_000_000, any::<i64>()], 8..60),
+            steps in vec(prop_oneof![Just(0i64), -9i64..9, 0i64..5_000_000, 0i64..1 << 34, any::<i64>()], 8..60),
             scale in prop_oneof![Just(1.0), Just(100.0), Just(1e9), Just(1.0 / 4096.0), Just(3.0)],
         ) {
             let mut at = start;
