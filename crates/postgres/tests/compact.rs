@@ -139,10 +139,10 @@ fn of_every_size(step: i64) -> Vec<Frame> {
     let frames = (0..120).map(|n: i64| {
         // All of the bits noise, or the upper half steps; some beside a line, some far below 0.
         let mut value = |bits: u32, scale: f64| {
-            let (noisy, step) = if bits % 2 == 0 { (bits, 0) } else { (bits / 2 + 1, n / 40) };
+            let (noisy, step) = if bits.is_multiple_of(2) { (bits, 0) } else { (bits / 2 + 1, n / 40) };
             let number = (noise() & ((1 << noisy) - 1)) as i64 + (step << bits >> 2);
-            let line = if bits % 3 == 0 { n << (bits / 2) } else { 0 };
-            let start = if bits % 5 == 0 { -(1 << 50) } else { 0 };
+            let line = if bits.is_multiple_of(3) { n << (bits / 2) } else { 0 };
+            let start = if bits.is_multiple_of(5) { -(1 << 50) } else { 0 };
             (start + line + number) as f64 / scale
         };
         let values = scales.iter().flat_map(|scale| (1..=52).map(move |bits| (bits, *scale)));

@@ -111,9 +111,9 @@ fn whole(values: &[f64]) -> Option<Whole> {
     let mut forms = Vec::new();
     for slope in [Some(0), (slope != 0).then_some(slope)].into_iter().flatten() {
         let Some(beside) = Beside::of(&wholes, slope) else { continue };
-        forms.extend(beside.forms().into_iter().filter_map(|form| beside.whole(form, scale)));
+        let wholes = beside.forms().filter_map(|form| beside.whole(form, scale));
+        forms.extend(wholes.map(|whole| (whole.costs(), whole)));
     }
-    let mut forms: Vec<(usize, Whole)> = forms.into_iter().map(|whole| (whole.costs(), whole)).collect();
     forms.sort_by_key(|(costs, _)| *costs);
     let same =
         |whole: &Whole| whole.values().map(f64::to_bits).eq(values.iter().map(|value| value.to_bits()));
