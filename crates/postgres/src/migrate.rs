@@ -16,7 +16,7 @@ struct Migration {
 }
 
 /// Never changed once released; a new version is a new file.
-const MIGRATIONS: [Migration; 17] = [
+const MIGRATIONS: [Migration; 18] = [
     Migration {
         version: 1,
         name: "catalogue",
@@ -92,6 +92,11 @@ const MIGRATIONS: [Migration; 17] = [
         version: 17,
         name: "work_state",
         sql: include_str!("../../../migrations/postgres/0017_work_state.sql"),
+    },
+    Migration {
+        version: 18,
+        name: "shared_texts",
+        sql: include_str!("../../../migrations/postgres/0018_shared_texts.sql"),
     },
     Migration {
         version: 19,

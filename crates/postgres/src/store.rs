@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
+use crate::append::KnownTexts;
 use crate::compact::Compactor;
 use crate::error::{Fault, MAX_ATTEMPTS, back_off};
 use crate::feed::Feed;
@@ -36,6 +37,8 @@ pub struct PostgresStore {
     pub(crate) options: PostgresOptions,
     /// What is known to be committed.
     pub(crate) known: Mutex<Known>,
+    /// The same of what series share.
+    pub(crate) texts: Mutex<KnownTexts>,
     /// Columns of layouts, for readers.
     pub(crate) layouts: Mutex<Recent<i64, Arc<[i64]>>>,
     /// Timestamps that segments share, for readers.
@@ -79,6 +82,7 @@ impl PostgresStore {
         migrate_pool(&pool, &options).await?;
         Ok(Self {
             known: Mutex::new(Known::new(options.cached_series, options.cached_columns)),
+            texts: Mutex::default(),
             layouts: Mutex::new(Recent::new(options.cached_columns)),
             timelines: Mutex::new(Recent::new(options.cached_columns)),
             frames: FrameCache::new(options.frame_cache_bytes),

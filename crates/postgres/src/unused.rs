@@ -1,4 +1,4 @@
-//! Removing series and layouts of which nothing is left.
+//! Removing series and layouts of which nothing is left, and what no series has any more.
 //!
 //! A process remembers what it has stored and does not look it up again. So whatever is removed is told in `removals`. An
 //! append holds a shared advisory lock from its first statement to its commit; it reads what was removed once it has that
@@ -23,6 +23,9 @@ pub(crate) const LOCK: i64 = 0x6d64_7265_6d6f_7665;
 /// Layouts and series that one call looks at.
 const LAYOUTS: i64 = 500;
 const SERIES: i64 = 2_000;
+
+/// Names that one call removes, and owners.
+const TEXTS: i64 = 10_000;
 
 /// Appends wait behind the one that waits for the lock: it gives up soon, and is called again.
 const PATIENCE: &str = "SET LOCAL lock_timeout = '500ms'";
@@ -72,7 +75,13 @@ pub(crate) async fn remove_unused(store: &PostgresStore, before: Millis) -> Resu
         }
     };
     let page = series_page(store, at.after, before).await?;
-    let Some(last) = page.last().copied() else { return Ok(Unused::default()) };
+    let Some(last) = page.last().copied() else {
+        let removed = remove_texts(store).await;
+        // Only this again where others were in the way.
+        let is_again = removed.as_ref().map_or_else(Fault::is_contention, |more| *more);
+        sweep.at = is_again.then_some(at);
+        return Ok(Unused { more: removed?, ..Unused::default() });
+    };
     let series = remove_series(store, &page, &at).await?;
     at.after = Some(last);
     sweep.at = Some(at);
@@ -120,8 +129,7 @@ async fn remove_layouts(store: &PostgresStore, before: Millis) -> Result<u64, Fa
 }
 
 async fn series_page(store: &PostgresStore, after: Option<i64>, before: Millis) -> Result<Vec<i64>, Fault> {
-    let sql =
-        "SELECT id FROM series WHERE ($1::int8 IS NULL OR id > $1) AND first_seen < $2 ORDER BY id LIMIT $3";
+    let sql = "SELECT id FROM series_rows WHERE ($1::int8 IS NULL OR id > $1) AND first_seen < $2 ORDER BY id LIMIT $3";
     ids(sqlx::query(sql).bind(after).bind(bound(before)).bind(SERIES).fetch_all(&store.pool).await?)
 }
 
@@ -142,6 +150,26 @@ async fn remove_series(store: &PostgresStore, page: &[i64], at: &At) -> Result<u
     note(&mut tx, false, &removed).await?;
     tx.commit().await?;
     Ok(removed.len() as u64)
+}
+
+/// Removes names and owners that no series has; a description that changes leaves one, too. Answers whether there may be more.
+async fn remove_texts(store: &PostgresStore) -> Result<bool, Fault> {
+    let unused = sqlx::query(include_str!("sql/unused_texts.sql")).bind(TEXTS).fetch_one(&store.pool).await?;
+    let since: &str = unused.try_get(0)?;
+    let (names, owners): (Vec<i32>, Vec<i32>) = (unused.try_get(1)?, unused.try_get(2)?);
+    if names.is_empty() && owners.is_empty() {
+        return Ok(false);
+    }
+    let is_full = |ids: &[i32]| ids.len() as i64 >= TEXTS;
+    let more = is_full(&names) || is_full(&owners);
+    let mut tx = alone(store).await?;
+    // By the index of what was added last, however few rows a plan takes the table to have.
+    sqlx::raw_sql("SET LOCAL enable_seqscan = off").execute(&mut *tx).await?;
+    let query = sqlx::query(include_str!("sql/remove_texts.sql")).bind(since).bind(names).bind(owners);
+    let told = query.execute(&mut *tx).await?.rows_affected();
+    tx.commit().await?;
+    // Where all of them are in use again, there is time until the next sweep.
+    Ok(more && told > 0)
 }
 
 async fn unused(connection: &mut PgConnection, series: Vec<i64>, seen: i64) -> Result<Vec<i64>, Fault> {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use metricsd_model::{Layout, Series, SeriesId};
 use metricsd_store::follow::Own;
-use metricsd_store::owners::{Changed, Known, MAX_ATTEMPTS, Owners, labels_json};
+use metricsd_store::owners::{Known, MAX_ATTEMPTS, Owners, labels_json};
 use parking_lot::Mutex;
 use sqlx::{Connection, PgConnection, Row};
 
+use super::texts::{Numbers, Texts};
 use super::{Interned, SEND_BYTES, signed};
 use crate::binary::{required, required_array};
 use crate::copy::{BinaryRows, Columns};
@@ -19,6 +20,10 @@ use crate::read::series_of_row;
 /// Rows of one statement; bounds the memory of both sides when many series are new at once.
 const SERIES_A_STATEMENT: usize = 20_000;
 
+/// So many new series or fewer are inserted. A `COPY` ends with a small message of its own, which waits for the server's
+/// system to acknowledge the one before: some 40 ms, unless more than one packet was on its way.
+const INSERTED: usize = 1_000;
+
 /// Columns of the layouts of one statement.
 const COLUMNS_A_STATEMENT: usize = 500_000;
 
@@ -26,6 +31,7 @@ const COLUMNS_A_STATEMENT: usize = 500_000;
 pub(super) async fn intern(
     tx: &mut PgConnection,
     known: &Mutex<Known>,
+    texts: &mut Texts<'_>,
     layouts: &[Arc<Layout>],
 ) -> Result<Interned, Fault> {
     let mut interned = Interned::default();
@@ -39,10 +45,10 @@ pub(super) async fn intern(
         if missing.is_empty() {
             break;
         }
-        write(tx, &mut owners, &missing).await?;
+        write(tx, texts, &mut owners, &missing).await?;
     }
     let (ids, changed) = owners.assign(&work)?;
-    describe(tx, &changed).await?;
+    texts.describe(tx, &changed).await?;
     interned.learn(owners.into_learned());
     place_layouts(tx, known, &work, ids, &mut interned).await?;
     Ok(interned)
@@ -59,33 +65,47 @@ pub(super) async fn own(tx: &mut PgConnection, interned: &mut Interned) -> Resul
 }
 
 /// Reads who owns the ids and writes the series whose ids are free. They come in order of id, so that writers take
-/// their locks in one order.
+/// their locks in one order; all names and owners come before them.
 async fn write(
     tx: &mut PgConnection,
+    texts: &mut Texts<'_>,
     owners: &mut Owners<'_>,
     missing: &[(i64, Arc<Series>)],
 ) -> Result<(), Fault> {
+    let mut free = Vec::with_capacity(missing.len());
     for part in missing.chunks(SERIES_A_STATEMENT) {
         let stored = find(tx, owners, part.iter().map(|(id, _)| *id).collect()).await?;
-        let free: Vec<_> = part.iter().filter(|(id, _)| !stored.contains(id)).cloned().collect();
-        if free.is_empty() {
-            continue;
-        }
-        let taken = match copy_series(tx, &free).await {
-            Ok(()) => HashSet::new(),
-            // Another writer was faster with some of them.
-            Err(fault) if fault.is_series_race() => {
-                let written: HashSet<i64> = insert_series(tx, &free).await?.into_iter().collect();
-                let lost = free.iter().map(|(id, _)| *id).filter(|id| !written.contains(id)).collect();
-                find(tx, owners, lost).await?
-            }
-            Err(fault) => return Err(fault),
+        free.extend(part.iter().filter(|(id, _)| !stored.contains(id)).cloned());
+    }
+    let numbers = texts.numbers(tx, &free).await?;
+    let rows: Vec<NewSeries<'_>> = free
+        .iter()
+        .zip(numbers)
+        .map(|((id, series), numbers)| NewSeries { id: *id, series, numbers })
+        .collect();
+    for part in rows.chunks(SERIES_A_STATEMENT) {
+        let is_copied = part.len() > INSERTED && copied(copy_series(tx, part).await)?;
+        let taken = if is_copied {
+            HashSet::new()
+        } else {
+            let written: HashSet<i64> = insert_series(tx, part).await?.into_iter().collect();
+            let lost = part.iter().map(|row| row.id).filter(|id| !written.contains(id)).collect();
+            find(tx, owners, lost).await?
         };
-        for (id, series) in free.iter().filter(|(id, _)| !taken.contains(id)) {
-            owners.wrote(*id, series);
+        for row in part.iter().filter(|row| !taken.contains(&row.id)) {
+            owners.wrote(row.id, row.series);
         }
     }
     Ok(())
+}
+
+/// `false` where another writer was faster with some of the series.
+fn copied(result: Result<(), Fault>) -> Result<bool, Fault> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(fault) if fault.is_series_race() => Ok(false),
+        Err(fault) => Err(fault),
+    }
 }
 
 /// Reads the series of those ids that are taken; answers these ids.
@@ -103,9 +123,17 @@ async fn find(tx: &mut PgConnection, owners: &mut Owners<'_>, ids: Vec<i64>) -> 
     Ok(stored)
 }
 
+/// A row of `series_rows`.
+struct NewSeries<'s> {
+    id: i64,
+    series: &'s Arc<Series>,
+    /// Of its name and its owner.
+    numbers: Numbers,
+}
+
 /// Writes series under ids that were free a moment ago. Where one no longer is, the savepoint undoes this alone, locks
 /// included. `COPY` costs half of an `INSERT` that minds conflicts, row by row.
-async fn copy_series(tx: &mut PgConnection, series: &[(i64, Arc<Series>)]) -> Result<(), Fault> {
+async fn copy_series(tx: &mut PgConnection, series: &[NewSeries<'_>]) -> Result<(), Fault> {
     let mut savepoint = tx.begin().await?;
     match send_series(&mut savepoint, series).await {
         Ok(()) => Ok(savepoint.commit().await?),
@@ -116,24 +144,15 @@ async fn copy_series(tx: &mut PgConnection, series: &[(i64, Arc<Series>)]) -> Re
     }
 }
 
-async fn send_series(tx: &mut PgConnection, series: &[(i64, Arc<Series>)]) -> Result<(), Fault> {
+async fn send_series(tx: &mut PgConnection, series: &[NewSeries<'_>]) -> Result<(), Fault> {
     let mut rows = BinaryRows::new(SEND_BYTES + SEND_BYTES / 4);
     let mut copy = tx.copy_in_raw(include_str!("../sql/copy_series.sql")).await?;
-    for (id, series) in series {
-        rows.begin(9);
+    for NewSeries { id, series, numbers: (name, owner) } in series {
+        rows.begin(4);
         rows.field(&id.to_be_bytes());
-        rows.field(series.labels.metric_name().as_bytes());
-        rows.field(series.metric_type.as_str().as_bytes());
+        rows.field(&name.to_be_bytes());
+        rows.field(&owner.to_be_bytes());
         rows.jsonb(&labels_text(series)?);
-        rows.field(series.source.as_bytes());
-        rows.field(series.target_id.as_bytes());
-        rows.field(series.source_type.as_str().as_bytes());
-        for text in [&series.help, &series.unit] {
-            match text.as_deref() {
-                Some(text) => rows.field(without_nul(text).as_bytes()),
-                None => rows.null(),
-            }
-        }
         if rows.bytes().len() >= SEND_BYTES {
             copy.send(rows.bytes()).await?;
             rows.clear();
@@ -145,23 +164,14 @@ async fn send_series(tx: &mut PgConnection, series: &[(i64, Arc<Series>)]) -> Re
     Ok(())
 }
 
-/// The same, past the ids that others have taken. Answers what was written.
-async fn insert_series(tx: &mut PgConnection, series: &[(i64, Arc<Series>)]) -> Result<Vec<i64>, Fault> {
-    let labels: Result<Vec<String>, Fault> = series.iter().map(|(_, series)| labels_text(series)).collect();
-    let text =
-        |field: fn(&Series) -> &str| series.iter().map(|(_, series)| field(series)).collect::<Vec<_>>();
-    let optional =
-        |field: fn(&Series) -> Option<String>| series.iter().map(|(_, s)| field(s)).collect::<Vec<_>>();
+/// Writes series past the ids that others have taken. Answers what was written.
+async fn insert_series(tx: &mut PgConnection, series: &[NewSeries<'_>]) -> Result<Vec<i64>, Fault> {
+    let labels: Result<Vec<String>, Fault> = series.iter().map(|row| labels_text(row.series)).collect();
     let rows = sqlx::query(include_str!("../sql/insert_series.sql"))
-        .bind(series.iter().map(|(id, _)| *id).collect::<Vec<_>>())
-        .bind(text(|series| series.labels.metric_name()))
-        .bind(text(|series| series.metric_type.as_str()))
+        .bind(series.iter().map(|row| row.id).collect::<Vec<_>>())
+        .bind(series.iter().map(|row| row.numbers.0).collect::<Vec<_>>())
+        .bind(series.iter().map(|row| row.numbers.1).collect::<Vec<_>>())
         .bind(labels?)
-        .bind(text(|series| &series.source))
-        .bind(text(|series| &series.target_id))
-        .bind(text(|series| series.source_type.as_str()))
-        .bind(optional(|series| series.help.as_deref().map(without_nul)))
-        .bind(optional(|series| series.unit.as_deref().map(without_nul)))
         .fetch_all(tx)
         .await?;
     rows.iter().map(|row| Ok(i64::from_be_bytes(required(row, 0)?))).collect()
@@ -169,29 +179,6 @@ async fn insert_series(tx: &mut PgConnection, series: &[(i64, Arc<Series>)]) -> 
 
 fn labels_text(series: &Series) -> Result<String, Fault> {
     labels_json(series).map_err(|error| damaged("cannot write labels").caused_by(error))
-}
-
-/// Help texts come from outside, and text columns cannot hold NUL.
-fn without_nul(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
-}
-
-/// Writes descriptions that have changed, in order of id.
-async fn describe(tx: &mut PgConnection, changed: &Changed) -> Result<(), Fault> {
-    if changed.is_empty() {
-        return Ok(());
-    }
-    let optional = |field: fn(&Series) -> &Option<Arc<str>>| -> Vec<Option<String>> {
-        changed.values().map(|series| field(series).as_deref().map(without_nul)).collect()
-    };
-    sqlx::query(include_str!("../sql/describe_series.sql"))
-        .bind(changed.keys().copied().collect::<Vec<_>>())
-        .bind(changed.values().map(|series| series.metric_type.as_str()).collect::<Vec<_>>())
-        .bind(optional(|series| &series.help))
-        .bind(optional(|series| &series.unit))
-        .execute(tx)
-        .await?;
-    Ok(())
 }
 
 /// Shares the layouts that can be shared; all others travel in their frames.

@@ -1,13 +1,14 @@
 //! Appending: one transaction a group of batches.
 //!
-//! In every transaction locks are taken in one order: joined pushes by id, jobs by id, series by id, layouts by id, exemplars by key,
-//! families in order, one counter. Writers
-//! that meet therefore wait for each other; they do not deadlock.
+//! In every transaction locks are taken in one order: joined pushes by id, jobs by id, names and owners of series in order, series by id,
+//! layouts by id, exemplars by key, families in order, one counter. Writers
+//! that meet therefore wait for each other; they do not deadlock, but where a series is new and the description of another changes to one that is new, too.
 
 mod beside;
 mod fence;
 mod intern;
 pub(crate) mod joined;
+mod texts;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -31,6 +32,8 @@ use crate::held::Held;
 use crate::store::bounded;
 use crate::unused::removals_after;
 use intern::{intern, own};
+pub(crate) use texts::KnownTexts;
+use texts::{State, Texts};
 
 type Interned = owners::Interned<Columns>;
 
@@ -82,6 +85,7 @@ impl PostgresStore {
         if stored.as_ref().is_err_and(PortError::is_retryable) {
             // The server may come back as another that lacks the last commits: look everything up again.
             self.known.lock().clear();
+            self.texts.lock().clear();
         }
         let (stored, fenced) = stored?;
         group.fence(fenced);
@@ -140,7 +144,7 @@ async fn append_on(
     replayed: &HashSet<Uuid>,
 ) -> Result<Appended, Fault> {
     let mut tx = connection.begin().await?;
-    forget_removed(store, &mut tx).await?;
+    let state = forget_removed(store, &mut tx).await?;
     let fenced = fence::fenced(&mut tx, group.given()).await?;
     let mut group = Cow::Borrowed(group);
     if !fenced.is_empty() {
@@ -159,7 +163,8 @@ async fn append_on(
     let carried = exemplars::carried(fresh.iter().map(|fresh| fresh.batch));
     let mut layouts = distinct_layouts(&fresh);
     layouts.extend(carried.iter().map(|carried| Arc::clone(&carried.layout)));
-    let mut interned = intern(&mut tx, &store.known, &layouts).await?;
+    let mut texts = Texts::new(&store.texts, state);
+    let mut interned = intern(&mut tx, &store.known, &mut texts, &layouts).await?;
     let own = own(&mut tx, &mut interned).await?;
     let exemplars = exemplars::rows(&carried, |layout| interned.columns(layout)?.ids())?;
     beside::insert_exemplars(&mut tx, &exemplars).await?;
@@ -173,21 +178,28 @@ async fn append_on(
         store.index.wrote(own);
     }
     interned.remember(&store.known);
+    texts.remember();
     families::remember(&store.known, &said);
     Ok((fresh.iter().map(|fresh| fresh.batch.id.to_uuid()).collect(), fenced))
 }
 
-/// Nobody removes series or layouts until this transaction ends; what was removed since this process looked last is to
-/// be written again. Two statements in one message: the second sees what was committed before the lock was had.
-async fn forget_removed(store: &PostgresStore, tx: &mut PgConnection) -> Result<(), Fault> {
+/// Nobody removes series, what they share, or layouts until this transaction ends; what was removed since this process
+/// looked last is to be written again. Two statements in one message: the second sees what was committed before the lock was had.
+async fn forget_removed(store: &PostgresStore, tx: &mut PgConnection) -> Result<State, Fault> {
     let rows = sqlx::raw_sql(include_str!("../sql/hold_series.sql")).fetch_all(&mut *tx).await?;
-    let last = rows.last().map(|row| row.try_get::<i64, _>("number")).transpose()?.unwrap_or(0);
+    let row = rows.last().ok_or_else(|| damaged("the database does not say what was removed last"))?;
+    let last: i64 = row.try_get("number")?;
+    let state = State { started: row.try_get("started")?, removals: row.try_get("texts")? };
+    if store.texts.lock().renew(state) {
+        // Another server may lack the last commits: look everything up again.
+        store.known.lock().clear();
+    }
     let known = store.known.lock().removal;
     if last > known {
         let (removals, last) = removals_after(tx, known).await?;
         store.known.lock().forget(&removals, last);
     }
-    Ok(())
+    Ok(state)
 }
 
 /// A batch whose job row this transaction has made, so that no other will store it.

@@ -162,7 +162,7 @@ pub(crate) async fn stored(store: &PostgresStore, ids: &[SeriesId]) -> Result<Ha
     let mut found = HashSet::new();
     for page in ids.chunks(PAGE) {
         let asked: Vec<i64> = page.iter().map(|id| id.to_i64()).collect();
-        let query = sqlx::query("SELECT id FROM series WHERE id = ANY($1)").bind(asked);
+        let query = sqlx::query("SELECT id FROM series_rows WHERE id = ANY($1)").bind(asked);
         for row in query.fetch_all(&store.pool).await? {
             found.insert(SeriesId::from_i64(row.try_get(0)?));
         }

@@ -129,7 +129,8 @@ async fn has_frames(tx: &mut PgConnection, first: Millis, last: Millis) -> Resul
 }
 
 async fn series_after(tx: &mut PgConnection, last: Option<i64>, count: usize) -> Result<Vec<i64>, Fault> {
-    let query = sqlx::query("SELECT id FROM series WHERE $1::int8 IS NULL OR id > $1 ORDER BY id LIMIT $2");
+    let query =
+        sqlx::query("SELECT id FROM series_rows WHERE $1::int8 IS NULL OR id > $1 ORDER BY id LIMIT $2");
     let rows = query.bind(last).bind(count as i64).fetch_all(tx).await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }

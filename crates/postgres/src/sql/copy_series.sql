@@ -1,2 +1,1 @@
-COPY series (id, metric_name, metric_type, labels, source, target_id, source_type, help, unit)
-FROM STDIN (FORMAT binary)
+COPY series_rows (id, name, owner, labels) FROM STDIN (FORMAT binary)

@@ -1,1 +1,1 @@
-DELETE FROM series WHERE id = ANY($1) RETURNING id
+DELETE FROM series_rows WHERE id = ANY($1) RETURNING id

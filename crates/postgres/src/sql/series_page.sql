@@ -1,5 +1,7 @@
-SELECT id, metric_name, metric_type, labels, source
-FROM series
-WHERE id >= $1
-ORDER BY id
+SELECT r.id, n.metric_name, n.metric_type, r.labels, o.source
+FROM series_rows r
+JOIN series_names n ON n.id = r.name
+JOIN series_owners o ON o.id = r.owner
+WHERE r.id >= $1
+ORDER BY r.id
 LIMIT $2

@@ -1,0 +1,1 @@
+SELECT id FROM series_rows WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE
