@@ -53,16 +53,23 @@ async fn two_stores_that_append_the_same_batches_store_each_once() {
 /// One series is another writer's and not committed yet, so that it is neither seen nor free.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_series_that_another_writer_is_writing_is_waited_for_and_shared() {
+    // Few new series are inserted, many are copied.
+    for count in [5, 1_200] {
+        wait_for_another(count).await;
+    }
+}
+
+async fn wait_for_another(count: usize) {
     let database = Database::create().await;
     let (one, two) = (Arc::new(database.store().await), database.store().await);
-    let layout = Layout::shared(many(5));
+    let layout = Layout::shared(many(count));
     let part = Layout::shared(many(3)[2..].to_vec());
     two.append(&[batch(1, vec![frame(&part, HOUR, vec![2.0])])]).await.expect("append");
     let mut connection = database.connection().await;
-    connection.execute("CREATE TABLE kept AS SELECT * FROM series").await.expect("keep");
-    connection.execute("DELETE FROM series").await.expect("delete");
-    connection.execute("BEGIN; INSERT INTO series SELECT * FROM kept").await.expect("insert");
-    let late = batch(2, vec![frame(&layout, HOUR + 1, vec![0.0, 1.0, 2.0, 3.0, 4.0])]);
+    connection.execute("CREATE TABLE kept AS SELECT * FROM series_rows").await.expect("keep");
+    connection.execute("DELETE FROM series_rows").await.expect("delete");
+    connection.execute("BEGIN; INSERT INTO series_rows SELECT * FROM kept").await.expect("insert");
+    let late = batch(2, vec![frame(&layout, HOUR + 1, vec![0.5; count])]);
     let append = tokio::spawn({
         let one = Arc::clone(&one);
         async move { one.append(&[late]).await }
@@ -77,9 +84,10 @@ async fn a_series_that_another_writer_is_writing_is_waited_for_and_shared() {
     connection.execute("COMMIT").await.expect("commit");
     assert_eq!(append.await.expect("no panic").expect("append"), [Receipt::Stored]);
     let lengths: Vec<usize> = all_of_m(&one).await.iter().map(|series| series.values.len()).collect();
-    assert_eq!(lengths, [1, 1, 2, 1, 1]);
+    assert_eq!((lengths.len(), lengths.iter().filter(|length| **length == 2).count()), (count, 1));
+    assert_eq!(lengths.iter().sum::<usize>(), count + 1);
     let row = watcher.fetch_one("SELECT count(*), count(DISTINCT added) FROM series").await.expect("count");
-    assert_eq!((row.get::<i64, _>(0), row.get::<i64, _>(1)), (5, 2));
+    assert_eq!((row.get::<i64, _>(0), row.get::<i64, _>(1)), (count as i64, 2));
 }
 
 #[tokio::test]

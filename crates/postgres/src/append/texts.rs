@@ -69,16 +69,11 @@ pub(super) struct State {
 }
 
 /// Ids of names and owners that are known to be committed. Bounded.
+#[derive(Default)]
 pub(crate) struct KnownTexts {
     state: Option<State>,
     names: Ids<4>,
     owners: Ids<3>,
-}
-
-impl Default for KnownTexts {
-    fn default() -> Self {
-        Self { state: None, names: Ids::default(), owners: Ids::default() }
-    }
 }
 
 impl KnownTexts {

@@ -3,9 +3,15 @@
 WITH fresh AS MATERIALIZED (
     SELECT name, owner FROM series_rows WHERE added >= $1::text::xid8
 ), names AS (
-    DELETE FROM series_names WHERE id = ANY($2) AND id NOT IN (SELECT name FROM fresh) RETURNING id
+    DELETE FROM series_names n
+    USING (SELECT unnest($2::int4[]) EXCEPT SELECT name FROM fresh) AS unused (id)
+    WHERE n.id = unused.id
+    RETURNING n.id
 ), owners AS (
-    DELETE FROM series_owners WHERE id = ANY($3) AND id NOT IN (SELECT owner FROM fresh) RETURNING id
+    DELETE FROM series_owners o
+    USING (SELECT unnest($3::int4[]) EXCEPT SELECT owner FROM fresh) AS unused (id)
+    WHERE o.id = unused.id
+    RETURNING o.id
 )
 UPDATE last_removal
 SET texts = texts + 1
