@@ -106,6 +106,29 @@ impl Window {
     }
 }
 
+/// The jobs of all scrapes, by target and scheduled time; and how many others each target's jobs tell of.
+async fn scrape_jobs(
+    sql: &mut PgConnection,
+    accounts: &mut BTreeMap<String, u64>,
+) -> (HashMap<String, BTreeMap<i64, Job>>, HashMap<String, u64>) {
+    let mut jobs: HashMap<String, BTreeMap<i64, Job>> = HashMap::new();
+    let mut told: HashMap<String, u64> = HashMap::new();
+    let query = "SELECT target_id, (extract(epoch FROM created_at) * 1000)::bigint, status, error_details, missed::text
+        FROM collection_jobs WHERE collection_method = 'PULL_SCRAPING'";
+    let mut rows = sqlx::query(query).fetch(sql);
+    while let Some(row) = rows.try_next().await.unwrap() {
+        let (target, slot): (String, i64) = (row.get(0), row.get(1));
+        if let Some(missed) = row.get::<Option<String>, _>(4) {
+            let missed: BTreeMap<String, u64> = serde_json::from_str(&missed).unwrap();
+            *told.entry(target.clone()).or_default() += missed.values().sum::<u64>();
+            missed.into_iter().for_each(|(why, count)| *accounts.entry(why).or_default() += count);
+        }
+        let job = Job { status: row.get(2), error: row.get(3) };
+        assert!(jobs.entry(target).or_default().insert(slot, job).is_none(), "one job a scheduled time");
+    }
+    (jobs, told)
+}
+
 /// Each scheduled scrape of a time is stored or recorded as missed, and missed only where there is an excuse.
 pub(crate) async fn scrapes(
     sql: &mut PgConnection,
@@ -114,22 +137,7 @@ pub(crate) async fn scrapes(
     excuses: &Excuses,
 ) -> Scrapes {
     let mut counts = Scrapes::default();
-    let mut jobs: HashMap<String, BTreeMap<i64, Job>> = HashMap::new();
-    let mut told: HashMap<String, u64> = HashMap::new();
-    let query = "SELECT target_id, (extract(epoch FROM created_at) * 1000)::bigint, status, error_details, missed::text
-        FROM collection_jobs WHERE collection_method = 'PULL_SCRAPING'";
-    let mut rows = sqlx::query(query).fetch(&mut *sql);
-    while let Some(row) = rows.try_next().await.unwrap() {
-        let (target, slot): (String, i64) = (row.get(0), row.get(1));
-        if let Some(missed) = row.get::<Option<String>, _>(4) {
-            let missed: BTreeMap<String, u64> = serde_json::from_str(&missed).unwrap();
-            *told.entry(target.clone()).or_default() += missed.values().sum::<u64>();
-            missed.into_iter().for_each(|(why, count)| *counts.accounts.entry(why).or_default() += count);
-        }
-        let job = Job { status: row.get(2), error: row.get(3) };
-        assert!(jobs.entry(target).or_default().insert(slot, job).is_none(), "one job a scheduled time");
-    }
-    drop(rows);
+    let (jobs, told) = scrape_jobs(sql, &mut counts.accounts).await;
     let (mut faults, mut seen) = (Vec::new(), Vec::new());
     let mut by_second: BTreeMap<i64, usize> = BTreeMap::new();
     for target in targets {
