@@ -358,8 +358,8 @@ pub(crate) async fn events(fleet: &Fleet, sql: &mut PgConnection) {
         let (mut begun, mut newest) = (0, 0);
         for (place, commit, batch) in events {
             let before = begun - commit.committed;
-            // Where a commit ends and another sees it some milliseconds pass.
-            assert!(before <= 20_000, "{source}: {batch} at {place} is out of order by {before} us");
+            // When a transaction began is known only to the next commit of a collection, and those are some tens of ms apart.
+            assert!(before <= 100_000, "{source}: {batch} at {place} is out of order by {before} us");
             turned += usize::from(commit.committed < newest);
             begun = begun.max(commit.begun);
             newest = newest.max(commit.committed);
