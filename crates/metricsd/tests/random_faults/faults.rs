@@ -153,7 +153,14 @@ pub(crate) fn round(chance: &mut Chance, fleet: &Fleet) -> Vec<Fault> {
         let Some(fault) = choose(chance, fleet) else { continue };
         let removed = faults.iter().filter(|fault| matches!(fault, Fault::Remove(_))).count();
         let is_last = matches!(fault, Fault::Remove(_)) && fleet.running(&WORKERS).len() - removed <= FEWEST;
-        if !is_last && faults.iter().all(|known| known.concerns() != fault.concerns()) {
+        // A process whose spool is to be filled has to run.
+        let of_narrow = |fault: &Fault| fault.concerns() == NARROW;
+        let fills = |fault: &Fault| matches!(fault, Fault::Fill(_));
+        let apart = |known: &Fault| {
+            known.concerns() != fault.concerns()
+                && !(fills(known) && of_narrow(&fault) || fills(&fault) && of_narrow(known))
+        };
+        if !is_last && faults.iter().all(apart) {
             faults.push(fault);
         }
     }
