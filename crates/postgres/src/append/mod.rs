@@ -1,8 +1,8 @@
 //! Appending: one transaction a group of batches.
 //!
 //! In every transaction locks are taken in one order: joined pushes by id, jobs by id, names and owners of series in order, series by id,
-//! layouts by id, exemplars by key, families in order, one counter. Writers
-//! that meet therefore wait for each other; they do not deadlock, but where a series is new and the description of another changes to one that is new, too.
+//! layouts by id, exemplars by key, families in order, one counter. Writers that meet therefore wait for each other and do not deadlock,
+//! with one exception, which is contention and tried again: a description that changes to a new one takes its name after series.
 
 mod beside;
 mod fence;
