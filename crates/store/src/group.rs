@@ -27,6 +27,8 @@ pub struct Bounds {
 #[derive(Debug, Clone)]
 pub struct Group {
     given: Vec<Arc<Batch>>,
+    /// Places in `given` of the first of each id, without those that are fenced.
+    firsts: Vec<usize>,
     distinct: Vec<Arc<Batch>>,
     /// Places of those in `given` whose targets have other owners.
     fenced: HashSet<usize>,
@@ -40,9 +42,7 @@ impl Group {
                 PortError::new(ErrorKind::Invalid, format!("batch {:032x}: {fault}", batch.id.0))
             })?;
         }
-        let mut group = Self { given: batches.to_vec(), distinct: Vec::new(), fenced: HashSet::new() };
-        group.distinct = group.firsts().map(|(_, batch)| Arc::clone(batch)).collect();
-        Ok(group)
+        Ok(Self::of(batches.to_vec(), HashSet::new()))
     }
 
     /// All of them.
@@ -59,16 +59,20 @@ impl Group {
     /// same scrape. Comes before [`Group::without`].
     pub fn fence(&mut self, fenced: HashSet<usize>) {
         if !fenced.is_empty() {
-            self.fenced = fenced;
-            self.distinct = self.firsts().map(|(_, batch)| Arc::clone(batch)).collect();
+            *self = Self::of(std::mem::take(&mut self.given), fenced);
         }
     }
 
-    /// The first of each id, with their places.
-    fn firsts(&self) -> impl Iterator<Item = (usize, &Arc<Batch>)> {
-        let mut seen: HashSet<BatchId> = HashSet::with_capacity(self.given.len());
-        let standing = self.given.iter().enumerate().filter(|(place, _)| !self.fenced.contains(place));
-        standing.filter(move |(_, batch)| seen.insert(batch.id))
+    fn of(given: Vec<Arc<Batch>>, fenced: HashSet<usize>) -> Self {
+        let mut seen: HashSet<BatchId> = HashSet::with_capacity(given.len());
+        let (mut firsts, mut distinct) = (Vec::with_capacity(given.len()), Vec::with_capacity(given.len()));
+        for (place, batch) in given.iter().enumerate() {
+            if !fenced.contains(&place) && seen.insert(batch.id) {
+                firsts.push(place);
+                distinct.push(Arc::clone(batch));
+            }
+        }
+        Self { given, firsts, distinct, fenced }
     }
 
     /// The same without pushes that were `stored` before, by the id of a batch and of a push that was joined into it;
@@ -86,6 +90,7 @@ impl Group {
         Self {
             distinct: self.distinct.iter().filter_map(left).collect(),
             given: self.given.clone(),
+            firsts: self.firsts.clone(),
             fenced: self.fenced.clone(),
         }
     }
@@ -97,8 +102,8 @@ impl Group {
             false => Receipt::Duplicate,
         };
         let mut receipts: Vec<Receipt> = (0..self.given.len()).map(fenced).collect();
-        for (place, batch) in self.firsts() {
-            if let Some(receipt) = receipts.get_mut(place)
+        for place in &self.firsts {
+            if let (Some(receipt), Some(batch)) = (receipts.get_mut(*place), self.given.get(*place))
                 && stored.contains(&batch.id.to_uuid())
             {
                 *receipt = Receipt::Stored;
