@@ -10,8 +10,9 @@ use metricsd_store::owners::{Known, MAX_ATTEMPTS, Owners, labels_json};
 use parking_lot::Mutex;
 use sqlx::{Connection, PgConnection, Row};
 
+use super::slices::Slices;
 use super::texts::{Numbers, Texts};
-use super::{Interned, SEND_BYTES, signed};
+use super::{Interned, signed};
 use crate::binary::{required, required_array};
 use crate::copy::{BinaryRows, Columns};
 use crate::error::{Fault, damaged};
@@ -24,8 +25,11 @@ const SERIES_A_STATEMENT: usize = 20_000;
 /// system to acknowledge the one before: some 40 ms, unless more than one packet was on its way.
 const INSERTED: usize = 1_000;
 
-/// Columns of the layouts of one statement.
-const COLUMNS_A_STATEMENT: usize = 500_000;
+/// Bytes of the ids in layouts of one statement, beyond which the next layout goes into another.
+const LAYOUT_BYTES: usize = 4_000_000;
+
+/// Bytes of encoded series that are sent at a time.
+const SEND_BYTES: usize = 1 << 20;
 
 /// Finds or writes the series and layouts of `layouts`, which are distinct.
 pub(super) async fn intern(
@@ -222,19 +226,16 @@ async fn write_layouts(tx: &mut PgConnection, wanted: &BTreeMap<i64, Arc<[i64]>>
     let mut refused = Vec::new();
     let mut rest = wanted.iter().peekable();
     while rest.peek().is_some() {
-        let (mut ids, mut first, mut last, mut flat) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::<i64>::new());
-        while let Some((id, series)) = rest.next_if(|_| flat.len() < COLUMNS_A_STATEMENT) {
+        let (mut ids, mut lists) = (Vec::new(), Slices::<i64, 8>::default());
+        while let Some((id, series)) = rest.next_if(|_| lists.bytes() < LAYOUT_BYTES) {
             ids.push(*id);
-            first.push(flat.len() as i32 + 1);
-            flat.extend_from_slice(series);
-            last.push(flat.len() as i32);
+            lists.push(Some(series));
         }
         let query = sqlx::query(include_str!("../sql/insert_layouts.sql"))
             .bind(&ids)
-            .bind(first)
-            .bind(last)
-            .bind(flat);
+            .bind(&lists.first)
+            .bind(&lists.last)
+            .bind(&lists);
         let mut new = HashSet::new();
         for row in query.fetch_all(&mut *tx).await? {
             new.insert(i64::from_be_bytes(required(&row, 0)?));

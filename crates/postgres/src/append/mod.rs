@@ -6,8 +6,10 @@
 
 mod beside;
 mod fence;
+mod frames;
 mod intern;
 pub(crate) mod joined;
+mod slices;
 mod texts;
 
 use std::borrow::Cow;
@@ -16,7 +18,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use metricsd_codec::pack::pack_histograms;
 use metricsd_model::{Batch, BatchId, Layout, MetricsCollected, Millis, SeriesId};
 use metricsd_ports::{LogStep, PortError, Receipt, SampleSink, StoredPush};
 use metricsd_store::group::{Bounds, Group, JobRow};
@@ -26,7 +27,7 @@ use sqlx::{Connection, PgConnection, Row};
 use uuid::Uuid;
 
 use crate::PostgresStore;
-use crate::copy::{BinaryRows, COPY_FRAMES, Columns, FrameRow, micros};
+use crate::copy::{Columns, micros};
 use crate::error::{Fault, MAX_ATTEMPTS, back_off, damaged};
 use crate::held::Held;
 use crate::store::bounded;
@@ -36,9 +37,6 @@ pub(crate) use texts::KnownTexts;
 use texts::{State, Texts};
 
 type Interned = owners::Interned<Columns>;
-
-/// Bytes of encoded frames that are sent at a time.
-const SEND_BYTES: usize = 1 << 20;
 
 const BOUNDS: Bounds = Bounds { holds: in_bounds, max_columns: i32::MAX as usize };
 
@@ -170,7 +168,7 @@ async fn append_on(
     beside::insert_exemplars(&mut tx, &exemplars).await?;
     let said = families::unwritten(&store.known, &interned, fresh.iter().map(|fresh| fresh.batch));
     beside::insert_families(&mut tx, &said).await?;
-    copy_frames(&mut tx, &fresh, &interned).await?;
+    frames::insert_frames(&mut tx, &fresh, &interned).await?;
     crate::log::step(&mut tx, steps).await?;
     account(&mut tx, &fresh).await?;
     tx.commit().await?;
@@ -261,40 +259,6 @@ fn distinct_layouts(fresh: &[Fresh<'_>]) -> Vec<Arc<Layout>> {
     let frames = fresh.iter().flat_map(|fresh| &fresh.batch.frames).filter(|frame| !frame.values.is_empty());
     let layouts = frames.map(|frame| &frame.layout).filter(|layout| seen.insert(Arc::as_ptr(layout).addr()));
     layouts.map(Arc::clone).collect()
-}
-
-async fn copy_frames(tx: &mut PgConnection, fresh: &[Fresh<'_>], interned: &Interned) -> Result<(), Fault> {
-    if fresh.iter().all(|fresh| fresh.batch.samples() == 0) {
-        return Ok(());
-    }
-    let mut encoder = BinaryRows::new(SEND_BYTES + SEND_BYTES / 4);
-    let mut copy = tx.copy_in_raw(COPY_FRAMES).await?;
-    for Fresh { batch, seq } in fresh {
-        let collection = &batch.collection;
-        let frames = batch.frames.iter().filter(|frame| !frame.values.is_empty());
-        for (part, frame) in (0i16..).zip(frames) {
-            encoder.frame(&FrameRow {
-                micros: micros(frame.time).ok_or_else(|| damaged("a time left its bounds"))?,
-                target_id: &collection.target_id,
-                source: &collection.source_id,
-                batch_id: batch.id.to_uuid(),
-                part,
-                columns: interned.columns(&frame.layout)?,
-                values: &frame.values,
-                offsets: frame.offsets.as_deref(),
-                histograms: (!frame.histograms.is_empty()).then(|| pack_histograms(&frame.histograms)),
-                seq: *seq,
-            });
-            if encoder.bytes().len() >= SEND_BYTES {
-                copy.send(encoder.bytes()).await?;
-                encoder.clear();
-            }
-        }
-    }
-    encoder.end();
-    copy.send(encoder.bytes()).await?;
-    copy.finish().await?;
-    Ok(())
 }
 
 /// Outbox rows and totals, last, because the counter's row stays locked until the commit.
