@@ -45,6 +45,7 @@ pub(crate) async fn run(options: &Options, results: &mut Results) -> Result<()> 
 
 async fn measure(subject: &mut Subject, load: &Load, options: &Options, results: &mut Results) -> Result<()> {
     let (kind, samples) = (subject.kind, load.sent.count as f64);
+    let empty = sizes::empty(subject).await?;
     write::send(subject, load, options.targets).await?;
     if let Some(database) = subject.database() {
         match unnest::ask(database, &load.sent, 1).await {
@@ -53,7 +54,7 @@ async fn measure(subject: &mut Subject, load: &Load, options: &Options, results:
         }
         let (bytes, parts) = sizes::measure(subject).await?;
         println!("  {:<24} before compaction: {parts}", kind.name());
-        results.add("disk.fresh", kind, bytes / samples);
+        results.add("disk.fresh", kind, (bytes - empty) / samples);
     }
     let took = compact::run(subject, &options.setup).await?;
     if let Some(seconds) = took {
@@ -73,6 +74,10 @@ async fn measure(subject: &mut Subject, load: &Load, options: &Options, results:
     let (bytes, parts) = sizes::measure(subject).await?;
     println!("  {:<24} {parts}", kind.name());
     results.note(&format!("disk, {}", kind.name()), parts);
-    results.add(if took.is_some() { "disk.bytes" } else { "disk.fresh" }, kind, bytes / samples);
+    let figure = if took.is_some() { "disk.bytes" } else { "disk.fresh" };
+    results.add(figure, kind, (bytes - empty) / samples);
+    if took.is_some() && empty > 0.0 {
+        results.add("disk.empty", kind, empty / f64::from(1 << 20));
+    }
     Ok(())
 }

@@ -58,7 +58,7 @@ const fn figure(id: &'static str, what: &'static str, unit: Unit, bars: &'static
 }
 
 /// All of them, in the order of the table.
-pub(crate) const FIGURES: [Figure; 52] = [
+pub(crate) const FIGURES: [Figure; 53] = [
     figure(
         "write.rate",
         "remote write, 100 000 series",
@@ -105,6 +105,7 @@ pub(crate) const FIGURES: [Figure; 52] = [
         &[Bar::Reach(Timescale, 2.0), Bar::Reach(Sqlite, 1.0)],
     ),
     figure("disk.fresh", "the same before compaction", BytesPerSample, &[]),
+    figure("disk.empty", "a database without samples, which is not in it", Mebibytes, &[]),
     figure("disk.compaction", "time to compact it", Seconds, &[]),
     figure(
         "range.first",
@@ -189,6 +190,7 @@ impl Unit {
             Seconds => format!("{} ms", digits(value * 1e3)),
             Cores => format!("{value:.2}"),
             Percent => format!("{} %", digits(value)),
+            Mebibytes if value < 10.0 => format!("{value:.1} MiB"),
             Mebibytes => format!("{value:.0} MiB"),
             BytesPerSeries => format!("{value:.0} B"),
             BytesPerSample => format!("{value:.2} B"),

@@ -25,6 +25,16 @@ pub(crate) async fn measure(subject: &mut Subject) -> Result<(f64, String)> {
     }
 }
 
+/// Bytes that a database of metricsd takes before the first sample: tables and indexes without rows, and what says which
+/// processes there are. They are no samples, and as many however many samples come.
+pub(crate) async fn empty(subject: &Subject) -> Result<f64> {
+    match subject.kind {
+        Kind::Timescale => Ok(timescale(subject).await?.0),
+        Kind::Sqlite => Ok(sqlite(&subject.process().data().join("metricsd.db")).await?.0),
+        Kind::Prometheus | Kind::Victoria => Ok(0.0),
+    }
+}
+
 /// Every table of ours and of TimescaleDB's, chunks under the name of their hypertable.
 async fn timescale(subject: &Subject) -> Result<(f64, String)> {
     let database = subject.database().context("no database")?;
