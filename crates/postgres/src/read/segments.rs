@@ -45,9 +45,11 @@ pub(crate) async fn read_segments(
     ids.sort_unstable();
     let mut reader = Reader { store, wanted, timelines: HashMap::new(), values: Vec::new() };
     for ids in ids.chunks(at_once) {
-        for (sql, first) in
-            [(include_str!("../sql/segments.sql"), hour), (include_str!("../sql/segments_daily.sql"), day)]
-        {
+        for (sql, first) in [
+            (include_str!("../sql/segments.sql"), hour),
+            (include_str!("../sql/constants.sql"), hour),
+            (include_str!("../sql/segments_daily.sql"), day),
+        ] {
             let mut waiting = Vec::new();
             let query = sqlx::query(sql).bind(ids).bind(first).bind(start).bind(end);
             let mut rows = query.fetch(&mut *tx);
