@@ -93,6 +93,7 @@ async fn remove_others(store: &PostgresStore, spared: &[String], before: Millis)
         removed += drop_chunks(store, "frames", spread).await?;
         finalise(&mut *store.pool.acquire().await?, i64::MIN, before.saturating_sub(DAY)).await?;
         removed += drop_chunks(store, "segments", spread).await?;
+        removed += drop_chunks(store, "segments_constant", spread).await?;
         removed += drop_chunks(store, "segments_daily", bound(before.saturating_sub(DAY))).await?;
     }
     removed += segments::remove_others(store, &spared, before).await?;

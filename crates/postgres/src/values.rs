@@ -21,7 +21,7 @@ pub(crate) enum Low<'r> {
 }
 
 impl<'r> Values<'r> {
-    /// Reads the floats' column, and those of base, slope, scale, low1, low2, low4 and high, which follow each other.
+    /// Reads the floats' column, and those of level, slope, scale, low1, low2, low4 and high, which follow each other.
     pub(crate) fn of(row: &'r PgRow, floats: usize, base: usize) -> Result<Self, Fault> {
         if let Some(floats) = array::<8>(row, floats)? {
             return Ok(Self::Floats(floats));

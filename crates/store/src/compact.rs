@@ -19,4 +19,4 @@ pub use rests::Rests;
 pub use timeline::{Timelines, timeline_id};
 pub use transpose::{Scrape, Slots, Transposed, Transposer, passes};
 pub use units::Units;
-pub use whole::{Line, Low, Shape, Whole, Width};
+pub use whole::{Line, Low, Shape, Whole, Width, constant};

@@ -70,16 +70,26 @@ pub(super) async fn drop_empty(
 struct Seed {
     table: &'static str,
     insert: &'static str,
+    delete: &'static str,
 }
 
 const SEGMENTS: Seed = Seed {
     table: "segments",
-    insert: "INSERT INTO segments (time, series, origin, offsets, base) VALUES ($1, $2, 0, '{}', 0)",
+    insert: "INSERT INTO segments (time, series, origin, offsets, level) VALUES ($1, $2, 0, '{}', 0)",
+    delete: "DELETE FROM segments WHERE time = $1 AND series = $2",
+};
+
+const CONSTANTS: Seed = Seed {
+    table: "segments_constant",
+    insert: "INSERT INTO segments_constant (time, key, series, level, origins, timelines) \
+             VALUES ($1, 0, ARRAY[$2::int8], '{}', '{}', '{}')",
+    delete: "DELETE FROM segments_constant WHERE time = $1 AND key = 0 AND series = ARRAY[$2::int8]",
 };
 
 const SEGMENTS_DAILY: Seed = Seed {
     table: "segments_daily",
-    insert: "INSERT INTO segments_daily (time, series, origin, samples, offsets, base) VALUES ($1, $2, 0, 0, '{}', 0)",
+    insert: "INSERT INTO segments_daily (time, series, origin, samples, offsets, level) VALUES ($1, $2, 0, 0, '{}', 0)",
+    delete: "DELETE FROM segments_daily WHERE time = $1 AND series = $2",
 };
 
 /// Makes the chunks into which samples of an hour are moved, where they are not there yet. Answers whether they are: a statement
@@ -95,7 +105,9 @@ pub(super) async fn make(connection: &mut PgConnection, hour: Millis) -> Result<
 }
 
 async fn make_of_hour(connection: &mut PgConnection, hour: Millis) -> Result<bool, Fault> {
-    Ok(made(make_chunk(connection, &SEGMENTS, hour).await)? && make_of_day(connection, day_of(hour)).await?)
+    Ok(made(make_chunk(connection, &SEGMENTS, hour).await)?
+        && made(make_chunk(connection, &CONSTANTS, hour).await)?
+        && make_of_day(connection, day_of(hour)).await?)
 }
 
 /// The same for what is packed into a day.
@@ -124,8 +136,7 @@ async fn make_chunk(connection: &mut PgConnection, seed: &Seed, time: Millis) ->
     let lock = format!("LOCK TABLE ONLY {table} IN ACCESS EXCLUSIVE MODE");
     sqlx::query(AssertSqlSafe(lock)).execute(&mut *tx).await?;
     sqlx::query(seed.insert).bind(time).bind(i64::MIN).execute(&mut *tx).await?;
-    let delete = format!("DELETE FROM {table} WHERE time = $1 AND series = $2");
-    sqlx::query(AssertSqlSafe(delete)).bind(time).bind(i64::MIN).execute(&mut *tx).await?;
+    sqlx::query(seed.delete).bind(time).bind(i64::MIN).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(())
 }

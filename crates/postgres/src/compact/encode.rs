@@ -4,6 +4,7 @@ use metricsd_codec::pack::{pack_histograms, pack_ints, pack_series};
 use metricsd_store::column::Column;
 use metricsd_store::compact::{Bucket, Low, Shape};
 
+use super::constants::Constant;
 use crate::copy::micros;
 use crate::error::{Fault, damaged};
 
@@ -12,14 +13,19 @@ const NULL: i32 = -1;
 const OID_CHAR: u32 = 18;
 const OID_INT2: u32 = 21;
 const OID_INT4: u32 = 23;
+const OID_INT8: u32 = 20;
 const OID_FLOAT8: u32 = 701;
 
 /// Opens the stream of [`Encoder::segment`].
 pub(super) const COPY_SEGMENTS: &str = "COPY staged_segments (time, series, timeline, origin, offsets, \"values\", \
-     histograms, daily, samples, packed, base, slope, scale, low1, low2, low4, high) FROM STDIN (FORMAT binary)";
+     histograms, daily, samples, packed, level, slope, scale, low1, low2, low4, high) FROM STDIN (FORMAT binary)";
 
 /// Opens the stream of [`Encoder::timeline`].
 pub(super) const COPY_TIMELINES: &str = "COPY staged_timelines (id, offsets) FROM STDIN (FORMAT binary)";
+
+/// Opens the stream of [`Encoder::constants`].
+pub(super) const COPY_CONSTANTS: &str =
+    "COPY staged_constants (time, key, series, level, origins, timelines) FROM STDIN (FORMAT binary)";
 
 /// One row of a segment.
 pub(super) struct SegmentRow<'a> {
@@ -125,6 +131,16 @@ impl Encoder {
         self.buffer.extend_from_slice(&2i16.to_be_bytes());
         self.field(&id.to_be_bytes());
         self.array(OID_INT4, offsets.iter().map(|offset| offset.to_be_bytes()));
+    }
+
+    pub(super) fn constants(&mut self, micros: i64, key: i32, row: &[Constant]) {
+        self.buffer.extend_from_slice(&6i16.to_be_bytes());
+        self.field(&micros.to_be_bytes());
+        self.field(&key.to_be_bytes());
+        self.array(OID_INT8, row.iter().map(|constant| constant.series.to_be_bytes()));
+        self.array(OID_FLOAT8, row.iter().map(|constant| constant.level.to_be_bytes()));
+        self.array(OID_INT4, row.iter().map(|constant| constant.origin.to_be_bytes()));
+        self.array(OID_INT8, row.iter().map(|constant| constant.timeline.to_be_bytes()));
     }
 
     /// Ends the stream.

@@ -1,10 +1,12 @@
 //! Compaction: frames of an hour become segments, piece by piece, each piece in one transaction.
 //!
 //! `session` holds the connection and the lock of the one that compacts, `plan` says which targets belong together,
-//! `unit` does one piece: `frames` and `stored` read, `write` writes through `encode`.
+//! `unit` does one piece: `frames` and `stored` read, `write` writes through `encode`, `constants` lays series that did not
+//! change together.
 //! `pack` packs cold days. `chunks` makes the chunks that are moved into, and gives back those that all of this empties.
 
 mod chunks;
+mod constants;
 mod encode;
 mod frames;
 mod pack;

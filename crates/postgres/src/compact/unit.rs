@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use metricsd_model::Millis;
 use metricsd_ports::{Compacted, CompactionPolicy};
-use metricsd_store::compact::{HOUR, Merged, Transposed, merge, passes};
+use metricsd_store::compact::{Bucket, HOUR, Merged, Transposed, merge, passes};
 use sqlx::{Connection, PgConnection};
 
 use super::plan::{State, Unit};
 use super::stored::{Stored, stored};
-use super::{frames, write};
+use super::{constants, frames, write};
 use crate::binary::{number, required};
 use crate::copy::bound;
 use crate::error::{Fault, damaged};
@@ -77,6 +77,7 @@ async fn meet(
     origins: &[i32],
 ) -> Result<u64, Fault> {
     let mut writer = write::Writer::new(hour);
+    let mut opened = constants::open(tx, hour, transposed.iter().map(|new| new.series).collect()).await?;
     let mut transposed = transposed.into_iter();
     loop {
         let some: Vec<Transposed> = transposed.by_ref().take(SERIES_A_LOOK).collect();
@@ -88,14 +89,28 @@ async fn meet(
         for Transposed { series, origin, column, .. } in some {
             let origin = origins.get(origin as usize);
             let origin = *origin.ok_or_else(|| damaged("a frame without an origin"))?;
-            let stored = held.remove(&series).unwrap_or_default();
+            let mut stored = held.remove(&series).unwrap_or_default();
             let buckets: Vec<_> = stored.segments.iter().map(|segment| segment.bucket).collect();
-            let Merged { write, remove } = merge(hour, column, origin, stored.segments);
+            let constant = opened.take(series);
+            if let Some(constant) = constant {
+                stored.segments.push(opened.segment(constant)?);
+            }
+            let Merged { write, mut remove } = merge(hour, column, origin, stored.segments);
+            let of_hour = Bucket::Hour(hour);
+            if let Some(constant) = constant {
+                let stays =
+                    !remove.contains(&of_hour) && write.iter().all(|segment| segment.bucket != of_hour);
+                if stays {
+                    writer.keep(constant);
+                }
+                remove.retain(|bucket| *bucket != of_hour);
+            }
             let rewritten =
                 write.iter().map(|segment| segment.bucket).filter(|bucket| buckets.contains(bucket));
             writer.remove(series, remove.into_iter().chain(rewritten));
             writer.write(series, write, stored.packed);
         }
     }
+    writer.rewrite(opened);
     writer.finish(tx).await
 }

@@ -3,9 +3,10 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use metricsd_model::Millis;
-use metricsd_store::compact::{Bucket, HOUR, Segment, Timelines, day_of};
+use metricsd_store::compact::{Bucket, HOUR, Segment, Timelines, constant, day_of};
 use sqlx::{PgConnection, Row};
 
+use super::constants::{self, Constant, Opened};
 use super::encode::{COPY_SEGMENTS, COPY_TIMELINES, Encoder, SegmentRow};
 use super::frames::Origins;
 use crate::binary::required;
@@ -37,13 +38,23 @@ pub(super) struct Writer {
     hour: Millis,
     /// Series, its segment, and whether that is packed.
     segments: Vec<(i64, Segment<i32>, bool)>,
+    /// What stands together, and still may, in the rows that are written anew.
+    kept: Vec<Constant>,
+    opened: Opened,
     old_hours: (Vec<i64>, Vec<Millis>),
     old_days: Vec<i64>,
 }
 
 impl Writer {
     pub(super) fn new(hour: Millis) -> Self {
-        Self { hour, segments: Vec::new(), old_hours: (Vec::new(), Vec::new()), old_days: Vec::new() }
+        Self {
+            hour,
+            segments: Vec::new(),
+            kept: Vec::new(),
+            opened: Opened::default(),
+            old_hours: (Vec::new(), Vec::new()),
+            old_days: Vec::new(),
+        }
     }
 
     /// Removes segments of a series.
@@ -68,28 +79,81 @@ impl Writer {
         }));
     }
 
+    /// Keeps what was taken out of a row and did not change.
+    pub(super) fn keep(&mut self, constant: Constant) {
+        self.kept.push(constant);
+    }
+
+    /// Takes the place of these rows: what nobody took out of them is kept.
+    pub(super) fn rewrite(&mut self, opened: Opened) {
+        self.kept.extend(opened.rest());
+        self.opened = opened;
+    }
+
     /// Carries it all out; answers how many segments were written.
-    pub(super) async fn finish(self, tx: &mut PgConnection) -> Result<u64, Fault> {
+    pub(super) async fn finish(mut self, tx: &mut PgConnection) -> Result<u64, Fault> {
+        // First, so that retention, which locks them too, does not take series out of rows while these are written anew.
+        self.note_spans(tx).await?;
         self.remove_old(tx).await?;
-        if self.segments.is_empty() {
-            return Ok(0);
-        }
-        let mut timelines = Timelines::default();
-        for (_, segment, packed) in &self.segments {
-            if !packed {
-                timelines.note(&offsets(segment)?);
+        self.opened.remove(tx).await?;
+        let mut constants = std::mem::take(&mut self.kept);
+        if !self.segments.is_empty() {
+            let mut timelines = Timelines::default();
+            for (_, segment, packed) in &self.segments {
+                if !packed {
+                    timelines.note(&offsets(segment)?);
+                }
             }
+            let others = write_timelines(tx, &timelines).await?;
+            let timelines = Shared { timelines, others };
+            let together = self.together(&timelines, constants.len())?;
+            self.stage(tx, &timelines, &together).await?;
+            constants.extend(together.into_values());
+            sqlx::query(include_str!("../sql/move_segments.sql")).execute(&mut *tx).await?;
+            sqlx::query(include_str!("../sql/move_daily.sql")).execute(&mut *tx).await?;
         }
-        let others = write_timelines(tx, &timelines).await?;
+        constants::write(tx, self.hour, constants).await?;
+        sqlx::raw_sql("TRUNCATE staged_segments, staged_timelines, staged_constants").execute(tx).await?;
+        Ok(self.segments.len() as u64)
+    }
+
+    /// The segments that may stand together, by their place: none where there is but one.
+    fn together(&self, timelines: &Shared, others: usize) -> Result<HashMap<usize, Constant>, Fault> {
+        let mut together = HashMap::new();
+        for (place, (series, segment, packed)) in self.segments.iter().enumerate() {
+            let column = &segment.column;
+            if *packed || segment.bucket != Bucket::Hour(self.hour) || !column.histograms.is_empty() {
+                continue;
+            }
+            let (Some(level), Some(timeline)) = (constant(&column.values), timelines.of(&offsets(segment)?))
+            else {
+                continue;
+            };
+            let origin = segment.origin;
+            together.insert(place, Constant { series: *series, level, origin, timeline });
+        }
+        if together.len() + others < 2 {
+            together.clear();
+        }
+        Ok(together)
+    }
+
+    /// Sends the segments that have rows of their own.
+    async fn stage(
+        &self,
+        tx: &mut PgConnection,
+        timelines: &Shared,
+        together: &HashMap<usize, Constant>,
+    ) -> Result<(), Fault> {
         let mut stream = Encoder::new(SEND_BYTES + SEND_BYTES / 4);
         let mut copy = tx.copy_in_raw(COPY_SEGMENTS).await?;
-        for (series, segment, packed) in &self.segments {
+        let alone = self.segments.iter().enumerate().filter(|(place, _)| !together.contains_key(place));
+        for (_, (series, segment, packed)) in alone {
             let offsets = offsets(segment)?;
-            let shared = timelines.shared(&offsets).filter(|id| !others.contains(id));
             stream.segment(&SegmentRow {
                 bucket: segment.bucket,
                 series: *series,
-                timeline: shared,
+                timeline: timelines.of(&offsets),
                 origin: segment.origin,
                 offsets: &offsets,
                 column: &segment.column,
@@ -103,16 +167,16 @@ impl Writer {
         stream.end();
         copy.send(stream.bytes()).await?;
         copy.finish().await?;
-        self.note_spans(tx).await?;
-        sqlx::query(include_str!("../sql/move_segments.sql")).execute(&mut *tx).await?;
-        sqlx::query(include_str!("../sql/move_daily.sql")).execute(&mut *tx).await?;
-        sqlx::raw_sql("TRUNCATE staged_segments, staged_timelines").execute(tx).await?;
-        Ok(self.segments.len() as u64)
+        Ok(())
     }
 
     async fn note_spans(&self, tx: &mut PgConnection) -> Result<(), Fault> {
-        let spans: BTreeSet<(i32, Bucket)> =
+        let mut spans: BTreeSet<(i32, Bucket)> =
             self.segments.iter().map(|(_, segment, _)| (segment.origin, segment.bucket)).collect();
+        spans.extend(self.kept.iter().map(|constant| (constant.origin, Bucket::Hour(self.hour))));
+        if spans.is_empty() {
+            return Ok(());
+        }
         sqlx::query(include_str!("../sql/note_spans.sql"))
             .bind(spans.iter().map(|(origin, _)| *origin).collect::<Vec<_>>())
             .bind(spans.iter().map(|(_, bucket)| matches!(bucket, Bucket::Day(_))).collect::<Vec<_>>())
@@ -142,6 +206,19 @@ impl Writer {
                 .await?;
         }
         Ok(())
+    }
+}
+
+/// Timelines that are in the database.
+struct Shared {
+    timelines: Timelines,
+    /// Ids that stand for other timestamps there.
+    others: HashSet<i64>,
+}
+
+impl Shared {
+    fn of(&self, offsets: &[i32]) -> Option<i64> {
+        self.timelines.shared(offsets).filter(|id| !self.others.contains(id))
     }
 }
 

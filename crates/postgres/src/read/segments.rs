@@ -26,6 +26,9 @@ const SEGMENTS_A_LOOK: i64 = 50_000;
 /// Series that one statement looks for, at most.
 const SERIES_A_LOOK: i64 = 5_000;
 
+/// For a longer time it is worth to look over how long a time there are segments at all.
+const MANY_HOURS: i64 = 24 * 31;
+
 /// A segment holds what was committed before any frame that is still there and has the same timestamps.
 const FIRST: i64 = i64::MIN;
 
@@ -39,7 +42,10 @@ pub(crate) async fn read_segments(
     let range = gather.range();
     let (hour, start, end) = bounds(range);
     let day = bound(day_of(range.start));
-    let hours = range.end.saturating_sub(range.bucket) / HOUR + 1;
+    let hours = match range.end.saturating_sub(range.bucket) / HOUR + 1 {
+        hours if hours > MANY_HOURS => hours.min(hours_with_segments(tx).await?),
+        hours => hours,
+    };
     let at_once = (SEGMENTS_A_LOOK / hours).clamp(1, SERIES_A_LOOK) as usize;
     let mut ids: Vec<i64> = wanted.keys().copied().collect();
     ids.sort_unstable();
@@ -66,6 +72,16 @@ pub(crate) async fn read_segments(
         }
     }
     Ok(())
+}
+
+/// From the first segment to the last.
+async fn hours_with_segments(tx: &mut PgConnection) -> Result<i64, Fault> {
+    let row = sqlx::query("SELECT min(time), max(time) FROM spans").fetch_one(tx).await?;
+    let time = |column| -> Result<Option<i64>, Fault> {
+        Ok(number(&row, column)?.map(|time| millis(i64::from_be_bytes(time))))
+    };
+    let (first, last) = (time(0)?.unwrap_or(0), time(1)?.unwrap_or(0));
+    Ok(last.saturating_sub(first) / HOUR + 25)
 }
 
 /// Gives rows of the columns time, series, timeline, first, values, offsets, histograms, packed, what [`Values`] reads, and

@@ -74,7 +74,7 @@ impl Span {
         Ok(Self { origin: row.try_get(0)?, daily: row.try_get(1)?, time: row.try_get(2)? })
     }
 
-    /// Removes at most `room` segments.
+    /// Removes at most `room` segments, and once there are no more, all that stand together.
     async fn remove(&self, tx: &mut PgConnection, room: i64) -> Result<u64, Fault> {
         let sql = if self.daily {
             include_str!("../sql/remove_day.sql")
@@ -82,7 +82,12 @@ impl Span {
             include_str!("../sql/remove_hour.sql")
         };
         let query = sqlx::query(sql).bind(self.time).bind(self.origin).bind(room);
-        let gone = query.execute(&mut *tx).await?.rows_affected();
+        let mut gone = query.execute(&mut *tx).await?.rows_affected();
+        if !self.daily && i64::try_from(gone).unwrap_or(i64::MAX) < room {
+            let query = sqlx::query(include_str!("../sql/remove_constants.sql"));
+            let row = query.bind(self.time).bind(self.origin).fetch_one(&mut *tx).await?;
+            gone += u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0);
+        }
         let first = self.time.timestamp_millis();
         finalise(tx, first, first.saturating_add(if self.daily { DAY } else { HOUR })).await?;
         Ok(gone)

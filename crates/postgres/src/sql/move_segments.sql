@@ -1,5 +1,5 @@
 INSERT INTO segments (
-    time, series, timeline, origin, offsets, "values", histograms, base, slope, scale, low1, low2, low4, high
+    time, series, timeline, origin, offsets, "values", histograms, level, slope, scale, low1, low2, low4, high
 )
-SELECT time, series, timeline, origin, offsets, "values", histograms, base, slope, scale, low1, low2, low4, high
+SELECT time, series, timeline, origin, offsets, "values", histograms, level, slope, scale, low1, low2, low4, high
 FROM staged_segments WHERE NOT daily

@@ -28,3 +28,14 @@ ALTER TABLE staged_timelines
     SET (toast_tuple_target = 128),
     ALTER COLUMN offsets SET STORAGE MAIN,
     ALTER COLUMN filling SET STORAGE MAIN;
+CREATE TEMP TABLE staged_constants (
+    LIKE segments_constant INCLUDING COMPRESSION,
+    filling bytea NOT NULL DEFAULT decode(repeat('00', 2100), 'hex')
+) ON COMMIT DELETE ROWS;
+ALTER TABLE staged_constants
+    SET (toast_tuple_target = 128),
+    ALTER COLUMN series SET STORAGE MAIN,
+    ALTER COLUMN level SET STORAGE MAIN,
+    ALTER COLUMN origins SET STORAGE MAIN,
+    ALTER COLUMN timelines SET STORAGE MAIN,
+    ALTER COLUMN filling SET STORAGE MAIN;

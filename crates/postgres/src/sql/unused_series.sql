@@ -7,3 +7,8 @@ WHERE NOT EXISTS (SELECT FROM segments g WHERE g.series = w.id)
   AND NOT EXISTS (SELECT FROM rollups_minutes r WHERE r.series = w.id)
   AND NOT EXISTS (SELECT FROM rollups_hours r WHERE r.series = w.id)
   AND NOT EXISTS (SELECT FROM exemplars e WHERE e.series = w.id)
+  AND NOT EXISTS (
+      SELECT FROM segments_constant g
+      WHERE g.key = ANY (ARRAY(SELECT metricsd_constant_key(w.id, b.bits) FROM segments_constant_bits b))
+        AND w.id = ANY (g.series)
+  )

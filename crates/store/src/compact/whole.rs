@@ -91,15 +91,21 @@ impl Width {
 impl Shape {
     /// The smallest form of these values.
     pub fn of(values: &[f64]) -> Self {
-        let Some((first, rest)) = values.split_first() else { return Self::Floats };
-        if !rest.is_empty() && rest.iter().all(|value| value.to_bits() == first.to_bits()) {
-            return Self::Constant(*first);
+        if let Some(value) = constant(values) {
+            return Self::Constant(value);
         }
         match (values.len() >= FEWEST).then(|| whole(values)).flatten() {
             Some(whole) => Self::Whole(whole),
             None => Self::Floats,
         }
     }
+}
+
+/// The value that all of several are, to the bit.
+pub fn constant(values: &[f64]) -> Option<f64> {
+    let (first, rest) = values.split_first()?;
+    let are_equal = !rest.is_empty() && rest.iter().all(|value| value.to_bits() == first.to_bits());
+    are_equal.then_some(*first)
 }
 
 fn whole(values: &[f64]) -> Option<Whole> {

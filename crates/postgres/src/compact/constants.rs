@@ -1,0 +1,185 @@
+//! Series that did not change within an hour stand many in a row: as rows of their own they would take several times what
+//! they hold.
+
+use std::collections::{HashMap, HashSet};
+
+use metricsd_model::Millis;
+use metricsd_store::column::Column;
+use metricsd_store::compact::{Bucket, Segment};
+use sqlx::PgConnection;
+
+use super::encode::{COPY_CONSTANTS, Encoder};
+use crate::binary::{required, required_array};
+use crate::copy::{bound, micros};
+use crate::error::{Fault, damaged};
+
+/// Series of a row, roughly: what a row takes beside them then hardly counts.
+const SERIES_A_ROW: usize = 64;
+
+/// Series of a row, at most: whoever wants one of them has all looked through.
+const MAX_SERIES_A_ROW: usize = 256;
+
+/// Bits of a key, at most.
+const MAX_BITS: u32 = 20;
+
+/// Bytes of encoded rows that are sent at a time.
+const SEND_BYTES: usize = 1 << 20;
+
+/// One value for every timestamp of a timeline.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Constant {
+    pub(super) series: i64,
+    pub(super) level: f64,
+    pub(super) origin: i32,
+    pub(super) timeline: i64,
+}
+
+/// Bits of the keys of so many series.
+fn bits_for(series: usize) -> u32 {
+    (series / SERIES_A_ROW).checked_ilog2().unwrap_or(0).min(MAX_BITS)
+}
+
+/// The first bits of an id behind a 1, as `metricsd_constant_key` has it.
+fn key_of(series: i64, bits: u32) -> i32 {
+    let prefix = series.cast_unsigned().checked_shr(64 - bits).unwrap_or(0);
+    (1 << bits) | prefix as i32
+}
+
+/// Writes them into rows of the hour.
+pub(super) async fn write(tx: &mut PgConnection, hour: Millis, mut all: Vec<Constant>) -> Result<(), Fault> {
+    if all.is_empty() {
+        return Ok(());
+    }
+    let micros = micros(hour).ok_or_else(|| damaged("a segment begins out of bounds"))?;
+    let bits = bits_for(all.len());
+    all.sort_unstable_by_key(|constant| (key_of(constant.series, bits), constant.series));
+    let mut stream = Encoder::new(SEND_BYTES + SEND_BYTES / 4);
+    let mut copy = tx.copy_in_raw(COPY_CONSTANTS).await?;
+    for of_key in all.chunk_by(|a, b| key_of(a.series, bits) == key_of(b.series, bits)) {
+        for row in of_key.chunks(MAX_SERIES_A_ROW) {
+            stream.constants(micros, key_of(row[0].series, bits), row);
+        }
+        if stream.bytes().len() >= SEND_BYTES {
+            copy.send(stream.bytes()).await?;
+            stream.clear();
+        }
+    }
+    stream.end();
+    copy.send(stream.bytes()).await?;
+    copy.finish().await?;
+    sqlx::query(include_str!("../sql/move_constants.sql")).execute(&mut *tx).await?;
+    sqlx::query("INSERT INTO segments_constant_bits (bits) VALUES ($1) ON CONFLICT DO NOTHING")
+        .bind(bits as i16)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Rows of an hour in which wanted series stand.
+#[derive(Debug, Default)]
+pub(super) struct Opened {
+    hour: Millis,
+    /// Their keys and the first series of each.
+    rows: (Vec<i32>, Vec<i64>),
+    held: HashMap<i64, Constant>,
+    timelines: HashMap<i64, Vec<i32>>,
+}
+
+/// Reads the rows of an hour in which these series stand, to be taken out and written anew.
+pub(super) async fn open(tx: &mut PgConnection, hour: Millis, series: Vec<i64>) -> Result<Opened, Fault> {
+    let mut opened = Opened { hour, ..Opened::default() };
+    let query = sqlx::query(include_str!("../sql/hour_constants.sql"));
+    let rows = query.bind(&series).bind(bound(hour)).fetch_all(&mut *tx).await?;
+    if rows.is_empty() {
+        return Ok(opened);
+    }
+    let wanted: HashSet<i64> = series.into_iter().collect();
+    let mut met = HashSet::new();
+    for row in &rows {
+        let ids = required_array::<8>(row, 1)?;
+        if !ids.iter().any(|id| wanted.contains(&i64::from_be_bytes(id))) {
+            continue;
+        }
+        let first = ids.iter().next().map(i64::from_be_bytes);
+        opened.rows.0.push(i32::from_be_bytes(required(row, 0)?));
+        opened.rows.1.push(first.ok_or_else(|| damaged("a row of series without any"))?);
+        let (levels, origins) = (required_array::<8>(row, 2)?, required_array::<4>(row, 3)?);
+        let timelines = required_array::<8>(row, 4)?;
+        if [levels.len(), origins.len(), timelines.len()] != [ids.len(); 3] {
+            return Err(damaged("a row of series has not one value a series"));
+        }
+        let parts = ids.iter().zip(levels.iter()).zip(origins.iter().zip(timelines.iter()));
+        for ((series, level), (origin, timeline)) in parts {
+            let constant = Constant {
+                series: i64::from_be_bytes(series),
+                level: f64::from_be_bytes(level),
+                origin: i32::from_be_bytes(origin),
+                timeline: i64::from_be_bytes(timeline),
+            };
+            if wanted.contains(&constant.series) {
+                met.insert(constant.timeline);
+            }
+            opened.held.insert(constant.series, constant);
+        }
+    }
+    let met: Vec<i64> = met.into_iter().collect();
+    for row in sqlx::query(include_str!("../sql/timelines.sql")).bind(met).fetch_all(tx).await? {
+        let offsets = required_array::<4>(&row, 1)?.iter().map(i32::from_be_bytes).collect();
+        opened.timelines.insert(i64::from_be_bytes(required(&row, 0)?), offsets);
+    }
+    Ok(opened)
+}
+
+impl Opened {
+    /// Takes a series out.
+    pub(super) fn take(&mut self, series: i64) -> Option<Constant> {
+        self.held.remove(&series)
+    }
+
+    /// The samples of one that was asked for.
+    pub(super) fn segment(&self, constant: Constant) -> Result<Segment<i32>, Fault> {
+        let offsets = self.timelines.get(&constant.timeline);
+        let offsets = offsets.ok_or_else(|| damaged("the timestamps of a segment are missing"))?;
+        let mut column = Column::default();
+        column.reserve(offsets.len());
+        for offset in offsets {
+            column.push(self.hour + i64::from(*offset), 0, constant.level, None);
+        }
+        Ok(Segment { bucket: Bucket::Hour(self.hour), origin: constant.origin, column })
+    }
+
+    /// What nobody took.
+    pub(super) fn rest(&self) -> impl Iterator<Item = Constant> {
+        self.held.values().copied()
+    }
+
+    /// Removes the rows.
+    pub(super) async fn remove(&self, tx: &mut PgConnection) -> Result<(), Fault> {
+        let (keys, firsts) = &self.rows;
+        if !keys.is_empty() {
+            let query = sqlx::query(include_str!("../sql/take_constants.sql"));
+            query.bind(keys).bind(firsts).bind(bound(self.hour)).execute(tx).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_the_first_bits_behind_a_one() {
+        assert_eq!(key_of(-1, 0), 1);
+        assert_eq!(key_of(-1, 3), 0b1111);
+        assert_eq!(key_of(i64::MIN, 3), 0b1100);
+        assert_eq!(key_of(i64::MAX, 20), (1 << 20) | 0x7_ffff);
+    }
+
+    #[test]
+    fn rows_hold_some_dozens() {
+        assert_eq!((bits_for(1), bits_for(64), bits_for(127), bits_for(128)), (0, 0, 0, 1));
+        assert_eq!(bits_for(9_000), 7);
+        assert_eq!(bits_for(usize::MAX), MAX_BITS);
+    }
+}
