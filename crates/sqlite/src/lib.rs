@@ -10,11 +10,13 @@
 //! Several processes may open the same file. Each has one connection that writes and some that read; the file's
 //! write lock makes all writers come one after another, and readers are never in their way.
 
+mod lists;
 mod migrate;
 mod store;
 
 mod append;
 mod compact;
+mod numbers;
 mod read;
 mod retention;
 mod rollup;

@@ -6,7 +6,6 @@
 use std::collections::HashSet;
 
 use futures::TryStreamExt;
-use metricsd_codec::pack::unpack_ids;
 use metricsd_model::Millis;
 use metricsd_ports::{ROLLUP_STEPS, Unused};
 use metricsd_store::owners::Removal;
@@ -17,7 +16,8 @@ use crate::SqliteStore;
 use crate::columns::{id_list, signed_len};
 use crate::compact::generation;
 use crate::error::Fault;
-use crate::segments::read as unpacked;
+use crate::numbers;
+use crate::segments::slot_of;
 
 /// Layouts that one call removes, and series that one call looks at.
 const LAYOUTS: i64 = 200;
@@ -31,26 +31,34 @@ const TOLD: Millis = 7 * 24 * 3_600_000;
 pub(crate) struct Sweep {
     /// The last series that was looked at; all are looked at anew where there is none.
     after: Option<i64>,
-    /// Series in frames that carry their own ids, up to this frame, for as long as no frame is removed: numbers of
+    /// Series in frames that carry their own lists, up to this frame, for as long as no frame is removed: numbers of
     /// frames that are gone may be given again.
     inline: HashSet<i64>,
     seen: i64,
     generation: Option<i64>,
 }
 
+/// Something that was removed.
+pub(crate) struct Removed {
+    pub(crate) told: Removal,
+    /// The number that a series had.
+    pub(crate) series: Option<i64>,
+}
+
 /// What was removed after `removal`, and the number of the newest removal.
 pub(crate) async fn removals_after(
     connection: &mut SqliteConnection,
     removal: i64,
-) -> Result<(Vec<Removal>, i64), Fault> {
+) -> Result<(Vec<Removed>, i64), Fault> {
     let read = |row: &SqliteRow| {
-        Ok(Removal { number: row.try_get(0)?, layout: row.try_get(1)?, id: row.try_get(2)? })
+        let told = Removal { number: row.try_get(0)?, layout: row.try_get(1)?, id: row.try_get(2)? };
+        Ok(Removed { told, series: row.try_get(3)? })
     };
-    let sql = "SELECT number, layout, id FROM removals WHERE number > ?1 ORDER BY number";
+    let sql = "SELECT number, layout, id, seq FROM removals WHERE number > ?1 ORDER BY number";
     let rows = sqlx::query(sql).bind(removal).fetch_all(&mut *connection).await?;
     let removals = rows.iter().map(read).collect::<Result<Vec<_>, Fault>>()?;
     let last = match removals.last() {
-        Some(last) => last.number,
+        Some(last) => last.told.number,
         None => last_removal(connection).await?,
     };
     Ok((removals, last))
@@ -99,26 +107,31 @@ pub(crate) async fn remove_unused(store: &SqliteStore, before: Millis) -> Result
     Ok(Unused { series, lists: 0, more: true })
 }
 
-/// Removes names and owners that no series has any more; a description that changes leaves one too. Who appends looks them up in the transaction that uses them.
+/// Removes names and owners that no series has any more, and times at which none came that is left; a description that
+/// changes leaves a name, too. Who appends looks them up in the transaction that uses them.
 async fn remove_texts(store: &SqliteStore) -> Result<(), Fault> {
     let mut tx = store.write().await?;
     for sql in [
         "DELETE FROM series_names WHERE id NOT IN (SELECT name FROM series_rows)",
         "DELETE FROM series_owners WHERE id NOT IN (SELECT owner FROM series_rows)",
+        "DELETE FROM series_times WHERE seq IN (
+            SELECT seq FROM (SELECT seq, lead(seq, 1, 9223372036854775807) OVER (ORDER BY seq) AS next FROM series_times) t
+            WHERE NOT EXISTS (SELECT 1 FROM series_rows s WHERE s.seq >= t.seq AND s.seq < t.next)
+        )",
     ] {
         sqlx::query(sql).execute(&mut *tx).await?;
     }
     Ok(tx.commit().await?)
 }
 
-/// Notes which series stand in frames that carry their own ids, of those that were not looked at.
+/// Notes which series stand in frames that carry their own lists, of those that were not looked at.
 async fn note_inline(tx: &mut SqliteConnection, sweep: &mut Sweep) -> Result<(), Fault> {
     let sql = "SELECT seq, series_ids FROM frames WHERE layout IS NULL AND seq > ?1";
     let mut rows = sqlx::query(sql).bind(sweep.seen).fetch(&mut *tx);
     let mut seen = sweep.seen;
     while let Some(row) = rows.try_next().await? {
         seen = seen.max(row.try_get(0)?);
-        sweep.inline.extend(unpacked(unpack_ids(row.try_get(1)?))?.into_iter().map(u64::cast_signed));
+        sweep.inline.extend(numbers::unpack(row.try_get(1)?)?);
     }
     drop(rows);
     sweep.seen = seen;
@@ -128,20 +141,20 @@ async fn note_inline(tx: &mut SqliteConnection, sweep: &mut Sweep) -> Result<(),
 /// Removes layouts that no frame refers to.
 async fn remove_layouts(store: &SqliteStore, before: Millis) -> Result<u64, Fault> {
     let mut tx = store.write().await?;
-    let sql = "SELECT l.id, l.series FROM layouts l
-        WHERE l.first_seen < ?1 AND NOT EXISTS (SELECT 1 FROM frames f WHERE f.layout = l.id) LIMIT ?2";
+    let sql = "SELECT l.number, l.series, l.id FROM layouts l
+        WHERE l.first_seen < ?1 AND NOT EXISTS (SELECT 1 FROM frames f WHERE f.layout = l.number) LIMIT ?2";
     let rows = sqlx::query(sql).bind(before).bind(LAYOUTS).fetch_all(&mut *tx).await?;
     for row in &rows {
-        let id: i64 = row.try_get(0)?;
-        let series = unpacked(unpack_ids(row.try_get(1)?))?;
+        let (number, id): (i64, i64) = (row.try_get(0)?, row.try_get(2)?);
+        let series = numbers::unpack(row.try_get(1)?)?;
         sqlx::query(
-            "DELETE FROM layout_series WHERE layout = ?1 AND series IN (SELECT value FROM json_each(?2))",
+            "DELETE FROM layout_blocks WHERE layout = ?1 AND block IN (SELECT value FROM json_each(?2))",
         )
-        .bind(id)
-        .bind(id_list(series.into_iter().map(u64::cast_signed)))
+        .bind(number)
+        .bind(id_list(numbers::blocks(series.into_iter())))
         .execute(&mut *tx)
         .await?;
-        sqlx::query("DELETE FROM layouts WHERE id = ?1").bind(id).execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM layouts WHERE number = ?1").bind(number).execute(&mut *tx).await?;
         sqlx::query("INSERT INTO removals (layout, id) VALUES (1, ?1)").bind(id).execute(&mut *tx).await?;
     }
     sqlx::query("DELETE FROM removals WHERE at < ?1")
@@ -153,8 +166,10 @@ async fn remove_layouts(store: &SqliteStore, before: Millis) -> Result<u64, Faul
 }
 
 async fn series_page(store: &SqliteStore, after: Option<i64>, before: Millis) -> Result<Vec<i64>, Fault> {
-    // The first id may be the smallest number there is.
-    let sql = "SELECT id FROM series_rows WHERE id > ?1 AND first_seen < ?2 ORDER BY id LIMIT ?3";
+    let sql = "SELECT s.seq FROM series_rows s
+        WHERE s.seq > ?1
+            AND (SELECT t.first_seen FROM series_times t WHERE t.seq <= s.seq ORDER BY t.seq DESC LIMIT 1) < ?2
+        ORDER BY s.seq LIMIT ?3";
     let query = sqlx::query(sql).bind(after.unwrap_or(i64::MIN)).bind(before).bind(signed_len(SERIES));
     query.fetch_all(&store.readers).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
@@ -165,22 +180,15 @@ async fn without_samples(
     mut series: Vec<i64>,
     inline: &HashSet<i64>,
 ) -> Result<Vec<i64>, Fault> {
-    series.retain(|id| !inline.contains(id));
-    for sql in [
-        "SELECT DISTINCT series FROM layout_series WHERE series IN (SELECT value FROM json_each(?1))",
-        "SELECT DISTINCT series FROM exemplars WHERE series IN (SELECT value FROM json_each(?1))",
-    ] {
-        let query = sqlx::query(sql).bind(id_list(series.iter().copied()));
-        keep_others(&mut series, query.fetch_all(&mut *tx).await?)?;
-    }
+    without_fresh(tx, &mut series, inline).await?;
     for (times, sql) in [
         (
             "SELECT DISTINCT time FROM spans WHERE daily = 0",
-            "SELECT s.series FROM json_each(?1) w CROSS JOIN segments s ON s.time = ?2 AND s.series = w.value",
+            "SELECT s.series FROM json_each(?1) w CROSS JOIN segments s ON s.slot = ?2 AND s.series = w.value",
         ),
         (
             "SELECT DISTINCT time FROM spans WHERE daily = 1",
-            "SELECT s.series FROM json_each(?1) w CROSS JOIN segments_daily s ON s.time = ?2 AND s.series = w.value",
+            "SELECT s.series FROM json_each(?1) w CROSS JOIN segments_daily s ON s.slot = ?2 AND s.series = w.value",
         ),
     ] {
         let times = sqlx::query(times).fetch_all(&mut *tx).await?;
@@ -189,7 +197,7 @@ async fn without_samples(
                 return Ok(series);
             }
             let query = sqlx::query(sql).bind(id_list(series.iter().copied()));
-            let held = query.bind(time.try_get::<i64, _>(0)?).fetch_all(&mut *tx).await?;
+            let held = query.bind(slot_of(time.try_get(0)?)).fetch_all(&mut *tx).await?;
             keep_others(&mut series, held)?;
         }
     }
@@ -202,6 +210,32 @@ async fn without_samples(
         keep_others(&mut series, held)?;
     }
     Ok(series)
+}
+
+/// Leaves out what stands in frames that carry their lists, in layouts and in exemplars.
+async fn without_fresh(
+    tx: &mut SqliteConnection,
+    series: &mut Vec<i64>,
+    inline: &HashSet<i64>,
+) -> Result<(), Fault> {
+    series.retain(|number| !inline.contains(number));
+    let sql = "SELECT series FROM layouts
+        WHERE number IN (SELECT layout FROM layout_blocks WHERE block IN (SELECT value FROM json_each(?1)))";
+    let blocks = id_list(numbers::blocks(series.iter().copied()));
+    let mut held = HashSet::new();
+    let mut rows = sqlx::query(sql).bind(blocks).fetch(&mut *tx);
+    // A page comes in order.
+    while held.len() < series.len()
+        && let Some(row) = rows.try_next().await?
+    {
+        let list = numbers::unpack(row.try_get(0)?)?;
+        held.extend(list.into_iter().filter(|number| series.binary_search(number).is_ok()));
+    }
+    drop(rows);
+    series.retain(|number| !held.contains(number));
+    let sql = "SELECT DISTINCT series FROM exemplars WHERE series IN (SELECT value FROM json_each(?1))";
+    let query = sqlx::query(sql).bind(id_list(series.iter().copied()));
+    keep_others(series, query.fetch_all(tx).await?)
 }
 
 fn keep_others(series: &mut Vec<i64>, held: Vec<SqliteRow>) -> Result<(), Fault> {
@@ -222,22 +256,20 @@ async fn remove_series(
         return Ok(None);
     }
     note_inline(&mut tx, sweep).await?;
-    series.retain(|id| !sweep.inline.contains(id));
+    without_fresh(&mut tx, &mut series, &sweep.inline).await?;
     let list = id_list(series.iter().copied());
     for sql in [
-        "SELECT DISTINCT series FROM layout_series WHERE series IN (SELECT value FROM json_each(?1))",
-        "SELECT DISTINCT series FROM exemplars WHERE series IN (SELECT value FROM json_each(?1))",
+        "INSERT INTO removals (layout, id, seq)
+            SELECT 0, s.id, s.seq FROM json_each(?1) w CROSS JOIN series_rows s ON s.seq = w.value",
+        "DELETE FROM series_ids WHERE (half, seq) IN (
+            SELECT s.id >> 32, s.seq FROM json_each(?1) w CROSS JOIN series_rows s ON s.seq = w.value
+        )",
+        "DELETE FROM series_described WHERE series IN (SELECT value FROM json_each(?1))",
     ] {
-        let held = sqlx::query(sql).bind(&list).fetch_all(&mut *tx).await?;
-        keep_others(&mut series, held)?;
+        sqlx::query(sql).bind(&list).execute(&mut *tx).await?;
     }
-    let list = id_list(series.iter().copied());
-    let removed = sqlx::query("DELETE FROM series_rows WHERE id IN (SELECT value FROM json_each(?1))");
+    let removed = sqlx::query("DELETE FROM series_rows WHERE seq IN (SELECT value FROM json_each(?1))");
     let removed = removed.bind(&list).execute(&mut *tx).await?.rows_affected();
-    sqlx::query("INSERT INTO removals (layout, id) SELECT 0, value FROM json_each(?1)")
-        .bind(&list)
-        .execute(&mut *tx)
-        .await?;
     tx.commit().await?;
     Ok(Some(removed))
 }

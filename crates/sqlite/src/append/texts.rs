@@ -5,7 +5,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use metricsd_model::Series;
-use metricsd_store::owners::Changed;
 use sqlx::{Row, SqliteConnection};
 
 use crate::columns::written;
@@ -173,12 +172,16 @@ async fn owners(
 }
 
 /// Writes descriptions that have changed, and marks their series as news. What a series leaves out stays as it was.
-pub(super) async fn describe(tx: &mut SqliteConnection, changed: &Changed, added: i64) -> Result<(), Fault> {
-    for (id, series) in changed {
+pub(super) async fn describe(
+    tx: &mut SqliteConnection,
+    changed: &[(i64, &Arc<Series>)],
+    added: i64,
+) -> Result<(), Fault> {
+    for (seq, series) in changed {
         let row = sqlx::query(
-            "SELECT n.help, n.unit FROM series_rows s CROSS JOIN series_names n ON n.id = s.name WHERE s.id = ?1",
+            "SELECT n.help, n.unit FROM series_rows s CROSS JOIN series_names n ON n.id = s.name WHERE s.seq = ?1",
         )
-        .bind(id)
+        .bind(seq)
         .fetch_optional(&mut *tx)
         .await?;
         let Some(row) = row else { continue };
@@ -198,9 +201,13 @@ pub(super) async fn describe(tx: &mut SqliteConnection, changed: &Changed, added
             Some(row) => row.try_get(0)?,
             None => insert_name(tx, &name).await?,
         };
-        sqlx::query("UPDATE series_rows SET name = ?2, added = ?3 WHERE id = ?1")
-            .bind(id)
+        sqlx::query("UPDATE series_rows SET name = ?2 WHERE seq = ?1")
+            .bind(seq)
             .bind(number)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query("INSERT OR REPLACE INTO series_described (series, added) VALUES (?1, ?2)")
+            .bind(seq)
             .bind(added)
             .execute(&mut *tx)
             .await?;
