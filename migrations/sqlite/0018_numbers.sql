@@ -33,6 +33,15 @@ CREATE TABLE series_ids (
 
 INSERT INTO series_ids (half, seq) SELECT id >> 32, seq FROM series_rows ORDER BY 1, 2;
 
+-- Labels of their own that series share, which those of a fleet mostly do, as the inside of a JSON object. The id is a hash of
+-- the text, or one of the next few numbers where another text has it.
+CREATE TABLE series_labels (
+    id     INTEGER PRIMARY KEY,
+    labels TEXT NOT NULL
+);
+-- Until series_rows is written anew.
+CREATE INDEX series_labels_before ON series_labels (labels);
+
 -- Slots are twelfths of an hour since the epoch: where spans begin. times is the id of a timeline, or a blob of this row's
 -- own offsets; "values" is the one value that all are, where a number keeps its bits, or a blob.
 CREATE TABLE numbered_segments (

@@ -1,5 +1,5 @@
 //! What the step from version 18 to 19 needs beside SQL: lists of series that name them by ids are written anew with their
-//! numbers.
+//! numbers, and labels that series share are written once.
 
 use std::collections::HashMap;
 
@@ -8,17 +8,34 @@ use metricsd_model::SeriesId;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
+use crate::append::labels;
 use crate::error::{Fault, damaged};
 use crate::numbers::{insert_layout, pack, stored};
 
-/// Lists that are read at once.
+/// Lists that are read at once, and labels.
 const READ: i64 = 200;
+const SHARED: i64 = 10_000;
 
 const LAYOUTS: &str = "SELECT id, series, first_seen FROM layouts_before
     WHERE id >= ?1 ORDER BY id LIMIT ?2";
 
 const INLINE: &str = "SELECT seq, series_ids FROM frames
     WHERE layout IS NULL AND seq >= ?1 ORDER BY seq LIMIT ?2";
+
+const LABELS: &str = "SELECT seq, labels FROM series_rows WHERE seq >= ?1 ORDER BY seq LIMIT ?2";
+
+/// Writes labels that series share, for the next step to find.
+pub(crate) async fn share_labels(tx: &mut SqliteConnection) -> Result<(), Fault> {
+    let mut next = Some(i64::MIN);
+    while let Some(first) = next {
+        let rows = sqlx::query(LABELS).bind(first).bind(SHARED).fetch_all(&mut *tx).await?;
+        let last: Option<i64> = rows.last().map(|row| row.try_get(0)).transpose()?;
+        next = last.and_then(|last| last.checked_add(1));
+        let labels: Result<Vec<String>, _> = rows.iter().map(|row| row.try_get(1)).collect();
+        labels::share(tx, labels?).await?;
+    }
+    Ok(())
+}
 
 /// Writes the layouts of `layouts_before` as `layouts`, and the lists that frames carry in their place.
 pub(crate) async fn number_lists(tx: &mut SqliteConnection) -> Result<(), Fault> {

@@ -7,7 +7,7 @@ use sqlx::sqlite::SqlitePool;
 use sqlx::{Row, SqliteConnection};
 
 use crate::error::{Fault, invalid};
-use crate::lists::number_lists;
+use crate::lists::{number_lists, share_labels};
 use crate::store::{create_file, open_writer};
 
 struct Migration {
@@ -97,7 +97,7 @@ const MIGRATIONS: [Migration; 17] = [
     },
 ];
 
-/// Before this one lists of series are rewritten, which SQL cannot do.
+/// Before this one lists of series are rewritten and labels hashed, which SQL cannot do.
 const NUMBERED: i64 = 19;
 
 const MIGRATIONS_TABLE: &str = "CREATE TABLE IF NOT EXISTS metricsd_migrations (
@@ -145,6 +145,7 @@ async fn upgrade(pool: &SqlitePool) -> Result<Migrated, Fault> {
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > from) {
         if migration.version == NUMBERED {
             number_lists(&mut tx).await?;
+            share_labels(&mut tx).await?;
         }
         sqlx::raw_sql(migration.sql).execute(&mut *tx).await?;
         sqlx::query("INSERT INTO metricsd_migrations (version, name) VALUES (?1, ?2)")

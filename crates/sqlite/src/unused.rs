@@ -23,6 +23,9 @@ use crate::segments::slot_of;
 const LAYOUTS: i64 = 200;
 const SERIES: usize = 500;
 
+/// Labels that one transaction removes.
+const LABELS: usize = 5_000;
+
 /// How long removals are told.
 const TOLD: Millis = 7 * 24 * 3_600_000;
 
@@ -121,7 +124,29 @@ async fn remove_texts(store: &SqliteStore) -> Result<(), Fault> {
     ] {
         sqlx::query(sql).execute(&mut *tx).await?;
     }
-    Ok(tx.commit().await?)
+    tx.commit().await?;
+    remove_labels(store).await
+}
+
+/// Removes labels that no series has any more. Of series that are there labels never change, so that only those that came
+/// since are to be looked at while others wait.
+async fn remove_labels(store: &SqliteStore) -> Result<(), Fault> {
+    let mut tx = store.snapshot().await?;
+    let sql = "SELECT number FROM last_added";
+    let newest: i64 = sqlx::query(sql).fetch_one(&mut *tx).await?.try_get(0)?;
+    let sql = "SELECT id FROM series_labels
+        WHERE id NOT IN (SELECT labels FROM series_rows WHERE typeof(labels) = 'integer')";
+    let rows = sqlx::query(sql).fetch_all(&mut *tx).await?;
+    let unused: Vec<i64> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    tx.rollback().await?;
+    for part in unused.chunks(LABELS) {
+        let mut tx = store.write().await?;
+        let sql = "DELETE FROM series_labels WHERE id IN (SELECT value FROM json_each(?1))
+            AND id NOT IN (SELECT labels FROM series_rows WHERE seq > ?2 AND typeof(labels) = 'integer')";
+        sqlx::query(sql).bind(id_list(part.iter().copied())).bind(newest).execute(&mut *tx).await?;
+        tx.commit().await?;
+    }
+    Ok(())
 }
 
 /// Notes which series stand in frames that carry their own lists, of those that were not looked at.

@@ -10,6 +10,7 @@ use metricsd_store::owners::{Changed, Known, MAX_ATTEMPTS, Owners};
 use parking_lot::Mutex;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
+use super::labels::Labels;
 use super::layouts::place_layouts;
 use super::texts::{self, Texts};
 use super::{Columns, Interned, ROWS};
@@ -113,7 +114,11 @@ async fn insert_series(
             QueryBuilder::<Sqlite>::new("INSERT INTO series_rows (seq, id, name, owner, labels) ");
         insert.push_values(rows.by_ref().take(ROWS), |mut row, (((id, _), number), texts)| {
             let Texts { name, owner, labels } = texts;
-            row.push_bind(number).push_bind(*id).push_bind(name).push_bind(owner).push_bind(labels);
+            row.push_bind(number).push_bind(*id).push_bind(name).push_bind(owner);
+            match labels {
+                Labels::Shared(id) => row.push_bind(id),
+                Labels::Own(text) => row.push_bind(text),
+            };
         });
         insert.build().execute(&mut *tx).await?;
     }

@@ -3,6 +3,7 @@
 mod beside;
 mod intern;
 pub(crate) mod joined;
+pub(crate) mod labels;
 mod layouts;
 mod texts;
 

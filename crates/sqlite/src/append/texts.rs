@@ -1,5 +1,5 @@
-//! What many series have in common is written once: their name with its description, and whose they are with the labels
-//! that say so.
+//! What many series have in common is written once: their name with its description, whose they are with the labels that
+//! say so, and their other labels.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use metricsd_model::Series;
 use sqlx::{Row, SqliteConnection};
 
+use super::labels::{self, Labels};
 use crate::columns::written;
 use crate::error::{Fault, damaged};
 
@@ -17,7 +18,7 @@ const SHARED: [&str; 2] = ["instance", "job"];
 pub(super) struct Texts {
     pub(super) name: i64,
     pub(super) owner: i64,
-    pub(super) labels: String,
+    pub(super) labels: Labels,
 }
 
 /// A row of `series_names`.
@@ -52,8 +53,9 @@ pub(super) async fn texts(
     let fragments: Result<Vec<_>, Fault> = series.iter().map(|(_, series)| fragments(series)).collect();
     let fragments = fragments?;
     let owners = owners(tx, series, &fragments).await?;
-    let parts = names.into_iter().zip(owners).zip(fragments);
-    Ok(parts.map(|((name, owner), (_, labels))| Texts { name, owner, labels }).collect())
+    let labels = labels::share(tx, fragments.into_iter().map(|(_, own)| own).collect()).await?;
+    let parts = names.into_iter().zip(owners).zip(labels);
+    Ok(parts.map(|((name, owner), labels)| Texts { name, owner, labels }).collect())
 }
 
 /// Shared labels and all others, each as the inside of a JSON object.
