@@ -113,11 +113,13 @@ pub(crate) struct Numbering<'n> {
     known: &'n Mutex<Numbers>,
     series: HashMap<SeriesId, i64, IdState>,
     layouts: HashMap<LayoutId, i64, IdState>,
+    /// Series that are likely to be asked for again.
+    kept: Vec<(SeriesId, i64)>,
 }
 
 impl<'n> Numbering<'n> {
     pub(crate) fn new(known: &'n Mutex<Numbers>) -> Self {
-        Self { known, series: HashMap::default(), layouts: HashMap::default() }
+        Self { known, series: HashMap::default(), layouts: HashMap::default(), kept: Vec::new() }
     }
 
     /// A series was found or written under this number.
@@ -157,6 +159,19 @@ impl<'n> Numbering<'n> {
         numbers.ok_or_else(|| damaged("a series is not stored").into())
     }
 
+    /// The same of a list that travels in its frame: the next frame will have most of them again. Those of layouts that are
+    /// stored are not asked for again, so that nothing of them is remembered.
+    pub(crate) async fn of_inline(
+        &mut self,
+        tx: &mut SqliteConnection,
+        ids: &[SeriesId],
+    ) -> Result<Vec<i64>, Fault> {
+        let numbers = self.of_series(tx, ids).await?;
+        let all = ids.iter().zip(&numbers).filter(|(id, _)| self.series.contains_key(*id));
+        self.kept.extend(all.map(|(id, number)| (*id, *number)));
+        Ok(numbers)
+    }
+
     /// The number of a layout that is stored.
     pub(crate) async fn of_layout(&mut self, tx: &mut SqliteConnection, id: LayoutId) -> Result<i64, Fault> {
         let noted = self.layouts.get(&id).copied().or_else(|| self.known.lock().layouts.get(id));
@@ -173,7 +188,7 @@ impl<'n> Numbering<'n> {
     /// To be called after the commit, not before.
     pub(crate) fn remember(self) {
         let mut known = self.known.lock();
-        for (id, number) in self.series {
+        for (id, number) in self.kept {
             known.series.insert(id, number, 1);
         }
         for (id, number) in self.layouts {
@@ -261,7 +276,7 @@ mod tests {
         let known = Mutex::new(Numbers::new(100));
         let mut numbering = Numbering::new(&known);
         for id in 1..4 {
-            numbering.series_is(SeriesId(id), 10 + id as i64);
+            numbering.kept.push((SeriesId(id), 10 + id as i64));
             numbering.layout_is(LayoutId(id), 20 + id as i64);
         }
         numbering.remember();

@@ -299,3 +299,41 @@ pub(crate) async fn timelines_of(
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use metricsd_model::{HISTOGRAM_MARKER_BITS, STALE_NAN_BITS};
+    use metricsd_store::compact::HOUR;
+
+    use super::*;
+
+    #[test]
+    fn values_come_back_bit_for_bit() {
+        let odd = [f64::from_bits(STALE_NAN_BITS), f64::from_bits(HISTOGRAM_MARKER_BITS), -0.0, 0.5, 1e300];
+        for (value, whole) in odd.into_iter().map(|value| (value, false)).chain([
+            (0.0, true),
+            (-3.0, true),
+            (EXACT, true),
+            (2.0 * EXACT, false),
+            (f64::INFINITY, false),
+        ]) {
+            for count in [1, 2, 240] {
+                let packed = Values::of(&vec![value; count]);
+                assert_eq!(matches!(packed, Values::Whole(_)), whole, "{value}");
+                let back = packed.unpack(count).unwrap();
+                assert!(back.len() == count && back.iter().all(|one| one.to_bits() == value.to_bits()));
+            }
+        }
+        assert!(matches!(Values::of(&[1.0, 1.0, 2.0]), Values::Packed(_)));
+        assert!(Values::of(&[1.0, 2.0]).unpack(3).is_err());
+    }
+
+    #[test]
+    fn spans_begin_with_slots() {
+        for time in [-7 * HOUR, -HOUR / 12, 0, HOUR / 12, 486_250 * HOUR] {
+            assert_eq!((time_of(slot_of(time)), first_slot(time)), (time, slot_of(time)));
+            assert_eq!((slot_of(time + 1), first_slot(time + 1)), (slot_of(time), slot_of(time) + 1));
+        }
+        assert!(first_slot(i64::MIN) < 0 && first_slot(i64::MAX) > 0);
+    }
+}

@@ -76,3 +76,47 @@ async fn insert(tx: &mut SqliteConnection, new: BTreeMap<i64, &str>) -> Result<(
 fn place_of(text: &str) -> i64 {
     (xxh3_64(text.as_bytes()) >> 41).cast_signed()
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Connection;
+
+    use super::*;
+
+    async fn shared(connection: &mut SqliteConnection, texts: &[&str]) -> Vec<Labels> {
+        let texts = texts.iter().map(|text| (*text).to_owned()).collect();
+        share(connection, texts).await.expect("labels")
+    }
+
+    #[tokio::test]
+    async fn texts_are_written_once_as_long_as_there_is_room() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("a database");
+        let table = "CREATE TABLE series_labels (id INTEGER PRIMARY KEY, labels TEXT NOT NULL)";
+        sqlx::query(table).execute(&mut connection).await.expect("a table");
+        let text = "\"device\":\"eth0\"";
+        let first = place_of(text);
+        // Its own number is another's: it takes the next, and keeps it when the other has gone.
+        let take = async |connection: &mut SqliteConnection, id: i64| {
+            let query = sqlx::query("INSERT INTO series_labels VALUES (?1, 'another')").bind(id);
+            query.execute(connection).await.expect("a row");
+        };
+        take(&mut connection, first).await;
+        let asked = [text, "short", "", text, "\"device\":\"eth1\""];
+        let found = shared(&mut connection, &asked).await;
+        assert_eq!(found[0], Labels::Shared(first + 1));
+        assert_eq!(found[1..3], [Labels::Own("short".into()), Labels::Own(String::new())]);
+        assert!(found[3] == found[0] && matches!(found[4], Labels::Shared(_)));
+        sqlx::query("DELETE FROM series_labels WHERE labels = 'another'")
+            .execute(&mut connection)
+            .await
+            .expect("a removal");
+        assert_eq!(shared(&mut connection, &asked).await, found);
+        // All its numbers are others'.
+        sqlx::query("DELETE FROM series_labels").execute(&mut connection).await.expect("a removal");
+        for place in 0..PLACES {
+            take(&mut connection, first + place).await;
+        }
+        assert_eq!(shared(&mut connection, &[text]).await, [Labels::Own(text.to_owned())]);
+        assert!((0..1 << 23).contains(&first));
+    }
+}

@@ -30,13 +30,14 @@ pub(super) async fn place_layouts(
             interned.share(layout, Columns::Shared(id));
             continue;
         }
-        let series = numbering.of_series(tx, ids).await?;
-        match shared.filter(|_| remembered.is_none()) {
-            Some(id) if find_or_write(tx, numbering, id, &series).await? => {
+        if let Some(id) = shared.filter(|_| remembered.is_none()) {
+            let series = numbering.of_series(tx, ids).await?;
+            if find_or_write(tx, numbering, id, &series).await? {
                 interned.share(layout, Columns::Shared(id));
+                continue;
             }
-            _ => interned.place(layout, Columns::Inline(series)),
         }
+        interned.place(layout, Columns::Inline(numbering.of_inline(tx, ids).await?));
     }
     Ok(())
 }

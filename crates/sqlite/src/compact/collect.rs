@@ -173,7 +173,7 @@ async fn transpose(
                         frame.give(slots, &mut transposer)?;
                     }
                     Holder::Inline(series) => {
-                        let slots = transposer.slots(numbers::unpack(series)?.into_iter());
+                        let slots = transposer.slots(numbers::unpack(series)?);
                         frame.give(&slots, &mut transposer)?;
                     }
                 }
