@@ -3,11 +3,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+use sqlx::{Row, SqliteConnection};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::ROWS;
-use crate::columns::id_list;
+use crate::columns::{id_list, written};
 use crate::error::Fault;
 
 /// Shorter texts take about as much as what refers to them.
@@ -54,21 +53,19 @@ pub(crate) async fn share(tx: &mut SqliteConnection, texts: Vec<String>) -> Resu
         }
         places.insert(text, id);
     }
-    insert(tx, new).await?;
+    insert(tx, &new).await?;
     let places: Vec<Option<i64>> = texts.iter().map(|text| places.get(text.as_str()).copied()).collect();
     let labels = texts.into_iter().zip(places);
     Ok(labels.map(|(text, place)| place.map_or(Labels::Own(text), Labels::Shared)).collect())
 }
 
-async fn insert(tx: &mut SqliteConnection, new: BTreeMap<i64, &str>) -> Result<(), Fault> {
-    let mut new = new.into_iter().peekable();
-    while new.peek().is_some() {
-        let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO series_labels (id, labels) ");
-        insert.push_values(new.by_ref().take(ROWS), |mut row, (id, text)| {
-            row.push_bind(id).push_bind(text.to_owned());
-        });
-        insert.build().execute(&mut *tx).await?;
+/// As one text: binding each costs more.
+async fn insert(tx: &mut SqliteConnection, new: &BTreeMap<i64, &str>) -> Result<(), Fault> {
+    if new.is_empty() {
+        return Ok(());
     }
+    let sql = "INSERT INTO series_labels (id, labels) SELECT CAST(key AS INTEGER), value FROM json_each(?1)";
+    sqlx::query(sql).bind(written(serde_json::to_string(new))?).execute(tx).await?;
     Ok(())
 }
 
