@@ -131,6 +131,15 @@ async fn remove_texts(store: &SqliteStore) -> Result<(), Fault> {
 /// Removes labels that no series has any more. Of series that are there labels never change, so that only those that came
 /// since are to be looked at while others wait.
 async fn remove_labels(store: &SqliteStore) -> Result<(), Fault> {
+    let (unused, newest) = unused_labels(store).await?;
+    for part in unused.chunks(LABELS) {
+        delete_labels(store, part, newest).await?;
+    }
+    Ok(())
+}
+
+/// Labels that no series has, and the newest number when that was so.
+async fn unused_labels(store: &SqliteStore) -> Result<(Vec<i64>, i64), Fault> {
     let mut tx = store.snapshot().await?;
     let sql = "SELECT number FROM last_added";
     let newest: i64 = sqlx::query(sql).fetch_one(&mut *tx).await?.try_get(0)?;
@@ -139,14 +148,16 @@ async fn remove_labels(store: &SqliteStore) -> Result<(), Fault> {
     let rows = sqlx::query(sql).fetch_all(&mut *tx).await?;
     let unused: Vec<i64> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
     tx.rollback().await?;
-    for part in unused.chunks(LABELS) {
-        let mut tx = store.write().await?;
-        let sql = "DELETE FROM series_labels WHERE id IN (SELECT value FROM json_each(?1))
-            AND id NOT IN (SELECT labels FROM series_rows WHERE seq > ?2 AND typeof(labels) = 'integer')";
-        sqlx::query(sql).bind(id_list(part.iter().copied())).bind(newest).execute(&mut *tx).await?;
-        tx.commit().await?;
-    }
-    Ok(())
+    Ok((unused, newest))
+}
+
+/// Deletes labels that no series had and none of a later number has.
+async fn delete_labels(store: &SqliteStore, unused: &[i64], newest: i64) -> Result<(), Fault> {
+    let mut tx = store.write().await?;
+    let sql = "DELETE FROM series_labels WHERE id IN (SELECT value FROM json_each(?1))
+        AND id NOT IN (SELECT labels FROM series_rows WHERE seq > ?2 AND typeof(labels) = 'integer')";
+    sqlx::query(sql).bind(id_list(unused.iter().copied())).bind(newest).execute(&mut *tx).await?;
+    Ok(tx.commit().await?)
 }
 
 /// Notes which series stand in frames that carry their own lists, of those that were not looked at.
@@ -297,4 +308,38 @@ async fn remove_series(
     let removed = removed.bind(&list).execute(&mut *tx).await?.rows_affected();
     tx.commit().await?;
     Ok(Some(removed))
+}
+
+#[cfg(test)]
+mod tests {
+    use metricsd_model::Layout;
+    use metricsd_ports::conformance::fixtures::{NOON, all_of, batch, frame, series};
+    use metricsd_ports::{Retention, SampleSink};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn labels_that_a_series_took_meanwhile_stay() {
+        let folder = std::env::temp_dir().join(format!("metricsd-unused-{}", uuid::Uuid::new_v4().simple()));
+        let store = SqliteStore::open(&folder.join("metricsd.db")).await.expect("open the store");
+        let (taken, free) =
+            (series("labels", &[("device", "taken")]), series("labels", &[("device", "free")]));
+        let push = async |key: &str, all: Vec<_>| {
+            let one = frame(&Layout::inline(all.clone()), NOON, &vec![1.0; all.len()]);
+            store.append(&[batch("labels", key, vec![one])]).await.expect("append");
+        };
+        push("1", vec![taken.clone(), free]).await;
+        store.remove_others_before(&[], i64::MAX / 2).await.expect("a removal");
+        // Until the series have gone; the texts go last.
+        while store.remove_unused(i64::MAX).await.expect("a removal").series == 0 {}
+        let (unused, newest) = unused_labels(&store).await.expect("unused labels");
+        assert_eq!(unused.len(), 2);
+        push("2", vec![taken]).await;
+        delete_labels(&store, &unused, newest).await.expect("a removal");
+        let left = sqlx::query("SELECT count(*) FROM series_labels").fetch_one(&store.readers).await;
+        assert_eq!(left.expect("a count").get::<i64, _>(0), 1);
+        assert_eq!(all_of(&store, "labels").await.len(), 1);
+        store.close().await;
+        std::fs::remove_dir_all(folder).expect("remove the folder");
+    }
 }

@@ -64,10 +64,13 @@ async fn what_another_store_removed_gets_new_numbers() {
     remove_all(&two).await;
     let other = many_series("other", 6);
     push(&two, "2", &[&Layout::shared(other[..3].to_vec()), &Layout::inline(other[3..].to_vec())], 2).await;
-    push(&one, "3", &[&shared, &inline], 3).await;
+    // By a layout first, of whose series no numbers are remembered.
+    push(&one, "3", &[&shared, &Layout::shared(all[3..].to_vec())], 3).await;
+    push(&one, "4", &[&shared, &inline], 4).await;
     for store in [&one, &two] {
-        for (name, series, at) in [("numbers", &all, 3), ("other", &other, 2)] {
-            let expected: Vec<_> = series.iter().map(|one| row(one, &[(NOON + at, at as f64)])).collect();
+        for (name, series, times) in [("numbers", &all, &[3, 4][..]), ("other", &other, &[2])] {
+            let samples: Vec<_> = times.iter().map(|at| (NOON + at, *at as f64)).collect();
+            let expected: Vec<_> = series.iter().map(|one| row(one, &samples)).collect();
             assert_eq!(all_of(store, name).await, expected);
         }
     }
@@ -75,14 +78,14 @@ async fn what_another_store_removed_gets_new_numbers() {
         numbers(&folder, "SELECT seq FROM series_rows ORDER BY seq").await,
         (7..=18).collect::<Vec<_>>()
     );
-    assert_eq!(numbers(&folder, "SELECT number FROM layouts ORDER BY number").await, [2, 3]);
+    assert_eq!(numbers(&folder, "SELECT number FROM layouts ORDER BY number").await, [2, 3, 4]);
 
     // Nothing is left behind, and the next numbers are still above all that were.
     remove_all(&one).await;
     for table in ["series_rows", "series_ids", "series_times", "series_labels", "layouts", "layout_blocks"] {
         assert_eq!(numbers(&folder, &format!("SELECT count(*) FROM {table}")).await, [0], "{table}");
     }
-    push(&two, "4", &[&inline], 4).await;
+    push(&two, "5", &[&inline], 5).await;
     assert_eq!(numbers(&folder, "SELECT seq FROM series_rows").await, [19, 20, 21]);
     assert_eq!(all_of(&one, "numbers").await.len(), 3);
 }
