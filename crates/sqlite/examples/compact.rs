@@ -119,8 +119,9 @@ async fn sizes(path: &Path, samples: f64) -> Result<(), Box<dyn Error>> {
         "the file: {pages} pages, {free} of them free; {:.3} bytes a sample",
         ((pages - free) * size) as f64 / samples
     );
-    for table in ["segments", "segments_daily", "timelines"] {
-        let text = format!("SELECT count(*), sum(length(\"offsets\")) FROM {table}");
+    for (table, offsets) in [("segments", "times"), ("segments_daily", "times"), ("timelines", "offsets")] {
+        let own = format!("sum(length({offsets})) FILTER (WHERE typeof({offsets}) = 'blob')");
+        let text = format!("SELECT count(*), {own} FROM {table}");
         let row = sqlx::query(sqlx::AssertSqlSafe(text)).fetch_one(&mut connection).await?;
         let (rows, offsets): (i64, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
         println!("{table}: {rows} rows, offsets {:.4} bytes a sample", offsets.unwrap_or(0) as f64 / samples);

@@ -7,6 +7,7 @@ use sqlx::sqlite::SqlitePool;
 use sqlx::{Row, SqliteConnection};
 
 use crate::error::{Fault, invalid};
+use crate::lists::{number_lists, share_labels};
 use crate::store::{create_file, open_writer};
 
 struct Migration {
@@ -16,7 +17,7 @@ struct Migration {
 }
 
 /// Never changed once released; a new version is a new file.
-const MIGRATIONS: [Migration; 15] = [
+const MIGRATIONS: [Migration; 17] = [
     Migration {
         version: 1,
         name: "catalogue",
@@ -84,7 +85,20 @@ const MIGRATIONS: [Migration; 15] = [
         name: "work_state",
         sql: include_str!("../../../migrations/sqlite/0017_work_state.sql"),
     },
+    Migration {
+        version: 18,
+        name: "numbers",
+        sql: include_str!("../../../migrations/sqlite/0018_numbers.sql"),
+    },
+    Migration {
+        version: NUMBERED,
+        name: "numbered",
+        sql: include_str!("../../../migrations/sqlite/0019_numbered.sql"),
+    },
 ];
+
+/// Before this one lists of series are rewritten and labels hashed, which SQL cannot do.
+const NUMBERED: i64 = 19;
 
 const MIGRATIONS_TABLE: &str = "CREATE TABLE IF NOT EXISTS metricsd_migrations (
     version    INTEGER PRIMARY KEY,
@@ -129,6 +143,10 @@ async fn upgrade(pool: &SqlitePool) -> Result<Migrated, Fault> {
     refuse_newer(from)?;
     sqlx::raw_sql(MIGRATIONS_TABLE).execute(&mut *tx).await?;
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > from) {
+        if migration.version == NUMBERED {
+            number_lists(&mut tx).await?;
+            share_labels(&mut tx).await?;
+        }
         sqlx::raw_sql(migration.sql).execute(&mut *tx).await?;
         sqlx::query("INSERT INTO metricsd_migrations (version, name) VALUES (?1, ?2)")
             .bind(migration.version)

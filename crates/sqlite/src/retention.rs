@@ -12,7 +12,7 @@ use crate::columns::{signed, written};
 use crate::compact::raise_generation;
 use crate::error::Fault;
 use crate::rollup::finalise;
-use crate::segments::Table;
+use crate::segments::{Table, slot_of};
 
 /// Rows that one statement removes; more would keep other writers waiting.
 const REMOVED_A_CALL: i64 = 5_000;
@@ -101,13 +101,13 @@ const OTHER_SPANS: &str = "SELECT p.time, p.daily, p.origin
 const fn segments_of(table: Table) -> &'static str {
     match table {
         Table::Hourly => {
-            "DELETE FROM segments WHERE time = ?1 AND series IN (
-                SELECT series FROM segments WHERE time = ?1 AND origin = ?2 LIMIT ?3
+            "DELETE FROM segments WHERE slot = ?1 AND series IN (
+                SELECT series FROM segments WHERE slot = ?1 AND origin = ?2 LIMIT ?3
             )"
         }
         Table::Daily => {
-            "DELETE FROM segments_daily WHERE time = ?1 AND series IN (
-                SELECT series FROM segments_daily WHERE time = ?1 AND origin = ?2 LIMIT ?3
+            "DELETE FROM segments_daily WHERE slot = ?1 AND series IN (
+                SELECT series FROM segments_daily WHERE slot = ?1 AND origin = ?2 LIMIT ?3
             )"
         }
     }
@@ -126,7 +126,7 @@ async fn remove_segments(
     for row in &rows {
         let (time, daily, origin): (Millis, bool, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         let table = if daily { Table::Daily } else { Table::Hourly };
-        let query = sqlx::query(segments_of(table)).bind(time).bind(origin).bind(room);
+        let query = sqlx::query(segments_of(table)).bind(slot_of(time)).bind(origin).bind(room);
         let gone = query.execute(&mut *tx).await?.rows_affected();
         finalise(tx, time, time.saturating_add(if daily { DAY } else { HOUR })).await?;
         removed += gone;
@@ -174,6 +174,10 @@ async fn remove(
         raise_generation(&mut tx).await?;
     }
     tx.commit().await?;
+    if segments > 0 {
+        // Of a span that comes again after it was removed, an id may stand for another list.
+        store.timelines.lock().clear();
+    }
     Ok(removed + segments + beside.rows_affected())
 }
 

@@ -3,13 +3,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use metricsd_codec::pack::{PackError, unpack_floats, unpack_histograms, unpack_ints};
+use metricsd_codec::pack::{PackError, pack_series, unpack_floats, unpack_histograms, unpack_ints};
 use metricsd_model::Millis;
 use metricsd_ports::PortError;
 use metricsd_store::column::Column;
 use metricsd_store::compact::Bucket;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{Row, SqliteConnection, TypeInfo, ValueRef};
 
 use crate::SqliteStore;
 use crate::error::{Fault, damaged};
@@ -60,14 +60,32 @@ macro_rules! by_table {
 
 pub(crate) use by_table;
 
-/// Segments of the series `?2` in the spans that begin at `?1`, by seeking each.
+/// What begins of spans are counted in: a twelfth of an hour, the shortest there is.
+const SLOT: Millis = 300_000;
+
+/// How tables name the beginning of a span.
+pub(crate) fn slot_of(time: Millis) -> i64 {
+    time.div_euclid(SLOT)
+}
+
+/// The first slot that does not begin before a time.
+pub(crate) fn first_slot(time: Millis) -> i64 {
+    slot_of(time.saturating_add(SLOT - 1))
+}
+
+/// When a slot begins.
+pub(crate) fn time_of(slot: i64) -> Millis {
+    slot.saturating_mul(SLOT)
+}
+
+/// Segments of the series `?2` in the slots `?1`, by seeking each.
 pub(crate) const fn narrow(table: Table) -> &'static str {
     by_table!(
         table,
         "WITH series (id) AS MATERIALIZED (SELECT value FROM json_each(?2))
-        SELECT s.time, s.series, s.origin, s.timeline, s.offsets, s.\"values\", s.histograms
-        FROM json_each(?1) AS times CROSS JOIN series CROSS JOIN ",
-        " s ON s.time = times.value AND s.series = series.id"
+        SELECT s.slot, s.series, s.origin, s.times, s.\"values\", s.histograms
+        FROM json_each(?1) AS slots CROSS JOIN series CROSS JOIN ",
+        " s ON s.slot = slots.value AND s.series = series.id"
     )
 }
 
@@ -81,21 +99,21 @@ pub(crate) async fn distinct_times(
         Table::Hourly => times!("segments"),
         Table::Daily => times!("segments_daily"),
     };
-    let rows = sqlx::query(query).bind(first).bind(last).fetch_all(tx).await?;
-    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+    let rows = sqlx::query(query).bind(first_slot(first)).bind(slot_of(last)).fetch_all(tx).await?;
+    rows.iter().map(|row| Ok(time_of(row.try_get(0)?))).collect()
 }
 
 macro_rules! times {
     ($table:literal) => {
         concat!(
             "WITH RECURSIVE times (t) AS (
-                SELECT min(time) FROM ",
+                SELECT min(slot) FROM ",
             $table,
-            " WHERE time >= ?1 AND time <= ?2
+            " WHERE slot >= ?1 AND slot <= ?2
                 UNION ALL
-                SELECT (SELECT min(time) FROM ",
+                SELECT (SELECT min(slot) FROM ",
             $table,
-            " WHERE time > times.t AND time <= ?2) FROM times
+            " WHERE slot > times.t AND slot <= ?2) FROM times
                 WHERE times.t IS NOT NULL
             )
             SELECT t FROM times WHERE t IS NOT NULL"
@@ -114,23 +132,86 @@ pub(crate) struct Stored {
     pub(crate) bucket: Bucket,
     pub(crate) series: i64,
     pub(crate) origin: i64,
-    timeline: Option<i64>,
-    offsets: Option<Vec<u8>>,
-    values: Vec<u8>,
+    times: Times,
+    values: Values,
     histograms: Option<Vec<u8>>,
 }
 
+/// Timestamps of a segment.
+#[derive(Debug)]
+pub(crate) enum Times {
+    /// Those of a timeline of its span.
+    Shared(i64),
+    /// Packed offsets of its own.
+    Own(Vec<u8>),
+}
+
+/// Values of a segment.
+#[derive(Debug)]
+pub(crate) enum Values {
+    /// All are this one, which SQLite keeps bit for bit in fewer bytes than a blob takes.
+    Whole(i64),
+    /// Packed.
+    Packed(Vec<u8>),
+}
+
+/// Whole numbers up to this are exact as floats.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+impl Values {
+    pub(crate) fn of(values: &[f64]) -> Self {
+        if let Some((first, rest)) = values.split_first() {
+            let whole = *first as i64;
+            let is_whole = first.abs() <= EXACT && (whole as f64).to_bits() == first.to_bits();
+            if is_whole && rest.iter().all(|value| value.to_bits() == first.to_bits()) {
+                return Self::Whole(whole);
+            }
+        }
+        Self::Packed(pack_series(values))
+    }
+
+    /// Bytes that they take, about.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Whole(_) => size_of::<i64>(),
+            Self::Packed(blob) => blob.len(),
+        }
+    }
+
+    /// One for each of `count` timestamps.
+    fn unpack(&self, count: usize) -> Result<Vec<f64>, PortError> {
+        let values = match self {
+            Self::Whole(value) => vec![*value as f64; count],
+            Self::Packed(blob) => read(unpack_floats(blob))?,
+        };
+        if values.len() != count {
+            return Err(damaged("a segment has not one value a timestamp"));
+        }
+        Ok(values)
+    }
+}
+
+/// Whether a column of a row holds a number.
+fn is_number(row: &SqliteRow, column: usize) -> Result<bool, Fault> {
+    Ok(row.try_get_raw(column)?.type_info().name() == "INTEGER")
+}
+
 impl Stored {
-    /// Reads a row of time, series, origin, timeline, offsets, values, histograms.
+    /// Reads a row of slot, series, origin, times, values, histograms.
     pub(crate) fn of(row: &SqliteRow, table: Table) -> Result<Self, Fault> {
         Ok(Self {
-            bucket: table.bucket(row.try_get(0)?),
+            bucket: table.bucket(time_of(row.try_get(0)?)),
             series: row.try_get(1)?,
             origin: row.try_get(2)?,
-            timeline: row.try_get(3)?,
-            offsets: row.try_get(4)?,
-            values: row.try_get(5)?,
-            histograms: row.try_get(6)?,
+            times: match is_number(row, 3)? {
+                true => Times::Shared(row.try_get(3)?),
+                false => Times::Own(row.try_get(3)?),
+            },
+            values: match is_number(row, 4)? {
+                true => Values::Whole(row.try_get(4)?),
+                false => Values::Packed(row.try_get(4)?),
+            },
+            histograms: row.try_get(5)?,
         })
     }
 
@@ -142,15 +223,14 @@ impl Stored {
     ) -> Result<Option<Column>, PortError> {
         let start_of_span = self.bucket.start();
         let own;
-        let offsets: &[i32] = match (self.timeline, &self.offsets) {
-            (Some(id), _) => {
-                timelines.get(&(start_of_span, id)).ok_or_else(|| damaged("a timeline is missing"))?
+        let offsets: &[i32] = match &self.times {
+            Times::Shared(id) => {
+                timelines.get(&(start_of_span, *id)).ok_or_else(|| damaged("a timeline is missing"))?
             }
-            (None, Some(packed)) => {
+            Times::Own(packed) => {
                 own = read(unpack_ints(packed))?;
                 &own
             }
-            (None, None) => return Err(damaged("a segment without timestamps")),
         };
         // Bounds as offsets, far within what an addition holds.
         let (start, end) = (start.saturating_sub(start_of_span), end.saturating_sub(start_of_span));
@@ -159,10 +239,7 @@ impl Stored {
         if first >= last {
             return Ok(None);
         }
-        let mut values = read(unpack_floats(&self.values))?;
-        if values.len() != offsets.len() {
-            return Err(damaged("a segment has not one value a timestamp"));
-        }
+        let mut values = self.values.unpack(offsets.len())?;
         values.truncate(last);
         values.drain(..first);
         let mut histograms = Vec::new();
@@ -194,8 +271,11 @@ pub(crate) async fn timelines_of(
     tx: &mut SqliteConnection,
     segments: &[Stored],
 ) -> Result<Timelines, Fault> {
-    let keys: BTreeSet<(Millis, i64)> =
-        segments.iter().filter_map(|segment| Some((segment.bucket.start(), segment.timeline?))).collect();
+    let shared = |segment: &Stored| match segment.times {
+        Times::Shared(id) => Some((segment.bucket.start(), id)),
+        Times::Own(_) => None,
+    };
+    let keys: BTreeSet<(Millis, i64)> = segments.iter().filter_map(shared).collect();
     let mut found = Timelines::with_capacity(keys.len());
     let mut unread = Vec::new();
     {
@@ -218,4 +298,42 @@ pub(crate) async fn timelines_of(
         found.insert(key, offsets);
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use metricsd_model::{HISTOGRAM_MARKER_BITS, STALE_NAN_BITS};
+    use metricsd_store::compact::HOUR;
+
+    use super::*;
+
+    #[test]
+    fn values_come_back_bit_for_bit() {
+        let odd = [f64::from_bits(STALE_NAN_BITS), f64::from_bits(HISTOGRAM_MARKER_BITS), -0.0, 0.5, 1e300];
+        for (value, whole) in odd.into_iter().map(|value| (value, false)).chain([
+            (0.0, true),
+            (-3.0, true),
+            (EXACT, true),
+            (2.0 * EXACT, false),
+            (f64::INFINITY, false),
+        ]) {
+            for count in [1, 2, 240] {
+                let packed = Values::of(&vec![value; count]);
+                assert_eq!(matches!(packed, Values::Whole(_)), whole, "{value}");
+                let back = packed.unpack(count).unwrap();
+                assert!(back.len() == count && back.iter().all(|one| one.to_bits() == value.to_bits()));
+            }
+        }
+        assert!(matches!(Values::of(&[1.0, 1.0, 2.0]), Values::Packed(_)));
+        assert!(Values::of(&[1.0, 2.0]).unpack(3).is_err());
+    }
+
+    #[test]
+    fn spans_begin_with_slots() {
+        for time in [-7 * HOUR, -HOUR / 12, 0, HOUR / 12, 486_250 * HOUR] {
+            assert_eq!((time_of(slot_of(time)), first_slot(time)), (time, slot_of(time)));
+            assert_eq!((slot_of(time + 1), first_slot(time + 1)), (slot_of(time), slot_of(time) + 1));
+        }
+        assert!(first_slot(i64::MIN) < 0 && first_slot(i64::MAX) > 0);
+    }
 }

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use crate::compact::Compactor;
 use crate::error::{Fault, invalid};
 use crate::migrate::migrate_pool;
+use crate::numbers::Numbers;
 use crate::read::Index;
 use crate::rollup::Roller;
 use crate::unused::Sweep;
@@ -52,8 +53,10 @@ pub struct SqliteStore {
     pub(crate) readers: SqlitePool,
     /// What is known to be committed.
     pub(crate) known: Arc<Mutex<Known>>,
-    /// Columns of layouts, for readers.
-    pub(crate) layouts: Mutex<Recent<i64, Arc<[u64]>>>,
+    /// The numbers of what is known.
+    pub(crate) numbers: Mutex<Numbers>,
+    /// The series of layouts, for readers.
+    pub(crate) layouts: Mutex<Recent<i64, Arc<[i64]>>>,
     /// Timestamps that segments share, by the beginning of their span and their id.
     pub(crate) timelines: Mutex<Recent<(Millis, i64), Arc<[i32]>>>,
     /// What compaction remembers; held by the call that compacts.
@@ -95,6 +98,7 @@ impl SqliteStore {
             writer,
             readers,
             known: Arc::new(Mutex::new(Known::new(KNOWN_SERIES, KNOWN_COLUMNS))),
+            numbers: Mutex::new(Numbers::new(KNOWN_SERIES)),
             layouts: Mutex::new(Recent::new(KNOWN_COLUMNS)),
             timelines: Mutex::new(Recent::new(KNOWN_OFFSETS)),
             compactor: tokio::sync::Mutex::default(),

@@ -3,6 +3,7 @@
 mod beside;
 mod intern;
 pub(crate) mod joined;
+pub(crate) mod labels;
 mod layouts;
 mod texts;
 
@@ -11,10 +12,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::DateTime;
-use metricsd_codec::pack::{MAX_VALUES, pack_histograms, pack_ids, pack_ints, plain_floats};
-use metricsd_model::{Batch, BatchId, Layout, MetricsCollected, Millis, SeriesId};
+use metricsd_codec::pack::{MAX_VALUES, pack_histograms, pack_ints, plain_floats};
+use metricsd_model::{Batch, BatchId, Layout, LayoutId, MetricsCollected, Millis, SeriesId};
 use metricsd_ports::{LogStep, PortError, Receipt, SampleSink, StoredPush};
 use metricsd_store::group::{Bounds, Group, JobRow};
+use metricsd_store::owners::Removal;
 use metricsd_store::{exemplars, families, owners};
 use sqlx::query_builder::Separated;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
@@ -23,6 +25,7 @@ use uuid::Uuid;
 use crate::SqliteStore;
 use crate::columns::{signed, signed_len, written};
 use crate::error::{Fault, damaged};
+use crate::numbers::{self, Numbering};
 use crate::unused::removals_after;
 use intern::{intern, own};
 
@@ -75,6 +78,7 @@ impl SqliteStore {
         if stored.as_ref().is_err_and(PortError::is_retryable) {
             // Whatever became of the file, another look costs little.
             self.known.lock().clear();
+            self.numbers.lock().clear();
         }
         Ok(group.receipts(&stored?))
     }
@@ -103,21 +107,23 @@ async fn append(store: &SqliteStore, group: &Group, steps: &[LogStep]) -> Result
     let carried = exemplars::carried(fresh.iter().map(|fresh| &fresh.batch));
     let mut layouts = distinct_layouts(&fresh);
     layouts.extend(carried.iter().map(|carried| Arc::clone(&carried.layout)));
-    let mut interned = intern(&mut tx, &store.known, &layouts).await?;
-    let own = own(&mut tx, &mut interned).await?;
-    let exemplars = exemplars::rows(&carried, |layout| interned.columns(layout)?.ids())?;
+    let mut numbering = Numbering::new(&store.numbers);
+    let mut interned = intern(&mut tx, &store.known, &mut numbering, &layouts).await?;
+    let own = own(&numbering, &mut interned);
+    let exemplars = exemplars::rows(&carried, |layout| interned.columns(layout)?.series())?;
     beside::insert_exemplars(&mut tx, &exemplars).await?;
     let said = families::unwritten(&store.known, &interned, fresh.iter().map(|fresh| &fresh.batch));
     beside::insert_families(&mut tx, &said).await?;
     let totals = Totals::of(&fresh);
     let events = events(&fresh)?;
-    insert_frames(&mut tx, fresh, &interned).await?;
+    insert_frames(&mut tx, fresh, &interned, &mut numbering).await?;
     account(&mut tx, &events, &totals).await?;
     tx.commit().await?;
     if let Some(own) = own {
         store.index.wrote(own);
     }
     interned.remember(&store.known);
+    numbering.remember();
     families::remember(&store.known, &said);
     Ok(ids)
 }
@@ -128,7 +134,9 @@ async fn forget_removed(store: &SqliteStore, tx: &mut SqliteConnection) -> Resul
     let known = store.known.lock().removal;
     let (removals, last) = removals_after(tx, known).await?;
     if last > known {
+        let removals: Vec<Removal> = removals.into_iter().map(|removed| removed.told).collect();
         store.known.lock().forget(&removals, last);
+        store.numbers.lock().forget(&removals, last, known);
     }
     Ok(())
 }
@@ -238,6 +246,7 @@ async fn insert_frames(
     tx: &mut SqliteConnection,
     fresh: Vec<PackedBatch>,
     interned: &Interned,
+    numbering: &mut Numbering<'_>,
 ) -> Result<(), Fault> {
     let rows = fresh.into_iter().flat_map(|fresh| {
         let batch = fresh.batch;
@@ -247,25 +256,24 @@ async fn insert_frames(
     while rows.peek().is_some() {
         let mut placed = Vec::with_capacity(ROWS);
         for (batch, part, frame) in rows.by_ref().take(ROWS) {
-            let columns = interned.columns(&frame.layout)?;
+            let columns = match interned.columns(&frame.layout)? {
+                Columns::Shared(id) => (Some(numbering.of_layout(tx, *id).await?), None),
+                Columns::Inline(series) => (None, Some(numbers::pack(series))),
+            };
             placed.push((batch, part, frame, columns));
         }
         let mut insert = QueryBuilder::<Sqlite>::new(
             "INSERT INTO frames (time, target_id, source, batch_id, part, layout, series_ids, \"values\", offsets, \
              histograms) ",
         );
-        insert.push_values(placed, |mut row, (batch, part, frame, columns)| {
-            let (layout, ids) = match columns {
-                Columns::Shared(layout) => (Some(*layout), None),
-                Columns::Inline(ids) => (None, Some(pack_ids(ids))),
-            };
+        insert.push_values(placed, |mut row, (batch, part, frame, (layout, series))| {
             row.push_bind(frame.time)
                 .push_bind(&batch.collection.target_id)
                 .push_bind(&batch.collection.source_id)
                 .push_bind(batch.id.to_uuid())
                 .push_bind(part)
                 .push_bind(layout)
-                .push_bind(ids)
+                .push_bind(series)
                 .push_bind(frame.values)
                 .push_bind(frame.offsets)
                 .push_bind(frame.histograms);
@@ -277,22 +285,18 @@ async fn insert_frames(
 
 /// How a frame names its series.
 enum Columns {
-    /// By a layout's id.
-    Shared(i64),
-    /// By their ids.
-    Inline(Arc<[u64]>),
+    /// By a layout that is stored.
+    Shared(LayoutId),
+    /// By their numbers.
+    Inline(Vec<i64>),
 }
 
 impl Columns {
-    fn inline(ids: &[SeriesId]) -> Self {
-        Self::Inline(ids.iter().map(|id| id.0).collect())
-    }
-
-    /// The ids of a layout that is not shared.
-    fn ids(&self) -> Result<Vec<i64>, Fault> {
+    /// The series of a layout that is not shared.
+    fn series(&self) -> Result<Vec<i64>, Fault> {
         match self {
-            Self::Inline(ids) => Ok(ids.iter().map(|id| id.cast_signed()).collect()),
-            Self::Shared(_) => Err(damaged("the ids of a shared layout were asked for").into()),
+            Self::Inline(series) => Ok(series.clone()),
+            Self::Shared(_) => Err(damaged("the series of a shared layout were asked for").into()),
         }
     }
 }

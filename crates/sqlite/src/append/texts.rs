@@ -1,13 +1,13 @@
-//! What many series have in common is written once: their name with its description, and whose they are with the labels
-//! that say so.
+//! What many series have in common is written once: their name with its description, whose they are with the labels that
+//! say so, and their other labels.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use metricsd_model::Series;
-use metricsd_store::owners::Changed;
 use sqlx::{Row, SqliteConnection};
 
+use super::labels::{self, Labels};
 use crate::columns::written;
 use crate::error::{Fault, damaged};
 
@@ -18,7 +18,7 @@ const SHARED: [&str; 2] = ["instance", "job"];
 pub(super) struct Texts {
     pub(super) name: i64,
     pub(super) owner: i64,
-    pub(super) labels: String,
+    pub(super) labels: Labels,
 }
 
 /// A row of `series_names`.
@@ -53,8 +53,9 @@ pub(super) async fn texts(
     let fragments: Result<Vec<_>, Fault> = series.iter().map(|(_, series)| fragments(series)).collect();
     let fragments = fragments?;
     let owners = owners(tx, series, &fragments).await?;
-    let parts = names.into_iter().zip(owners).zip(fragments);
-    Ok(parts.map(|((name, owner), (_, labels))| Texts { name, owner, labels }).collect())
+    let labels = labels::share(tx, fragments.into_iter().map(|(_, own)| own).collect()).await?;
+    let parts = names.into_iter().zip(owners).zip(labels);
+    Ok(parts.map(|((name, owner), labels)| Texts { name, owner, labels }).collect())
 }
 
 /// Shared labels and all others, each as the inside of a JSON object.
@@ -173,12 +174,16 @@ async fn owners(
 }
 
 /// Writes descriptions that have changed, and marks their series as news. What a series leaves out stays as it was.
-pub(super) async fn describe(tx: &mut SqliteConnection, changed: &Changed, added: i64) -> Result<(), Fault> {
-    for (id, series) in changed {
+pub(super) async fn describe(
+    tx: &mut SqliteConnection,
+    changed: &[(i64, &Arc<Series>)],
+    added: i64,
+) -> Result<(), Fault> {
+    for (seq, series) in changed {
         let row = sqlx::query(
-            "SELECT n.help, n.unit FROM series_rows s CROSS JOIN series_names n ON n.id = s.name WHERE s.id = ?1",
+            "SELECT n.help, n.unit FROM series_rows s CROSS JOIN series_names n ON n.id = s.name WHERE s.seq = ?1",
         )
-        .bind(id)
+        .bind(seq)
         .fetch_optional(&mut *tx)
         .await?;
         let Some(row) = row else { continue };
@@ -198,9 +203,13 @@ pub(super) async fn describe(tx: &mut SqliteConnection, changed: &Changed, added
             Some(row) => row.try_get(0)?,
             None => insert_name(tx, &name).await?,
         };
-        sqlx::query("UPDATE series_rows SET name = ?2, added = ?3 WHERE id = ?1")
-            .bind(id)
+        sqlx::query("UPDATE series_rows SET name = ?2 WHERE seq = ?1")
+            .bind(seq)
             .bind(number)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query("INSERT OR REPLACE INTO series_described (series, added) VALUES (?1, ?2)")
+            .bind(seq)
             .bind(added)
             .execute(&mut *tx)
             .await?;

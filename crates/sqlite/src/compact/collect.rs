@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use futures::TryStreamExt;
-use metricsd_codec::pack::{unpack_floats, unpack_histograms, unpack_ids, unpack_ints};
+use metricsd_codec::pack::{unpack_floats, unpack_histograms, unpack_ints};
 use metricsd_model::Millis;
 use metricsd_ports::{CompactionPolicy, PortError};
 use metricsd_store::compact::{HOUR, Scrape, Segment, Slots, Transposed, Transposer, day_of, merge, passes};
@@ -16,7 +16,8 @@ use super::plan::{Plan, Unit, layout_series};
 use crate::SqliteStore;
 use crate::columns::id_list;
 use crate::error::{Fault, damaged};
-use crate::segments::{Stored, Table, Timelines, distinct_times, narrow, read, timelines_of};
+use crate::numbers;
+use crate::segments::{Stored, Table, Timelines, distinct_times, narrow, read, slot_of, timelines_of};
 
 /// Frames that are read at once.
 const FRAMES: usize = 128;
@@ -161,7 +162,7 @@ async fn transpose(
                 && !slots.contains_key(&layout)
             {
                 let series = layout_series(store, tx, layout).await?;
-                slots.insert(layout, transposer.slots(series.iter().map(|id| id.cast_signed())));
+                slots.insert(layout, transposer.slots(series.iter().copied()));
             }
         }
         (transposer, slots) = blocking(move || {
@@ -171,9 +172,8 @@ async fn transpose(
                         let slots = slots.get(layout).ok_or_else(|| damaged("a layout is missing"))?;
                         frame.give(slots, &mut transposer)?;
                     }
-                    Holder::Inline(ids) => {
-                        let ids = read(unpack_ids(ids))?;
-                        let slots = transposer.slots(ids.iter().map(|id| id.cast_signed()));
+                    Holder::Inline(series) => {
+                        let slots = transposer.slots(numbers::unpack(series)?);
                         frame.give(&slots, &mut transposer)?;
                     }
                 }
@@ -207,7 +207,8 @@ async fn held(
         }
         for part in series.chunks(SERIES) {
             let ids = id_list(part.iter().map(|transposed| transposed.series));
-            let query = sqlx::query(narrow(table)).bind(id_list(times.iter().copied())).bind(ids);
+            let slots = id_list(times.iter().map(|time| slot_of(*time)));
+            let query = sqlx::query(narrow(table)).bind(slots).bind(ids);
             let mut stored = Vec::new();
             let mut rows = query.fetch(&mut *tx);
             while let Some(row) = rows.try_next().await? {

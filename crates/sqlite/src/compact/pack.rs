@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use metricsd_codec::pack::{pack_histograms, pack_ints, pack_series};
+use metricsd_codec::pack::{pack_histograms, pack_ints};
 use metricsd_model::Millis;
 use metricsd_store::compact::{Bucket, HOUR, Merged, Segment, Timelines, hour_of, timeline_id};
+
+use crate::segments::{Times, Values};
 
 /// Whose a segment is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,9 +38,8 @@ pub(super) struct Packed {
     pub(super) bucket: Bucket,
     pub(super) series: i64,
     pub(super) owner: Owner,
-    pub(super) timeline: Option<i64>,
-    pub(super) offsets: Option<Vec<u8>>,
-    pub(super) values: Vec<u8>,
+    pub(super) times: Times,
+    pub(super) values: Values,
     pub(super) histograms: Option<Vec<u8>>,
 }
 
@@ -50,11 +51,11 @@ const LARGE: usize = 940;
 const CUTS: [i64; 5] = [2, 3, 4, 6, 12];
 
 /// A segment of a whole hour whose values pack badly becomes several, each of a part of the hour.
-fn cut(segment: Segment<Owner>) -> Vec<(Segment<Owner>, Vec<u8>)> {
-    let packed = pack_series(&segment.column.values);
+fn cut(segment: Segment<Owner>) -> Vec<(Segment<Owner>, Values)> {
+    let packed = Values::of(&segment.column.values);
     let Bucket::Hour(hour) = segment.bucket else { return vec![(segment, packed)] };
-    let parts = CUTS.into_iter().find(|parts| packed.len() <= LARGE * *parts as usize);
-    let (Some(parts), true) = (parts, packed.len() > LARGE && hour_of(hour) == hour) else {
+    let parts = CUTS.into_iter().find(|parts| packed.bytes() <= LARGE * *parts as usize);
+    let (Some(parts), true) = (parts, packed.bytes() > LARGE && hour_of(hour) == hour) else {
         return vec![(segment, packed)];
     };
     let mut cut = Vec::with_capacity(parts as usize);
@@ -64,11 +65,16 @@ fn cut(segment: Segment<Owner>) -> Vec<(Segment<Owner>, Vec<u8>)> {
         let (now, later) = rest.split_at(start + HOUR / parts);
         rest = later;
         if !now.timestamps.is_empty() {
-            let packed = pack_series(&now.values);
+            let packed = Values::of(&now.values);
             cut.push((Segment { bucket: Bucket::Hour(start), origin: segment.origin, column: now }, packed));
         }
     }
     cut
+}
+
+/// The upper bits of a timeline's id, as many as three bytes hold: every segment names it, and few timelines are of one span.
+fn short(id: i64) -> i64 {
+    id >> 40
 }
 
 /// Packs one pass after the other.
@@ -101,15 +107,14 @@ impl Packer {
         for (series, segment, offsets, values) in segments {
             let is_shared = |timelines: &Timelines| timelines.shared(&offsets).is_some();
             let share = shared.get(&segment.bucket.start()).is_some_and(is_shared);
-            let (timeline, offsets) = self.place(segment.bucket, &offsets, share);
+            let times = self.place(segment.bucket, &offsets, share);
             let histograms = segment.column.histograms.into_iter();
             let histograms: Vec<_> = histograms.map(|(place, histogram)| (place as u32, histogram)).collect();
             self.work.segments.push(Packed {
                 bucket: segment.bucket,
                 series,
                 owner: segment.origin,
-                timeline,
-                offsets,
+                times,
                 values,
                 histograms: (!histograms.is_empty()).then(|| pack_histograms(&histograms)),
             });
@@ -117,14 +122,14 @@ impl Packer {
     }
 
     /// The timeline of these offsets, or themselves, packed, where they are not shared.
-    fn place(&mut self, bucket: Bucket, offsets: &[i32], share: bool) -> (Option<i64>, Option<Vec<u8>>) {
-        let key = (bucket.start(), timeline_id(offsets));
+    fn place(&mut self, bucket: Bucket, offsets: &[i32], share: bool) -> Times {
+        let key = (bucket.start(), short(timeline_id(offsets)));
         if !share || self.taken.contains(&key) {
-            return (None, Some(pack_ints(offsets)));
+            return Times::Own(pack_ints(offsets));
         }
         match self.timelines.entry(key).or_insert_with(|| offsets.to_vec()) == offsets {
-            true => (Some(key.1), None),
-            false => (None, Some(pack_ints(offsets))),
+            true => Times::Shared(key.1),
+            false => Times::Own(pack_ints(offsets)),
         }
     }
 

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use metricsd_codec::pack::unpack_ids;
 use metricsd_model::Millis;
 use metricsd_ports::CompactionPolicy;
 use metricsd_store::compact::{HOUR, Rests, Units, hour_of};
@@ -14,7 +13,7 @@ use super::generation;
 use crate::SqliteStore;
 use crate::columns::{id_list, signed_len};
 use crate::error::Fault;
-use crate::segments::read;
+use crate::numbers;
 
 /// Frames of one plan. Of an hour with more of them those that were committed first come first, so that what is left
 /// for later never takes the place of what is written now.
@@ -25,7 +24,7 @@ const MAX_FRAMES: usize = 250_000;
 const MAX_PASSES: u64 = 8;
 
 /// Samples of the units that are written in one transaction, as a multiple of those held at once. Rows lie in order of
-/// time and series, and ids are hashes: every transaction that adds to an hour splits pages that the one before it filled.
+/// time and series: every transaction that adds to an hour splits pages that the one before it filled.
 const MAX_WRITTEN: u64 = 4;
 
 /// Ids in one statement.
@@ -160,7 +159,7 @@ async fn note(
         let series = layout_series(store, tx, *layout).await?;
         let holder = Holder::Layout(*layout);
         let columns = series.len() as u64;
-        units.note(&holder, columns * count, series.iter().map(|id| id.cast_signed()));
+        units.note(&holder, columns * count, series.iter().copied());
         lengths.insert(holder, columns);
     }
     for part in inline.chunks(IDS) {
@@ -170,10 +169,10 @@ async fn note(
         );
         let mut rows = query.bind(list).fetch(&mut *tx);
         while let Some(row) = rows.try_next().await? {
-            let series = read(unpack_ids(row.try_get(1)?))?;
+            let series = numbers::unpack(row.try_get(1)?)?;
             let holder = Holder::Frame(row.try_get(0)?);
             let columns = series.len() as u64;
-            units.note(&holder, columns, series.iter().map(|id| id.cast_signed()));
+            units.note(&holder, columns, series.iter().copied());
             lengths.insert(holder, columns);
         }
     }
@@ -185,13 +184,13 @@ pub(super) async fn layout_series(
     store: &SqliteStore,
     tx: &mut SqliteConnection,
     layout: i64,
-) -> Result<Arc<[u64]>, Fault> {
+) -> Result<Arc<[i64]>, Fault> {
     let remembered = store.layouts.lock().get(layout);
     if let Some(series) = remembered {
         return Ok(series);
     }
-    let row = sqlx::query("SELECT series FROM layouts WHERE id = ?1").bind(layout).fetch_one(tx).await?;
-    let series: Arc<[u64]> = read(unpack_ids(row.try_get(0)?))?.into();
+    let row = sqlx::query("SELECT series FROM layouts WHERE number = ?1").bind(layout).fetch_one(tx).await?;
+    let series: Arc<[i64]> = numbers::unpack(row.try_get(0)?)?.into();
     let weight = series.len() + 1;
     store.layouts.lock().insert(layout, Arc::clone(&series), weight);
     Ok(series)

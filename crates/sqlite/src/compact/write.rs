@@ -13,7 +13,7 @@ use crate::SqliteStore;
 use crate::columns::id_list;
 use crate::error::{Fault, damaged};
 use crate::rollup::outdate;
-use crate::segments::{Table, by_table};
+use crate::segments::{Table, Times, Values, by_table, slot_of};
 
 /// Rows of one statement.
 const ROWS: usize = 200;
@@ -47,8 +47,8 @@ pub(super) async fn write(
         return Ok(Written::Taken(taken));
     }
     for (bucket, series) in &work.removed {
-        let query = by_table!(Table::of(*bucket), "DELETE FROM ", " WHERE time = ?1 AND series = ?2");
-        sqlx::query(query).bind(bucket.start()).bind(series).execute(&mut *tx).await?;
+        let query = by_table!(Table::of(*bucket), "DELETE FROM ", " WHERE slot = ?1 AND series = ?2");
+        sqlx::query(query).bind(slot_of(bucket.start())).bind(series).execute(&mut *tx).await?;
     }
     insert_segments(&mut tx, work.segments, &origins).await?;
     for (time, daily, origin) in spans {
@@ -161,16 +161,20 @@ async fn insert_segments(
         let mut insert = QueryBuilder::<Sqlite>::new(by_table!(
             table,
             "INSERT OR REPLACE INTO ",
-            " (time, series, origin, timeline, offsets, \"values\", histograms) "
+            " (slot, series, times, origin, \"values\", histograms) "
         ));
         insert.push_values(rows, |mut row, (origin, packed)| {
-            row.push_bind(packed.bucket.start())
-                .push_bind(packed.series)
-                .push_bind(origin)
-                .push_bind(packed.timeline)
-                .push_bind(packed.offsets)
-                .push_bind(packed.values)
-                .push_bind(packed.histograms);
+            row.push_bind(slot_of(packed.bucket.start())).push_bind(packed.series);
+            match packed.times {
+                Times::Shared(id) => row.push_bind(id),
+                Times::Own(offsets) => row.push_bind(offsets),
+            };
+            row.push_bind(origin);
+            match packed.values {
+                Values::Whole(value) => row.push_bind(value),
+                Values::Packed(blob) => row.push_bind(blob),
+            };
+            row.push_bind(packed.histograms);
         });
         insert.build().execute(&mut *tx).await?;
     }

@@ -13,13 +13,14 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use crate::SqliteStore;
 use crate::columns::{id_list, named, signed_len};
 use crate::error::{Fault, damaged};
+use crate::numbers;
 use crate::unused::{last_removal, removals_after};
 
 /// The beginning of every query whose rows [`series_of_row`] reads.
-pub(crate) const SERIES_COLUMNS: &str =
-    "SELECT id, metric_name, metric_type, labels, source, target_id, source_type, help, unit FROM series";
+pub(crate) const SERIES_COLUMNS: &str = "SELECT id, metric_name, metric_type, labels, source, target_id, source_type, help, unit, seq FROM series";
 
-/// What a reader of `series` has seen: numbers come in order of commit, so that the greatest says it all.
+/// What a reader of `series` has seen: numbers of series, and of changes of their descriptions, come in order of commit, so
+/// that the greatest says it all.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Position {
     added: i64,
@@ -29,10 +30,15 @@ pub(crate) struct Position {
 pub(crate) type Index = Followed<Position>;
 
 /// In the order in which they stand in the file.
-const PAGE_OF_SERIES: &str = "SELECT id, metric_name, metric_type, labels, source, seq FROM series WHERE seq >= ?1 ORDER BY seq LIMIT ?2";
+const PAGE_OF_SERIES: &str =
+    "SELECT seq, metric_name, metric_type, labels, source FROM series WHERE seq >= ?1 ORDER BY seq LIMIT ?2";
 
 const NEW_SERIES: &str =
-    "SELECT id, metric_name, metric_type, labels, source, added FROM series WHERE added > ?1";
+    "SELECT seq, metric_name, metric_type, labels, source, seq FROM series WHERE seq > ?1
+    UNION ALL
+    SELECT s.seq, s.metric_name, s.metric_type, s.labels, s.source, d.added
+    FROM series_described d CROSS JOIN series s ON s.seq = d.series
+    WHERE d.added > ?1";
 
 /// Reads all series, unless that was done. What was read stays read when the call is given up.
 pub(super) async fn load(store: &SqliteStore) -> Result<(), Fault> {
@@ -52,7 +58,7 @@ pub(super) async fn load(store: &SqliteStore) -> Result<(), Fault> {
         let rows = query.fetch_all(&mut *connection).await?;
         let page: Vec<_> = rows.iter().map(entry_of_row).collect::<Result<_, _>>()?;
         store.index.add(&page)?;
-        let last = rows.last().map(|row| row.try_get(5)).transpose()?;
+        let last = rows.last().map(|row| row.try_get(0)).transpose()?;
         progress.page_read(last, page.len() == PAGE);
     }
     store.index.finish_loading(&progress);
@@ -69,8 +75,8 @@ pub(super) async fn follow(store: &SqliteStore, connection: &mut SqliteConnectio
     let own = store.index.take_own();
     // What was removed and came again is among what was added.
     let (removals, removal) = removals_after(connection, seen.removal).await?;
-    let removed = removals.iter().filter(|removal| !removal.layout).map(|removal| removal.id);
-    store.index.remove(&removed.collect::<Vec<_>>());
+    let removed: Vec<i64> = removals.iter().filter_map(|removal| removal.series).collect();
+    store.index.remove(&removed);
     let mut newest = seen.added;
     for own in own {
         let (first, last) = own.marks;
@@ -111,7 +117,7 @@ pub(super) async fn first_series(
     let chosen = store.index.select(matchers).await?;
     let ids = id_list(chosen.found.iter().take(limit).map(|found| found.id.to_i64()));
     let mut select = QueryBuilder::<Sqlite>::new(SERIES_COLUMNS);
-    select.push(" WHERE id IN (SELECT value FROM json_each(").push_bind(ids).push("))");
+    select.push(" WHERE seq IN (SELECT value FROM json_each(").push_bind(ids).push("))");
     let rows = select.build().fetch_all(&store.readers).await?;
     let read = |row| Ok(Arc::new(series_of_row(row)?));
     let mut series: Vec<Arc<Series>> = rows.iter().map(read).collect::<Result<_, Fault>>()?;
@@ -121,15 +127,9 @@ pub(super) async fn first_series(
 
 /// Which of these ids belong to a series.
 pub(crate) async fn stored(store: &SqliteStore, ids: &[SeriesId]) -> Result<HashSet<SeriesId>, Fault> {
-    let mut found = HashSet::new();
-    for page in ids.chunks(PAGE) {
-        let asked = id_list(page.iter().map(|id| id.to_i64()));
-        let query = sqlx::query("SELECT id FROM series_rows WHERE id IN (SELECT value FROM json_each(?1))");
-        for row in query.bind(asked).fetch_all(&store.readers).await? {
-            found.insert(SeriesId::from_i64(row.try_get(0)?));
-        }
-    }
-    Ok(found)
+    let mut connection = store.readers.acquire().await?;
+    let found = numbers::stored(&mut connection, ids).await?;
+    Ok(found.into_iter().map(|(id, _)| id).collect())
 }
 
 fn entry_of_row(row: &SqliteRow) -> Result<Indexed, Fault> {
@@ -139,6 +139,11 @@ fn entry_of_row(row: &SqliteRow) -> Result<Indexed, Fault> {
         metric_type: named(row, "metric_type", MetricType::from_name)?,
         source: row.try_get(4)?,
     })
+}
+
+/// The number of the series in a row of [`SERIES_COLUMNS`].
+pub(crate) fn number_of_row(row: &SqliteRow) -> Result<i64, Fault> {
+    Ok(row.try_get(9)?)
 }
 
 /// Reads a row of [`SERIES_COLUMNS`].

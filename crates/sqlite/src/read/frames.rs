@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use metricsd_codec::pack::{PackError, unpack_floats, unpack_histograms, unpack_ids, unpack_ints};
+use metricsd_codec::pack::{PackError, unpack_floats, unpack_histograms, unpack_ints};
 use metricsd_ports::PortError;
 use metricsd_store::chosen::Chosen;
 use metricsd_store::frames::{Blocks, Frame, FrameKey, FrameParts, Listed, Plan, Window, Windows, slices};
@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::SqliteStore;
 use crate::columns::id_list;
 use crate::error::{Fault, damaged};
+use crate::numbers;
 
 /// Frames of layouts in a window. A frame's samples lie between its time and the end of its hour: one whose samples
 /// differ in time may begin before `?4`, where the range does.
@@ -25,8 +26,8 @@ const SHARED: &str = "SELECT f.seq, f.time, f.batch_id, f.layout
     FROM json_each(?1) AS wanted CROSS JOIN frames f ON f.layout = wanted.value
     WHERE f.time >= ?2 AND f.time <= ?3 AND (f.time >= ?4 OR f.offsets IS NOT NULL) LIMIT ?5";
 
-/// Frames that carry their own ids.
-const INLINE: &str = "SELECT seq, time, batch_id, length(series_ids) FROM frames
+/// Frames that carry their own lists.
+const INLINE: &str = "SELECT seq, time, batch_id, length(\"values\") FROM frames
     WHERE layout IS NULL AND time >= ?1 AND time <= ?2 AND (time >= ?3 OR offsets IS NOT NULL) LIMIT ?4";
 
 const FETCH: &str = "SELECT f.time, f.seq, f.\"values\", f.offsets, f.histograms, f.series_ids, wanted.key
@@ -103,9 +104,9 @@ async fn list(
         .fetch_all(&mut *tx)
         .await?;
     for row in &rows {
-        // Values take as much as ids.
-        let ids = usize::try_from(row.try_get::<i64, _>(3)?).unwrap_or(0);
-        listed.push(Listed { key: key_of(row)?, layout: None, bytes: 2 * ids });
+        // Numbers of series take as much as values.
+        let values = usize::try_from(row.try_get::<i64, _>(3)?).unwrap_or(0);
+        listed.push(Listed { key: key_of(row)?, layout: None, bytes: 2 * values });
     }
     Ok(listed)
 }
@@ -155,10 +156,7 @@ fn decode(rows: Vec<SqliteRow>) -> Result<Vec<(usize, Frame)>, Fault> {
     for row in &rows {
         let parts = parts_of(row)?;
         let frame = match row.try_get::<Option<&[u8]>, _>(5)? {
-            Some(ids) => {
-                let ids: Vec<i64> = unpacked(unpack_ids(ids))?.into_iter().map(u64::cast_signed).collect();
-                Frame::inline(parts, &ids)?
-            }
+            Some(series) => Frame::inline(parts, &numbers::unpack(series)?)?,
             None => Frame::shared(parts),
         };
         frames.push((usize::try_from(row.try_get::<i64, _>(6)?).unwrap_or(usize::MAX), frame));
@@ -166,19 +164,20 @@ fn decode(rows: Vec<SqliteRow>) -> Result<Vec<(usize, Frame)>, Fault> {
     Ok(frames)
 }
 
-/// Layouts that may hold wanted series: found by series, or all of them where there are fewer than series to look for.
+/// Layouts that may hold wanted series: found by blocks of series, or all of them where there are fewer than series to look
+/// for.
 async fn candidates(tx: &mut SqliteConnection, wanted: &Wanted) -> Result<Vec<i64>, Fault> {
     if wanted.len() > LOOKED_UP {
         let bound = i64::try_from(wanted.len() / LAYOUTS_A_LOOK_UP).unwrap_or(i64::MAX);
-        let all = sqlx::query("SELECT id FROM layouts LIMIT ?1").bind(bound).fetch_all(&mut *tx).await?;
+        let all = sqlx::query("SELECT number FROM layouts LIMIT ?1").bind(bound).fetch_all(&mut *tx).await?;
         if all.len() as i64 != bound {
             return Ok(all.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?);
         }
     }
     let rows = sqlx::query(
-        "SELECT DISTINCT layout FROM layout_series WHERE series IN (SELECT value FROM json_each(?1))",
+        "SELECT DISTINCT layout FROM layout_blocks WHERE block IN (SELECT value FROM json_each(?1))",
     )
-    .bind(id_list(wanted.keys().copied()))
+    .bind(id_list(numbers::blocks(wanted.keys().copied())))
     .fetch_all(&mut *tx)
     .await?;
     Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
@@ -192,7 +191,7 @@ async fn plan(store: &SqliteStore, tx: &mut SqliteConnection, chosen: &Chosen) -
     for layout in layouts {
         let known = chosen.known_columns(layout).or_else(|| {
             let series = store.layouts.lock().get(layout)?;
-            Some(chosen.columns(layout, series.iter().map(|id| id.cast_signed())))
+            Some(chosen.columns(layout, series.iter().copied()))
         });
         match known {
             Some(Some(columns)) => drop(plan.insert(layout, columns)),
@@ -204,13 +203,13 @@ async fn plan(store: &SqliteStore, tx: &mut SqliteConnection, chosen: &Chosen) -
         return Ok(plan);
     }
     let mut rows =
-        sqlx::query("SELECT id, series FROM layouts WHERE id IN (SELECT value FROM json_each(?1))")
+        sqlx::query("SELECT number, series FROM layouts WHERE number IN (SELECT value FROM json_each(?1))")
             .bind(id_list(unread))
             .fetch(tx);
     while let Some(row) = rows.try_next().await? {
         let layout = row.try_get(0)?;
-        let series: Arc<[u64]> = unpacked(unpack_ids(row.try_get(1)?))?.into();
-        if let Some(columns) = chosen.columns(layout, series.iter().map(|id| id.cast_signed())) {
+        let series: Arc<[i64]> = numbers::unpack(row.try_get(1)?)?.into();
+        if let Some(columns) = chosen.columns(layout, series.iter().copied()) {
             plan.insert(layout, columns);
         }
         // Layouts never change.
@@ -220,8 +219,8 @@ async fn plan(store: &SqliteStore, tx: &mut SqliteConnection, chosen: &Chosen) -
     Ok(plan)
 }
 
-/// What a packed column of a frame or a layout holds.
-pub(super) fn unpacked<T>(column: Result<T, PackError>) -> Result<T, PortError> {
+/// What a packed column of a frame holds.
+fn unpacked<T>(column: Result<T, PackError>) -> Result<T, PortError> {
     column.map_err(|error| damaged("damaged frame in the database").caused_by(error))
 }
 

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use metricsd_codec::pack::unpack_ids;
 use metricsd_model::{HISTOGRAM_MARKER_BITS, Millis, Sample, SampleValue, is_stale};
 use metricsd_ports::LatestMetric;
 use metricsd_store::compact::{day_of, hour_of};
@@ -11,12 +10,13 @@ use metricsd_store::frames::Frame;
 use metricsd_store::gather::Range;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
-use super::frames::{parts_of, unpacked};
-use super::{SERIES_COLUMNS, series_of_row};
+use super::frames::parts_of;
+use super::{SERIES_COLUMNS, number_of_row, series_of_row};
 use crate::SqliteStore;
 use crate::columns::id_list;
 use crate::compact::blocking;
 use crate::error::{Fault, damaged};
+use crate::numbers;
 use crate::segments::{Stored, Table, by_table, timelines_of};
 
 const NEWEST: &str =
@@ -25,7 +25,7 @@ const NEWEST: &str =
         SELECT batch_id FROM frames WHERE target_id = ?1 AND time >= ?2 ORDER BY time DESC, seq DESC LIMIT 1
     ) AS newest
     CROSS JOIN frames f ON f.batch_id = newest.batch_id
-    LEFT JOIN layouts l ON l.id = f.layout
+    LEFT JOIN layouts l ON l.number = f.layout
     WHERE f.time >= ?2
     ORDER BY f.seq";
 
@@ -33,11 +33,11 @@ const NEWEST: &str =
 const fn newest_segments(table: Table) -> &'static str {
     by_table!(
         table,
-        "SELECT s.time, s.series, s.origin, s.timeline, s.offsets, s.\"values\", s.histograms
+        "SELECT s.slot, s.series, s.origin, s.times, s.\"values\", s.histograms
         FROM origins o
         CROSS JOIN spans p ON p.origin = o.id AND p.time >= ?2 AND p.daily = ?3
         CROSS JOIN ",
-        " s ON s.time = p.time AND s.origin = o.id
+        " s ON s.slot = p.time / 300000 AND s.origin = o.id
         WHERE o.target_id = ?1"
     )
 }
@@ -49,7 +49,7 @@ const NEWEST_SPAN: &str = "SELECT max(p.time) FROM origins o CROSS JOIN spans p 
 #[derive(Default)]
 struct Newest {
     at: Option<Millis>,
-    samples: HashMap<u64, Sample>,
+    samples: HashMap<i64, Sample>,
 }
 
 pub(super) async fn latest(
@@ -61,16 +61,15 @@ pub(super) async fn latest(
     let of_frames = newest_of_frames(&mut tx, target_id, since).await?;
     let of_segments = newest_of_segments(store, &mut tx, target_id, since).await?;
     let mut newest = if of_segments.at > of_frames.at { of_segments } else { of_frames }.samples;
-    let ids = id_list(newest.keys().map(|id| id.cast_signed()));
+    let ids = id_list(newest.keys().copied());
     let mut select = QueryBuilder::<Sqlite>::new(SERIES_COLUMNS);
-    select.push(" WHERE id IN (SELECT value FROM json_each(").push_bind(ids).push("))");
+    select.push(" WHERE seq IN (SELECT value FROM json_each(").push_bind(ids).push("))");
     let rows = select.build().fetch_all(&mut *tx).await?;
     tx.rollback().await?;
     let mut latest = Vec::with_capacity(rows.len());
     for row in &rows {
-        let series = series_of_row(row)?;
-        if let Some(sample) = newest.remove(&series.id.0) {
-            let series = Arc::new(series);
+        if let Some(sample) = newest.remove(&number_of_row(row)?) {
+            let series = Arc::new(series_of_row(row)?);
             latest.push(LatestMetric { series, sample });
         }
     }
@@ -88,15 +87,15 @@ async fn newest_of_frames(
     let rows = query.fetch_all(tx).await?;
     let mut newest = Newest::default();
     for row in &rows {
-        let ids = unpacked(unpack_ids(row.try_get(5)?))?;
+        let series = numbers::unpack(row.try_get(5)?)?;
         let frame = Frame::shared(parts_of(row)?);
-        for (at, id) in ids.into_iter().enumerate() {
+        for (at, number) in series.into_iter().enumerate() {
             let (timestamp, value) = frame.sample(at)?;
             if timestamp < since {
                 continue;
             }
             newest.at = newest.at.max(Some(timestamp));
-            let older = newest.samples.get(&id).is_some_and(|sample| sample.timestamp >= timestamp);
+            let older = newest.samples.get(&number).is_some_and(|sample| sample.timestamp >= timestamp);
             if is_stale(value) || older {
                 continue;
             }
@@ -104,7 +103,7 @@ async fn newest_of_frames(
                 HISTOGRAM_MARKER_BITS => SampleValue::Histogram(Box::new(frame.histogram(at)?.clone())),
                 _ => SampleValue::Float(value),
             };
-            newest.samples.insert(id, Sample { timestamp, value });
+            newest.samples.insert(number, Sample { timestamp, value });
         }
     }
     Ok(newest)
@@ -156,7 +155,7 @@ async fn newest_of_segments(
                 _ => SampleValue::Float(*value),
             };
             let sample = Sample { timestamp: *timestamp, value };
-            newest.samples.insert(segment.series.cast_unsigned(), sample);
+            newest.samples.insert(segment.series, sample);
         }
         Ok(newest)
     })

@@ -25,7 +25,7 @@ use crate::SqliteStore;
 use crate::error::Fault;
 use crate::rollup;
 
-pub(crate) use find::{Index, SERIES_COLUMNS, series_of_row, stored};
+pub(crate) use find::{Index, SERIES_COLUMNS, number_of_row, series_of_row, stored};
 
 #[async_trait]
 impl SampleSource for SqliteStore {

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use crate::SqliteStore;
 use crate::columns::{id_list, signed_len};
 use crate::error::{Fault, damaged};
-use crate::segments::{Stored, Table, Timelines, by_table, distinct_times, narrow, timelines_of};
+use crate::segments::{Stored, Table, Timelines, by_table, distinct_times, narrow, slot_of, timelines_of};
 use metricsd_store::chosen::Chosen;
 
 /// Rows that are unpacked at once: some megabytes with what they hold.
@@ -30,16 +30,16 @@ const SERIES: usize = 4_096;
 const fn wide(table: Table) -> &'static str {
     by_table!(
         table,
-        "SELECT time, series, origin, timeline, offsets, \"values\", histograms FROM ",
-        " WHERE time = ?1 AND series > ?2 ORDER BY series LIMIT ?3"
+        "SELECT slot, series, origin, times, \"values\", histograms FROM ",
+        " WHERE slot = ?1 AND series > ?2 ORDER BY series LIMIT ?3"
     )
 }
 
 const fn first_of(table: Table) -> &'static str {
     by_table!(
         table,
-        "SELECT time, series, origin, timeline, offsets, \"values\", histograms FROM ",
-        " WHERE time = ?1 ORDER BY series LIMIT ?2"
+        "SELECT slot, series, origin, times, \"values\", histograms FROM ",
+        " WHERE slot = ?1 ORDER BY series LIMIT ?2"
     )
 }
 
@@ -89,7 +89,8 @@ impl Reader<'_> {
         for ids in ids.chunks(SERIES) {
             for times in times.chunks((PAGE / ids.len()).max(1)) {
                 let query = sqlx::query(narrow(table));
-                let query = query.bind(id_list(times.iter().copied())).bind(id_list(ids.iter().copied()));
+                let slots = id_list(times.iter().map(|time| slot_of(*time)));
+                let query = query.bind(slots).bind(id_list(ids.iter().copied()));
                 let mut rows = query.fetch(&mut *tx);
                 while let Some(row) = rows.try_next().await? {
                     self.page.push(Stored::of(&row, table)?);
@@ -113,8 +114,8 @@ impl Reader<'_> {
         let mut last = None;
         loop {
             let query = match last {
-                None => sqlx::query(first_of(table)).bind(time),
-                Some(last) => sqlx::query(wide(table)).bind(time).bind(last),
+                None => sqlx::query(first_of(table)).bind(slot_of(time)),
+                Some(last) => sqlx::query(wide(table)).bind(slot_of(time)).bind(last),
             };
             let mut rows = query.bind(signed_len(PAGE)).fetch(&mut *tx);
             let mut read = 0;

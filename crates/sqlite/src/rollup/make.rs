@@ -18,6 +18,7 @@ use crate::columns::signed_len;
 use crate::compact::blocking;
 use crate::error::Fault;
 use crate::read::segments;
+use crate::segments::{first_slot, time_of};
 
 /// Samples that a series is taken to have in a day, one every 15 s and some more.
 const SAMPLES_A_DAY: usize = 6_000;
@@ -110,16 +111,21 @@ async fn mark(tx: &mut SqliteConnection, day: Millis) -> Result<bool, Fault> {
 
 /// Where the next segments begin.
 async fn next_segment(tx: &mut SqliteConnection, from: Millis) -> Result<Option<Millis>, Fault> {
-    let sql = "SELECT min(time) FROM (
-        SELECT min(time) AS time FROM segments WHERE time >= ?1
-        UNION ALL SELECT min(time) FROM segments_daily WHERE time >= ?1
+    let sql = "SELECT min(slot) FROM (
+        SELECT min(slot) AS slot FROM segments WHERE slot >= ?1
+        UNION ALL SELECT min(slot) FROM segments_daily WHERE slot >= ?1
     )";
-    Ok(sqlx::query(sql).bind(from).fetch_one(tx).await?.try_get(0)?)
+    let next: Option<i64> = sqlx::query(sql).bind(first_slot(from)).fetch_one(tx).await?.try_get(0)?;
+    Ok(next.map(time_of))
 }
 
 async fn series_after(store: &SqliteStore, last: Option<i64>, count: usize) -> Result<Vec<i64>, Fault> {
-    let sql = "SELECT id FROM series_rows WHERE ?1 IS NULL OR id > ?1 ORDER BY id LIMIT ?2";
-    let rows = sqlx::query(sql).bind(last).bind(signed_len(count)).fetch_all(&store.readers).await?;
+    let sql = "SELECT seq FROM series_rows WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+    let rows = sqlx::query(sql)
+        .bind(last.unwrap_or(i64::MIN))
+        .bind(signed_len(count))
+        .fetch_all(&store.readers)
+        .await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
