@@ -3,39 +3,10 @@
 mod support;
 
 use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
-use support::{Database, options};
+use support::{Database, migrate_until, options};
 
 /// The version before.
 const BEFORE: i64 = 17;
-
-/// Brings a database to [`BEFORE`], as the binary of that time did.
-async fn migrate_before(connection: &mut PgConnection) {
-    let mut files: Vec<_> = std::fs::read_dir("../../migrations/postgres")
-        .expect("the folder")
-        .map(|file| file.expect("a file").path())
-        .collect();
-    files.sort();
-    for sql in [
-        "CREATE EXTENSION IF NOT EXISTS timescaledb",
-        "SET metricsd.chunk_interval = '1 hour'",
-        "SET metricsd.space_partitions = '1'",
-        include_str!("../src/sql/migrations_table.sql"),
-    ] {
-        sqlx::raw_sql(sql).execute(&mut *connection).await.expect("a statement");
-    }
-    for file in files {
-        let name = file.file_stem().and_then(|name| name.to_str()).expect("a name").to_owned();
-        let (version, name) = name.split_once('_').expect("number and name");
-        let version: i64 = version.parse().expect("a number");
-        if version > BEFORE {
-            continue;
-        }
-        let sql = std::fs::read_to_string(&file).expect("a migration");
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await.expect("a migration");
-        let note = sqlx::query("INSERT INTO metricsd_migrations (version, name) VALUES ($1, $2)");
-        note.bind(version).bind(name).execute(&mut *connection).await.expect("a note");
-    }
-}
 
 /// Series with every kind of text, samples of them in frames, segments, packed days and rolled-up values, and what people add.
 const FILL: &str = r#"
@@ -91,7 +62,7 @@ async fn columns(connection: &mut PgConnection) -> Vec<(String, String)> {
 async fn series_that_were_whole_rows_are_shown_as_before() {
     let database = Database::create().await;
     let mut connection = database.connection().await;
-    migrate_before(&mut connection).await;
+    migrate_until(&mut connection, BEFORE).await;
     connection.execute(FILL).await.expect("fill");
     let before = columns(&mut connection).await;
     for (n, shown) in SHOWN.iter().enumerate() {
