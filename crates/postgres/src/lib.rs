@@ -25,6 +25,7 @@ mod catalog;
 mod feed;
 mod held;
 mod integrity;
+mod list_keys;
 mod log;
 mod outbox;
 mod work;

@@ -16,7 +16,7 @@ struct Migration {
 }
 
 /// Never changed once released; a new version is a new file.
-const MIGRATIONS: [Migration; 19] = [
+const MIGRATIONS: [Migration; 21] = [
     Migration {
         version: 1,
         name: "catalogue",
@@ -102,6 +102,16 @@ const MIGRATIONS: [Migration; 19] = [
         version: 19,
         name: "values_in_bytes",
         sql: include_str!("../../../migrations/postgres/0019_values_in_bytes.sql"),
+    },
+    Migration {
+        version: 20,
+        name: "list_keys",
+        sql: include_str!("../../../migrations/postgres/0020_list_keys.sql"),
+    },
+    Migration {
+        version: 21,
+        name: "labels_of_owners",
+        sql: include_str!("../../../migrations/postgres/0021_labels_of_owners.sql"),
     },
     Migration {
         version: 22,

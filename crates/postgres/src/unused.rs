@@ -16,6 +16,7 @@ use crate::PostgresStore;
 use crate::binary::required_array;
 use crate::copy::bound;
 use crate::error::Fault;
+use crate::list_keys::ListKeys;
 
 /// Key of the advisory lock ("mdremove" in ASCII).
 pub(crate) const LOCK: i64 = 0x6d64_7265_6d6f_7665;
@@ -137,14 +138,18 @@ async fn series_page(store: &PostgresStore, after: Option<i64>, before: Millis) 
 async fn remove_series(store: &PostgresStore, page: &[i64], at: &At) -> Result<u64, Fault> {
     let unlisted: Vec<i64> = page.iter().copied().filter(|id| !at.inline.contains(id)).collect();
     let mut connection = store.pool.acquire().await?;
-    let unused = unused(&mut connection, unlisted, at.seen).await?;
+    let row = sqlx::query("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
+        .fetch_one(&mut *connection)
+        .await?;
+    let since: String = row.try_get(0)?;
+    let unused = unused(&mut connection, unlisted, at.seen, None).await?;
     drop(connection);
     if unused.is_empty() {
         return Ok(0);
     }
     let mut tx = alone(store).await?;
     // Once more, now that nobody appends; what compaction moves meanwhile was in frames at the first look.
-    let unused = self::unused(&mut tx, unused, at.seen).await?;
+    let unused = self::unused(&mut tx, unused, at.seen, Some(&since)).await?;
     let query = sqlx::query(include_str!("sql/remove_series.sql")).bind(unused);
     let removed = ids(query.fetch_all(&mut *tx).await?)?;
     note(&mut tx, false, &removed).await?;
@@ -172,15 +177,38 @@ async fn remove_texts(store: &PostgresStore) -> Result<bool, Fault> {
     Ok(more && told > 0)
 }
 
-async fn unused(connection: &mut PgConnection, series: Vec<i64>, seen: i64) -> Result<Vec<i64>, Fault> {
+/// `since` is the oldest transaction whose lists were not all looked at.
+async fn unused(
+    connection: &mut PgConnection,
+    series: Vec<i64>,
+    seen: i64,
+    since: Option<&str>,
+) -> Result<Vec<i64>, Fault> {
     let query = sqlx::query(include_str!("sql/unused_series.sql")).bind(series);
     let mut unused = ids(query.fetch_all(&mut *connection).await?)?;
     if !unused.is_empty() {
-        let query = sqlx::query(include_str!("sql/listed_series.sql")).bind(&unused).bind(seen);
-        let listed: HashSet<i64> = ids(query.fetch_all(connection).await?)?.into_iter().collect();
+        let listed: HashSet<i64> = listed(connection, &unused, seen, since).await?.into_iter().collect();
         unused.retain(|id| !listed.contains(id));
     }
     Ok(unused)
+}
+
+/// Which of these series stand in a list or in frames. What an index says of lists are guesses when many are looked for,
+/// so that most lists are read then: not while appends wait.
+async fn listed(
+    connection: &mut PgConnection,
+    series: &[i64],
+    seen: i64,
+    since: Option<&str>,
+) -> Result<Vec<i64>, Fault> {
+    let query = match since {
+        Some(since) => sqlx::query(include_str!("sql/newly_listed_series.sql")).bind(series).bind(since),
+        None => {
+            let keys = ListKeys::read(&mut *connection, series).await?;
+            keys.bind(sqlx::query(include_str!("sql/listed_series.sql"))).bind(series)
+        }
+    };
+    ids(query.bind(seen).fetch_all(connection).await?)
 }
 
 async fn note(tx: &mut PgConnection, layouts: bool, removed: &[i64]) -> Result<(), Fault> {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use metricsd_model::{LabelSet, Layout, SeriesId};
 use metricsd_ports::{ErrorKind, SampleSink};
 use metricsd_postgres::{PostgresOptions, PostgresStore, migrate};
-use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Executor, Row};
 use support::compacting::{START, compact_all, count, exact, policy, shown, view};
-use support::{Database, all_of_m, batch, frame, many, options};
+use support::{Database, all_of_m, batch, frame, many, migrate_until, options};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_processes_migrate_one_database_at_once() {
@@ -65,30 +65,6 @@ async fn a_server_that_is_away_is_unavailable_and_its_password_stays_secret() {
         panic!("a URL of SQLite")
     };
     assert_eq!(error.kind(), ErrorKind::Invalid);
-}
-
-/// Brings an empty database to the schema of a version before.
-async fn migrate_until(connection: &mut PgConnection, version: i64) {
-    let folder = std::fs::read_dir("../../migrations/postgres").expect("the folder");
-    let mut files: Vec<_> = folder.map(|file| file.expect("a file").path()).collect();
-    files.sort();
-    let start = "CREATE EXTENSION IF NOT EXISTS timescaledb; \
-         SELECT set_config('metricsd.chunk_interval', '3600000 milliseconds', false), \
-                set_config('metricsd.space_partitions', '1', false)";
-    connection.execute(start).await.expect("the extension");
-    connection.execute(include_str!("../src/sql/migrations_table.sql")).await.expect("the table");
-    for file in files {
-        let name = file.file_stem().expect("a name").to_string_lossy().into_owned();
-        let (number, name) = name.split_once('_').expect("a number and a name");
-        let number: i64 = number.parse().expect("a number");
-        if number > version {
-            return;
-        }
-        let sql = std::fs::read_to_string(&file).expect("a migration");
-        connection.execute(AssertSqlSafe(sql)).await.expect("migrate");
-        let note = format!("INSERT INTO metricsd_migrations (version, name) VALUES ({number}, '{name}')");
-        connection.execute(AssertSqlSafe(note)).await.expect("note");
-    }
 }
 
 #[tokio::test]

@@ -3,39 +3,10 @@
 mod support;
 
 use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
-use support::{Database, options};
+use support::{Database, migrate_until, options};
 
 /// The version before.
 const BEFORE: i64 = 17;
-
-/// Brings a database to [`BEFORE`], as the binary of that time did.
-async fn migrate_before(connection: &mut PgConnection) {
-    let mut files: Vec<_> = std::fs::read_dir("../../migrations/postgres")
-        .expect("the folder")
-        .map(|file| file.expect("a file").path())
-        .collect();
-    files.sort();
-    for sql in [
-        "CREATE EXTENSION IF NOT EXISTS timescaledb",
-        "SET metricsd.chunk_interval = '1 hour'",
-        "SET metricsd.space_partitions = '1'",
-        include_str!("../src/sql/migrations_table.sql"),
-    ] {
-        sqlx::raw_sql(sql).execute(&mut *connection).await.expect("a statement");
-    }
-    for file in files {
-        let name = file.file_stem().and_then(|name| name.to_str()).expect("a name").to_owned();
-        let (version, name) = name.split_once('_').expect("number and name");
-        let version: i64 = version.parse().expect("a number");
-        if version > BEFORE {
-            continue;
-        }
-        let sql = std::fs::read_to_string(&file).expect("a migration");
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await.expect("a migration");
-        let note = sqlx::query("INSERT INTO metricsd_migrations (version, name) VALUES ($1, $2)");
-        note.bind(version).bind(name).execute(&mut *connection).await.expect("a note");
-    }
-}
 
 /// Series with every kind of text, samples of them in frames, segments, packed days and rolled-up values, and what people add.
 const FILL: &str = r#"
@@ -91,7 +62,7 @@ async fn columns(connection: &mut PgConnection) -> Vec<(String, String)> {
 async fn series_that_were_whole_rows_are_shown_as_before() {
     let database = Database::create().await;
     let mut connection = database.connection().await;
-    migrate_before(&mut connection).await;
+    migrate_until(&mut connection, BEFORE).await;
     connection.execute(FILL).await.expect("fill");
     let before = columns(&mut connection).await;
     for (n, shown) in SHOWN.iter().enumerate() {
@@ -114,12 +85,13 @@ async fn series_that_were_whole_rows_are_shown_as_before() {
          (SELECT reloptions::text FROM pg_class WHERE relname = 'people_view'), \
          has_table_privilege('public', 'series', 'SELECT'), has_table_privilege('public', 'series_names', 'SELECT'), \
          has_table_privilege('public', 'series', 'DELETE'), to_regclass('series_whole') IS NULL, \
-         (SELECT count(*)::int FROM series_names), (SELECT count(*)::int FROM series_owners)";
+         (SELECT count(*)::int FROM series_names), \
+         (SELECT count(*)::int FROM series_holders WHERE labels <> '{}')";
     let row = connection.fetch_one(sql).await.expect("a row");
     assert_eq!((row.get::<i32, _>(0), row.get::<&str, _>(1)), (1, "{security_barrier=true}"));
     assert_eq!([2, 3, 4, 5].map(|column| row.get::<bool, _>(column)), [true, true, false, true]);
     let sql = "SELECT count(DISTINCT (metric_name, metric_type, help, unit))::int, \
-         count(DISTINCT (source, target_id, source_type))::int FROM kept_0";
+         count(DISTINCT (source, target_id, source_type, labels -> 'instance'))::int FROM kept_0";
     let distinct = connection.fetch_one(sql).await.expect("a row");
     assert_eq!((row.get::<i32, _>(6), row.get::<i32, _>(7)), (distinct.get(0), distinct.get(1)));
 }
@@ -132,7 +104,7 @@ async fn rows_of_the_view_can_still_be_written() {
     let mut connection = database.connection().await;
     let columns = "(id, metric_name, metric_type, labels, source, target_id, source_type, help, unit)";
     let mut copy = connection.copy_in_raw(&format!("COPY series {columns} FROM STDIN")).await.expect("begin");
-    let rows = "1\tm\tGAUGE\t{\"i\": \"1\"}\ts\tt\tAPPLICATION\thelp\t\\N\n2\tm\tGAUGE\t{}\ts\tt\tAPPLICATION\thelp\t\\N\n";
+    let rows = "1\tm\tGAUGE\t{\"i\": \"1\", \"job\": \"j\"}\ts\tt\tAPPLICATION\thelp\t\\N\n2\tm\tGAUGE\t{\"job\": \"j\"}\ts\tt\tAPPLICATION\thelp\t\\N\n";
     copy.send(rows.as_bytes()).await.expect("send");
     assert_eq!(copy.finish().await.expect("finish"), 2);
     let again = format!(
@@ -145,4 +117,8 @@ async fn rows_of_the_view_can_still_be_written() {
          count(*) FILTER (WHERE first_seen > now() - interval '1 hour') FROM series_rows";
     let row = connection.fetch_one(sql).await.expect("counts");
     assert_eq!([0, 1, 2, 3, 4].map(|column| row.get::<i64, _>(column)), [2, 1, 1, 1, 2]);
+    let row = connection
+        .fetch_one("SELECT labels::text, (SELECT labels::text FROM series WHERE id = 1) FROM series_holders");
+    let row = row.await.expect("one owner");
+    assert_eq!((row.get(0), row.get(1)), (r#"{"job": "j"}"#, r#"{"i": "1", "job": "j"}"#));
 }

@@ -7,8 +7,6 @@ use std::sync::Arc;
 use metricsd_model::{FamilyMetadata, Layout, LayoutId, MetricType, Series, SeriesId};
 use metricsd_ports::PortError;
 use parking_lot::Mutex;
-use serde::Serializer;
-use serde::ser::Error;
 
 use crate::ids::IdState;
 use crate::{Recent, damaged, families};
@@ -292,13 +290,6 @@ impl<'k> Owners<'k> {
             self.learned.series.insert(id, whole);
         }
     }
-}
-
-/// The labels of a series, without the metric name, as databases keep them: a JSON object, sorted by name.
-pub fn labels_json(series: &Series) -> serde_json::Result<String> {
-    let mut json = Vec::with_capacity(256);
-    serde_json::Serializer::new(&mut json).collect_map(series.labels.without_name())?;
-    String::from_utf8(json).map_err(Error::custom)
 }
 
 /// Whether a series brings a description that is not what is stored. What it leaves out does not count.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use metricsd_model::{Layout, Series, SeriesId};
 use metricsd_store::follow::Own;
-use metricsd_store::owners::{Known, MAX_ATTEMPTS, Owners, labels_json};
+use metricsd_store::owners::{Known, MAX_ATTEMPTS, Owners};
 use parking_lot::Mutex;
 use sqlx::{Connection, PgConnection, Row};
 
@@ -15,7 +15,7 @@ use super::texts::{Numbers, Texts};
 use super::{Interned, signed};
 use crate::binary::{required, required_array};
 use crate::copy::{BinaryRows, Columns};
-use crate::error::{Fault, damaged};
+use crate::error::Fault;
 use crate::read::series_of_row;
 
 /// Rows of one statement; bounds the memory of both sides when many series are new at once.
@@ -151,12 +151,12 @@ async fn copy_series(tx: &mut PgConnection, series: &[NewSeries<'_>]) -> Result<
 async fn send_series(tx: &mut PgConnection, series: &[NewSeries<'_>]) -> Result<(), Fault> {
     let mut rows = BinaryRows::new(SEND_BYTES + SEND_BYTES / 4);
     let mut copy = tx.copy_in_raw(include_str!("../sql/copy_series.sql")).await?;
-    for NewSeries { id, series, numbers: (name, owner) } in series {
+    for NewSeries { id, series, numbers } in series {
         rows.begin(4);
         rows.field(&id.to_be_bytes());
-        rows.field(&name.to_be_bytes());
-        rows.field(&owner.to_be_bytes());
-        rows.jsonb(&labels_text(series)?);
+        rows.field(&numbers.name.to_be_bytes());
+        rows.field(&numbers.owner.to_be_bytes());
+        rows.jsonb(&numbers.labels_text(series)?);
         if rows.bytes().len() >= SEND_BYTES {
             copy.send(rows.bytes()).await?;
             rows.clear();
@@ -170,19 +170,16 @@ async fn send_series(tx: &mut PgConnection, series: &[NewSeries<'_>]) -> Result<
 
 /// Writes series past the ids that others have taken. Answers what was written.
 async fn insert_series(tx: &mut PgConnection, series: &[NewSeries<'_>]) -> Result<Vec<i64>, Fault> {
-    let labels: Result<Vec<String>, Fault> = series.iter().map(|row| labels_text(row.series)).collect();
+    let labels: Result<Vec<String>, Fault> =
+        series.iter().map(|row| row.numbers.labels_text(row.series)).collect();
     let rows = sqlx::query(include_str!("../sql/insert_series.sql"))
         .bind(series.iter().map(|row| row.id).collect::<Vec<_>>())
-        .bind(series.iter().map(|row| row.numbers.0).collect::<Vec<_>>())
-        .bind(series.iter().map(|row| row.numbers.1).collect::<Vec<_>>())
+        .bind(series.iter().map(|row| row.numbers.name).collect::<Vec<_>>())
+        .bind(series.iter().map(|row| row.numbers.owner).collect::<Vec<_>>())
         .bind(labels?)
         .fetch_all(tx)
         .await?;
     rows.iter().map(|row| Ok(i64::from_be_bytes(required(row, 0)?))).collect()
-}
-
-fn labels_text(series: &Series) -> Result<String, Fault> {
-    labels_json(series).map_err(|error| damaged("cannot write labels").caused_by(error))
 }
 
 /// Shares the layouts that can be shared; all others travel in their frames.

@@ -1,10 +1,11 @@
-//! What many series have in common is written once: their name with its description, and whose they are.
+//! What many series have in common is written once: their name with its description, and whose they are with the labels
+//! that say so.
 //!
 //! Ids are remembered once they are committed, and for as long as nobody removes such rows: who does holds the lock
 //! that appends share, and counts up a number that every append reads under it (see [`crate::unused`]).
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use metricsd_model::Series;
 use metricsd_store::Recent;
 use metricsd_store::owners::Changed;
 use parking_lot::Mutex;
+use serde::Serializer;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
@@ -26,6 +28,16 @@ const ROW_BYTES: usize = 160;
 /// Rows of one statement.
 const ROWS: usize = 20_000;
 
+/// Labels that series of one target mostly share, and that tell targets apart.
+const SHARED: [&str; 2] = ["instance", "job"];
+
+/// So many new series of one append write an owner with labels, whose row takes as much as their labels do. Fewer have
+/// their labels with them, and an owner without, unless theirs is known.
+const SHARERS: usize = 5;
+
+/// The labels of an owner that has none.
+const NO_LABELS: &str = "{}";
+
 /// How often rows are looked up that others are writing, or whose numbers are in use.
 const MAX_ATTEMPTS: usize = 16;
 
@@ -35,8 +47,8 @@ type Text<'t, const N: usize> = [Option<Cow<'t, str>>; N];
 /// A row of `series_names`: name, type, help, unit.
 type Name<'t> = Text<'t, 4>;
 
-/// A row of `series_owners`: target, source, type of source.
-type Owner<'t> = Text<'t, 3>;
+/// A row of `series_holders`: target, source, type of source, labels.
+type Owner<'t> = Text<'t, 4>;
 
 fn name_of(series: &Series) -> Name<'_> {
     [
@@ -47,8 +59,20 @@ fn name_of(series: &Series) -> Name<'_> {
     ]
 }
 
-fn owner_of(series: &Series) -> Owner<'_> {
-    [&*series.target_id, &*series.source, series.source_type.as_str()].map(|text| Some(text.into()))
+fn owner_of(series: &Series) -> Result<Owner<'_>, Fault> {
+    let labels = labels_text(series, |name| SHARED.contains(&name))?;
+    let [target, source, kind] =
+        [&*series.target_id, &*series.source, series.source_type.as_str()].map(|text| Some(text.into()));
+    Ok([target, source, kind, Some(labels.into())])
+}
+
+/// Some labels of a series, without the metric name: a JSON object, sorted by name.
+fn labels_text(series: &Series, is_asked: impl Fn(&str) -> bool) -> Result<String, Fault> {
+    let mut json = Vec::with_capacity(256);
+    let labels = series.labels.without_name().filter(|(name, _)| is_asked(name));
+    let written = serde_json::Serializer::new(&mut json).collect_map(labels);
+    written.map_err(|error| damaged("cannot write labels").caused_by(error))?;
+    String::from_utf8(json).map_err(|error| damaged("cannot write labels").caused_by(error))
 }
 
 /// Help texts come from outside, and text columns cannot hold NUL.
@@ -73,7 +97,7 @@ pub(super) struct State {
 pub(crate) struct KnownTexts {
     state: Option<State>,
     names: Ids<4>,
-    owners: Ids<3>,
+    owners: Ids<4>,
 }
 
 impl KnownTexts {
@@ -140,11 +164,23 @@ pub(super) struct Texts<'s> {
     /// What the database says under the lock that this transaction holds.
     state: State,
     names: Vec<Stored<4>>,
-    owners: Vec<Stored<3>>,
+    owners: Vec<Stored<4>>,
 }
 
-/// The number of a series' name, and that of its owner.
-pub(super) type Numbers = (i32, i32);
+/// What a row of a series says of its name and its owner.
+pub(super) struct Numbers {
+    pub(super) name: i32,
+    pub(super) owner: i32,
+    /// Whether the owner has the labels that may be shared.
+    is_shared: bool,
+}
+
+impl Numbers {
+    /// The labels that stand in the row of the series.
+    pub(super) fn labels_text(&self, series: &Series) -> Result<String, Fault> {
+        labels_text(series, |name| !self.is_shared || !SHARED.contains(&name))
+    }
+}
 
 impl<'s> Texts<'s> {
     pub(super) fn new(known: &'s Mutex<KnownTexts>, state: State) -> Self {
@@ -158,11 +194,30 @@ impl<'s> Texts<'s> {
         series: &[(i64, Arc<Series>)],
     ) -> Result<Vec<Numbers>, Fault> {
         let names = self.names(tx, series.iter().map(|(_, series)| name_of(series))).await?;
-        let owners = series.iter().map(|(_, series)| owner_of(series));
+        let owners: Result<Vec<_>, Fault> = series.iter().map(|(_, series)| owner_of(series)).collect();
+        let owners = self.worth_it(owners?);
+        let is_shared: Vec<bool> =
+            owners.iter().map(|owner| owner[3].as_deref() != Some(NO_LABELS)).collect();
         let known = |owners: &[Owner<'_>]| self.look_up(|known| &mut known.owners, owners);
-        let (owners, learned) = resolve(tx, OWNERS, known, owners).await?;
+        let (owners, learned) = resolve(tx, OWNERS, known, owners.into_iter()).await?;
         self.owners.extend(learned);
-        Ok(names.into_iter().zip(owners).collect())
+        let numbers = names.into_iter().zip(owners).zip(is_shared);
+        Ok(numbers.map(|((name, owner), is_shared)| Numbers { name, owner, is_shared }).collect())
+    }
+
+    /// The same owners, but without labels where these are not known and too few series have them.
+    fn worth_it<'t>(&self, mut owners: Vec<Owner<'t>>) -> Vec<Owner<'t>> {
+        let mut sharers: HashMap<&Owner<'t>, usize> = HashMap::new();
+        owners.iter().for_each(|owner| *sharers.entry(owner).or_default() += 1);
+        let few = sharers.into_iter().filter(|(_, sharers)| *sharers < SHARERS);
+        let few: Vec<Owner<'t>> = few.map(|(owner, _)| owner.clone()).collect();
+        let known = self.look_up(|known| &mut known.owners, &few);
+        let few = few.into_iter().zip(known).filter(|(_, known)| known.is_none());
+        let few: HashSet<Owner<'t>> = few.map(|(owner, _)| owner).collect();
+        for owner in owners.iter_mut().filter(|owner| few.contains(*owner)) {
+            owner[3] = Some(NO_LABELS.into());
+        }
+        owners
     }
 
     async fn names<'t>(

@@ -22,6 +22,7 @@ use crate::PostgresStore;
 use crate::binary::{array, bytes, number, required, required_array};
 use crate::copy::{bound, millis};
 use crate::error::{Fault, damaged};
+use crate::list_keys::ListKeys;
 
 /// Up to so many series are looked for in layouts through the index, which compares each with each; for more, all
 /// layouts are read and joined.
@@ -106,15 +107,15 @@ async fn plan(store: &PostgresStore, tx: &mut PgConnection, chosen: &Chosen) -> 
     Ok(plan)
 }
 
-/// Layouts that hold wanted series.
+/// Layouts that hold wanted series, and maybe some that do not.
 async fn candidates(tx: &mut PgConnection, wanted: &Wanted) -> Result<Vec<i64>, Fault> {
     let ids: Vec<i64> = wanted.keys().copied().collect();
     let rows = if ids.len() > COMPARED {
         sqlx::query(include_str!("../sql/join_layouts.sql")).bind(ids).fetch_all(&mut *tx).await?
     } else {
-        // The planner takes comparing two arrays for cheap and reads every layout; the index is far faster.
-        sqlx::query("SET LOCAL enable_seqscan = off").execute(&mut *tx).await?;
-        let rows = sqlx::query(include_str!("../sql/find_layouts.sql")).bind(ids).fetch_all(&mut *tx).await?;
+        let keys = ListKeys::read(&mut *tx, &ids).await?;
+        let query = keys.bind(sqlx::query(include_str!("../sql/find_layouts.sql")));
+        let rows = query.fetch_all(&mut *tx).await?;
         sqlx::query("SET LOCAL enable_seqscan = on").execute(&mut *tx).await?;
         rows
     };

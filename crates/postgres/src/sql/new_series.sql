@@ -5,7 +5,7 @@
 SELECT now.snapshot::text, now.started, now.removal,
        CASE WHEN now.removal > $2 AND row_number() OVER () = 1
             THEN ARRAY(SELECT r.id FROM removals r WHERE r.number > $2 AND NOT r.layout) END,
-       s.id, n.metric_name, n.metric_type, s.labels, o.source
+       s.id, n.metric_name, n.metric_type, s.labels || o.labels, o.source
 FROM (
     SELECT pg_current_snapshot() AS snapshot, pg_postmaster_start_time() AS started,
            (SELECT number FROM last_removal) AS removal
@@ -13,7 +13,7 @@ FROM (
 LEFT JOIN (
     series_rows s
     JOIN series_names n ON n.id = s.name
-    JOIN series_owners o ON o.id = s.owner
+    JOIN series_holders o ON o.id = s.owner
 )
     ON s.added >= pg_snapshot_xmin($1::text::pg_snapshot)
     AND s.added < pg_snapshot_xmax(now.snapshot)

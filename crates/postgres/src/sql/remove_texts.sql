@@ -8,7 +8,7 @@ WITH fresh AS MATERIALIZED (
     WHERE n.id = unused.id
     RETURNING n.id
 ), owners AS (
-    DELETE FROM series_owners o
+    DELETE FROM series_holders o
     USING (SELECT unnest($3::int4[]) EXCEPT SELECT owner FROM fresh) AS unused (id)
     WHERE o.id = unused.id
     RETURNING o.id

@@ -4,5 +4,5 @@ SELECT pg_snapshot_xmin(pg_current_snapshot())::text,
            SELECT n.id FROM series_names n WHERE NOT EXISTS (SELECT FROM series_rows r WHERE r.name = n.id) LIMIT $1
        ),
        ARRAY(
-           SELECT o.id FROM series_owners o WHERE NOT EXISTS (SELECT FROM series_rows r WHERE r.owner = o.id) LIMIT $1
+           SELECT o.id FROM series_holders o WHERE NOT EXISTS (SELECT FROM series_rows r WHERE r.owner = o.id) LIMIT $1
        )

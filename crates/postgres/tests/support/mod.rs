@@ -88,6 +88,30 @@ pub(crate) fn options() -> PostgresOptions {
     PostgresOptions { max_connections: 4, ..PostgresOptions::default() }
 }
 
+/// Brings an empty database to the schema of a version before.
+pub(crate) async fn migrate_until(connection: &mut PgConnection, version: i64) {
+    let folder = std::fs::read_dir("../../migrations/postgres").expect("the folder");
+    let mut files: Vec<_> = folder.map(|file| file.expect("a file").path()).collect();
+    files.sort();
+    let start = "CREATE EXTENSION IF NOT EXISTS timescaledb; \
+         SELECT set_config('metricsd.chunk_interval', '3600000 milliseconds', false), \
+                set_config('metricsd.space_partitions', '1', false)";
+    connection.execute(start).await.expect("the extension");
+    connection.execute(include_str!("../../src/sql/migrations_table.sql")).await.expect("the table");
+    for file in files {
+        let name = file.file_stem().expect("a name").to_string_lossy().into_owned();
+        let (number, name) = name.split_once('_').expect("a number and a name");
+        let number: i64 = number.parse().expect("a number");
+        if number > version {
+            return;
+        }
+        let sql = std::fs::read_to_string(&file).expect("a migration");
+        connection.execute(AssertSqlSafe(sql)).await.expect("migrate");
+        let note = format!("INSERT INTO metricsd_migrations (version, name) VALUES ({number}, '{name}')");
+        connection.execute(AssertSqlSafe(note)).await.expect("note");
+    }
+}
+
 /// A round hour.
 pub(crate) const HOUR: Millis = 1_750_500_000_000;
 
