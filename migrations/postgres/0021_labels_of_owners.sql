@@ -13,9 +13,10 @@ LOCK TABLE series_rows, series_owners IN ACCESS EXCLUSIVE MODE;
 ALTER TABLE series_owners RENAME TO series_holders;
 ALTER TABLE series_holders ADD COLUMN labels jsonb NOT NULL DEFAULT '{}';
 
--- Labels may be too long for an index.
+-- Labels may be too long for an index. Two owners of one target whose labels have the same hash cannot both be written: an
+-- append fails then.
 DROP INDEX series_owners_whose;
-CREATE UNIQUE INDEX series_holders_whose ON series_holders (target_id, source, source_type, md5(labels::text));
+CREATE UNIQUE INDEX series_holders_whose ON series_holders (target_id, source, source_type, jsonb_hash_extended(labels, 0));
 
 CREATE VIEW series_owners AS
 SELECT id, source, target_id, source_type FROM series_holders WHERE labels = '{}';
@@ -105,7 +106,7 @@ BEGIN
         SELECT o.id INTO of_owner
         FROM series_holders o
         WHERE o.target_id = NEW.target_id AND o.source = NEW.source AND o.source_type = NEW.source_type
-          AND md5(o.labels::text) = md5(shared::text);
+          AND jsonb_hash_extended(o.labels, 0) = jsonb_hash_extended(shared, 0) AND o.labels = shared;
         EXIT WHEN FOUND;
         INSERT INTO series_holders (target_id, source, source_type, labels)
         VALUES (NEW.target_id, NEW.source, NEW.source_type, shared)

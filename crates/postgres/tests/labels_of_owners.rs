@@ -14,16 +14,19 @@ use support::{Database, HOUR, batch, frame, migrate_until, options, series};
 /// The version before.
 const BEFORE: i64 = 20;
 
-/// Series with both labels, one of them, none, and with others.
+/// Series with both labels, one of them, none, and with others; from the 90th on many have the same.
 fn all(from: usize, to: usize) -> Vec<Arc<Series>> {
     let long = "long ".repeat(2_000);
     let mut all = Vec::new();
     for i in from..to {
         let number = i.to_string();
         let mut pairs = vec![("__name__", "m"), ("instanc", "x"), ("jobs", "y"), ("i", &*number)];
-        let instance = ["é\"\\", "host-1:9100", &*long][i % 3];
+        let (instance, kind) = match i {
+            90.. => ("host-9", 2),
+            _ => (["é\"\\", "host-1:9100", &*long][i % 3], i % 4),
+        };
         let shared = [("instance", instance), ("job", "node")];
-        pairs.extend([&shared[..0], &shared[..1], &shared[..], &shared[1..]][i % 4]);
+        pairs.extend([&shared[..0], &shared[..1], &shared[..], &shared[1..]][kind]);
         let target = format!("t{}", i % 2);
         all.push(Arc::new(Series { target_id: target.into(), ..Series::clone(&series(&pairs)) }));
     }
@@ -141,6 +144,8 @@ async fn series_of_the_version_before_and_of_its_processes_keep_their_labels() {
         .collect();
     assert_eq!(write_before(&mut connection, &new, &[]).await, 10);
     store.append(&one(1, &series[90..])).await.expect("append");
+    let parted = "series_rows r JOIN series_holders o ON o.id = r.owner WHERE o.labels = '{\"instance\": \"host-9\", \"job\": \"node\"}'";
+    assert_eq!(count(&mut connection, parted).await, 30);
     assert_eq!(write_before(&mut connection, &series[90..], &known).await, 0);
     let mut expected = series[..80].to_vec();
     expected.extend(new);
@@ -179,10 +184,10 @@ async fn an_owner_with_labels_is_written_for_several_series() {
             .collect()
     };
     let parts = [
-        (&store, of("a", 0, 9), 0),
-        (&store, of("a", 9, 10), 0),
-        (&other, of("a", 10, 12), 2),
-        (&other, of("b", 0, 4), 6),
+        (&store, of("a", 0, 12), 0),
+        (&store, of("a", 12, 13), 0),
+        (&other, of("a", 13, 15), 2),
+        (&other, of("b", 0, 11), 13),
     ];
     let mut expected = Vec::new();
     for (id, (store, part, whole)) in parts.into_iter().enumerate() {

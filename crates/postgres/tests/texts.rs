@@ -72,12 +72,11 @@ async fn what_series_share_is_written_once_and_goes_with_the_last_of_them() {
     let (store, other) = (database.store().await, database.store().await);
     let mut connection = database.connection().await;
     let all = fleet(3, 4);
-    // In two appends, so that the second finds what the first has written. The first has one series of the second target,
-    // too few for an owner with labels.
+    // In two appends, so that the second finds what the first has written.
     for (id, part) in [&all[..7], &all[7..]].into_iter().enumerate() {
         store.append(&one(id as u128, part.to_vec())).await.expect("append");
     }
-    assert_eq!(texts(&mut connection).await, (24, 3, 5));
+    assert_eq!(texts(&mut connection).await, (24, 3, 4));
     assert_eq!(read(&store).await, sorted(&all));
     assert_eq!(read(&other).await, sorted(&all));
 
@@ -88,7 +87,7 @@ async fn what_series_share_is_written_once_and_goes_with_the_last_of_them() {
         (9, Some("help"), MetricType::Gauge, 5),
     ] {
         other.append(&one(id, vec![described(&all[0], help, kind)])).await.expect("append");
-        assert_eq!(texts(&mut connection).await, (24, names, 5), "{id}");
+        assert_eq!(texts(&mut connection).await, (24, names, 4), "{id}");
         let found = read(&store).await.into_iter().find(|found| found.labels == all[0].labels);
         let found = found.expect("the series");
         let expected = help.unwrap_or("Bytes.");
@@ -97,13 +96,13 @@ async fn what_series_share_is_written_once_and_goes_with_the_last_of_them() {
 
     // The descriptions that nobody has any more go, though all series stay.
     remove_unused(&store, 0).await;
-    assert_eq!(texts(&mut connection).await, (24, 3, 5));
+    assert_eq!(texts(&mut connection).await, (24, 3, 4));
     // What both know of names that are gone is not used again.
     for store in [&store, &other] {
         let again = described(&all[1], Some("Bytes."), MetricType::Counter);
         let id = 10 + u128::from(std::ptr::eq(store, &raw const other));
         store.append(&one(id, vec![again])).await.expect("append");
-        assert_eq!(texts(&mut connection).await, (24, 4, 5));
+        assert_eq!(texts(&mut connection).await, (24, 4, 4));
     }
 
     remove_samples(&store).await;
@@ -203,7 +202,8 @@ async fn writers_of_the_same_new_names_all_get_through_beside_removals() {
     let mut connection = database.connection().await;
     remove_unused(&stores[0], 0).await;
     let (series, names, owners) = texts(&mut connection).await;
-    assert_eq!((series, owners), (120, 3));
+    // With labels, where many series of a target came at once, or without, or both.
+    assert!(series == 120 && (3..=6).contains(&owners), "{series} series, {owners} owners");
     let used = "SELECT count(DISTINCT (metric_name, metric_type, help)) FROM series";
     assert_eq!(connection.fetch_one(used).await.expect("count").get::<i64, _>(0), names);
     let found = read(&stores[1]).await;

@@ -97,7 +97,7 @@ async fn what_another_database_forgot_is_written_again() {
     connection.execute(kill).await.expect("terminate");
     let error = store.append(&of(2)).await.expect_err("a closed database");
     assert!(error.is_retryable(), "{}", error.chain());
-    let lost = "TRUNCATE series_rows, series_names, series_owners, layouts, frames, collection_jobs";
+    let lost = "TRUNCATE series_rows, series_names, series_holders, layouts, frames, collection_jobs";
     connection.execute(lost).await.expect("truncate");
     server.execute(allow(true)).await.expect("open the database");
     store.append(&of(1)).await.expect("append");
