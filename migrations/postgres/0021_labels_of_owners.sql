@@ -4,8 +4,8 @@
 -- Processes of the version before go on beside this. They write rows of series_rows with all labels, and with numbers of
 -- owners that they remember or find in series_owners: these numbers stay, for owners without labels, and series_owners is a
 -- view of no others. So whatever they write reads as they meant it. They do not find series whose labels stand in two
--- places, which they write in vain: the id is taken, and it is that of the same labels. What they answer lacks such
--- series, but for those that they have read before, until they are restarted.
+-- places, which they write in vain: the id is taken, and it is that of the same labels, as far as 64 bits tell. What they
+-- answer lacks such series, but for those that they have read before, until they are restarted.
 
 -- Appends that are under way end first.
 LOCK TABLE series_rows, series_owners IN ACCESS EXCLUSIVE MODE;
