@@ -143,6 +143,6 @@ mod tests {
         }
         assert_eq!(sizes(&results), (vec![100, 1000], vec![1, 4]));
         let text = figures(&results, None).unwrap();
-        assert!(text.contains("| 1000, 4 | | 0 k/s, 1.000 us, 1 MiB | | |"), "{text}");
+        assert!(text.contains("| 1000, 4 | | 0 k/s, 1.000 us, 1.0 MiB | | |"), "{text}");
     }
 }

@@ -83,7 +83,7 @@ pub(crate) async fn create(
     if asked.resumable {
         return Ok(begun(submit(uploads, &asked).await?));
     }
-    receive::check_length(uploads, 0, &headers)?;
+    let body = receive::checked(uploads, 0, &headers, body).await?;
     let slot = uploads.slot()?;
     let work = match submit(uploads, &asked).await? {
         Submitted::New(work) => work,
@@ -144,7 +144,7 @@ pub(crate) async fn more(
     if work.state != WorkState::Receiving {
         return Ok(taken(work, true));
     }
-    receive::check_length(uploads, next.offset, &headers)?;
+    let body = receive::checked(uploads, next.offset, &headers, body).await?;
     // Reading a file back is as much work as taking it.
     let _slot = uploads.slot()?;
     receive::all(uploads, &work, next.offset, body).await?;

@@ -22,6 +22,10 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// How long a piece may take: who sends a byte now and then would keep others out for ever.
 const PIECE_WITHIN: Duration = Duration::from_secs(60);
 
+/// Bytes of a file that is refused, and how long, which are read all the same.
+const HEARD: usize = 8 << 20;
+const LISTENED: Duration = Duration::from_secs(1);
+
 fn too_large(uploads: &UploadAccess) -> Problem {
     Problem::too_large(format!(
         "the file is larger than {} bytes, the bound set by upload.max_bytes",
@@ -29,17 +33,34 @@ fn too_large(uploads: &UploadAccess) -> Problem {
     ))
 }
 
-/// Refuses a body that says that it is too large.
-pub(super) fn check_length(uploads: &UploadAccess, offset: u64, headers: &HeaderMap) -> Result<(), Problem> {
+/// Gives the body back, but for one that says that it is too large.
+pub(super) async fn checked(
+    uploads: &UploadAccess,
+    offset: u64,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Body, Problem> {
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if offset.saturating_add(declared.unwrap_or(0)) > uploads.max_bytes {
+        let _ = tokio::time::timeout(LISTENED, listen(body)).await;
         return Err(too_large(uploads));
     }
     if offset == 0 && declared == Some(0) {
         return Err(empty());
     }
-    Ok(())
+    Ok(body)
+}
+
+/// Reads some of what is refused: a sender whose connection breaks off while it sends does not come to read why.
+async fn listen(body: Body) {
+    let (mut chunks, mut heard) = (body.into_data_stream(), 0);
+    while let Some(Ok(chunk)) = chunks.next().await {
+        heard += chunk.len();
+        if heard > HEARD {
+            break;
+        }
+    }
 }
 
 /// Stores a body from `offset` on; answers the sha256 of the body. What arrived before a connection breaks is stored.
