@@ -98,10 +98,12 @@ impl Packer {
         let mut segments = Vec::with_capacity(merged.len());
         for (series, Merged { write, remove }) in merged {
             self.work.removed.extend(remove.into_iter().map(|bucket| (bucket, series)));
-            for (segment, values) in write.into_iter().flat_map(cut) {
-                let offsets = segment.bucket.offsets(&segment.column.timestamps);
-                shared.entry(segment.bucket.start()).or_default().note(&offsets);
-                segments.push((series, segment, offsets, values));
+            for segment in write {
+                for (segment, values) in self.cut(series, segment) {
+                    let offsets = segment.bucket.offsets(&segment.column.timestamps);
+                    shared.entry(segment.bucket.start()).or_default().note(&offsets);
+                    segments.push((series, segment, offsets, values));
+                }
             }
         }
         for (series, segment, offsets, values) in segments {
@@ -119,6 +121,16 @@ impl Packer {
                 histograms: (!histograms.is_empty()).then(|| pack_histograms(&histograms)),
             });
         }
+    }
+
+    /// The parts of a segment. Where none of them begins with it, what stood in its place is removed.
+    fn cut(&mut self, series: i64, segment: Segment<Owner>) -> Vec<(Segment<Owner>, Values)> {
+        let whole = segment.bucket;
+        let parts = cut(segment);
+        if parts.iter().all(|(part, _)| part.bucket != whole) {
+            self.work.removed.push((whole, series));
+        }
+        parts
     }
 
     /// The timeline of these offsets, or themselves, packed, where they are not shared.
@@ -147,5 +159,69 @@ impl Work {
     /// Which spans hold segments of which owner.
     pub(super) fn spans(&self) -> BTreeSet<(Bucket, Owner)> {
         self.segments.iter().map(|packed| (packed.bucket, packed.owner)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metricsd_store::column::Column;
+    use metricsd_store::compact::merge;
+
+    use super::*;
+
+    const OWNER: Owner = Owner::New(0);
+
+    /// Samples every `step` from `from` to `until`, with values that take some six bits each.
+    fn samples(from: Millis, until: Millis, step: i64) -> Column {
+        let mut column = Column::default();
+        for at in (from..until).step_by(step.unsigned_abs() as usize) {
+            let value = xxhash_rust::xxh3::xxh3_64(&at.to_le_bytes()) >> 58;
+            column.push(at, 0, value as f64, None);
+        }
+        column.compact();
+        column
+    }
+
+    /// Merges samples with what a series has in an hour, and carries out what is said.
+    fn merge_into(stored: &mut BTreeMap<Bucket, Segment<Owner>>, hour: Millis, column: Column) {
+        let Merged { write, remove } = merge(hour, column, OWNER, stored.values().cloned().collect());
+        let mut packer = Packer::default();
+        let parts: Vec<_> = write.into_iter().flat_map(|segment| packer.cut(1, segment)).collect();
+        for bucket in remove.into_iter().chain(packer.work.removed.iter().map(|(bucket, _)| *bucket)) {
+            stored.remove(&bucket);
+        }
+        stored.extend(parts.into_iter().map(|(segment, _)| (segment.bucket, segment)));
+    }
+
+    fn held(stored: &BTreeMap<Bucket, Segment<Owner>>) -> Vec<Millis> {
+        let mut all: Vec<Millis> =
+            stored.values().flat_map(|segment| segment.column.timestamps.iter().copied()).collect();
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn an_hour_whose_first_part_is_empty_leaves_nothing_behind() {
+        let mut stored = BTreeMap::new();
+        for step in [4_000, 1_000, 500] {
+            merge_into(&mut stored, 0, samples(31 * 60_000, HOUR, step));
+            assert_eq!(
+                held(&stored),
+                samples(31 * 60_000, HOUR, step).timestamps,
+                "each once, every {step} ms"
+            );
+        }
+        assert!(!stored.contains_key(&Bucket::Hour(0)), "it was cut");
+    }
+
+    #[test]
+    fn twice_as_many_in_parts_of_half_the_length_are_all_kept() {
+        for first in [2_000, 1_000, 500] {
+            let mut stored = BTreeMap::new();
+            for step in [first, first / 2, first / 4] {
+                merge_into(&mut stored, 0, samples(0, HOUR, step));
+                assert_eq!(held(&stored), samples(0, HOUR, step).timestamps, "{first}, then {step} ms");
+            }
+        }
     }
 }

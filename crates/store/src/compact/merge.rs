@@ -52,18 +52,23 @@ fn laid<O: Copy>(hour: Millis, column: Column, origin: O, dense: bool) -> Vec<Se
 
 /// The hour has segments of its own: all of it is placed anew, and what did not change is left alone.
 fn merge_dense<O: Copy>(hour: Millis, column: Column, owner: O, dense: Vec<Segment<O>>) -> Merged<O> {
-    let before: Vec<(Bucket, usize)> =
-        dense.iter().map(|segment| (segment.bucket, segment.column.timestamps.len())).collect();
+    let before: Vec<_> = dense.iter().map(extent).collect();
     let mut all = Column::default();
     dense.into_iter().for_each(|segment| all.append(segment.column));
     all.append(column);
     all.compact();
     let mut write = laid(hour, all, owner, true);
     let is_written = |bucket: &Bucket| write.iter().any(|segment| segment.bucket == *bucket);
-    let remove = before.iter().map(|(bucket, _)| *bucket).filter(|bucket| !is_written(bucket)).collect();
-    // Segments only gain samples, so as many in the same span are the same.
-    write.retain(|segment| !before.contains(&(segment.bucket, segment.column.timestamps.len())));
+    let remove = before.iter().map(|(bucket, ..)| *bucket).filter(|bucket| !is_written(bucket)).collect();
+    // Segments only gain samples, so as many up to the same one are the same; as many alone may be those of a shorter span.
+    write.retain(|segment| !before.contains(&extent(segment)));
     Merged { write, remove }
+}
+
+/// Where a segment begins, how many samples it has and when the last of them was.
+fn extent<O>(segment: &Segment<O>) -> (Bucket, usize, Option<Millis>) {
+    let timestamps = &segment.column.timestamps;
+    (segment.bucket, timestamps.len(), timestamps.last().copied())
 }
 
 /// The day has a segment, the hour has none of its own.
@@ -192,6 +197,22 @@ mod tests {
         let one = merge(hour, column([(hour + HOUR - 1, 1.0)]), 1, beside(&stored, hour));
         assert_eq!(buckets(&one), [(Bucket::Hour(hour), 1, 2_401)]);
         assert_eq!(one.remove.len(), 2);
+    }
+
+    #[test]
+    fn parts_of_another_length_are_not_taken_for_those_that_change() {
+        let hour = DAY_START;
+        let tenth = |part: i64| Segment {
+            bucket: Bucket::Hour(hour + part * 600_000),
+            origin: 1,
+            column: every(500, hour + part * 600_000, 1_200),
+        };
+        let mut stored: BTreeMap<_, _> = (0..6).map(tenth).map(|segment| (segment.bucket, segment)).collect();
+        let held = beside(&stored, hour);
+        apply(&mut stored, merge(hour, every(250, hour, 14_400), 1, held));
+        let held: Vec<Millis> =
+            stored.values().flat_map(|segment| &segment.column.timestamps).copied().collect();
+        assert_eq!(held, every(250, hour, 14_400).timestamps);
     }
 
     #[test]
