@@ -17,7 +17,7 @@ struct Migration {
 }
 
 /// Never changed once released; a new version is a new file.
-const MIGRATIONS: [Migration; 17] = [
+const MIGRATIONS: [Migration; 18] = [
     Migration {
         version: 1,
         name: "catalogue",
@@ -94,6 +94,11 @@ const MIGRATIONS: [Migration; 17] = [
         version: NUMBERED,
         name: "numbered",
         sql: include_str!("../../../migrations/sqlite/0019_numbered.sql"),
+    },
+    Migration {
+        version: 20,
+        name: "frames_by_number",
+        sql: include_str!("../../../migrations/sqlite/0020_frames_by_number.sql"),
     },
 ];
 

@@ -41,6 +41,14 @@ pub(crate) struct Sweep {
     generation: Option<i64>,
 }
 
+/// What a look without the write lock saw of what may come after it.
+#[derive(Clone, Copy)]
+struct LookedAt {
+    generation: i64,
+    /// The greatest number of a layout.
+    layout: i64,
+}
+
 /// Something that was removed.
 pub(crate) struct Removed {
     pub(crate) told: Removal,
@@ -73,6 +81,12 @@ pub(crate) async fn last_removal(connection: &mut SqliteConnection) -> Result<i6
     Ok(sqlx::query(sql).fetch_one(connection).await?.try_get(0)?)
 }
 
+/// The number of the newest layout there ever was.
+async fn last_layout(connection: &mut SqliteConnection) -> Result<i64, Fault> {
+    let sql = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'layouts'), 0)";
+    Ok(sqlx::query(sql).fetch_one(connection).await?.try_get(0)?)
+}
+
 /// Does the next piece; see [`metricsd_ports::Retention::remove_unused`].
 pub(crate) async fn remove_unused(store: &SqliteStore, before: Millis) -> Result<Unused, Fault> {
     let mut sweep = store.sweep.lock().await;
@@ -90,10 +104,10 @@ pub(crate) async fn remove_unused(store: &SqliteStore, before: Millis) -> Result
         return Ok(Unused::default());
     };
     let mut tx = store.snapshot().await?;
-    let planned = generation(&mut tx).await?;
-    if sweep.generation != Some(planned) {
+    let looked_at = LookedAt { generation: generation(&mut tx).await?, layout: last_layout(&mut tx).await? };
+    if sweep.generation != Some(looked_at.generation) {
         let after = sweep.after;
-        *sweep = Sweep { after, generation: Some(planned), ..Sweep::default() };
+        *sweep = Sweep { after, generation: Some(looked_at.generation), ..Sweep::default() };
         note_inline(&mut tx, &mut sweep).await?;
     }
     let unused = without_samples(&mut tx, page, &sweep.inline).await?;
@@ -101,7 +115,7 @@ pub(crate) async fn remove_unused(store: &SqliteStore, before: Millis) -> Result
     let series = match unused.is_empty() {
         true => 0,
         // Looked at again by the next call where others touched segments meanwhile.
-        false => match remove_series(store, planned, unused, &mut sweep).await? {
+        false => match remove_series(store, looked_at, unused, &mut sweep).await? {
             Some(removed) => removed,
             None => return Ok(Unused { more: true, ..Unused::default() }),
         },
@@ -162,7 +176,7 @@ async fn delete_labels(store: &SqliteStore, unused: &[i64], newest: i64) -> Resu
 
 /// Notes which series stand in frames that carry their own lists, of those that were not looked at.
 async fn note_inline(tx: &mut SqliteConnection, sweep: &mut Sweep) -> Result<(), Fault> {
-    let sql = "SELECT seq, series_ids FROM frames WHERE layout IS NULL AND seq > ?1";
+    let sql = "SELECT seq, series_numbers FROM frames WHERE layout_number IS NULL AND seq > ?1";
     let mut rows = sqlx::query(sql).bind(sweep.seen).fetch(&mut *tx);
     let mut seen = sweep.seen;
     while let Some(row) = rows.try_next().await? {
@@ -178,7 +192,7 @@ async fn note_inline(tx: &mut SqliteConnection, sweep: &mut Sweep) -> Result<(),
 async fn remove_layouts(store: &SqliteStore, before: Millis) -> Result<u64, Fault> {
     let mut tx = store.write().await?;
     let sql = "SELECT l.number, l.series, l.id FROM layouts l
-        WHERE l.first_seen < ?1 AND NOT EXISTS (SELECT 1 FROM frames f WHERE f.layout = l.number) LIMIT ?2";
+        WHERE l.first_seen < ?1 AND NOT EXISTS (SELECT 1 FROM frames f WHERE f.layout_number = l.number) LIMIT ?2";
     let rows = sqlx::query(sql).bind(before).bind(LAYOUTS).fetch_all(&mut *tx).await?;
     for row in &rows {
         let (number, id): (i64, i64) = (row.try_get(0)?, row.try_get(2)?);
@@ -216,7 +230,7 @@ async fn without_samples(
     mut series: Vec<i64>,
     inline: &HashSet<i64>,
 ) -> Result<Vec<i64>, Fault> {
-    without_fresh(tx, &mut series, inline).await?;
+    without_fresh(tx, &mut series, inline, 0).await?;
     for (times, sql) in [
         (
             "SELECT DISTINCT time FROM spans WHERE daily = 0",
@@ -248,18 +262,20 @@ async fn without_samples(
     Ok(series)
 }
 
-/// Leaves out what stands in frames that carry their lists, in layouts and in exemplars.
+/// Leaves out what stands in frames that carry their lists, in layouts with a number beyond `after` and in exemplars. Layouts do
+/// not change, and their numbers ascend.
 async fn without_fresh(
     tx: &mut SqliteConnection,
     series: &mut Vec<i64>,
     inline: &HashSet<i64>,
+    after: i64,
 ) -> Result<(), Fault> {
     series.retain(|number| !inline.contains(number));
-    let sql = "SELECT series FROM layouts
-        WHERE number IN (SELECT layout FROM layout_blocks WHERE block IN (SELECT value FROM json_each(?1)))";
+    let sql = "SELECT series FROM layouts WHERE number IN (
+        SELECT layout FROM layout_blocks WHERE block IN (SELECT value FROM json_each(?1)) AND layout > ?2)";
     let blocks = id_list(numbers::blocks(series.iter().copied()));
     let mut held = HashSet::new();
-    let mut rows = sqlx::query(sql).bind(blocks).fetch(&mut *tx);
+    let mut rows = sqlx::query(sql).bind(blocks).bind(after).fetch(&mut *tx);
     // A page comes in order.
     while held.len() < series.len()
         && let Some(row) = rows.try_next().await?
@@ -283,16 +299,16 @@ fn keep_others(series: &mut Vec<i64>, held: Vec<SqliteRow>) -> Result<(), Fault>
 /// Removes series that still have nothing now that nobody writes; `None` where segments may have come in between.
 async fn remove_series(
     store: &SqliteStore,
-    planned: i64,
+    looked_at: LookedAt,
     mut series: Vec<i64>,
     sweep: &mut Sweep,
 ) -> Result<Option<u64>, Fault> {
     let mut tx = store.write().await?;
-    if generation(&mut tx).await? != planned {
+    if generation(&mut tx).await? != looked_at.generation {
         return Ok(None);
     }
     note_inline(&mut tx, sweep).await?;
-    without_fresh(&mut tx, &mut series, &sweep.inline).await?;
+    without_fresh(&mut tx, &mut series, &sweep.inline, looked_at.layout).await?;
     let list = id_list(series.iter().copied());
     for sql in [
         "INSERT INTO removals (layout, id, seq)

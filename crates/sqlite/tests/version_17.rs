@@ -125,12 +125,17 @@ fn late() -> Vec<Arc<Batch>> {
     ]
 }
 
-/// The file, and a store in memory that was told the same.
-async fn both(folder: &Folder) -> (SqliteStore, MemoryStore) {
+/// Makes the file.
+async fn make(folder: &Folder) {
     let path = folder.file();
     std::fs::create_dir_all(path.parent().expect("a folder")).expect("make the folder");
     std::fs::File::create(&path).expect("make the file");
     execute(&path, include_str!("data/version_17.sql")).await;
+}
+
+/// The file, and a store in memory that was told the same.
+async fn both(folder: &Folder) -> (SqliteStore, MemoryStore) {
+    make(folder).await;
     let memory = MemoryStore::default();
     for batch in early().into_iter().chain(late()) {
         memory.append(&[batch]).await.expect("append to memory");
@@ -188,8 +193,8 @@ async fn a_file_of_version_17_comes_over_whole() {
     let kinds = counts(
         &folder,
         "SELECT (SELECT count(*) FROM segments), (SELECT count(*) FROM segments WHERE slot % 12 <> 0),
-            (SELECT count(*) FROM segments_daily), (SELECT count(*) FROM frames WHERE layout IS NULL),
-            (SELECT count(*) FROM frames WHERE layout IS NOT NULL), (SELECT count(*) FROM rollups),
+            (SELECT count(*) FROM segments_daily), (SELECT count(*) FROM frames WHERE layout_number IS NULL),
+            (SELECT count(*) FROM frames WHERE layout_number IS NOT NULL), (SELECT count(*) FROM rollups),
             (SELECT count(*) FROM exemplars), (SELECT count(*) FROM layouts)",
     )
     .await;
@@ -221,6 +226,21 @@ async fn a_file_of_version_17_comes_over_whole() {
     same(&folder.store().await, &memory, "by who reads the file anew").await;
     let check = "SELECT (SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok')";
     assert_eq!(counts(&folder, check).await, [0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_the_file_open_since_before_stores_nothing_that_cannot_be_read() {
+    let folder = Folder::new();
+    make(&folder).await;
+    let mut before = connection(&folder.file()).await;
+    let frames = "INSERT INTO frames (time, target_id, source, batch_id, part, layout, series_ids, \"values\", offsets, histograms)
+        SELECT time + 1, target_id, source, batch_id, part + 100, layout, series_ids, \"values\", offsets, histograms FROM frames";
+    let written = before.execute(frames).await.expect("a file of its own version");
+    assert!(written.rows_affected() > 0);
+    let store = folder.store().await;
+    let refused = before.execute(frames).await.expect_err("a file of a later version");
+    assert!(refused.to_string().contains("layout"), "{refused}");
+    store.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -263,7 +263,7 @@ async fn insert_frames(
             placed.push((batch, part, frame, columns));
         }
         let mut insert = QueryBuilder::<Sqlite>::new(
-            "INSERT INTO frames (time, target_id, source, batch_id, part, layout, series_ids, \"values\", offsets, \
+            "INSERT INTO frames (time, target_id, source, batch_id, part, layout_number, series_numbers, \"values\", offsets, \
              histograms) ",
         );
         insert.push_values(placed, |mut row, (batch, part, frame, (layout, series))| {

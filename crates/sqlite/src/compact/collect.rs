@@ -26,7 +26,7 @@ const FRAMES: usize = 128;
 const SERIES: usize = 4_096;
 
 const FRAMES_BY_NUMBER: &str =
-    "SELECT f.seq, f.time, f.\"values\", f.offsets, f.histograms, f.layout, f.series_ids, f.target_id, f.source
+    "SELECT f.seq, f.time, f.\"values\", f.offsets, f.histograms, f.layout_number, f.series_numbers, f.target_id, f.source
     FROM json_each(?1) AS wanted CROSS JOIN frames f ON f.seq = wanted.value";
 
 /// Everything that the transaction of these units writes; `None` where the plan no longer stands.

@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use metricsd_model::Millis;
 use metricsd_ports::{Compacted, Compaction, CompactionPolicy, PortError};
-use metricsd_store::compact::{HOUR, Rests};
+use metricsd_store::compact::{HOUR, Rests, day_of};
 use sqlx::{Row, SqliteConnection};
 
 use crate::SqliteStore;
@@ -32,7 +32,7 @@ pub(crate) struct Compactor {
     /// The units that are left of an hour.
     plan: Option<Plan>,
     rests: Rests,
-    /// Timelines whose id stands for another list.
+    /// Timelines of this day whose id stands for another list.
     taken: HashSet<(Millis, i64)>,
 }
 
@@ -82,6 +82,7 @@ impl Compactor {
         }
         plan.generation += 1;
         if plan.units.is_empty() {
+            self.taken.retain(|(time, _)| day_of(*time) == day_of(plan.hour));
             self.rests.begin(plan.hour);
         } else {
             self.plan = Some(plan);

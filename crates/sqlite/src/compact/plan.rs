@@ -51,7 +51,7 @@ pub(crate) const OLDEST: &str = each_target!(
 );
 
 const OF_HOUR: &str = each_target!(
-    "SELECT f.seq, f.layout
+    "SELECT f.seq, f.layout_number
     FROM targets CROSS JOIN frames f ON f.target_id = targets.id AND f.time >= ?1 AND f.time < ?2
     ORDER BY f.seq LIMIT ?3"
 );
@@ -165,7 +165,7 @@ async fn note(
     for part in inline.chunks(IDS) {
         let list = id_list(part.iter().copied());
         let query = sqlx::query(
-            "SELECT f.seq, f.series_ids FROM json_each(?1) AS wanted CROSS JOIN frames f ON f.seq = wanted.value",
+            "SELECT f.seq, f.series_numbers FROM json_each(?1) AS wanted CROSS JOIN frames f ON f.seq = wanted.value",
         );
         let mut rows = query.bind(list).fetch(&mut *tx);
         while let Some(row) = rows.try_next().await? {

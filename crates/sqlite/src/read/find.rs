@@ -73,10 +73,8 @@ pub(super) async fn follow(store: &SqliteStore, connection: &mut SqliteConnectio
     };
     // Taken before the first question, which is what makes the snapshot.
     let own = store.index.take_own();
-    // What was removed and came again is among what was added.
     let (removals, removal) = removals_after(connection, seen.removal).await?;
     let removed: Vec<i64> = removals.iter().filter_map(|removal| removal.series).collect();
-    store.index.remove(&removed);
     let mut newest = seen.added;
     for own in own {
         let (first, last) = own.marks;
@@ -96,6 +94,8 @@ pub(super) async fn follow(store: &SqliteStore, connection: &mut SqliteConnectio
         }
     }
     store.index.add(&page)?;
+    // Last: among those of this process there may be some that were removed since, and no number is given again.
+    store.index.remove(&removed);
     progress.seen = Some(Position { added: newest, removal });
     Ok(())
 }

@@ -22,15 +22,16 @@ use crate::numbers;
 
 /// Frames of layouts in a window. A frame's samples lie between its time and the end of its hour: one whose samples
 /// differ in time may begin before `?4`, where the range does.
-const SHARED: &str = "SELECT f.seq, f.time, f.batch_id, f.layout
-    FROM json_each(?1) AS wanted CROSS JOIN frames f ON f.layout = wanted.value
+const SHARED: &str = "SELECT f.seq, f.time, f.batch_id, f.layout_number
+    FROM json_each(?1) AS wanted CROSS JOIN frames f ON f.layout_number = wanted.value
     WHERE f.time >= ?2 AND f.time <= ?3 AND (f.time >= ?4 OR f.offsets IS NOT NULL) LIMIT ?5";
 
 /// Frames that carry their own lists.
 const INLINE: &str = "SELECT seq, time, batch_id, length(\"values\") FROM frames
-    WHERE layout IS NULL AND time >= ?1 AND time <= ?2 AND (time >= ?3 OR offsets IS NOT NULL) LIMIT ?4";
+    WHERE layout_number IS NULL AND time >= ?1 AND time <= ?2 AND (time >= ?3 OR offsets IS NOT NULL) LIMIT ?4";
 
-const FETCH: &str = "SELECT f.time, f.seq, f.\"values\", f.offsets, f.histograms, f.series_ids, wanted.key
+const FETCH: &str =
+    "SELECT f.time, f.seq, f.\"values\", f.offsets, f.histograms, f.series_numbers, wanted.key
     FROM json_each(?1) AS wanted CROSS JOIN frames f ON f.seq = wanted.value";
 
 /// Frames that one task decodes, and such tasks under way at once.

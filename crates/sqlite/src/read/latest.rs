@@ -20,12 +20,12 @@ use crate::numbers;
 use crate::segments::{Stored, Table, by_table, timelines_of};
 
 const NEWEST: &str =
-    "SELECT f.time, f.seq, f.\"values\", f.offsets, f.histograms, coalesce(f.series_ids, l.series)
+    "SELECT f.time, f.seq, f.\"values\", f.offsets, f.histograms, coalesce(f.series_numbers, l.series)
     FROM (
         SELECT batch_id FROM frames WHERE target_id = ?1 AND time >= ?2 ORDER BY time DESC, seq DESC LIMIT 1
     ) AS newest
     CROSS JOIN frames f ON f.batch_id = newest.batch_id
-    LEFT JOIN layouts l ON l.number = f.layout
+    LEFT JOIN layouts l ON l.number = f.layout_number
     WHERE f.time >= ?2
     ORDER BY f.seq";
 
