@@ -42,12 +42,15 @@ use adapters::{Adapters, Member};
 use serving::Shown;
 use spool::Spools;
 
-pub(crate) use adapters::migrate;
+/// Brings the configured databases to the schema of this binary, a file only while nobody runs on it: what a process of before
+/// goes on writing may be unreadable to this one. Answers what was done, a line each.
+pub(crate) async fn migrate(config: &Config) -> Result<Vec<String>> {
+    let _alone = lock_folder(config)?;
+    adapters::migrate(config).await
+}
 
 /// Runs one process until SIGTERM or SIGINT; `Ok` when it has ended in order.
 pub(crate) async fn run(config: Config, effective: &Effective) -> Result<()> {
-    std::fs::create_dir_all(&config.data_dir)
-        .with_context(|| format!("the data folder {} cannot be made", config.data_dir.display()))?;
     let _alone = lock_folder(&config)?;
     let listener = TcpListener::bind(&config.listen)
         .await
@@ -77,9 +80,11 @@ pub(crate) async fn run(config: Config, effective: &Effective) -> Result<()> {
     Ok(())
 }
 
-/// Keeps a second standalone process out of the data folder for as long as the file is held: each would have its own
-/// idea of what is scraped and when.
+/// Makes the data folder, and keeps a second standalone process out of it for as long as the file is held: each would have its
+/// own idea of what is scraped and when.
 fn lock_folder(config: &Config) -> Result<Option<std::fs::File>> {
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("the data folder {} cannot be made", config.data_dir.display()))?;
     if !config.is_standalone() {
         return Ok(None);
     }

@@ -30,7 +30,7 @@ Example:
   metricsd migrate --config /etc/metricsd.yml
 
 `metricsd run` does the same at its start, under a lock. Run it by hand where the service's own user
-may not change the schema.";
+may not change the schema. A standalone metricsd is to be stopped before.";
 
 /// Where the configuration comes from, and what is set on the way.
 #[derive(Debug, Clone, Args)]

@@ -198,7 +198,7 @@ fn own_key(config: &Config) -> Result<SealingKey> {
 }
 
 /// Brings the configured databases to the schema of this binary; answers what was done, a line each.
-pub(crate) async fn migrate(config: &Config) -> Result<Vec<String>> {
+pub(super) async fn migrate(config: &Config) -> Result<Vec<String>> {
     let storage = &config.storage;
     let one = std::slice::from_ref(&storage.backend);
     let all = if storage.shards.is_empty() { one } else { &storage.shards };
