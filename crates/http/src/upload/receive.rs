@@ -43,7 +43,10 @@ pub(super) async fn checked(
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if offset.saturating_add(declared.unwrap_or(0)) > uploads.max_bytes {
-        let _ = tokio::time::timeout(LISTENED, listen(body)).await;
+        // Who asked first is sending nothing yet, and reading would tell it to begin.
+        if !headers.contains_key(header::EXPECT) {
+            let _ = tokio::time::timeout(LISTENED, listen(body)).await;
+        }
         return Err(too_large(uploads));
     }
     if offset == 0 && declared == Some(0) {
