@@ -83,10 +83,14 @@ pub(crate) async fn remove_unused(store: &PostgresStore, before: Millis) -> Resu
         sweep.at = is_again.then_some(at);
         return Ok(Unused { more: removed?, ..Unused::default() });
     };
-    let series = remove_series(store, &page, &at).await?;
-    at.after = Some(last);
+    let removed = remove_series(store, &page, &at).await;
+    // A page that cannot be looked at is left to the next sweep, and keeps nobody from the others; where others were only in the
+    // way it is looked at again.
+    if !removed.as_ref().is_err_and(Fault::is_contention) {
+        at.after = Some(last);
+    }
     sweep.at = Some(at);
-    Ok(Unused { series, lists: 0, more: true })
+    Ok(Unused { series: removed?, lists: 0, more: true })
 }
 
 /// A transaction in which nobody appends.
@@ -177,7 +181,7 @@ async fn remove_texts(store: &PostgresStore) -> Result<bool, Fault> {
     Ok(more && told > 0)
 }
 
-/// `since` is the oldest transaction whose lists were not all looked at.
+/// `since` is the oldest transaction whose lists and rows of many series were not all looked at.
 async fn unused(
     connection: &mut PgConnection,
     series: Vec<i64>,
@@ -187,10 +191,21 @@ async fn unused(
     let query = sqlx::query(include_str!("sql/unused_series.sql")).bind(series);
     let mut unused = ids(query.fetch_all(&mut *connection).await?)?;
     if !unused.is_empty() {
-        let listed: HashSet<i64> = listed(connection, &unused, seen, since).await?.into_iter().collect();
-        unused.retain(|id| !listed.contains(id));
+        let listed = listed(connection, &unused, seen, since).await?;
+        leave_out(&mut unused, listed);
+    }
+    // Last, when few are left to be looked for: each of them may stand in any hour.
+    if !unused.is_empty() {
+        let query = sqlx::query(include_str!("sql/constant_series.sql")).bind(&unused).bind(since);
+        let constant = ids(query.fetch_all(connection).await?)?;
+        leave_out(&mut unused, constant);
     }
     Ok(unused)
+}
+
+fn leave_out(series: &mut Vec<i64>, held: Vec<i64>) {
+    let held: HashSet<i64> = held.into_iter().collect();
+    series.retain(|id| !held.contains(id));
 }
 
 /// Which of these series stand in a list or in frames. What an index says of lists are guesses when many are looked for,

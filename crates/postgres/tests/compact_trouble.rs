@@ -6,22 +6,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use metricsd_model::{Batch, Layout};
-use metricsd_ports::{Compaction, CompactionPolicy, Receipt, SampleSink};
+use metricsd_model::{Batch, Layout, Matcher};
+use metricsd_ports::{Compaction, CompactionPolicy, Receipt, SampleSink, SampleSource};
 use metricsd_postgres::PostgresStore;
 use sqlx::postgres::PgRow;
 use sqlx::{Executor, PgConnection, Row};
 use support::compacting::{START, WIDTH, compact_all, count, policy};
-use support::{Database, all_of_m, batch, frame, many};
+use support::{Database, all_of_m, batch, frame, many, selection, series};
 
 /// Series of every batch.
 const SERIES: usize = 30;
 
+/// Series that never change.
+const STILL: i64 = 12;
+
 /// Among which rounds go round, so that each gets late samples all the time.
 const HOURS: i64 = 5;
 
-/// Samples of one batch: a frame of a shared layout, or one that carries its ids and offsets.
-fn round(layouts: &[Arc<Layout>; 2], n: i64) -> Arc<Batch> {
+/// Samples of one batch: a frame of a shared layout, or one that carries its ids and offsets, and a frame of what never changes.
+fn round(layouts: &[Arc<Layout>; 3], n: i64) -> Arc<Batch> {
     let time = START + n % HOURS * WIDTH + n / HOURS * 1_000;
     let again = frame(&layouts[0], time, vec![n as f64; SERIES]);
     let one = match n % 3 {
@@ -32,13 +35,14 @@ fn round(layouts: &[Arc<Layout>; 2], n: i64) -> Arc<Batch> {
         }
         _ => again,
     };
-    batch(n as u128 + 1, vec![one])
+    batch(n as u128 + 1, vec![one, frame(&layouts[2], time, vec![7.0; STILL as usize])])
 }
 
-fn layouts() -> [Arc<Layout>; 2] {
+fn layouts() -> [Arc<Layout>; 3] {
     let mut turned = many(SERIES);
     turned.reverse();
-    [Layout::shared(many(SERIES)), Layout::inline(turned)]
+    let still = (0..STILL).map(|i| series(&[("__name__", "still"), ("i", &i.to_string())])).collect();
+    [Layout::shared(many(SERIES)), Layout::inline(turned), Layout::shared(still)]
 }
 
 /// Count and sum of so many rounds.
@@ -72,12 +76,17 @@ async fn by_select(store: &PostgresStore) -> (i64, f64) {
     (values().count() as i64, values().sum())
 }
 
-/// Count and sum in a transaction whose snapshot is older than its plan, which knows of every hour that the snapshot has.
+/// Count and sum in a transaction whose snapshot is older than its plan, which knows of every hour that the snapshot has. What never
+/// changes is there as often.
 async fn by_snapshot(connection: &mut PgConnection) -> (i64, f64) {
-    let sql = "SELECT count(*), coalesce(sum(value), 0) FROM metrics_ts WHERE metric_name = 'm'";
+    let sql = "SELECT count(*) FILTER (WHERE metric_name = 'm'),
+            coalesce(sum(value) FILTER (WHERE metric_name = 'm'), 0),
+            count(*) FILTER (WHERE metric_name = 'still' AND value = 7) FROM metrics_ts";
     connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await.expect("a transaction");
     let row = connection.fetch_one(sql).await.expect("the view");
     connection.execute("COMMIT").await.expect("the end of it");
+    let rounds = row.get::<i64, _>(0) / SERIES as i64;
+    assert_eq!(row.get::<i64, _>(2), rounds * STILL, "what never changes, of {rounds} rounds");
     (row.get(0), row.get(1))
 }
 
@@ -172,7 +181,13 @@ async fn check_end(database: &Database, store: &PostgresStore, rounds: i64) {
     assert_eq!(count(&mut connection, "frames").await, 0);
     assert_eq!(by_view(&mut connection).await, (0..rounds).collect::<Vec<_>>());
     assert_eq!(by_select(store).await, told(rounds));
-    let twice = "(SELECT FROM metrics_ts GROUP BY labels, timestamp HAVING count(*) > 1) AS twice";
+    check(by_snapshot(&mut connection).await, rounds);
+    let all = selection(vec![Matcher::equal("__name__", "still")], i64::MIN, i64::MAX);
+    let still = store.select(&all).await.expect("select");
+    assert!(still.iter().all(|series| series.values.len() as i64 == rounds), "{} series", still.len());
+    let rows = count(&mut connection, "segments_constant WHERE cardinality(series) > 1").await;
+    assert!(rows > 0, "none of it stands together");
+    let twice = "(SELECT FROM metrics_ts GROUP BY metric_name, labels, timestamp HAVING count(*) > 1) AS twice";
     assert_eq!(count(&mut connection, twice).await, 0);
 }
 

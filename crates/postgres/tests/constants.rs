@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 
 use metricsd_model::{Batch, Layout, Matcher};
-use metricsd_ports::{Retention, SampleSink, SampleSource};
+use metricsd_ports::{CompactionPolicy, Retention, SampleSink, SampleSource};
 use support::compacting::{START, WIDTH, compact_all, count, exact, policy, shown, view};
 use support::{Database, all_of_m, batch, frame, many, selection};
 
@@ -58,6 +58,44 @@ async fn series_that_do_not_change_stand_together_and_part() {
     assert_eq!(count(&mut connection, &at_first).await, 200 - 1, "2 and 4 are the same at other times");
     let once = "(SELECT DISTINCT m, time FROM segments_constant, unnest(series) AS m) AS d";
     assert_eq!(count(&mut connection, once).await, 2 * 200 - 1, "none stands twice");
+}
+
+#[tokio::test]
+async fn what_many_passes_wrote_is_laid_together() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    let layout = Layout::shared(many(300));
+    let still: Vec<f64> = (0..300).map(|i| f64::from(i) / 4.0 - 20.0).collect();
+    let frames = (0..30).map(|n| frame(&layout, START + n * 60_000, still.clone()));
+    store.append(&[batch(1, frames.collect())]).await.expect("append");
+    let before = all_of_m(&store).await;
+    let small = CompactionPolicy { max_samples: 500, ..policy() };
+    compact_all(&store, &small).await;
+    let mut connection = database.connection().await;
+    let rows = count(&mut connection, "segments_constant").await;
+    assert!((1..=8).contains(&rows), "{rows} rows, by 18 passes");
+    assert_eq!(count(&mut connection, TOGETHER).await, 300);
+    let read = all_of_m(&store).await;
+    assert_eq!(exact(&read), exact(&before));
+    assert_eq!(view(&mut connection).await, shown(&read));
+
+    // Late samples, a series at a time: rows stay as they are laid, or are laid together again.
+    for (n, i) in (0..40).map(|n| (n, n as usize * 7)) {
+        let late = frame(&Layout::shared(many(300)[i..=i].to_vec()), START + 30_000 + n, vec![still[i]]);
+        store.append(&[batch(10 + n as u128, vec![late])]).await.expect("append");
+        compact_all(&store, &small).await;
+    }
+    let rows = count(&mut connection, "segments_constant").await;
+    assert!((1..=16).contains(&rows), "{rows} rows");
+    let read = all_of_m(&store).await;
+    assert_eq!(read.iter().map(|series| series.timestamps.len()).sum::<usize>(), 300 * 30 + 40);
+    assert_eq!(view(&mut connection).await, shown(&read));
+    let once = "(SELECT DISTINCT m FROM segments_constant, unnest(series) AS m) AS d";
+    assert_eq!(count(&mut connection, once).await, count(&mut connection, TOGETHER).await);
+
+    assert_eq!(store.remove_before("t", START + WIDTH).await.expect("remove"), 300);
+    assert_eq!(count(&mut connection, "segments_constant").await, 0);
+    assert_eq!(count(&mut connection, "spans").await, 0);
 }
 
 #[tokio::test]

@@ -1,12 +1,13 @@
 //! Series that did not change within an hour stand many in a row: as rows of their own they would take several times what
 //! they hold.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use metricsd_model::Millis;
 use metricsd_store::column::Column;
 use metricsd_store::compact::{Bucket, Segment};
 use sqlx::PgConnection;
+use sqlx::postgres::PgRow;
 
 use super::encode::{COPY_CONSTANTS, Encoder};
 use crate::binary::{required, required_array};
@@ -35,29 +36,37 @@ pub(super) struct Constant {
 }
 
 /// Bits of the keys of so many series.
-fn bits_for(series: usize) -> u32 {
+pub(super) fn bits_for(series: usize) -> u32 {
     (series / SERIES_A_ROW).checked_ilog2().unwrap_or(0).min(MAX_BITS)
 }
 
 /// The first bits of an id behind a 1, as `metricsd_constant_key` has it.
-fn key_of(series: i64, bits: u32) -> i32 {
+pub(super) fn key_of(series: i64, bits: u32) -> i32 {
     let prefix = series.cast_unsigned().checked_shr(64 - bits).unwrap_or(0);
     (1 << bits) | prefix as i32
 }
 
-/// Writes them into rows of the hour.
-pub(super) async fn write(tx: &mut PgConnection, hour: Millis, mut all: Vec<Constant>) -> Result<(), Fault> {
+fn bits_of(key: i32) -> u32 {
+    key.checked_ilog2().unwrap_or(0)
+}
+
+/// Writes them into rows of the hour, by these keys.
+pub(super) async fn write(
+    tx: &mut PgConnection,
+    hour: Millis,
+    mut all: Vec<(i32, Constant)>,
+) -> Result<(), Fault> {
     if all.is_empty() {
         return Ok(());
     }
     let micros = micros(hour).ok_or_else(|| damaged("a segment begins out of bounds"))?;
-    let bits = bits_for(all.len());
-    all.sort_unstable_by_key(|constant| (key_of(constant.series, bits), constant.series));
+    all.sort_unstable_by_key(|(key, constant)| (*key, constant.series));
+    let bits: BTreeSet<u32> = all.iter().map(|(key, _)| bits_of(*key)).collect();
     let mut stream = Encoder::new(SEND_BYTES + SEND_BYTES / 4);
     let mut copy = tx.copy_in_raw(COPY_CONSTANTS).await?;
-    for of_key in all.chunk_by(|a, b| key_of(a.series, bits) == key_of(b.series, bits)) {
+    for of_key in all.chunk_by(|(a, _), (b, _)| a == b) {
         for row in of_key.chunks(MAX_SERIES_A_ROW) {
-            stream.constants(micros, key_of(row[0].series, bits), row);
+            stream.constants(micros, row[0].0, row.iter().map(|(_, constant)| constant));
         }
         if stream.bytes().len() >= SEND_BYTES {
             copy.send(stream.bytes()).await?;
@@ -68,11 +77,30 @@ pub(super) async fn write(tx: &mut PgConnection, hour: Millis, mut all: Vec<Cons
     copy.send(stream.bytes()).await?;
     copy.finish().await?;
     sqlx::query(include_str!("../sql/move_constants.sql")).execute(&mut *tx).await?;
-    sqlx::query("INSERT INTO segments_constant_bits (bits) VALUES ($1) ON CONFLICT DO NOTHING")
-        .bind(bits as i16)
+    sqlx::query("INSERT INTO segments_constant_bits (bits) SELECT unnest($1::int2[]) ON CONFLICT DO NOTHING")
+        .bind(bits.into_iter().map(|bits| bits as i16).collect::<Vec<_>>())
         .execute(tx)
         .await?;
     Ok(())
+}
+
+/// Keys of rows that are written anew.
+#[derive(Debug, Default)]
+struct Keys {
+    keys: HashSet<i32>,
+    bits: BTreeSet<u32>,
+}
+
+impl Keys {
+    fn add(&mut self, key: i32) {
+        self.keys.insert(key);
+        self.bits.insert(bits_of(key));
+    }
+
+    /// The one with the most bits that is a series'.
+    fn of(&self, series: i64) -> Option<i32> {
+        self.bits.iter().rev().map(|bits| key_of(series, *bits)).find(|key| self.keys.contains(key))
+    }
 }
 
 /// Rows of an hour in which wanted series stand.
@@ -81,13 +109,14 @@ pub(super) struct Opened {
     hour: Millis,
     /// Their keys and the first series of each.
     rows: (Vec<i32>, Vec<i64>),
+    keys: Keys,
     held: HashMap<i64, Constant>,
     timelines: HashMap<i64, Vec<i32>>,
 }
 
 /// Reads the rows of an hour in which these series stand, to be taken out and written anew.
 pub(super) async fn open(tx: &mut PgConnection, hour: Millis, series: Vec<i64>) -> Result<Opened, Fault> {
-    let mut opened = Opened { hour, ..Opened::default() };
+    let mut opened = Opened::none(hour);
     let query = sqlx::query(include_str!("../sql/hour_constants.sql"));
     let rows = query.bind(&series).bind(bound(hour)).fetch_all(&mut *tx).await?;
     if rows.is_empty() {
@@ -96,31 +125,15 @@ pub(super) async fn open(tx: &mut PgConnection, hour: Millis, series: Vec<i64>) 
     let wanted: HashSet<i64> = series.into_iter().collect();
     let mut met = HashSet::new();
     for row in &rows {
-        let ids = required_array::<8>(row, 1)?;
-        if !ids.iter().any(|id| wanted.contains(&i64::from_be_bytes(id))) {
-            continue;
-        }
-        let first = ids.iter().next().map(i64::from_be_bytes);
-        opened.rows.0.push(i32::from_be_bytes(required(row, 0)?));
-        opened.rows.1.push(first.ok_or_else(|| damaged("a row of series without any"))?);
-        let (levels, origins) = (required_array::<8>(row, 2)?, required_array::<4>(row, 3)?);
-        let timelines = required_array::<8>(row, 4)?;
-        if [levels.len(), origins.len(), timelines.len()] != [ids.len(); 3] {
-            return Err(damaged("a row of series has not one value a series"));
-        }
-        let parts = ids.iter().zip(levels.iter()).zip(origins.iter().zip(timelines.iter()));
-        for ((series, level), (origin, timeline)) in parts {
-            let constant = Constant {
-                series: i64::from_be_bytes(series),
-                level: f64::from_be_bytes(level),
-                origin: i32::from_be_bytes(origin),
-                timeline: i64::from_be_bytes(timeline),
-            };
-            if wanted.contains(&constant.series) {
-                met.insert(constant.timeline);
-            }
-            opened.held.insert(constant.series, constant);
-        }
+        let (key, constants) = (i32::from_be_bytes(required(row, 0)?), of_row(row)?);
+        let first = constants.first().ok_or_else(|| damaged("a row of series without any"))?;
+        opened.rows.0.push(key);
+        opened.rows.1.push(first.series);
+        opened.keys.add(key);
+        met.extend(
+            constants.iter().filter(|constant| wanted.contains(&constant.series)).map(|one| one.timeline),
+        );
+        opened.held.extend(constants.into_iter().map(|constant| (constant.series, constant)));
     }
     let met: Vec<i64> = met.into_iter().collect();
     for row in sqlx::query(include_str!("../sql/timelines.sql")).bind(met).fetch_all(tx).await? {
@@ -130,7 +143,29 @@ pub(super) async fn open(tx: &mut PgConnection, hour: Millis, series: Vec<i64>) 
     Ok(opened)
 }
 
+/// What stands in a row of key, series, levels, origins and timelines.
+pub(super) fn of_row(row: &PgRow) -> Result<Vec<Constant>, Fault> {
+    let (ids, levels) = (required_array::<8>(row, 1)?, required_array::<8>(row, 2)?);
+    let (origins, timelines) = (required_array::<4>(row, 3)?, required_array::<8>(row, 4)?);
+    if [levels.len(), origins.len(), timelines.len()] != [ids.len(); 3] {
+        return Err(damaged("a row of series has not one value a series"));
+    }
+    let parts = ids.iter().zip(levels.iter()).zip(origins.iter().zip(timelines.iter()));
+    let constant = |((series, level), (origin, timeline)): ((_, _), (_, _))| Constant {
+        series: i64::from_be_bytes(series),
+        level: f64::from_be_bytes(level),
+        origin: i32::from_be_bytes(origin),
+        timeline: i64::from_be_bytes(timeline),
+    };
+    Ok(parts.map(constant).collect())
+}
+
 impl Opened {
+    /// No row of an hour.
+    pub(super) fn none(hour: Millis) -> Self {
+        Self { hour, ..Self::default() }
+    }
+
     /// Takes a series out.
     pub(super) fn take(&mut self, series: i64) -> Option<Constant> {
         self.held.remove(&series)
@@ -151,6 +186,17 @@ impl Opened {
     /// What nobody took.
     pub(super) fn rest(&self) -> impl Iterator<Item = Constant> {
         self.held.values().copied()
+    }
+
+    /// With the keys that they are to be written by: those of the rows that were opened, so that these do not fall apart, and
+    /// for what fits none of them keys of rows of some dozens.
+    pub(super) fn place(&self, all: Vec<Constant>) -> Vec<(i32, Constant)> {
+        let strangers = all.iter().filter(|constant| self.keys.of(constant.series).is_none()).count();
+        let bits = bits_for(strangers);
+        let key = |constant: &Constant| {
+            self.keys.of(constant.series).unwrap_or_else(|| key_of(constant.series, bits))
+        };
+        all.into_iter().map(|constant| (key(&constant), constant)).collect()
     }
 
     /// Removes the rows.

@@ -133,14 +133,19 @@ impl Encoder {
         self.array(OID_INT4, offsets.iter().map(|offset| offset.to_be_bytes()));
     }
 
-    pub(super) fn constants(&mut self, micros: i64, key: i32, row: &[Constant]) {
+    pub(super) fn constants<'c>(
+        &mut self,
+        micros: i64,
+        key: i32,
+        row: impl ExactSizeIterator<Item = &'c Constant> + Clone,
+    ) {
         self.buffer.extend_from_slice(&6i16.to_be_bytes());
         self.field(&micros.to_be_bytes());
         self.field(&key.to_be_bytes());
-        self.array(OID_INT8, row.iter().map(|constant| constant.series.to_be_bytes()));
-        self.array(OID_FLOAT8, row.iter().map(|constant| constant.level.to_be_bytes()));
-        self.array(OID_INT4, row.iter().map(|constant| constant.origin.to_be_bytes()));
-        self.array(OID_INT8, row.iter().map(|constant| constant.timeline.to_be_bytes()));
+        self.array(OID_INT8, row.clone().map(|constant| constant.series.to_be_bytes()));
+        self.array(OID_FLOAT8, row.clone().map(|constant| constant.level.to_be_bytes()));
+        self.array(OID_INT4, row.clone().map(|constant| constant.origin.to_be_bytes()));
+        self.array(OID_INT8, row.map(|constant| constant.timeline.to_be_bytes()));
     }
 
     /// Ends the stream.

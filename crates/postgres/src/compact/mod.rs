@@ -1,14 +1,15 @@
 //! Compaction: frames of an hour become segments, piece by piece, each piece in one transaction.
 //!
 //! `session` holds the connection and the lock of the one that compacts, `plan` says which targets belong together,
-//! `unit` does one piece: `frames` and `stored` read, `write` writes through `encode`, `constants` lays series that did not
-//! change together.
+//! `unit` does one piece: `frames` and `stored` read, `write` writes through `encode`, `constants` writes series that did not
+//! change many in a row, and `lay` lays those of an hour together when many units have written some.
 //! `pack` packs cold days. `chunks` makes the chunks that are moved into, and gives back those that all of this empties.
 
 mod chunks;
 mod constants;
 mod encode;
 mod frames;
+mod lay;
 mod pack;
 mod plan;
 mod session;
@@ -19,6 +20,7 @@ mod write;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use metricsd_model::Millis;
 use metricsd_ports::{Compacted, Compaction, CompactionPolicy, PortError};
 use metricsd_store::compact::{Rests, day_of, hour_of};
 use sqlx::PgConnection;
@@ -43,6 +45,8 @@ pub(crate) struct Compactor {
     plan: Option<Plan>,
     packing: Option<Packing>,
     rests: Rests,
+    /// An hour whose last unit was done.
+    written: Option<Millis>,
     /// The chunk that the oldest hour needs could not be made: not tried again in this round, as each try holds up readers.
     waits: bool,
 }
@@ -101,6 +105,10 @@ async fn piece(
     compactor: &mut Compactor,
     policy: &CompactionPolicy,
 ) -> Result<Compacted, Fault> {
+    if let Some(hour) = compactor.written {
+        lay::together(connection, hour).await?;
+        compactor.written = None;
+    }
     let plan = match compactor.plan.take().filter(|plan| plan.is_due(policy)) {
         Some(plan) => Some(plan),
         None if compactor.waits => None,
@@ -113,16 +121,22 @@ async fn piece(
             if let Some(plan) = &plan {
                 compactor.waits = !chunks::make(connection, plan.hour).await?;
             }
-            plan.filter(|_| !compactor.waits)
+            let plan = plan.filter(|_| !compactor.waits);
+            if let Some(plan) = plan.as_ref().filter(|plan| plan.constants) {
+                // Where a process was killed between units; whatever is looked for is found in few rows then.
+                lay::together(connection, plan.hour).await?;
+            }
+            plan
         }
     };
     let Some(mut plan) = plan else { return pack_piece(connection, compactor, policy).await };
     let again = Compacted { more: true, ..Compacted::default() };
     let Some(unit) = plan.units.pop() else { return Ok(again) };
     // Its frames may be others than they were when the plan was made: then it is made again.
-    let Some(mut done) = unit::run(connection, plan.hour, &unit, policy).await? else { return Ok(again) };
+    let Some(mut done) = unit::run(connection, &plan, &unit, policy).await? else { return Ok(again) };
     if plan.units.is_empty() {
         compactor.rests.begin(plan.hour);
+        compactor.written = Some(plan.hour);
     } else {
         compactor.plan = Some(plan);
     }

@@ -16,6 +16,9 @@ use crate::error::Fault;
 pub(super) struct Plan {
     pub(super) hour: Millis,
     pub(super) units: Vec<Unit>,
+    /// Whether series stood many in a row before: none of a unit's does so by another unit of the same plan, as each series is
+    /// in one of them.
+    pub(super) constants: bool,
 }
 
 /// Targets that are compacted in one transaction.
@@ -65,7 +68,10 @@ pub(super) async fn next(
         let hour = hour_of(millis(i64::from_be_bytes(required(&row, 0)?)));
         if !rests.rests(hour, policy.rest) {
             let units = units(connection, hour, policy.max_samples).await?;
-            return Ok(Some(Plan { hour, units }));
+            let constants =
+                sqlx::query("SELECT FROM segments_constant WHERE time = $1 LIMIT 1").bind(bound(hour));
+            let constants = constants.fetch_optional(&mut *connection).await?.is_some();
+            return Ok(Some(Plan { hour, units, constants }));
         }
         start = hour.saturating_add(HOUR);
     }

@@ -7,7 +7,8 @@ use metricsd_ports::{Compacted, CompactionPolicy};
 use metricsd_store::compact::{Bucket, HOUR, Merged, Transposed, merge, passes};
 use sqlx::{Connection, PgConnection};
 
-use super::plan::{State, Unit};
+use super::constants::Opened;
+use super::plan::{Plan, State, Unit};
 use super::stored::{Stored, stored};
 use super::{constants, frames, write};
 use crate::binary::{number, required};
@@ -21,10 +22,11 @@ const SERIES_A_LOOK: usize = 10_000;
 /// Moves the frames of a unit into segments; `None`, and nothing is done, where they are not those of the plan.
 pub(super) async fn run(
     connection: &mut PgConnection,
-    hour: Millis,
+    plan: &Plan,
     unit: &Unit,
     policy: &CompactionPolicy,
 ) -> Result<Option<Compacted>, Fault> {
+    let hour = plan.hour;
     // One snapshot: what is read is what is deleted, and frames that are committed meanwhile stay.
     let mut tx = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
     if state(&mut tx, hour, unit).await? != unit.state {
@@ -37,7 +39,11 @@ pub(super) async fn run(
         let (transposed, origins, samples) = frames::read(&mut tx, hour, unit, (pass, passes)).await?;
         done.samples += samples;
         let origins = write::origins(&mut tx, &origins).await?;
-        done.segments += meet(&mut tx, hour, transposed, &origins).await?;
+        let opened = match plan.constants {
+            true => constants::open(&mut tx, hour, transposed.iter().map(|new| new.series).collect()).await?,
+            false => Opened::none(hour),
+        };
+        done.segments += meet(&mut tx, hour, transposed, &origins, opened).await?;
     }
     let removed = sqlx::query(include_str!("../sql/remove_unit.sql"))
         .bind(bound(hour))
@@ -75,9 +81,9 @@ async fn meet(
     hour: Millis,
     transposed: Vec<Transposed>,
     origins: &[i32],
+    mut opened: Opened,
 ) -> Result<u64, Fault> {
     let mut writer = write::Writer::new(hour);
-    let mut opened = constants::open(tx, hour, transposed.iter().map(|new| new.series).collect()).await?;
     let mut transposed = transposed.into_iter();
     loop {
         let some: Vec<Transposed> = transposed.by_ref().take(SERIES_A_LOOK).collect();

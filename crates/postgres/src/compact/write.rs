@@ -112,7 +112,7 @@ impl Writer {
             sqlx::query(include_str!("../sql/move_segments.sql")).execute(&mut *tx).await?;
             sqlx::query(include_str!("../sql/move_daily.sql")).execute(&mut *tx).await?;
         }
-        constants::write(tx, self.hour, constants).await?;
+        constants::write(tx, self.hour, self.opened.place(constants)).await?;
         sqlx::raw_sql("TRUNCATE staged_segments, staged_timelines, staged_constants").execute(tx).await?;
         Ok(self.segments.len() as u64)
     }
@@ -174,16 +174,7 @@ impl Writer {
         let mut spans: BTreeSet<(i32, Bucket)> =
             self.segments.iter().map(|(_, segment, _)| (segment.origin, segment.bucket)).collect();
         spans.extend(self.kept.iter().map(|constant| (constant.origin, Bucket::Hour(self.hour))));
-        if spans.is_empty() {
-            return Ok(());
-        }
-        sqlx::query(include_str!("../sql/note_spans.sql"))
-            .bind(spans.iter().map(|(origin, _)| *origin).collect::<Vec<_>>())
-            .bind(spans.iter().map(|(_, bucket)| matches!(bucket, Bucket::Day(_))).collect::<Vec<_>>())
-            .bind(spans.iter().map(|(_, bucket)| bound(bucket.start())).collect::<Vec<_>>())
-            .execute(tx)
-            .await?;
-        Ok(())
+        note_spans(tx, &spans).await
     }
 
     async fn remove_old(&self, tx: &mut PgConnection) -> Result<(), Fault> {
@@ -207,6 +198,20 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// Says in which spans of time origins have segments, and holds what says so until the end of the transaction.
+pub(super) async fn note_spans(tx: &mut PgConnection, spans: &BTreeSet<(i32, Bucket)>) -> Result<(), Fault> {
+    if spans.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(include_str!("../sql/note_spans.sql"))
+        .bind(spans.iter().map(|(origin, _)| *origin).collect::<Vec<_>>())
+        .bind(spans.iter().map(|(_, bucket)| matches!(bucket, Bucket::Day(_))).collect::<Vec<_>>())
+        .bind(spans.iter().map(|(_, bucket)| bound(bucket.start())).collect::<Vec<_>>())
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 /// Timelines that are in the database.

@@ -1,5 +1,7 @@
 //! Removing segments: by the spans of time that their origins have some in.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use metricsd_model::Millis;
 use metricsd_store::compact::{DAY, HOUR};
@@ -51,6 +53,7 @@ async fn remove_old(
         }
         emptied.push(span);
     }
+    removed += remove_constants(&mut tx, &emptied).await?;
     if !emptied.is_empty() {
         sqlx::query(include_str!("../sql/remove_spans.sql"))
             .bind(emptied.iter().map(|span| span.origin).collect::<Vec<_>>())
@@ -60,6 +63,21 @@ async fn remove_old(
             .await?;
     }
     tx.commit().await?;
+    Ok(removed)
+}
+
+/// What stands many in a row of these spans, an hour at a time: its rows have series of many origins.
+async fn remove_constants(tx: &mut PgConnection, spans: &[Span]) -> Result<u64, Fault> {
+    let mut origins: BTreeMap<DateTime<Utc>, Vec<i32>> = BTreeMap::new();
+    for span in spans.iter().filter(|span| !span.daily) {
+        origins.entry(span.time).or_default().push(span.origin);
+    }
+    let mut removed = 0;
+    for (time, origins) in origins {
+        let query = sqlx::query(include_str!("../sql/remove_constants.sql")).bind(time).bind(origins);
+        let row = query.fetch_one(&mut *tx).await?;
+        removed += u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0);
+    }
     Ok(removed)
 }
 
@@ -74,7 +92,7 @@ impl Span {
         Ok(Self { origin: row.try_get(0)?, daily: row.try_get(1)?, time: row.try_get(2)? })
     }
 
-    /// Removes at most `room` segments, and once there are no more, all that stand together.
+    /// Removes at most `room` segments that have rows of their own.
     async fn remove(&self, tx: &mut PgConnection, room: i64) -> Result<u64, Fault> {
         let sql = if self.daily {
             include_str!("../sql/remove_day.sql")
@@ -82,12 +100,7 @@ impl Span {
             include_str!("../sql/remove_hour.sql")
         };
         let query = sqlx::query(sql).bind(self.time).bind(self.origin).bind(room);
-        let mut gone = query.execute(&mut *tx).await?.rows_affected();
-        if !self.daily && i64::try_from(gone).unwrap_or(i64::MAX) < room {
-            let query = sqlx::query(include_str!("../sql/remove_constants.sql"));
-            let row = query.bind(self.time).bind(self.origin).fetch_one(&mut *tx).await?;
-            gone += u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0);
-        }
+        let gone = query.execute(&mut *tx).await?.rows_affected();
         let first = self.time.timestamp_millis();
         finalise(tx, first, first.saturating_add(if self.daily { DAY } else { HOUR })).await?;
         Ok(gone)
