@@ -7,7 +7,8 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Row};
 
 use crate::PostgresOptions;
-use crate::error::Fault;
+use crate::error::{Fault, MAX_ATTEMPTS, back_off};
+use crate::unused;
 
 struct Migration {
     version: i64,
@@ -16,7 +17,7 @@ struct Migration {
 }
 
 /// Never changed once released; a new version is a new file.
-const MIGRATIONS: [Migration; 21] = [
+const MIGRATIONS: [Migration; 22] = [
     Migration {
         version: 1,
         name: "catalogue",
@@ -118,6 +119,11 @@ const MIGRATIONS: [Migration; 21] = [
         name: "constants",
         sql: include_str!("../../../migrations/postgres/0022_constants.sql"),
     },
+    Migration {
+        version: 23,
+        name: "hash_of_owners",
+        sql: include_str!("../../../migrations/postgres/0023_hash_of_owners.sql"),
+    },
 ];
 
 /// Key of the advisory lock ("metricsd" in ASCII): one process migrates a database at a time.
@@ -186,7 +192,7 @@ pub(crate) async fn migrate_pool(pool: &PgPool, options: &PostgresOptions) -> Re
         Migrated { from: before, to: before }
     } else {
         refuse_newer(before)?;
-        upgrade(&mut connection, options).await.map_err(|fault| fault.into_port("migrate the database"))?
+        migrated(&mut connection, options).await.map_err(|fault| fault.into_port("migrate the database"))?
     };
     set_chunk_interval(&mut connection, options)
         .await
@@ -225,6 +231,18 @@ async fn newest_applied(connection: &mut PgConnection) -> Result<i64, Fault> {
     Ok(sqlx::query(sql).fetch_one(connection).await?.try_get(0)?)
 }
 
+/// Again where readers were in the way, whose locks are taken in an order of their own.
+async fn migrated(connection: &mut PgConnection, options: &PostgresOptions) -> Result<Migrated, Fault> {
+    let mut attempt = 1;
+    loop {
+        match upgrade(connection, options).await {
+            Err(fault) if fault.is_contention() && attempt < MAX_ATTEMPTS => back_off(attempt).await,
+            done => return done,
+        }
+        attempt += 1;
+    }
+}
+
 async fn upgrade(connection: &mut PgConnection, options: &PostgresOptions) -> Result<Migrated, Fault> {
     let mut tx = connection.begin().await?;
     settings(&mut tx, options).await?;
@@ -235,6 +253,8 @@ async fn upgrade(connection: &mut PgConnection, options: &PostgresOptions) -> Re
     let from = newest_applied(&mut tx).await?;
     refuse_newer(from)?;
     extension(&mut tx).await?;
+    // Appends that are under way end first, and hold no table that a migration waits for.
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(unused::LOCK).execute(&mut *tx).await?;
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > from) {
         sqlx::raw_sql(migration.sql).execute(&mut *tx).await?;
         sqlx::query("INSERT INTO metricsd_migrations (version, name) VALUES ($1, $2)")

@@ -4,11 +4,13 @@ mod support;
 
 use std::sync::Arc;
 
-use metricsd_model::{HISTOGRAM_MARKER_BITS, Layout, NativeHistogram, STALE_NAN_BITS};
+use metricsd_model::{HISTOGRAM_MARKER_BITS, Layout, Matcher, NativeHistogram, STALE_NAN_BITS};
+use metricsd_ports::memory::MemoryStore;
 use metricsd_ports::{
     Catalog, ErrorKind, LogSink, LogStep, Outbox, ParkedRecord, Receipt, SampleSink, SampleSource,
 };
 use sqlx::{Executor, Row};
+use support::compacting::exact;
 use support::{Database, HOUR, all_of_m, batch, frame, many, selection, series};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,6 +50,36 @@ async fn two_stores_that_append_the_same_batches_store_each_once() {
     }
     let stats = one.stats(HOUR, std::time::Duration::from_secs(60)).await.expect("stats");
     assert_eq!(stats.total_metrics_collected, samples as u64);
+}
+
+/// More than a statement holds, with every kind of frame beside every other.
+#[tokio::test]
+async fn frames_of_every_kind_are_written_by_several_statements() {
+    let database = Database::create().await;
+    let (store, memory) = (database.store().await, MemoryStore::default());
+    let (wide, turned) = (Layout::shared(many(20_000)), many(20_000).into_iter().rev().collect());
+    let turned: Arc<Layout> = Layout::inline(turned);
+    let frames = (0..24i64).map(|n| {
+        let (layout, few) = if n % 3 == 0 { (&turned, n % 2 == 0) } else { (&wide, n % 4 == 1) };
+        let layout = if few { Layout::inline(layout.series[..7].to_vec()) } else { Arc::clone(layout) };
+        let count = layout.ids.len();
+        let mut one = frame(&layout, HOUR + n * 1_000, (0..count).map(|i| (i as i64 * n) as f64).collect());
+        one.offsets = (n % 5 == 2).then(|| (0..count as i32).map(|i| i % 900).collect());
+        if n % 4 == 3 {
+            one.values[3] = f64::from_bits(HISTOGRAM_MARKER_BITS);
+            one.histograms = vec![(3, NativeHistogram { count: n as f64, ..NativeHistogram::default() })];
+        }
+        one
+    });
+    let batch = batch(1, frames.collect());
+    assert_eq!(store.append(&[Arc::clone(&batch)]).await.expect("append"), [Receipt::Stored]);
+    memory.append(&[batch]).await.expect("append to memory");
+    let everything = selection(vec![Matcher::equal("__name__", "m")], i64::MIN, i64::MAX);
+    let (mut one, mut other) =
+        (all_of_m(&store).await, memory.select(&everything).await.expect("select from memory"));
+    one.sort_by(|a, b| a.labels.cmp(&b.labels));
+    other.sort_by(|a, b| a.labels.cmp(&b.labels));
+    assert!(exact(&one) == exact(&other), "{} and {} series", one.len(), other.len());
 }
 
 /// One series is another writer's and not committed yet, so that it is neither seen nor free.

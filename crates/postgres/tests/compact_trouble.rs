@@ -187,7 +187,8 @@ async fn check_end(database: &Database, store: &PostgresStore, rounds: i64) {
     assert!(still.iter().all(|series| series.values.len() as i64 == rounds), "{} series", still.len());
     let rows = count(&mut connection, "segments_constant WHERE cardinality(series) > 1").await;
     assert!(rows > 0, "none of it stands together");
-    let twice = "(SELECT FROM metrics_ts GROUP BY metric_name, labels, timestamp HAVING count(*) > 1) AS twice";
+    let twice =
+        "(SELECT FROM metrics_ts GROUP BY metric_name, labels, timestamp HAVING count(*) > 1) AS twice";
     assert_eq!(count(&mut connection, twice).await, 0);
 }
 

@@ -50,6 +50,7 @@ struct Rows<'a> {
     values: Slices<'a, f64, 8>,
     offsets: Slices<'a, i32, 4>,
     histograms: Vec<Option<Vec<u8>>>,
+    histogram_bytes: usize,
     numbers: Vec<i64>,
 }
 
@@ -76,14 +77,15 @@ impl<'a> Rows<'a> {
         self.ids.push(ids);
         self.values.push(Some(&frame.values));
         self.offsets.push(frame.offsets.as_deref());
-        self.histograms.push((!frame.histograms.is_empty()).then(|| pack_histograms(&frame.histograms)));
+        let histograms = (!frame.histograms.is_empty()).then(|| pack_histograms(&frame.histograms));
+        self.histogram_bytes += histograms.as_ref().map_or(0, Vec::len);
+        self.histograms.push(histograms);
         self.numbers.push(fresh.seq);
         Ok(())
     }
 
     fn bytes(&self) -> usize {
-        let histograms = self.histograms.iter().flatten().map(Vec::len).sum::<usize>();
-        self.ids.bytes() + self.values.bytes() + self.offsets.bytes() + histograms
+        self.ids.bytes() + self.values.bytes() + self.offsets.bytes() + self.histogram_bytes
     }
 
     async fn insert(self, tx: &mut PgConnection) -> Result<(), Fault> {

@@ -5,7 +5,7 @@ WITH wanted AS MATERIALIZED (
         AS w (target_id, source, source_type, labels, place)
     LEFT JOIN series_holders o
         ON o.target_id = w.target_id AND o.source = w.source AND o.source_type = w.source_type
-        AND jsonb_hash_extended(o.labels, 0) = jsonb_hash_extended(w.labels::jsonb, 0) AND o.labels = w.labels::jsonb
+        AND metricsd_owner_hash(o.labels) = metricsd_owner_hash(w.labels::jsonb) AND o.labels = w.labels::jsonb
 ), written AS (
     INSERT INTO series_holders (target_id, source, source_type, labels)
     SELECT target_id, source, source_type, labels FROM wanted WHERE id IS NULL ORDER BY place
