@@ -285,17 +285,30 @@ async fn sigterm_drains_and_loses_nothing() {
 async fn a_second_process_on_one_data_folder_is_refused() {
     let folder = Folder::new();
     let node = Start::new(&folder.0).start().await;
-    let mut second = tokio::process::Command::new(env!("CARGO_BIN_EXE_metricsd"));
-    second
-        .args(["run", "--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(&folder.0)
-        .env_clear()
-        .kill_on_drop(true);
-    let output = tokio::time::timeout(Duration::from_secs(10), second.output()).await.unwrap().unwrap();
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        !output.status.success() && message.contains("another metricsd runs on the data folder"),
-        "{message}"
-    );
+    let second = async |args: &[&str]| {
+        let mut second = tokio::process::Command::new(env!("CARGO_BIN_EXE_metricsd"));
+        second.args(args).arg("--data-dir").arg(&folder.0).env_clear().kill_on_drop(true);
+        tokio::time::timeout(Duration::from_secs(10), second.output()).await.unwrap().unwrap()
+    };
+    for args in [&["run", "--listen", "127.0.0.1:0"][..], &["migrate"]] {
+        let output = second(args).await;
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            !output.status.success() && message.contains("another metricsd runs on the data folder"),
+            "{args:?}: {message}"
+        );
+    }
     assert_eq!(node.get("/readyz").await.0, 200, "the first goes on");
+    drop(node);
+    // What the first had locked is free once it has ended, however it did.
+    let mut output = second(&["migrate"]).await;
+    for _ in 0..50 {
+        if output.status.success() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        output = second(&["migrate"]).await;
+    }
+    let message = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && message.contains("is up to date at schema version"), "{message}");
 }

@@ -8,8 +8,11 @@ use metricsd_model::{Layout, Matcher, MetricType, Series};
 use metricsd_ports::conformance::fixtures::{
     NOON, all_of, batch, frame, many_series, row, rows, selection, series,
 };
+use metricsd_ports::conformance::samples::{compact_all, policy};
+use metricsd_ports::memory::MemoryStore;
 use metricsd_ports::{Retention, SampleSink, SampleSource};
 use metricsd_sqlite::SqliteStore;
+use metricsd_store::compact::{DAY, day_of, timeline_id};
 use sqlx::{AssertSqlSafe, Executor, Row};
 use support::{Folder, connection};
 
@@ -105,4 +108,47 @@ async fn a_description_that_changes_takes_the_next_number() {
     assert_eq!(numbers(&folder, added).await, [3, 2, 4]);
     remove_all(&store).await;
     assert_eq!(numbers(&folder, "SELECT count(*) FROM series_described").await, [0]);
+}
+
+/// Two lists of timestamps of one day whose ids begin with the same three bytes: two samples each, the first at noon.
+fn alike() -> [i64; 2] {
+    let mut met = std::collections::HashMap::new();
+    for gap in 1.. {
+        let noon = i32::try_from(NOON - day_of(NOON)).expect("less than a day");
+        let id = timeline_id(&[noon, noon + gap]) >> 40;
+        if let Some(before) = met.insert(id, i64::from(gap)) {
+            return [before, i64::from(gap)];
+        }
+    }
+    unreachable!("there are fewer ids than gaps")
+}
+
+/// Timelines are named by three bytes of their ids: the second of two with the same ones stays with its segments.
+#[tokio::test]
+async fn timelines_that_are_named_alike_are_told_apart() {
+    let gaps = alike();
+    assert!(gaps[1] < 3_600_000, "within the hour");
+    for at_once in [true, false] {
+        let (folder, memory) = (Folder::new(), MemoryStore::default());
+        let store = folder.store().await;
+        let all = many_series("numbers", 8);
+        for (part, gap) in all.chunks(4).zip(gaps) {
+            let layout = Layout::shared(part.to_vec());
+            for at in [0, gap] {
+                let batch =
+                    batch("numbers", &format!("{gap} {at}"), vec![frame(&layout, NOON + at, &[1.0; 4])]);
+                store.append(&[Arc::clone(&batch)]).await.expect("append");
+                memory.append(&[batch]).await.expect("append to memory");
+            }
+            if !at_once {
+                compact_all(&store, &policy(NOON + DAY, 100_000)).await;
+            }
+        }
+        compact_all(&store, &policy(NOON + DAY, 100_000)).await;
+        assert_eq!(all_of(&store, "numbers").await, all_of(&memory, "numbers").await, "at once: {at_once}");
+        assert_eq!(numbers(&folder, "SELECT count(*) FROM frames").await, [0]);
+        let kinds = "SELECT count(*) FROM segments_daily GROUP BY typeof(times) ORDER BY typeof(times)";
+        assert_eq!(numbers(&folder, kinds).await, [4, 4], "blobs and ids; at once: {at_once}");
+        assert_eq!(numbers(&folder, "SELECT count(*) FROM timelines").await, [1]);
+    }
 }

@@ -228,6 +228,45 @@ async fn a_file_of_version_17_comes_over_whole() {
     assert_eq!(counts(&folder, check).await, [0]);
 }
 
+/// More lists than are read at once, of both kinds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_lists_come_over_page_by_page() {
+    const MORE: i64 = 450;
+    let folder = Folder::new();
+    make(&folder).await;
+    let path = folder.file();
+    execute(
+        &path,
+        "INSERT INTO layouts (id, series)
+            WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 450)
+            SELECT (n.i - 225) * 20000000000000011, l.series FROM n, layouts l WHERE l.id = 5889043586926691551;
+        INSERT INTO frames (time, target_id, source, batch_id, part, series_ids, \"values\")
+            WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 450)
+            SELECT f.time + n.i, f.target_id, f.source, f.batch_id, n.i, f.series_ids, f.\"values\" FROM n, frames f WHERE f.seq = 3;
+        INSERT INTO frames (time, target_id, source, batch_id, part, layout, \"values\")
+            SELECT f.time + 500, f.target_id, f.source, f.batch_id, 900, l.id, f.\"values\"
+            FROM frames f, (SELECT max(id) AS id FROM layouts WHERE id % 20000000000000011 = 0) l WHERE f.seq = 1;",
+    )
+    .await;
+    let memory = MemoryStore::default();
+    for batch in early().into_iter().chain(late()) {
+        memory.append(&[batch]).await.expect("append to memory");
+    }
+    let store = folder.store().await;
+    let samples = async |one: &dyn SampleSource| {
+        let all =
+            one.select(&selection("fleet", NOON - 100 * HOUR, NOON + 100 * HOUR)).await.expect("a selection");
+        all.iter().map(|series| series.timestamps.len() as i64).sum::<i64>()
+    };
+    assert_eq!(samples(&store).await, samples(&memory).await + MORE * 12 + 8);
+    assert_eq!(
+        counts(&folder, "SELECT count(*), count(DISTINCT id) FROM layouts").await,
+        [MORE + 4, MORE + 4]
+    );
+    compact_all(&store, &policy(NOON + HOUR, 1_000)).await;
+    assert_eq!(samples(&store).await, samples(&memory).await + MORE * 12 + 8, "compacted");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_has_the_file_open_since_before_stores_nothing_that_cannot_be_read() {
     let folder = Folder::new();
