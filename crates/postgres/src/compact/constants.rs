@@ -9,7 +9,7 @@ use metricsd_store::compact::{Bucket, Segment};
 use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 
-use super::encode::{COPY_CONSTANTS, Encoder};
+use super::encode::{COPY_CONSTANTS, Stream};
 use crate::binary::{required, required_array};
 use crate::copy::{bound, micros};
 use crate::error::{Fault, damaged};
@@ -22,9 +22,6 @@ const MAX_SERIES_A_ROW: usize = 256;
 
 /// Bits of a key, at most.
 const MAX_BITS: u32 = 20;
-
-/// Bytes of encoded rows that are sent at a time.
-const SEND_BYTES: usize = 1 << 20;
 
 /// One value for every timestamp of a timeline.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -62,20 +59,14 @@ pub(super) async fn write(
     let micros = micros(hour).ok_or_else(|| damaged("a segment begins out of bounds"))?;
     all.sort_unstable_by_key(|(key, constant)| (*key, constant.series));
     let bits: BTreeSet<u32> = all.iter().map(|(key, _)| bits_of(*key)).collect();
-    let mut stream = Encoder::new(SEND_BYTES + SEND_BYTES / 4);
-    let mut copy = tx.copy_in_raw(COPY_CONSTANTS).await?;
+    let mut stream = Stream::begin(tx, COPY_CONSTANTS).await?;
     for of_key in all.chunk_by(|(a, _), (b, _)| a == b) {
         for row in of_key.chunks(MAX_SERIES_A_ROW) {
-            stream.constants(micros, row[0].0, row.iter().map(|(_, constant)| constant));
+            stream.rows.constants(micros, row[0].0, row.iter().map(|(_, constant)| constant));
         }
-        if stream.bytes().len() >= SEND_BYTES {
-            copy.send(stream.bytes()).await?;
-            stream.clear();
-        }
+        stream.send_large().await?;
     }
-    stream.end();
-    copy.send(stream.bytes()).await?;
-    copy.finish().await?;
+    stream.finish().await?;
     sqlx::query(include_str!("../sql/move_constants.sql")).execute(&mut *tx).await?;
     sqlx::query("INSERT INTO segments_constant_bits (bits) SELECT unnest($1::int2[]) ON CONFLICT DO NOTHING")
         .bind(bits.into_iter().map(|bits| bits as i16).collect::<Vec<_>>())

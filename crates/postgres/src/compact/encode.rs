@@ -4,6 +4,9 @@ use metricsd_codec::pack::{pack_histograms, pack_ints, pack_series};
 use metricsd_store::column::Column;
 use metricsd_store::compact::{Bucket, Low, Shape};
 
+use sqlx::PgConnection;
+use sqlx::postgres::PgCopyIn;
+
 use super::constants::Constant;
 use crate::copy::micros;
 use crate::error::{Fault, damaged};
@@ -38,14 +41,49 @@ pub(super) struct SegmentRow<'a> {
     pub(super) packed: bool,
 }
 
-/// Encodes rows into a buffer that the caller sends and empties.
+/// Bytes of encoded rows that are sent at a time.
+const SEND_BYTES: usize = 1 << 20;
+
+/// Rows on their way to the server.
+pub(super) struct Stream<'c> {
+    copy: PgCopyIn<&'c mut PgConnection>,
+    /// What is encoded and not yet sent.
+    pub(super) rows: Encoder,
+}
+
+impl<'c> Stream<'c> {
+    /// Opens the stream of a `COPY`.
+    pub(super) async fn begin(tx: &'c mut PgConnection, statement: &'static str) -> Result<Self, Fault> {
+        let copy = tx.copy_in_raw(statement).await?;
+        Ok(Self { copy, rows: Encoder::new(SEND_BYTES + SEND_BYTES / 4) })
+    }
+
+    /// Sends what is encoded once it is large; to be called after each row.
+    pub(super) async fn send_large(&mut self) -> Result<(), Fault> {
+        if self.rows.bytes().len() >= SEND_BYTES {
+            self.copy.send(self.rows.bytes()).await?;
+            self.rows.clear();
+        }
+        Ok(())
+    }
+
+    /// Sends the rest, and waits until all of it is taken in.
+    pub(super) async fn finish(mut self) -> Result<(), Fault> {
+        self.rows.end();
+        self.copy.send(self.rows.bytes()).await?;
+        self.copy.finish().await?;
+        Ok(())
+    }
+}
+
+/// Encodes rows into a buffer that [`Stream`] sends and empties.
 pub(super) struct Encoder {
     buffer: Vec<u8>,
 }
 
 impl Encoder {
     /// A stream that has begun.
-    pub(super) fn new(capacity: usize) -> Self {
+    fn new(capacity: usize) -> Self {
         let mut buffer = Vec::with_capacity(capacity);
         buffer.extend_from_slice(SIGNATURE);
         buffer.extend_from_slice(&[0; 8]); // no flags, no header extension
@@ -149,17 +187,17 @@ impl Encoder {
     }
 
     /// Ends the stream.
-    pub(super) fn end(&mut self) {
+    fn end(&mut self) {
         self.buffer.extend_from_slice(&(-1i16).to_be_bytes());
     }
 
     /// What is encoded and not yet cleared.
-    pub(super) fn bytes(&self) -> &[u8] {
+    fn bytes(&self) -> &[u8] {
         &self.buffer
     }
 
     /// Forgets what was sent; the allocation stays.
-    pub(super) fn clear(&mut self) {
+    fn clear(&mut self) {
         self.buffer.clear();
     }
 

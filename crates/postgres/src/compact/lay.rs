@@ -31,7 +31,7 @@ struct Key {
 }
 
 /// Lays the rows of an hour together, where there are too many of them. Each part in a transaction of its own: what is given
-/// up half-way goes on with the next call.
+/// up half-way leaves the others as they were.
 pub(super) async fn together(connection: &mut PgConnection, hour: Millis) -> Result<(), Fault> {
     let keys = keys(connection, hour).await?;
     let series: i64 = keys.iter().map(|key| key.series).sum();

@@ -105,9 +105,11 @@ async fn piece(
     compactor: &mut Compactor,
     policy: &CompactionPolicy,
 ) -> Result<Compacted, Fault> {
-    if let Some(hour) = compactor.written {
-        lay::together(connection, hour).await?;
-        compactor.written = None;
+    if let Some(hour) = compactor.written.take() {
+        let laid = lay::together(connection, hour).await;
+        // An hour that cannot be laid together is as good as it was, and keeps no other from being compacted.
+        compactor.written = laid.as_ref().is_err_and(Fault::is_contention).then_some(hour);
+        laid?;
     }
     let plan = match compactor.plan.take().filter(|plan| plan.is_due(policy)) {
         Some(plan) => Some(plan),

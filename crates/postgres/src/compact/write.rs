@@ -7,14 +7,11 @@ use metricsd_store::compact::{Bucket, HOUR, Segment, Timelines, constant, day_of
 use sqlx::{PgConnection, Row};
 
 use super::constants::{self, Constant, Opened};
-use super::encode::{COPY_SEGMENTS, COPY_TIMELINES, Encoder, SegmentRow};
+use super::encode::{COPY_SEGMENTS, COPY_TIMELINES, SegmentRow, Stream};
 use super::frames::Origins;
 use crate::binary::required;
 use crate::copy::bound;
 use crate::error::{Fault, damaged};
-
-/// Bytes of encoded rows that are sent at a time.
-const SEND_BYTES: usize = 1 << 20;
 
 /// The ids of targets and sources, in the order given.
 pub(super) async fn origins(tx: &mut PgConnection, origins: &Origins) -> Result<Vec<i32>, Fault> {
@@ -145,12 +142,11 @@ impl Writer {
         timelines: &Shared,
         together: &HashMap<usize, Constant>,
     ) -> Result<(), Fault> {
-        let mut stream = Encoder::new(SEND_BYTES + SEND_BYTES / 4);
-        let mut copy = tx.copy_in_raw(COPY_SEGMENTS).await?;
+        let mut stream = Stream::begin(tx, COPY_SEGMENTS).await?;
         let alone = self.segments.iter().enumerate().filter(|(place, _)| !together.contains_key(place));
         for (_, (series, segment, packed)) in alone {
             let offsets = offsets(segment)?;
-            stream.segment(&SegmentRow {
+            stream.rows.segment(&SegmentRow {
                 bucket: segment.bucket,
                 series: *series,
                 timeline: timelines.of(&offsets),
@@ -159,15 +155,9 @@ impl Writer {
                 column: &segment.column,
                 packed: *packed,
             })?;
-            if stream.bytes().len() >= SEND_BYTES {
-                copy.send(stream.bytes()).await?;
-                stream.clear();
-            }
+            stream.send_large().await?;
         }
-        stream.end();
-        copy.send(stream.bytes()).await?;
-        copy.finish().await?;
-        Ok(())
+        stream.finish().await
     }
 
     async fn note_spans(&self, tx: &mut PgConnection) -> Result<(), Fault> {
@@ -237,18 +227,12 @@ fn offsets(segment: &Segment<i32>) -> Result<Vec<i32>, Fault> {
 
 /// Writes the shared ones; answers the ids that stand for other timestamps in the database.
 async fn write_timelines(tx: &mut PgConnection, timelines: &Timelines) -> Result<HashSet<i64>, Fault> {
-    let mut stream = Encoder::new(SEND_BYTES);
-    let mut copy = tx.copy_in_raw(COPY_TIMELINES).await?;
+    let mut stream = Stream::begin(tx, COPY_TIMELINES).await?;
     for (id, offsets) in timelines.lists() {
-        stream.timeline(id, offsets);
-        if stream.bytes().len() >= SEND_BYTES {
-            copy.send(stream.bytes()).await?;
-            stream.clear();
-        }
+        stream.rows.timeline(id, offsets);
+        stream.send_large().await?;
     }
-    stream.end();
-    copy.send(stream.bytes()).await?;
-    copy.finish().await?;
+    stream.finish().await?;
     sqlx::query(include_str!("../sql/insert_timelines.sql")).execute(&mut *tx).await?;
     let rows = sqlx::query(include_str!("../sql/other_timelines.sql")).fetch_all(tx).await?;
     rows.iter().map(|row| required(row, 0).map(i64::from_be_bytes)).collect()
