@@ -477,7 +477,10 @@ fn start_chores(
         // One task a database, so that one that is away keeps nothing of the others.
         chores.extend(adapters.members.iter().map(|member| {
             let (catalog, retention) = (adapters.catalog.clone(), member.retention.clone());
-            let kept = chores::Kept { catalog, retention, config: config.retention };
+            // What is never compacted is never rolled up either.
+            let is_rolled = config.retention.rollups.is_some() && config.storage.compaction.is_some();
+            let rolled = member.upkeep.clone().filter(|_| is_rolled);
+            let kept = chores::Kept { catalog, retention, config: config.retention, rolled };
             tokio::spawn(chores::remove_old_samples(kept, stop.clone()))
         }));
         let retention = config.job_retention;

@@ -205,6 +205,10 @@ pub trait Rollups: Send + Sync + 'static {
     /// the moment at which all of its series are rolled up; late samples of a day have it rolled up anew, for as long as
     /// its samples are there. Killed at any point, nothing is lost. One process does it at a time.
     async fn roll_up(&self, policy: &RollupPolicy) -> Result<RolledUp, PortError>;
+
+    /// `before`, or where a day that has older samples is not rolled up, the time at which the first such day begins. Samples
+    /// before that may be removed without a value being lost.
+    async fn rolled_until(&self, before: Millis) -> Result<Millis, PortError>;
 }
 
 /// What a database has done to its samples besides taking and removing them.

@@ -259,4 +259,11 @@ impl Rollups for Shard {
             None => Ok(RolledUp::default()),
         }
     }
+
+    async fn rolled_until(&self, before: Millis) -> Result<Millis, PortError> {
+        match &self.ports()?.upkeep {
+            Some(upkeep) => upkeep.rolled_until(before).await.map_err(|error| self.named(error)),
+            None => Ok(before),
+        }
+    }
 }

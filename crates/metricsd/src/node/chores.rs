@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use metricsd_model::Millis;
 use metricsd_ports::{
-    Catalog, Integrity, PortError, Process, Retention, SampleSource, TargetFilter, Unused, WorkKind,
+    Catalog, Integrity, PortError, Process, Retention, SampleSource, TargetFilter, Unused, Upkeep, WorkKind,
     WorkQueue, WorkState, partial,
 };
 use prometheus_client::encoding::EncodeLabelSet;
@@ -13,7 +13,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::config::RetentionConfig;
 
@@ -162,6 +162,8 @@ pub(super) struct Kept {
     pub(super) catalog: Arc<dyn Catalog>,
     pub(super) retention: Arc<dyn Retention>,
     pub(super) config: RetentionConfig,
+    /// Where days are rolled up: their samples stay until that is done.
+    pub(super) rolled: Option<Arc<dyn Upkeep>>,
 }
 
 /// Removes samples as the policies of their targets say, or else the configuration, until told to stop.
@@ -185,7 +187,7 @@ impl Kept {
     async fn round(&self, stop: &CancellationToken) -> Result<(), PortError> {
         let spared = self.follow_policies(stop).await?;
         if let Some(default) = self.config.default {
-            let before = before(default);
+            let before = self.spare(before(default)).await?;
             remove_all(stop, "samples past retention.default removed", || {
                 self.retention.remove_others_before(&spared, before)
             })
@@ -196,6 +198,16 @@ impl Kept {
             self.retention.bound_exemplars(newest)
         })
         .await
+    }
+
+    /// The time before which samples may be removed, where they are to be removed before another: what is not rolled up yet stays.
+    async fn spare(&self, before: Millis) -> Result<Millis, PortError> {
+        let Some(store) = &self.rolled else { return Ok(before) };
+        let until = store.rolled_until(before).await?;
+        if until < before {
+            debug!(until, before, "samples wait to be rolled up before they are removed");
+        }
+        Ok(until)
     }
 
     /// Removes series of which nothing is left, and lists of them.
@@ -225,7 +237,7 @@ impl Kept {
             for target in &page {
                 let Some(policy) = &target.spec.retention_policy else { continue };
                 let id = &target.spec.target_id;
-                let before = before(policy.duration.0);
+                let before = self.spare(before(policy.duration.0)).await?;
                 let remove = || self.retention.remove_before(id, before);
                 remove_all(stop, "samples past their target's retention removed", remove).await?;
                 spared.push(id.clone());

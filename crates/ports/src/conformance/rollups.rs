@@ -158,7 +158,10 @@ pub async fn check_late_samples(store: &(impl Store + Compaction + Rollups)) {
     append_days(store).await;
     let compacted = policy(MIDNIGHT + 4 * DAY, 100_000);
     compact_all(store, &compacted).await;
+    let wanted = MIDNIGHT + 2 * DAY + HOUR;
+    assert!(store.rolled_until(wanted).await.expect("a look") <= MIDNIGHT, "nothing is rolled up");
     roll_up_all(store, &all_before(MIDNIGHT + 4 * DAY)).await;
+    assert_eq!(store.rolled_until(wanted).await.expect("a look"), wanted, "all of it is");
     let layout = Layout::shared(vec![many_series("rolled", 3)[0].clone(), series("rolled", &[("n", "new")])]);
     // One of them on the end of a day.
     let late = [(MIDNIGHT + 7 * 60_000, -5.0), (MIDNIGHT + 2 * DAY, 9e9)];
@@ -169,8 +172,11 @@ pub async fn check_late_samples(store: &(impl Store + Compaction + Rollups)) {
     check_answers(store, &expected, "at once").await;
     compact_all(store, &compacted).await;
     check_answers(store, &expected, "compacted").await;
+    let until = store.rolled_until(wanted).await.expect("a look");
+    assert!(until <= MIDNIGHT, "a day that has late samples waits to be rolled up anew: {until}");
     assert!(roll_up_all(store, &all_before(MIDNIGHT + 4 * DAY)).await > 0, "the days are rolled up anew");
     check_answers(store, &expected, "rolled up anew").await;
+    assert_eq!(store.rolled_until(wanted).await.expect("a look"), wanted);
 }
 
 /// Rolled-up values outlive their samples.
@@ -190,6 +196,8 @@ pub async fn check_without_samples(store: &(impl Store + Compaction + Rollups)) 
     compact_all(store, &policy(MIDNIGHT + 4 * DAY, 100_000)).await;
     roll_up_all(store, &all_before(MIDNIGHT + 3 * DAY)).await;
     check_answers(store, &expected, "a day without samples is not rolled up anew").await;
+    let wanted = MIDNIGHT + 2 * DAY + HOUR;
+    assert_eq!(store.rolled_until(wanted).await.expect("a look"), wanted, "nor does it wait for that");
 }
 
 /// Each length of spans is kept for a time of its own.

@@ -43,6 +43,44 @@ impl Rollups for PostgresStore {
         roller.at = at;
         Ok(done)
     }
+
+    async fn rolled_until(&self, before: Millis) -> Result<Millis, PortError> {
+        self.retried("look for days that are not rolled up", || rolled_until(self, before)).await
+    }
+}
+
+async fn rolled_until(store: &PostgresStore, before: Millis) -> Result<Millis, Fault> {
+    let mut connection = store.pool.acquire().await?;
+    let mut from = i64::MIN;
+    while let Some(time) = next_samples(&mut connection, from, before).await? {
+        let days = [day_of(time), day_of(time.saturating_add(1))];
+        for day in days {
+            if !is_rolled(&mut connection, day).await? {
+                return Ok(before.min(day));
+            }
+        }
+        from = days[1].saturating_add(DAY);
+    }
+    Ok(before)
+}
+
+/// Where the next samples before a time are, in segments or frames.
+async fn next_samples(
+    connection: &mut PgConnection,
+    from: Millis,
+    before: Millis,
+) -> Result<Option<Millis>, Fault> {
+    let segment = next_segment(connection, from).await?.filter(|time| *time < before);
+    let query = sqlx::query(include_str!("../sql/oldest_frame.sql")).bind(bound(from)).bind(bound(before));
+    let frame: Option<DateTime<Utc>> =
+        query.fetch_optional(connection).await?.map(|row| row.try_get(0)).transpose()?;
+    let frame = frame.map(|time| time.timestamp_millis());
+    Ok(segment.into_iter().chain(frame).min())
+}
+
+async fn is_rolled(connection: &mut PgConnection, day: Millis) -> Result<bool, Fault> {
+    let rolled = sqlx::query("SELECT 1 FROM rolled_days WHERE day = $1 AND state > 0").bind(bound(day));
+    Ok(rolled.fetch_optional(connection).await?.is_some())
 }
 
 type At = Option<(Millis, Option<i64>)>;
@@ -103,8 +141,7 @@ async fn begin(tx: &mut PgConnection, policy: &RollupPolicy) -> Result<Option<Mi
             if last > policy.before || has_frames(tx, first, last).await? {
                 return Ok(None);
             }
-            let rolled = sqlx::query("SELECT 1 FROM rolled_days WHERE day = $1 AND state > 0");
-            if rolled.bind(bound(day)).fetch_optional(&mut *tx).await?.is_none() {
+            if !is_rolled(tx, day).await? {
                 let begun = "INSERT INTO rolled_days (day, state) VALUES ($1, 0) ON CONFLICT DO NOTHING";
                 sqlx::query(begun).bind(bound(day)).execute(tx).await?;
                 return Ok(Some(day));

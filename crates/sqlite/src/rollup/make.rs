@@ -15,7 +15,7 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use super::{oldest_frame, usable_column};
 use crate::SqliteStore;
 use crate::columns::signed_len;
-use crate::compact::blocking;
+use crate::compact::{OLDEST, blocking};
 use crate::error::Fault;
 use crate::read::segments;
 use crate::segments::{first_slot, time_of};
@@ -46,6 +46,43 @@ impl Rollups for SqliteStore {
         }
         done.map_err(|fault| fault.into_port("roll samples up"))
     }
+
+    async fn rolled_until(&self, before: Millis) -> Result<Millis, PortError> {
+        let until = rolled_until(self, before).await;
+        until.map_err(|fault| fault.into_port("look for days that are not rolled up"))
+    }
+}
+
+async fn rolled_until(store: &SqliteStore, before: Millis) -> Result<Millis, Fault> {
+    let mut tx = store.snapshot().await?;
+    let mut from = i64::MIN;
+    while let Some(time) = next_samples(&mut tx, from, before).await? {
+        let days = [day_of(time), day_of(time.saturating_add(1))];
+        for day in days {
+            if !is_rolled(&mut tx, day).await? {
+                return Ok(before.min(day));
+            }
+        }
+        from = days[1].saturating_add(DAY);
+    }
+    Ok(before)
+}
+
+/// Where the next samples before a time are, in segments or frames.
+async fn next_samples(
+    tx: &mut SqliteConnection,
+    from: Millis,
+    before: Millis,
+) -> Result<Option<Millis>, Fault> {
+    let segment = next_segment(tx, from).await?.filter(|time| *time < before);
+    let frame: Option<Millis> =
+        sqlx::query(OLDEST).bind(from).bind(before).fetch_one(tx).await?.try_get(0)?;
+    Ok(segment.into_iter().chain(frame).min())
+}
+
+async fn is_rolled(tx: &mut SqliteConnection, day: Millis) -> Result<bool, Fault> {
+    let rolled = sqlx::query("SELECT 1 FROM rolled_days WHERE day = ?1 AND state > 0").bind(day);
+    Ok(rolled.fetch_optional(tx).await?.is_some())
 }
 
 impl Roller {
@@ -100,8 +137,7 @@ async fn begin(store: &SqliteStore, policy: &RollupPolicy) -> Result<Option<Mill
 
 /// Marks a day as begun; `false` where it is rolled up.
 async fn mark(tx: &mut SqliteConnection, day: Millis) -> Result<bool, Fault> {
-    let rolled = sqlx::query("SELECT 1 FROM rolled_days WHERE day = ?1 AND state > 0").bind(day);
-    if rolled.fetch_optional(&mut *tx).await?.is_some() {
+    if is_rolled(tx, day).await? {
         return Ok(false);
     }
     let begun = "INSERT INTO rolled_days (day, state) VALUES (?1, 0) ON CONFLICT DO NOTHING";
