@@ -152,7 +152,9 @@ impl<'a> Intake<'a> {
     #[inline]
     fn read_series(&mut self, series: &TimeSeries<'_>, known: &State) -> Result<(), WriteError> {
         let mut found = self.cache.find(known, &mut self.cursor, series.labels());
-        if let Found::Idle(id, place) = found {
+        if let Found::Idle(id, place) = found
+            && self.has_timely(series)?
+        {
             match self.admission.admit(id, Acquaintance::Known) {
                 Ok(()) => found = known.used(place),
                 Err(reason) => return self.refuse_all(series, &self.admission.fault(reason)),
@@ -208,11 +210,31 @@ impl<'a> Intake<'a> {
             Ok(named) => named,
             Err(fault) => return Ok(Err(fault)),
         };
+        if !self.has_timely(series)? {
+            // Not admitted, as nothing of it will be taken: what is refused makes no series active.
+            return Ok(Ok(Arc::new(named)));
+        }
         if let Err(reason) = self.admission.admit(named.id, Acquaintance::New) {
             return Ok(Err(self.admission.fault(reason)));
         }
         let named = known.families.describe(&self.request.origin.source_id, &named).unwrap_or(named);
         Ok(Ok(self.note(hash, named)))
+    }
+
+    /// Whether anything that a series brings is neither too old nor too far ahead.
+    fn has_timely(&self, series: &TimeSeries<'_>) -> Result<bool, WriteError> {
+        let mut items = series.items();
+        while let Some(item) = items.next_item()? {
+            let timestamp = match item {
+                SeriesItem::Sample { timestamp, .. } => timestamp,
+                SeriesItem::Histogram(histogram) => histogram.decode()?.timestamp,
+                SeriesItem::Exemplar(exemplar) => exemplar.decode(self.limits.max_labels)?.timestamp,
+            };
+            if self.times.contains(&timestamp) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Keeps a series for the rest of the request, and for the next.

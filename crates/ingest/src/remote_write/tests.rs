@@ -7,7 +7,7 @@ use metricsd_codec::remote_write::message::{
     Exemplar, Label, MetricMetadata, Sample, TimeSeries, WriteRequest as Message,
 };
 use metricsd_model::batch::FRAME_BUCKET_MILLIS;
-use metricsd_model::{Batch, MetricType, Millis, PromDuration, STALE_NAN_BITS, Series};
+use metricsd_model::{Batch, MetricType, Millis, PromDuration, Refusal, STALE_NAN_BITS, Series};
 use prometheus_client::metrics::gauge::Gauge;
 use proptest::prelude::*;
 
@@ -380,4 +380,27 @@ fn order_makes_no_difference_to_what_is_found() {
     order.reverse();
     assert_eq!(samples(&read(&cache, &of(&order))), first);
     assert_eq!(cache.size().0, 50);
+}
+
+#[test]
+fn what_is_too_old_makes_no_series_active() {
+    let (cache, limits) = (cache(), limits());
+    let series_limits = SeriesLimits { max_active: 2, max_new_per_minute: 1_000 };
+    let store = Arc::new(metricsd_ports::memory::MemoryStore::new());
+    let tracker = SeriesTracker::new(series_limits, store, Gauge::default());
+    let read = |message: &Message| {
+        let body = message.to_bytes();
+        let request = WriteRequest { origin: &origin("s"), body: &body, received_at: NOW };
+        let lists = SeenLists::new(1 << 20);
+        Intake::new(&cache, &lists, &limits, request, tracker.admission("s")).read().unwrap().outcome
+    };
+    let at = |name: &str, times: &[Millis]| {
+        let samples: Vec<_> = times.iter().map(|time| (*time, 1.0)).collect();
+        series(&[("__name__", name)], &samples)
+    };
+    let old = read(&message((0..5).map(|n| at(&format!("old_{n}"), &[1, 2])).collect()));
+    assert_eq!(old.refused, BTreeMap::from([(Refusal::TooOld, 10)]));
+    let mixed = read(&message(vec![at("a", &[1, NOW]), at("b", &[NOW]), at("c", &[NOW])]));
+    assert_eq!(mixed.refused, BTreeMap::from([(Refusal::TooOld, 1), (Refusal::SeriesLimit, 1)]));
+    assert_eq!(mixed.stored, 2);
 }
