@@ -45,12 +45,16 @@ use spool::Spools;
 /// Brings the configured databases to the schema of this binary, a file only while nobody runs on it: what a process of before
 /// goes on writing may be unreadable to this one. Answers what was done, a line each.
 pub(crate) async fn migrate(config: &Config) -> Result<Vec<String>> {
+    if config.is_standalone() {
+        make_folder(config)?;
+    }
     let _alone = lock_folder(config)?;
     adapters::migrate(config).await
 }
 
 /// Runs one process until SIGTERM or SIGINT; `Ok` when it has ended in order.
 pub(crate) async fn run(config: Config, effective: &Effective) -> Result<()> {
+    make_folder(&config)?;
     let _alone = lock_folder(&config)?;
     let listener = TcpListener::bind(&config.listen)
         .await
@@ -80,11 +84,14 @@ pub(crate) async fn run(config: Config, effective: &Effective) -> Result<()> {
     Ok(())
 }
 
-/// Makes the data folder, and keeps a second standalone process out of it for as long as the file is held: each would have its
-/// own idea of what is scraped and when.
-fn lock_folder(config: &Config) -> Result<Option<std::fs::File>> {
+fn make_folder(config: &Config) -> Result<()> {
     std::fs::create_dir_all(&config.data_dir)
-        .with_context(|| format!("the data folder {} cannot be made", config.data_dir.display()))?;
+        .with_context(|| format!("the data folder {} cannot be made", config.data_dir.display()))
+}
+
+/// Keeps a second standalone process out of the data folder for as long as the file is held: each would have its own
+/// idea of what is scraped and when.
+fn lock_folder(config: &Config) -> Result<Option<std::fs::File>> {
     if !config.is_standalone() {
         return Ok(None);
     }

@@ -192,7 +192,7 @@ pub(crate) async fn migrate_pool(pool: &PgPool, options: &PostgresOptions) -> Re
         Migrated { from: before, to: before }
     } else {
         refuse_newer(before)?;
-        migrated(&mut connection, options).await.map_err(|fault| fault.into_port("migrate the database"))?
+        upgraded(&mut connection, options).await.map_err(|fault| fault.into_port("migrate the database"))?
     };
     set_chunk_interval(&mut connection, options)
         .await
@@ -232,7 +232,7 @@ async fn newest_applied(connection: &mut PgConnection) -> Result<i64, Fault> {
 }
 
 /// Again where readers were in the way, whose locks are taken in an order of their own.
-async fn migrated(connection: &mut PgConnection, options: &PostgresOptions) -> Result<Migrated, Fault> {
+async fn upgraded(connection: &mut PgConnection, options: &PostgresOptions) -> Result<Migrated, Fault> {
     let mut attempt = 1;
     loop {
         match upgrade(connection, options).await {

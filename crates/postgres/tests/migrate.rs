@@ -67,6 +67,51 @@ async fn a_server_that_is_away_is_unavailable_and_its_password_stays_secret() {
     assert_eq!(error.kind(), ErrorKind::Invalid);
 }
 
+/// A reader that has what a migration is to wait for, and wants what the migration has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_that_met_a_reader_is_tried_again() {
+    let database = Database::create().await;
+    let (mut reader, mut watcher) = (database.connection().await, database.connection().await);
+    migrate_until(&mut watcher, 19).await;
+    // Only the migration looks whether they wait for each other.
+    reader
+        .execute("SET deadlock_timeout = '60s'; BEGIN; SELECT count(*) FROM series_rows")
+        .await
+        .expect("read");
+    let url = database.url.clone();
+    let migrating = tokio::spawn(async move { migrate(&url, &options()).await });
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'series_rows'::regclass";
+    while watcher.fetch_one(waits).await.expect("locks").get::<i64, _>(0) == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    reader.execute("SELECT count(*) FROM layouts").await.expect("the reader goes on");
+    reader.execute("COMMIT").await.expect("the end of it");
+    let migrated = migrating.await.expect("the task").expect("migrate");
+    assert_eq!(migrated.from, 19);
+    database.store().await.ping().await.expect("ping");
+}
+
+/// Who appends holds the lock of appends, and whatever tables it has come to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_waits_for_an_append() {
+    let database = Database::create().await;
+    let (mut append, mut watcher) = (database.connection().await, database.connection().await);
+    migrate_until(&mut watcher, 19).await;
+    let begun = "SET deadlock_timeout = '1ms'; BEGIN; SELECT pg_advisory_xact_lock_shared(x'6d6472656d6f7665'::int8); \
+         LOCK TABLE series_rows IN ROW EXCLUSIVE MODE";
+    append.execute(begun).await.expect("begin");
+    let url = database.url.clone();
+    let migrating = tokio::spawn(async move { migrate(&url, &options()).await });
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype IN ('advisory', 'relation') \
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    while watcher.fetch_one(waits).await.expect("locks").get::<i64, _>(0) == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    append.execute("LOCK TABLE layouts IN ROW EXCLUSIVE MODE").await.expect("the append goes on");
+    append.execute("COMMIT").await.expect("the end of it");
+    assert_eq!(migrating.await.expect("the task").expect("migrate").from, 19);
+}
+
 #[tokio::test]
 async fn values_of_the_schemas_before_read_as_they_did() {
     let database = Database::create().await;

@@ -27,6 +27,21 @@ pub fn range_of(day: Millis) -> (Millis, Millis) {
     (day.saturating_add(1), day.saturating_add(DAY))
 }
 
+/// Where to look for samples after those that begin at `time`, past all days that are rolled up; `Err` tells the first day of
+/// those that is not.
+pub fn after_rolled(rolled: &BTreeSet<Millis>, time: Millis) -> Result<Millis, Millis> {
+    // What stands on the beginning of a day belongs to the day before.
+    let days = [day_of(time), day_of(time.saturating_add(1))];
+    if let Some(day) = days.into_iter().find(|day| !rolled.contains(day)) {
+        return Err(day);
+    }
+    let mut next = days[1].saturating_add(DAY);
+    while rolled.contains(&next) {
+        next = next.saturating_add(DAY);
+    }
+    Ok(next)
+}
+
 /// A part of a question's range that is answered in one way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Piece {
@@ -256,6 +271,16 @@ pub fn roll_all(selected: Vec<SelectedSeries>, rollup: Rollup) -> Vec<RolledSeri
 mod tests {
     use super::*;
     use metricsd_model::stale_marker;
+
+    #[test]
+    fn days_that_are_rolled_up_are_passed_over_at_once() {
+        let rolled = BTreeSet::from([-DAY, 0, DAY, 3 * DAY]);
+        assert_eq!(after_rolled(&rolled, 0), Ok(2 * DAY), "on the end of a day and the beginning of another");
+        assert_eq!(after_rolled(&rolled, 5), Ok(2 * DAY));
+        assert_eq!(after_rolled(&rolled, 2 * DAY), Err(2 * DAY), "rolled up as the end of a day only");
+        assert_eq!(after_rolled(&rolled, 3 * DAY + 1), Ok(4 * DAY));
+        assert_eq!(after_rolled(&rolled, 3 * DAY), Err(2 * DAY));
+    }
 
     #[test]
     fn a_day_holds_its_end_and_not_its_beginning() {

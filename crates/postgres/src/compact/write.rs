@@ -122,10 +122,8 @@ impl Writer {
             if *packed || segment.bucket != Bucket::Hour(self.hour) || !column.histograms.is_empty() {
                 continue;
             }
-            let (Some(level), Some(timeline)) = (constant(&column.values), timelines.of(&offsets(segment)?))
-            else {
-                continue;
-            };
+            let Some(level) = constant(&column.values) else { continue };
+            let Some(timeline) = timelines.of(&offsets(segment)?) else { continue };
             let origin = segment.origin;
             together.insert(place, Constant { series: *series, level, origin, timeline });
         }

@@ -1,5 +1,6 @@
 //! Rolling up: some series of a day at a time, in one transaction.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,7 +11,8 @@ use metricsd_store::chosen::Chosen;
 use metricsd_store::column::Column;
 use metricsd_store::compact::DAY;
 use metricsd_store::gather::{Found, Gather};
-use metricsd_store::rollup::{SpanColumns, day_of, range_of, roll_day};
+use metricsd_store::rollup::{SpanColumns, after_rolled, day_of, range_of, roll_day};
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
 use crate::PostgresStore;
@@ -51,15 +53,16 @@ impl Rollups for PostgresStore {
 
 async fn rolled_until(store: &PostgresStore, before: Millis) -> Result<Millis, Fault> {
     let mut connection = store.pool.acquire().await?;
+    let rolled =
+        sqlx::query("SELECT day FROM rolled_days WHERE state > 0").fetch_all(&mut *connection).await?;
+    let day = |row: &PgRow| Ok(row.try_get::<DateTime<Utc>, _>(0)?.timestamp_millis());
+    let rolled: BTreeSet<Millis> = rolled.iter().map(day).collect::<Result<_, Fault>>()?;
     let mut from = i64::MIN;
     while let Some(time) = next_samples(&mut connection, from, before).await? {
-        let days = [day_of(time), day_of(time.saturating_add(1))];
-        for day in days {
-            if !is_rolled(&mut connection, day).await? {
-                return Ok(before.min(day));
-            }
+        match after_rolled(&rolled, time) {
+            Ok(next) => from = next,
+            Err(day) => return Ok(before.min(day)),
         }
-        from = days[1].saturating_add(DAY);
     }
     Ok(before)
 }
@@ -76,11 +79,6 @@ async fn next_samples(
         query.fetch_optional(connection).await?.map(|row| row.try_get(0)).transpose()?;
     let frame = frame.map(|time| time.timestamp_millis());
     Ok(segment.into_iter().chain(frame).min())
-}
-
-async fn is_rolled(connection: &mut PgConnection, day: Millis) -> Result<bool, Fault> {
-    let rolled = sqlx::query("SELECT 1 FROM rolled_days WHERE day = $1 AND state > 0").bind(bound(day));
-    Ok(rolled.fetch_optional(connection).await?.is_some())
 }
 
 type At = Option<(Millis, Option<i64>)>;
@@ -141,7 +139,8 @@ async fn begin(tx: &mut PgConnection, policy: &RollupPolicy) -> Result<Option<Mi
             if last > policy.before || has_frames(tx, first, last).await? {
                 return Ok(None);
             }
-            if !is_rolled(tx, day).await? {
+            let rolled = sqlx::query("SELECT 1 FROM rolled_days WHERE day = $1 AND state > 0");
+            if rolled.bind(bound(day)).fetch_optional(&mut *tx).await?.is_none() {
                 let begun = "INSERT INTO rolled_days (day, state) VALUES ($1, 0) ON CONFLICT DO NOTHING";
                 sqlx::query(begun).bind(bound(day)).execute(tx).await?;
                 return Ok(Some(day));

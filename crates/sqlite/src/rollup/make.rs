@@ -1,5 +1,6 @@
 //! Rolling up: some series of a day at a time.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,7 +10,7 @@ use metricsd_store::chosen::Chosen;
 use metricsd_store::column::Column;
 use metricsd_store::compact::DAY;
 use metricsd_store::gather::{Found, Gather};
-use metricsd_store::rollup::{RolledDay, SpanColumns, day_of, range_of, roll_day};
+use metricsd_store::rollup::{RolledDay, SpanColumns, after_rolled, day_of, range_of, roll_day};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use super::{oldest_frame, usable_column};
@@ -55,15 +56,14 @@ impl Rollups for SqliteStore {
 
 async fn rolled_until(store: &SqliteStore, before: Millis) -> Result<Millis, Fault> {
     let mut tx = store.snapshot().await?;
+    let rolled = sqlx::query("SELECT day FROM rolled_days WHERE state > 0").fetch_all(&mut *tx).await?;
+    let rolled: BTreeSet<Millis> = rolled.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
     let mut from = i64::MIN;
     while let Some(time) = next_samples(&mut tx, from, before).await? {
-        let days = [day_of(time), day_of(time.saturating_add(1))];
-        for day in days {
-            if !is_rolled(&mut tx, day).await? {
-                return Ok(before.min(day));
-            }
+        match after_rolled(&rolled, time) {
+            Ok(next) => from = next,
+            Err(day) => return Ok(before.min(day)),
         }
-        from = days[1].saturating_add(DAY);
     }
     Ok(before)
 }
@@ -78,11 +78,6 @@ async fn next_samples(
     let frame: Option<Millis> =
         sqlx::query(OLDEST).bind(from).bind(before).fetch_one(tx).await?.try_get(0)?;
     Ok(segment.into_iter().chain(frame).min())
-}
-
-async fn is_rolled(tx: &mut SqliteConnection, day: Millis) -> Result<bool, Fault> {
-    let rolled = sqlx::query("SELECT 1 FROM rolled_days WHERE day = ?1 AND state > 0").bind(day);
-    Ok(rolled.fetch_optional(tx).await?.is_some())
 }
 
 impl Roller {
@@ -137,7 +132,8 @@ async fn begin(store: &SqliteStore, policy: &RollupPolicy) -> Result<Option<Mill
 
 /// Marks a day as begun; `false` where it is rolled up.
 async fn mark(tx: &mut SqliteConnection, day: Millis) -> Result<bool, Fault> {
-    if is_rolled(tx, day).await? {
+    let rolled = sqlx::query("SELECT 1 FROM rolled_days WHERE day = ?1 AND state > 0").bind(day);
+    if rolled.fetch_optional(&mut *tx).await?.is_some() {
         return Ok(false);
     }
     let begun = "INSERT INTO rolled_days (day, state) VALUES (?1, 0) ON CONFLICT DO NOTHING";
